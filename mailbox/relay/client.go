@@ -26,12 +26,6 @@ type Stored struct {
 	Envelope []byte
 }
 
-// SignedCore is a set core with its owner's signature (dht.SignSetCore).
-type SignedCore struct {
-	Core []byte // dht.SetCore.Bytes()
-	Sig  []byte // 64 bytes
-}
-
 var errSketch = errors.New("relay: not built yet")
 
 // NewClient returns a client that dials with h.
@@ -51,13 +45,15 @@ func (c *Client) Advert(ctx context.Context, relay dht.Peer) (*dht.Advert, error
 	return nil, errSketch
 }
 
-// Reserve asks the relay to keep room for boxes, given by their private keys.
-func (c *Client) Reserve(ctx context.Context, relay dht.Peer, boxes []ed25519.PrivateKey) error {
+// Reserve asks the relay to keep room for boxes, given by their private keys,
+// for leases that end at until (zero: as long as the relay gives).
+func (c *Client) Reserve(ctx context.Context, relay dht.Peer, boxes []ed25519.PrivateKey, until time.Time) error {
 	return errSketch
 }
 
-// Commit shows signed set cores and returns this relay's leases, in order.
-func (c *Client) Commit(ctx context.Context, relay dht.Peer, cores []SignedCore) ([]dht.Lease, error) {
+// Commit shows set cores, core i signed with key i, and returns this relay's
+// verified leases in the same order.
+func (c *Client) Commit(ctx context.Context, relay dht.Peer, keys []ed25519.PrivateKey, cores []dht.SetCore) ([]dht.Lease, error) {
 	return nil, errSketch
 }
 
@@ -71,7 +67,8 @@ func (c *Client) GetSet(ctx context.Context, relay dht.Peer, box mailbox.ID) ([]
 
 // Collect holds a stream: the backlog of every box, then live push. It returns
 // when the stream ends, ctx ends or each returns an error. each is called from
-// one goroutine; its return gives the relay credit for more.
+// one goroutine; its return gives the relay credit for more. The first call
+// with no items for a box says that its backlog is drained.
 func (c *Client) Collect(ctx context.Context, relay dht.Peer, keys []ed25519.PrivateKey,
 	each func(box mailbox.ID, items []Stored) error) error {
 	return errSketch
