@@ -1,0 +1,32 @@
+// Package session seals messages between two devices: a handshake from a published bundle, a
+// double ratchet with encrypted headers, and the padded envelope that a relay sees.
+//
+// The handshake (suite 1) mixes three X25519 agreements and one ML-KEM-768 encapsulation; the
+// initiator's identity travels encrypted. Afterwards every message has its own key. The exact
+// bytes are in docs/protocol.md, section "Session".
+//
+// Guaranteed:
+//   - A message opens only in the session of the device that sealed it, once, and unaltered;
+//     everything else is [ErrOpen] and leaves the session as it was.
+//   - [Accept] keeps nothing, and asks nobody's opinion of a sender, before the enclosed
+//     message proved that this sender holds its identity key.
+//   - Keys of delivered messages are gone after the next [Session.Marshal]; a stolen session
+//     heals with the first round trip that the thief does not control (classically).
+//   - Recorded traffic stays closed to a later quantum computer as long as ML-KEM-768 holds for
+//     the handshake.
+//   - An envelope shows its type, its size class and, in a first flight, the prekey it used.
+//     Nothing else distinguishes it from random bytes.
+//   - A session restored from an old copy never repeats a key together with a nonce.
+//
+// Not guaranteed:
+//   - A replayed first flight is accepted again by [Accept]: the caller keeps the cache of
+//     (prekey id, EA) for as long as the prekey's secret lives.
+//   - Authentication is classical, and whoever steals a prekey's X25519 secret can pose as anybody
+//     towards that device until the secret is deleted.
+//   - Healing against a quantum computer within a running session: the epochs that would give
+//     it have their place in the format, and are refused until they exist.
+//   - Erasure from memory: Go may have copied a key.
+//
+// The package is pure: time and entropy are arguments. The one exception is the ML-KEM
+// encapsulation in [Initiate], which the standard library does not allow to be seeded.
+package session

@@ -1,0 +1,57 @@
+package session
+
+import "time"
+
+// Sizes in bytes. docs/protocol.md, section "Session", draws the layouts.
+const (
+	keySize    = 32   // every symmetric key, X25519 key and hash
+	tagSize    = 8    // lookup tag of a message
+	guardSize  = 8    // random part of a message's nonce
+	nonceSize  = 12   // guard | first 4 bytes of the tag
+	aeadSize   = 16   // Poly1305 tag
+	headerSize = 45   // flags 1 | ratchet key 32 | PN 4 | N 4 | mix epoch 4
+	ctSize     = 1088 // ML-KEM-768 ciphertext
+	idSize     = 140  // user 32 | device key 32 | identity key 32 | list epoch 4, number 8, hash 32
+
+	sealedHeaderSize = headerSize + aeadSize
+	sealedIDSize     = idSize + aeadSize
+	// preambleSize is what stands before a message's body, overhead the whole cost of a message.
+	preambleSize = 1 + tagSize + guardSize + sealedHeaderSize
+	overhead     = preambleSize + aeadSize
+	prekeyIDSize = 8
+	// prefixSize is what a first flight puts before its message.
+	prefixSize = 1 + prekeyIDSize + keySize + ctSize + sealedIDSize
+)
+
+// Plaintext size classes: every body is padded to one of them, in bytes.
+var classes = [...]int{256, 512, 1024, 1536, 2048, maxClass}
+
+const maxClass = 4096
+
+// MaxToken is the largest token of a body, in bytes.
+const MaxToken = 128
+
+// MaxContent is the largest content of a body, in bytes: it fits the largest class together
+// with every other field at its largest.
+const MaxContent = maxClass - bodyFixed - (tlvHead + MaxToken)
+
+// MaxEnvelope is the largest envelope, in bytes: a first flight with a body of the largest class.
+const MaxEnvelope = prefixSize + overhead + maxClass
+
+const (
+	digestSize = 12
+	tlvHead    = 3 // type 1 | length 2
+	// bodyFixed is what a body costs beside token and content: version, counter, two digests
+	// and the head of the content.
+	bodyFixed = 1 + (tlvHead + 8) + 2*(tlvHead+digestSize) + tlvHead
+)
+
+// Bounds of keys kept for messages that have not arrived.
+const (
+	maxGap      = 2000                // messages skipped at once in one chain
+	maxSkipped  = 2048                // keys kept per session; the oldest go first
+	skippedLife = 32 * 24 * time.Hour // longer than any relay keeps an envelope
+)
+
+// window is how many tags ahead the [Book] knows per receiving chain.
+const window = 32
