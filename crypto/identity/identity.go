@@ -1,0 +1,2 @@
+// Package identity says who a user is and which devices speak for them.
+package identity
