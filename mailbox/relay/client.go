@@ -20,12 +20,6 @@ var ErrReply = errors.New("relay: invalid reply")
 // one collect stream per relay. All methods may be called concurrently.
 type Client struct{}
 
-// Stored is one envelope of a box as the relay keeps it.
-type Stored struct {
-	Seq      uint64 // arrival number at that relay; flow control only
-	Envelope []byte
-}
-
 var errSketch = errors.New("relay: not built yet")
 
 // NewClient returns a client that dials with h.
@@ -46,8 +40,8 @@ func (c *Client) Advert(ctx context.Context, relay dht.Peer) (*dht.Advert, error
 }
 
 // Reserve asks the relay to keep room for boxes, given by their private keys,
-// for leases that end at until (zero: as long as the relay gives).
-func (c *Client) Reserve(ctx context.Context, relay dht.Peer, boxes []ed25519.PrivateKey, until time.Time) error {
+// until they commit.
+func (c *Client) Reserve(ctx context.Context, relay dht.Peer, boxes []ed25519.PrivateKey) error {
 	return errSketch
 }
 
@@ -70,7 +64,7 @@ func (c *Client) GetSet(ctx context.Context, relay dht.Peer, box mailbox.ID) ([]
 // one goroutine; its return gives the relay credit for more. The first call
 // with no items for a box says that its backlog is drained.
 func (c *Client) Collect(ctx context.Context, relay dht.Peer, keys []ed25519.PrivateKey,
-	each func(box mailbox.ID, items []Stored) error) error {
+	each func(box mailbox.ID, items []mailbox.Stored) error) error {
 	return errSketch
 }
 

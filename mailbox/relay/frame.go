@@ -1,0 +1,197 @@
+package relay
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+)
+
+// errFrame is the one error for a frame that breaks the rules.
+var errFrame = errors.New("relay: invalid frame")
+
+// deadlineReader is a stream as the frame reader needs it.
+type deadlineReader interface {
+	io.Reader
+	SetReadDeadline(time.Time) error
+}
+
+// maxHeader is the longest length prefix of a frame, in bytes: 65536 takes 3.
+const maxHeader = 3
+
+var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }}
+
+// frameReader reads length-prefixed frames: a minimal unsigned varint of at
+// most 3 bytes with the length 1..MaxFrame, then the body. While the stream
+// idles it holds no buffer, because a relay holds thousands of idle streams.
+type frameReader struct {
+	src    deadlineReader
+	within time.Duration // from a frame's first byte to its last
+	buf    *bufio.Reader // nil while idle
+	armed  bool          // a read deadline is set
+	one    [1]byte
+}
+
+func newFrameReader(src deadlineReader, within time.Duration) *frameReader {
+	return &frameReader{src: src, within: within}
+}
+
+// next returns the body of the next frame in fresh memory. It waits without a
+// deadline for the first byte (unless first > 0) and with one for the rest.
+// io.EOF means that the stream ended between two frames.
+func (r *frameReader) next(first time.Duration) ([]byte, error) {
+	lead, err := r.lead(first)
+	if err != nil {
+		return nil, err
+	}
+	size, err := r.size(lead)
+	if err != nil {
+		return nil, err
+	}
+	r.need(size)
+	body := make([]byte, size)
+	if _, err := io.ReadFull(r.buf, body); err != nil {
+		return nil, cut(err)
+	}
+	r.disarm()
+	if !r.more() {
+		r.release()
+	}
+	return body, nil
+}
+
+// more says whether a further frame has begun in the buffer.
+func (r *frameReader) more() bool { return r.buf != nil && r.buf.Buffered() > 0 }
+
+// lead waits for the first byte of a frame.
+func (r *frameReader) lead(first time.Duration) (byte, error) {
+	if r.more() {
+		return r.buf.ReadByte()
+	}
+	if first > 0 {
+		r.arm(first)
+	}
+	if _, err := io.ReadFull(r.src, r.one[:]); err != nil {
+		return 0, err
+	}
+	r.buf = readers.Get().(*bufio.Reader)
+	r.buf.Reset(r.src)
+	return r.one[0], nil
+}
+
+// size reads the rest of a length prefix that begins with b.
+func (r *frameReader) size(b byte) (int, error) {
+	size := uint(b & 0x7f)
+	for shift := uint(7); b >= 0x80; shift += 7 {
+		if shift == 7*maxHeader {
+			return 0, errFrame
+		}
+		r.need(1)
+		var err error
+		if b, err = r.buf.ReadByte(); err != nil {
+			return 0, cut(err)
+		}
+		if b == 0 {
+			return 0, errFrame // not the shortest form
+		}
+		size |= uint(b&0x7f) << shift
+	}
+	if size == 0 || size > MaxFrame {
+		return 0, errFrame
+	}
+	return int(size), nil
+}
+
+// need sets the frame's deadline if n bytes are not here yet.
+func (r *frameReader) need(n int) {
+	if r.buf.Buffered() < n {
+		r.arm(r.within)
+	}
+}
+
+func (r *frameReader) arm(d time.Duration) {
+	if r.armed {
+		return
+	}
+	r.armed = true
+	_ = r.src.SetReadDeadline(time.Now().Add(d))
+}
+
+func (r *frameReader) disarm() {
+	if r.armed {
+		r.armed = false
+		_ = r.src.SetReadDeadline(time.Time{})
+	}
+}
+
+// release gives the buffer back; what is still in it is lost.
+func (r *frameReader) release() {
+	if r.buf != nil {
+		r.buf.Reset(nil)
+		readers.Put(r.buf)
+		r.buf = nil
+	}
+}
+
+// cut turns an end inside a frame into the framing error.
+func cut(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return errFrame
+	}
+	return err
+}
+
+// appendFrame appends the frame of m to b.
+func appendFrame(b []byte, m proto.Message) ([]byte, error) {
+	size := proto.Size(m)
+	if size == 0 || size > MaxFrame {
+		return b, errFrame
+	}
+	b = protowire.AppendVarint(b, uint64(size))
+	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
+}
+
+// parseFrame decodes a body into m after it has counted the fields.
+func parseFrame(body []byte, m proto.Message) error {
+	left := maxFields
+	if !sparse(body, m.ProtoReflect().Descriptor(), &left) {
+		return errFrame
+	}
+	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(body, m); err != nil {
+		return errFrame
+	}
+	return nil
+}
+
+// sparse says whether b, a message as d describes it, is well formed and has
+// at most *left fields, those of nested messages included. Two bytes on the
+// wire can ask for a hundred in memory; this is why fields are counted first.
+func sparse(b []byte, d protoreflect.MessageDescriptor, left *int) bool {
+	for len(b) > 0 {
+		if *left--; *left < 0 {
+			return false
+		}
+		num, typ, n := protowire.ConsumeTag(b)
+		if n < 0 || typ == protowire.StartGroupType {
+			return false
+		}
+		b = b[n:]
+		if n = protowire.ConsumeFieldValue(num, typ, b); n < 0 {
+			return false
+		}
+		f := d.Fields().ByNumber(num)
+		if f != nil && f.Message() != nil && typ == protowire.BytesType {
+			inner, _ := protowire.ConsumeBytes(b)
+			if !sparse(inner, f.Message(), left) {
+				return false
+			}
+		}
+		b = b[n:]
+	}
+	return true
+}
