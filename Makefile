@@ -1,0 +1,117 @@
+# Plain `make` lists the targets. Tools are pinned here and fetched by Go itself;
+# only protoc has to be on the machine, and only to regenerate (.proto files).
+
+GO            ?= go
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+PROTOC_GEN_GO := google.golang.org/protobuf/cmd/protoc-gen-go@v1.36.11
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+VERSION_VAR := github.com/kith-im/kith/cli.version
+
+# What a run may cost. Every target ends by itself with these.
+TIMEOUT   ?= 10m# one test binary
+FUZZTIME  ?= 5s# one fuzz target
+BENCHTIME ?= 1s# one benchmark
+COUNT     ?= 1# runs of each benchmark; benchstat wants 6 or more
+CYCLES    ?= 200# kill -9 cycles of `make crash`
+SOAK      ?= 5m# length of `make soak`
+TESTFLAGS ?=# more flags for go test, for example -v
+DEMOFLAGS ?=# more flags for kith demo, for example --json
+
+# The rooms with goroutines; pure packages have none, so nothing to race.
+RACE := $(patsubst %,./%/...,$(wildcard dht/kad mailbox/boltbox mailbox/relay node/boltstore node/p2p node/api cli))
+
+SHELL := bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo build test race lint bench fuzz cover proto check check-build check-proto root-test crash soak
+
+# build-into writes the static, reproducible binary to a path.
+build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
+
+# tagged lists the folders whose tests carry a build tag.
+tagged = $(sort $(dir $(shell grep -rlE --include='*_test.go' '^//go:build.*\<$(1)\>' . 2>/dev/null)))
+
+# run-tagged runs them, one package after the other, or says that there are none.
+run-tagged = @pkgs='$(call tagged,$(1))'; \
+	if [ -z "$$pkgs" ]; then echo 'no package has tests tagged "$(1)"'; exit 0; fi; \
+	set -x; $(2) $(GO) test -count=1 -p 1 -tags $(1) -timeout $(3) $(TESTFLAGS) $$pkgs
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+
+demo: build ## two people, three devices and five relays on this machine: a story of ten seconds
+	@bin/kith demo $(DEMOFLAGS)
+
+build: ## bin/kith, one static binary
+	@mkdir -p bin
+	$(call build-into,bin/kith)
+
+test: ## all tests; no privileges, no network beyond loopback
+	$(GO) test -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) ./...
+
+race: ## the packages with goroutines under the race detector (needs a C compiler)
+	@if [ -z '$(RACE)' ]; then echo 'no package with goroutines yet'; exit 0; fi; \
+	set -x; $(GO) test -race -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) $(RACE)
+
+lint: ## formatting, vet, static checks, layering and purity with types
+	$(GO) run $(GOLANGCI_LINT) run ./...
+
+bench: ## benchmarks, with the command, the machine and the date (COUNT=6 for benchstat)
+	@echo "command: make bench BENCHTIME=$(BENCHTIME) COUNT=$(COUNT)"
+	@echo "version: $(VERSION)"
+	@echo "machine: $$(uname -sm), $$(getconf _NPROCESSORS_ONLN) cores, $$($(GO) env GOVERSION)"
+	@echo "date:    $$(date -u +%Y-%m-%dT%H:%MZ)"
+	@$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) -p 1 -timeout 60m $(TESTFLAGS) ./...
+
+fuzz: ## every fuzz target for FUZZTIME (5s)
+	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sort | while IFS=: read -r file decl; do \
+		echo "== $$(dirname "$$file") $${decl#func }"; \
+		$(GO) test -run '^$$' -fuzz "^$${decl#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
+	done
+
+cover: ## statement coverage of the whole tree; the page is bin/cover.html
+	@mkdir -p bin
+	$(GO) test -count=1 -timeout $(TIMEOUT) -coverpkg=./... -coverprofile=bin/cover.out ./...
+	@$(GO) tool cover -html=bin/cover.out -o bin/cover.html
+	@$(GO) tool cover -func=bin/cover.out | tail -n 1
+
+PROTOS = $(shell find . -name '*.proto' -not -path '*/testdata/*' -not -path './bin/*' | sed 's,^\./,,' | sort)
+protoc-into = GOBIN='$(CURDIR)/bin/tools' $(GO) install $(PROTOC_GEN_GO) && \
+	protoc --plugin=protoc-gen-go=bin/tools/protoc-gen-go -I . --go_out=$(1) --go_opt=paths=source_relative $(PROTOS)
+need-protoc = command -v protoc >/dev/null || { echo 'protoc is missing: install it first (Debian: apt-get install protobuf-compiler)' >&2; exit 2; }
+
+proto: ## regenerate the protobuf code from the .proto files (needs protoc)
+	@$(need-protoc)
+	@$(call protoc-into,.)
+	@printf '%s\n' $(PROTOS)
+
+check: check-build check-proto ## the build is reproducible, the generated code is current
+
+# The tree is built twice, in two folders, the second time with an empty build
+# cache: equal caches would compare a file with itself.
+check-build:
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; mkdir -p "$$tmp"/one "$$tmp"/elsewhere/two; \
+	for dir in one elsewhere/two; do tar -cf - --exclude=./.git --exclude=./bin . | tar -xf - -C "$$tmp/$$dir"; done; \
+	(cd "$$tmp/one" && $(call build-into,kith)); \
+	(cd "$$tmp/elsewhere/two" && GOCACHE="$$tmp/cache" $(call build-into,kith)); \
+	cmp "$$tmp/one/kith" "$$tmp/elsewhere/two/kith" || { echo 'two builds of one tree differ' >&2; exit 1; }; \
+	echo "reproducible build: sha256 $$( (sha256sum || shasum -a 256) 2>/dev/null <"$$tmp/one/kith" | cut -c 1-64)"
+
+# The version of protoc itself stands in a comment and may differ.
+check-proto:
+	@$(need-protoc)
+	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; $(call protoc-into,"$$tmp"); \
+	for proto in $(PROTOS); do go=$${proto%.proto}.pb.go; \
+		diff -q -I '^//.*protoc  *v' "$$go" "$$tmp/$$go" || { echo "$$go is not what $$proto generates: make proto" >&2; exit 1; }; \
+	done; echo "generated code is current: $(words $(PROTOS)) files"
+
+root-test: ## tests that need root: network namespaces, mounts
+	@[ "$$(id -u)" = 0 ] || { echo 'make root-test makes network namespaces and mounts: run it as root (sudo make root-test)' >&2; exit 2; }
+	$(call run-tagged,root,,$(TIMEOUT))
+
+crash: ## kill -9 of real processes at random moments, CYCLES times (200)
+	$(call run-tagged,crash,KITH_CRASH_CYCLES=$(CYCLES),30m)
+
+soak: ## traffic under churn for SOAK (5m)
+	$(call run-tagged,soak,KITH_SOAK=$(SOAK),60m)
