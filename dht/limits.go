@@ -9,6 +9,8 @@ const (
 	MaxDeviceRecord = 6 << 10
 	// MaxSetRecord bounds a mailbox set record, in bytes.
 	MaxSetRecord = 3328
+	// SealPadding is the step to which a sealed set is padded, in bytes.
+	SealPadding = 256
 	// MaxAdvert bounds a relay advert, in bytes.
 	MaxAdvert = 1 << 10
 
