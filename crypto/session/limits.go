@@ -55,3 +55,11 @@ const (
 
 // window is how many tags ahead the [Book] knows per receiving chain.
 const window = 32
+
+// Stored state.
+const (
+	skippedSize = tagSize + 8 + keySize
+	// stateFixed: version 1 | suite 2 | flags 1 | epoch 4 | 15 keys | prekey id 8 | received 8 |
+	// three counters 12 | length of the prefix 2 | number of skipped keys 2.
+	stateFixed = 1 + 2 + 1 + 4 + 15*keySize + prekeyIDSize + 8 + 12 + 2 + 2
+)

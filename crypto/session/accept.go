@@ -1,0 +1,95 @@
+package session
+
+import (
+	"crypto/sha256"
+	"time"
+
+	"github.com/kith-im/kith/crypto/identity"
+)
+
+// Accept opens a first flight with the prekey it names and the message inside it.
+//
+// check decides whether the sender's keys fit its device list, pinned or fetched; its error is
+// returned as it is. It is asked last, when the message has proved that the sender holds the
+// identity key it names (in the symbolic model, asking or keeping anything earlier breaks
+// authentication). On any error nothing exists that was not there before.
+//
+// A replay is accepted again: before the call, look [ParseFirstFlight]'s result up in a cache
+// that lives as long as the prekey's secret, and use the session found there.
+func Accept(self Self, pre *identity.Prekey, check func(Sender) error, envelope []byte, now time.Time) (*Session, Sender, Body, error) {
+	s, from, body, ok := accept(self, pre, envelope, now)
+	if !ok {
+		return nil, Sender{}, Body{}, ErrOpen
+	}
+	if err := check(from); err != nil {
+		return nil, Sender{}, Body{}, err
+	}
+	return s, from, body, nil
+}
+
+func accept(self Self, pre *identity.Prekey, envelope []byte, now time.Time) (*Session, Sender, Body, bool) {
+	none := func() (*Session, Sender, Body, bool) { return nil, Sender{}, Body{}, false }
+	f, ok := parseFirstFlight(envelope)
+	if !ok {
+		return none()
+	}
+	r := responderOf(self, pre)
+	o, block, from, ok := r.sender(self, f)
+	if !ok {
+		return none()
+	}
+	d3, ok := agree(r.spk, from.IK[:])
+	if !ok {
+		return none()
+	}
+	a := o.finish(block, f.sealedID(), from.IK[:], d3)
+	s := &Session{
+		peer:        from.Peer,
+		prekey:      [prekeyIDSize]byte(f.prekey()),
+		ad:          a.ad,
+		established: true,
+		prefixHash:  sha256.Sum256(f.prefix),
+		root:        a.root,
+		local:       [keySize]byte(r.spk.Bytes()),
+		nextSend:    newHeadKey(a.headB),
+		nextRecv:    newHeadKey(a.headA),
+	}
+	body, err := s.Open(envelope, now)
+	if err != nil {
+		return none()
+	}
+	return s, from, body, true
+}
+
+// PeekSender opens only the identity block of a first flight, so that the sender's device list
+// can be fetched before [Accept]. The result is a claim: anybody who has the bundle can make a
+// block that names anybody. Show it to nobody and keep nothing because of it.
+func PeekSender(self Self, pre *identity.Prekey, envelope []byte) (Sender, error) {
+	f, ok := parseFirstFlight(envelope)
+	if !ok {
+		return Sender{}, ErrOpen
+	}
+	_, _, from, ok := responderOf(self, pre).sender(self, f)
+	if !ok {
+		return Sender{}, ErrOpen
+	}
+	return from, nil
+}
+
+func responderOf(self Self, pre *identity.Prekey) responder {
+	return responder{bundle: pre.Hash(), ik: self.Keys.IK, spk: pre.SPK(), pq: pre.PQ()}
+}
+
+// sender checks that the flight is for this prekey and reads who it claims to be from; nobody
+// writes to himself.
+func (r responder) sender(self Self, f firstFlight) (opening, []byte, Sender, bool) {
+	if string(f.prekey()) != string(r.bundle[:prekeyIDSize]) {
+		return opening{}, nil, Sender{}, false
+	}
+	o, block, ok := r.opening(f)
+	if !ok {
+		return opening{}, nil, Sender{}, false
+	}
+	from := parseID(block)
+	return o, block, from, from.Device() != self.Keys.ID()
+}

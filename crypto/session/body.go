@@ -1,0 +1,112 @@
+package session
+
+import "encoding/binary"
+
+// bodyVersion is the first byte of every body.
+const bodyVersion = 1
+
+// Fields of a body. A reader skips fields that it does not know, so later versions may add
+// some; what a receiver must not ignore goes into the header's flags instead.
+const (
+	tlvEnd      = 0 // zero padding to the end of the class
+	tlvPQKey    = 1 // reserved: next epoch's encapsulation key, epoch 4 | key 1184
+	tlvPQCipher = 2 // reserved: its ciphertext, epoch 4 | ciphertext 1088
+	tlvCounter  = 3 // u64
+	tlvOwnHead  = 4 // 12 bytes
+	tlvYourHead = 5 // 12 bytes
+	tlvToken    = 6
+	tlvContent  = 7
+)
+
+// Body is what one envelope carries. Fields at their zero value are not encoded.
+type Body struct {
+	Counter  uint64   // per device pair, without gaps, from 1; kept by the caller
+	OwnHead  [12]byte // digest of the sender's own device list head
+	YourHead [12]byte // digest of the recipient's list head as the sender knows it
+	Token    []byte   // fresh admission for the sender's mailbox, at most MaxToken bytes
+	Content  []byte   // the same bytes for every device, at most MaxContent
+}
+
+// encode writes the body and pads it with zeros to its size class.
+func (b Body) encode() ([]byte, error) {
+	if len(b.Content) > MaxContent || len(b.Token) > MaxToken {
+		return nil, ErrTooLarge
+	}
+	out := make([]byte, 1, bodyFixed+tlvHead+len(b.Token)+len(b.Content)+maxClass/8)
+	out[0] = bodyVersion
+	if b.Counter != 0 {
+		out = appendTLV(out, tlvCounter, binary.BigEndian.AppendUint64(nil, b.Counter))
+	}
+	if b.OwnHead != [digestSize]byte{} {
+		out = appendTLV(out, tlvOwnHead, b.OwnHead[:])
+	}
+	if b.YourHead != [digestSize]byte{} {
+		out = appendTLV(out, tlvYourHead, b.YourHead[:])
+	}
+	if len(b.Token) > 0 {
+		out = appendTLV(out, tlvToken, b.Token)
+	}
+	if len(b.Content) > 0 {
+		out = appendTLV(out, tlvContent, b.Content)
+	}
+	return append(out, make([]byte, ClassOf(len(out))-len(out))...), nil
+}
+
+func appendTLV(out []byte, kind byte, value []byte) []byte {
+	out = append(out, kind)
+	out = binary.BigEndian.AppendUint16(out, uint16(len(value)))
+	return append(out, value...)
+}
+
+// parseBody reads a padded body. Kinds ascend strictly, so no field stands twice; the result
+// refers to raw's memory.
+func parseBody(raw []byte) (Body, bool) {
+	var b Body
+	if len(raw) == 0 || raw[0] != bodyVersion {
+		return b, false
+	}
+	rest, last := raw[1:], byte(tlvEnd)
+	for len(rest) > 0 && rest[0] != tlvEnd {
+		if len(rest) < tlvHead || rest[0] <= last {
+			return Body{}, false
+		}
+		last = rest[0]
+		size := int(binary.BigEndian.Uint16(rest[1:]))
+		rest = rest[tlvHead:]
+		if size > len(rest) || !b.set(last, rest[:size:size]) {
+			return Body{}, false
+		}
+		rest = rest[size:]
+	}
+	return b, allZero(rest)
+}
+
+// set takes one field and says whether it is acceptable; unknown kinds are.
+func (b *Body) set(kind byte, value []byte) bool {
+	switch kind {
+	case tlvCounter:
+		if len(value) != 8 {
+			return false
+		}
+		b.Counter = binary.BigEndian.Uint64(value)
+	case tlvOwnHead:
+		return copy(b.OwnHead[:], value) == digestSize && len(value) == digestSize
+	case tlvYourHead:
+		return copy(b.YourHead[:], value) == digestSize && len(value) == digestSize
+	case tlvToken:
+		b.Token = value
+		return len(value) <= MaxToken
+	case tlvContent:
+		b.Content = value
+		return len(value) <= MaxContent
+	}
+	return true
+}
+
+func allZero(raw []byte) bool {
+	var all byte
+	for _, x := range raw {
+		all |= x
+	}
+	return all == 0
+}

@@ -1,0 +1,80 @@
+package session
+
+import (
+	"fmt"
+	"io"
+	"math"
+)
+
+// errSpent is out of reach in practice: 2^32 messages without one answer.
+var errSpent = fmt.Errorf("session: sending chain is spent")
+
+// Seal makes the next envelope of the session, at most [MaxEnvelope] bytes. Persist the session
+// before the envelope leaves the device.
+//
+// rng gives 8 bytes, and 32 before them when a DH step is due. On an error the session is
+// unchanged.
+func (s *Session) Seal(rng io.Reader, b Body) ([]byte, error) {
+	plain, err := b.encode()
+	if err != nil {
+		return nil, err
+	}
+	next := *s
+	if !next.send.live {
+		if err := next.turnSend(rng); err != nil {
+			return nil, err
+		}
+	}
+	var guard [guardSize]byte
+	if _, err := io.ReadFull(rng, guard[:]); err != nil {
+		return nil, fmt.Errorf("session: entropy: %w", err)
+	}
+	if next.send.n == math.MaxUint32 {
+		return nil, errSpent
+	}
+	envelope := next.sealNext(guard, plain)
+	*s = next
+	return envelope, nil
+}
+
+// sealNext writes prefix, preamble and body, and moves the sending chain.
+func (s *Session) sealNext(guard [guardSize]byte, plain []byte) []byte {
+	c := &s.send
+	tag := c.head.tagOf(c.n)
+	key, nextKey := stepChain(c.key)
+	h := header{ratchet: s.localPub, previous: s.previous, n: c.n}.encode()
+
+	out := make([]byte, len(s.prefix), len(s.prefix)+overhead+len(plain))
+	copy(out, s.prefix)
+	out = append(out, typeMessage)
+	out = append(out, tag[:]...)
+	out = append(out, guard[:]...)
+	// Slices of out share its array, so the message grows as out does.
+	whole := message(out[len(s.prefix):cap(out)])
+	nonce := whole.nonce()
+	out = seal(out, c.head.seal[:], nonce, h[:], whole.headerAD(&s.ad))
+	out = seal(out, key[:], nonce, plain, whole.bodyAD(&s.ad))
+
+	c.key = nextKey
+	c.n++
+	return out
+}
+
+// turnSend makes a new ratchet key and begins a sending chain with it. It is due at the first
+// message and at the first one after the peer's own turn.
+func (s *Session) turnSend(rng io.Reader) error {
+	key, err := newKey(rng)
+	if err != nil {
+		return err
+	}
+	dh, ok := agree(key, s.remote[:])
+	if !ok {
+		return ErrOpen
+	}
+	s.local, s.localPub = [keySize]byte(key.Bytes()), [keySize]byte(key.PublicKey().Bytes())
+	s.send = chain{live: true, head: s.nextSend}
+	var head [keySize]byte
+	s.root, s.send.key, head = stepRoot(s.root[:], dh)
+	s.nextSend = newHeadKey(head)
+	return nil
+}

@@ -1,0 +1,125 @@
+package session
+
+import (
+	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/kith-im/kith/crypto/identity"
+)
+
+const stateVersion = 1
+
+// Flags of the stored state.
+const (
+	stateInitiated = 1 << iota
+	stateEstablished
+	stateSending
+	stateReceiving
+	stateFlags = 1<<iota - 1
+)
+
+// Marshal encodes the session with its secrets: at most 2 KiB, plus 48 bytes for every skipped
+// key. What it wrote replaces what it wrote before; the layout is in docs/protocol.md.
+func (s *Session) Marshal() []byte {
+	b := cryptobyte.NewBuilder(make([]byte, 0, stateFixed+len(s.prefix)+len(s.skipped)*skippedSize))
+	b.AddUint8(stateVersion)
+	b.AddUint16(identity.Suite)
+	b.AddUint8(s.stateFlags())
+	b.AddUint32(0) // post-quantum epoch
+	for _, field := range s.stateKeys() {
+		b.AddBytes(field[:])
+	}
+	b.AddBytes(s.prekey[:])
+	b.AddUint64(uint64(s.lastReceived))
+	b.AddUint32(s.send.n)
+	b.AddUint32(s.recv.n)
+	b.AddUint32(s.previous)
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(s.prefix) })
+	b.AddUint16(uint16(len(s.skipped)))
+	for _, k := range s.skipped {
+		b.AddBytes(k.tag[:])
+		b.AddUint64(uint64(k.kept))
+		b.AddBytes(k.key[:])
+	}
+	return b.BytesOrPanic()
+}
+
+// stateKeys are the 32-byte fields in the order of the encoding.
+func (s *Session) stateKeys() []*[keySize]byte {
+	return []*[keySize]byte{
+		(*[keySize]byte)(&s.peer.User), &s.peer.SigPub, &s.peer.IK,
+		&s.ad, &s.prefixHash, &s.root,
+		&s.local, &s.localPub, &s.remote,
+		&s.send.key, &s.send.head.secret, &s.nextSend.secret,
+		&s.recv.key, &s.recv.head.secret, &s.nextRecv.secret,
+	}
+}
+
+func (s *Session) stateFlags() byte {
+	var f byte
+	for i, set := range []bool{s.initiated, s.established, s.send.live, s.recv.live} {
+		if set {
+			f |= 1 << i
+		}
+	}
+	return f
+}
+
+// ParseSession decodes exactly what Marshal wrote; anything else is ErrState.
+func ParseSession(raw []byte) (*Session, error) {
+	in := cryptobyte.String(raw)
+	var (
+		s              Session
+		version, flags uint8
+		suite          uint16
+		epoch          uint32
+		received       uint64
+		prefix         cryptobyte.String
+	)
+	ok := in.ReadUint8(&version) && version == stateVersion &&
+		in.ReadUint16(&suite) && suite == identity.Suite &&
+		in.ReadUint8(&flags) && flags <= stateFlags &&
+		in.ReadUint32(&epoch) && epoch == 0
+	for _, field := range s.stateKeys() {
+		ok = ok && in.CopyBytes(field[:])
+	}
+	ok = ok && in.CopyBytes(s.prekey[:]) && in.ReadUint64(&received) &&
+		in.ReadUint32(&s.send.n) && in.ReadUint32(&s.recv.n) && in.ReadUint32(&s.previous) &&
+		in.ReadUint16LengthPrefixed(&prefix)
+	if !ok {
+		return nil, ErrState
+	}
+	s.initiated, s.established = flags&stateInitiated != 0, flags&stateEstablished != 0
+	s.send.live, s.recv.live = flags&stateSending != 0, flags&stateReceiving != 0
+	s.lastReceived = int64(received)
+	s.prefix = append(s.prefix, prefix...)
+	if !s.readSkipped(&in) || !in.Empty() || !s.sound() {
+		return nil, ErrState
+	}
+	return &s, nil
+}
+
+func (s *Session) readSkipped(in *cryptobyte.String) bool {
+	var count uint16
+	if !in.ReadUint16(&count) || count > maxSkipped || len(*in) != int(count)*skippedSize {
+		return false
+	}
+	s.skipped = make([]skippedKey, count)
+	for i := range s.skipped {
+		k := &s.skipped[i]
+		var kept uint64
+		if !in.CopyBytes(k.tag[:]) || !in.ReadUint64(&kept) || !in.CopyBytes(k.key[:]) {
+			return false
+		}
+		k.kept = int64(kept)
+	}
+	return true
+}
+
+// sound checks what must hold between the fields of every session.
+func (s *Session) sound() bool {
+	awaiting := s.initiated && !s.established
+	return (len(s.prefix) == prefixSize) == awaiting &&
+		(awaiting || len(s.prefix) == 0) &&
+		(s.initiated || s.established) &&
+		s.established == s.recv.live
+}
