@@ -1,0 +1,159 @@
+package mailbox
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+)
+
+// Reserve keeps a place for a box for ReserveFor, so that the owner can ask
+// several relays before it commits a set. sig is SignRequest(VerbReserve, nil).
+// Refusals: Malformed, Full.
+func (r *Relay) Reserve(tx Tx, now time.Time, box ed25519.PublicKey, sig []byte) error {
+	if !VerifyRequest(box, r.peer, VerbReserve, nil, sig) {
+		return refuse(Malformed, "reserve: signature")
+	}
+	now = steady(tx, now)
+	id := IDOf(box)
+	b, err := r.place(tx, id)
+	if err != nil {
+		return err
+	}
+	b.Reserved = milli(now.Add(ReserveFor))
+	return tx.PutBox(id, b)
+}
+
+// place returns the box, or a new one if there is room for it.
+func (r *Relay) place(tx Tx, id ID) (Box, error) {
+	b, known := tx.Box(id)
+	if !known && tx.Total().Boxes >= int(r.limits.MaxBoxes) {
+		return b, refuse(Full, "boxes of the relay")
+	}
+	return b, nil
+}
+
+// Commit takes a set core signed by the box's owner (dht.SignSetCore) that
+// names this relay, and returns the relay's countersigned lease. It is
+// idempotent. A core older than the newest set known is refused as NotMine
+// with that set. Refusals: Malformed, NotMine, Expired, Full.
+func (r *Relay) Commit(tx Tx, now time.Time, signedCore []byte) (dht.Lease, error) {
+	core, err := dht.ParseSetCore(signedCore)
+	if err != nil {
+		return dht.Lease{}, refuse(Malformed, "commit: core")
+	}
+	now = steady(tx, now)
+	member, ok := memberOf(core.Members, r.peer)
+	if !ok {
+		return dht.Lease{}, refuse(Malformed, "commit: not a member")
+	}
+	if err := checkTimes(core, now); err != nil {
+		return dht.Lease{}, err
+	}
+	id := IDOf(core.Box)
+	b, err := r.place(tx, id)
+	if err != nil {
+		return dht.Lease{}, err
+	}
+	hash := core.Hash()
+	if b.Number > core.Number {
+		return dht.Lease{}, notMine(tx, id, "commit: older set")
+	}
+	if b.Number == core.Number && b.Core != hash && b.Core != [32]byte{} {
+		return dht.Lease{}, refuse(Malformed, "commit: two sets with one number")
+	}
+	if b.Core != hash || !b.Member { // else: the same lease again
+		b.End = leaseEnd(core.NotAfter, now)
+	}
+	b.Number, b.Core, b.Rank, b.Member = core.Number, hash, member.Rank, true
+	b.FrontDoor = core.Epoch == dht.FrontDoorEpoch
+	b.Reserved = time.Time{}
+	if err := tx.PutBox(id, b); err != nil {
+		return dht.Lease{}, err
+	}
+	return dht.SignLease(r.key, hash, member.Rank, b.End), nil
+}
+
+// checkTimes bounds how far ahead a relay binds itself.
+func checkTimes(core dht.SetCore, now time.Time) error {
+	if !now.Before(core.NotAfter) {
+		return refuse(Expired, "commit: set")
+	}
+	if core.Epoch == dht.FrontDoorEpoch {
+		return nil
+	}
+	epoch := uint32(now.Unix() / int64(dht.EpochLength/time.Second))
+	if core.Epoch+1 < epoch || core.Epoch > epoch+EpochsAhead {
+		return refuse(Malformed, "commit: epoch")
+	}
+	return nil
+}
+
+// leaseEnd is in whole seconds, as leases are.
+func leaseEnd(notAfter, now time.Time) time.Time {
+	end := now.Add(MaxLease)
+	if notAfter.Before(end) {
+		end = notAfter
+	}
+	return end.Truncate(time.Second).UTC()
+}
+
+func memberOf(members []dht.Member, peer []byte) (dht.Member, bool) {
+	for _, m := range members {
+		if bytes.Equal(m.Peer.ID, peer) {
+			return m, true
+		}
+	}
+	return dht.Member{}, false
+}
+
+// PutSet keeps the newest set record of a box that this relay leased, and
+// serves it to whoever comes with an older one. A set without this relay ends
+// deposits here; what is stored stays for the owner. Older sets and repeats
+// are ignored. Refusals: Malformed, NotMine.
+func (r *Relay) PutSet(tx Tx, now time.Time, raw []byte) error {
+	set, err := dht.ParseSetRecord(raw)
+	if err != nil {
+		return refuse(Malformed, "set: record")
+	}
+	id := ID(set.BoxID())
+	b, known := tx.Box(id)
+	if !known || b.Core == [32]byte{} {
+		return refuse(NotMine, "set: no lease")
+	}
+	if stored, err := tx.Set(id); !newerSet(b, set, stored, err) {
+		return nil
+	}
+	b.Number = set.Number()
+	_, b.Member = memberOf(set.Members(), r.peer)
+	if err := tx.PutBox(id, b); err != nil {
+		return err
+	}
+	return tx.PutSet(id, raw)
+}
+
+// newerSet says whether set replaces what is stored. A damaged copy is
+// replaced by any that is not older.
+func newerSet(b Box, set *dht.SetRecord, stored []byte, err error) bool {
+	if set.Number() != b.Number {
+		return set.Number() > b.Number
+	}
+	return len(stored) == 0 || errors.Is(err, ErrDamaged)
+}
+
+// GetSet returns the newest set record known of a box, in memory of its own.
+// Refusal: NotMine.
+func (r *Relay) GetSet(tx Tx, _ time.Time, box ID) ([]byte, error) {
+	set, err := tx.Set(box)
+	if err != nil {
+		return nil, err
+	}
+	if len(set) == 0 {
+		return nil, refuse(NotMine, "set: none known")
+	}
+	return append([]byte(nil), set...), nil
+}
+
+func milli(t time.Time) time.Time { return timeOf(t.UnixMilli()) }

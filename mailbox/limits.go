@@ -1,0 +1,112 @@
+package mailbox
+
+import "time"
+
+const (
+	// MaxEnvelope is the largest envelope of any box, in bytes.
+	MaxEnvelope = 8 << 10
+	// MaxFrontEnvelope is the largest envelope of a front door, in bytes.
+	MaxFrontEnvelope = 4 << 10
+	// MaxTTL is the longest life of an envelope; a later expiry is cut to it.
+	MaxTTL = 30 * 24 * time.Hour
+	// MaxLease is the longest lease: the current epoch, five ahead, and one to drain.
+	MaxLease = 7 * 7 * 24 * time.Hour
+	// EpochsAhead is how many epochs past the current one a lease may be for.
+	EpochsAhead = 6
+	// ReserveFor is how long a reservation holds without a commit.
+	ReserveFor = 10 * time.Minute
+
+	// MaxAckIDs is how many envelopes one ack may name.
+	MaxAckIDs = 1024
+	// MaxFetchCount is how many envelopes one fetch returns at most.
+	MaxFetchCount = 1024
+	// MaxPass is the largest pass of a deposit, in bytes.
+	MaxPass = 256
+	// WorkSize is the size of a work nonce, in bytes.
+	WorkSize = 8
+	// MaxWorkBits is the most work that a relay may ask, in leading zero bits.
+	MaxWorkBits = 40
+
+	// MaxReceipt is the largest encoded receipt, in bytes.
+	MaxReceipt = receiptBody + 3 + maxPath*32 + 64
+	// receiptBody is the size of the signed part of a receipt, in bytes.
+	receiptBody = 1 + 32 + 32 + 32 + 8 + 8 + 8
+	// maxPath bounds a Merkle path; one signature covers at most 2^maxPath receipts.
+	maxPath = 10
+
+	// TickEvery is how often a relay calls Tick. It must stay well below clockStep.
+	TickEvery = 10 * time.Minute
+	// clockStep is the largest advance that a clock makes between two ticks unnoticed.
+	clockStep = time.Hour
+	// clockHold is how long a clock that jumped must run evenly to be believed.
+	clockHold = 24 * time.Hour
+	// clockWitnesses is how many other clocks lift the brake.
+	clockWitnesses = 3
+)
+
+// Day is the number of a day: unix milliseconds / dayMillis.
+type Day uint32
+
+const dayMillis = 24 * 60 * 60 * 1000
+
+// DayOf returns the day that holds a time in unix milliseconds.
+func DayOf(millis int64) Day { return Day(millis / dayMillis) }
+
+// Limits of one relay. A zero field takes its default; a front door's work of
+// zero bits has to be asked for with NoWork.
+type Limits struct {
+	MaxEnvelope   uint32 // bytes, at most MaxEnvelope
+	BoxCount      uint32 // live envelopes per box
+	BoxBytes      uint64 // live bytes per box
+	BoxTombs      uint32 // tombstones per box, of envelopes not yet expired
+	MaxBytes      uint64 // live bytes of the relay
+	MaxBoxes      uint32 // reserved or leased boxes
+	FrontEnvelope uint32 // bytes, front door
+	FrontCount    uint32 // live envelopes, front door
+	FrontWork     byte   // work bits, front door
+	BoxWork       byte   // work bits, contacts' boxes; 0: none
+	NoWork        bool   // front doors ask no work: tests and simulations
+}
+
+// DefaultLimits are the limits of a home relay.
+func DefaultLimits() Limits {
+	return Limits{
+		MaxEnvelope:   MaxEnvelope,
+		BoxCount:      20_000,
+		BoxBytes:      64 << 20,
+		BoxTombs:      200_000,
+		MaxBytes:      4 << 30,
+		MaxBoxes:      50_000,
+		FrontEnvelope: MaxFrontEnvelope,
+		FrontCount:    64,
+		FrontWork:     16,
+	}
+}
+
+// filled replaces zero fields by their defaults and cuts what is too much.
+func (l Limits) filled() Limits {
+	d := DefaultLimits()
+	fill(&l.MaxEnvelope, d.MaxEnvelope)
+	fill(&l.BoxCount, d.BoxCount)
+	fill(&l.BoxBytes, d.BoxBytes)
+	fill(&l.BoxTombs, d.BoxTombs)
+	fill(&l.MaxBytes, d.MaxBytes)
+	fill(&l.MaxBoxes, d.MaxBoxes)
+	fill(&l.FrontEnvelope, d.FrontEnvelope)
+	fill(&l.FrontCount, d.FrontCount)
+	fill(&l.FrontWork, d.FrontWork)
+	l.MaxEnvelope = min(l.MaxEnvelope, MaxEnvelope)
+	l.FrontEnvelope = min(l.FrontEnvelope, l.MaxEnvelope)
+	l.FrontWork, l.BoxWork = min(l.FrontWork, MaxWorkBits), min(l.BoxWork, MaxWorkBits)
+	if l.NoWork {
+		l.FrontWork = 0
+	}
+	return l
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

@@ -1,0 +1,138 @@
+package mailbox
+
+import (
+	"context"
+	"time"
+)
+
+// Store keeps the state of one relay. Memory is one; boltbox is the durable
+// one; both pass package mailboxtest.
+type Store interface {
+	// Do runs fn in a write transaction. It returns nil once the writes are
+	// durable and the receipts of fn are signed. An error of fn undoes what
+	// fn wrote and is returned as it is. fn may run more than once and must
+	// not keep anything of Tx. Concurrent callers share commits where the
+	// store allows them; ctx ends the wait for a turn, not a turn begun.
+	Do(ctx context.Context, fn func(Tx) error) error
+	// View runs fn on committed state; its writes fail with ErrReadOnly.
+	View(fn func(Tx) error) error
+}
+
+// Tx is what the rules see of a store during one transaction. Reads see the
+// writes of the same transaction. Byte slices that it returns belong to the
+// store and end with the transaction; those given to it must not change until
+// Do has returned.
+type Tx interface {
+	Boxes
+	Sets
+	Envelopes
+	Contents
+	Days
+	Meter
+	// Clock is the relay's persisted clock.
+	Clock() Clock
+	SetClock(Clock) error
+	// Receipts is the batch that the store signs after this commit.
+	Receipts() *Batch
+}
+
+// Boxes are the boxes that a relay knows.
+type Boxes interface {
+	Box(ID) (Box, bool)
+	PutBox(ID, Box) error
+	// DropBox forgets a box and its set. Its envelopes must be gone.
+	DropBox(ID) error
+	// EachBox goes through all boxes by ascending id until fn returns false.
+	EachBox(fn func(ID, Box) bool)
+}
+
+// Sets are the newest set records of boxes, as received.
+type Sets interface {
+	// Set returns nil where no set is known, ErrDamaged where it is spoilt.
+	Set(ID) ([]byte, error)
+	PutSet(ID, []byte) error
+}
+
+// Envelopes are the entries of boxes, by envelope id.
+type Envelopes interface {
+	// Find returns the entry of an envelope, buried ones included.
+	Find(ID, EnvelopeID) (Entry, bool)
+	// Add stores an envelope under the next arrival number (e.Seq is ignored).
+	// An earlier entry of the same envelope must be buried; it is replaced.
+	Add(box ID, e Entry, envelope []byte) error
+	// Bury drops the bytes and leaves a tombstone till the entry's day is dropped.
+	Bury(ID, EnvelopeID) error
+}
+
+// Contents are the envelopes of boxes, in order of arrival.
+type Contents interface {
+	// List goes through the entries that are not buried with Seq > after, in
+	// order of arrival, until fn returns false.
+	List(box ID, after uint64, fn func(Entry) bool)
+	// Body returns the bytes of an entry. It is ErrDamaged if they do not hash
+	// to e.ID; the store counts it.
+	Body(box ID, e Entry) ([]byte, error)
+}
+
+// Days are the buckets of envelopes by the day of their expiry.
+type Days interface {
+	// Days lists the days that hold entries, ascending.
+	Days() []Day
+	// DropDay forgets every entry that expires on a day and says what it held.
+	DropDay(Day) (Usage, error)
+}
+
+// Meter counts without looking at what is counted.
+type Meter interface {
+	Usage(ID) Usage
+	Total() Usage
+}
+
+// Box is what a relay keeps of one box. Times are whole milliseconds.
+type Box struct {
+	Number    uint64    // newest set number known; 0: none
+	Core      [32]byte  // hash of the set core that the lease is for
+	Rank      byte      // this relay's rank in that core
+	Member    bool      // the newest set names this relay
+	FrontDoor bool      // strangers' box: smaller, and asks for work
+	End       time.Time // end of the lease; zero: none
+	Reserved  time.Time // end of the reservation; zero: none
+}
+
+// leased says whether the box takes deposits at now.
+func (b Box) leased(now time.Time) bool { return b.Member && now.Before(b.End) }
+
+// held says whether the box takes one of the relay's places at now.
+func (b Box) held(now time.Time) bool { return now.Before(b.End) || now.Before(b.Reserved) }
+
+// Entry is the index entry of one envelope.
+type Entry struct {
+	ID              EnvelopeID
+	Seq             uint64 // arrival number, ascending over all boxes, never reused
+	Stored, Expires int64  // unix milliseconds
+	Size            uint32 // bytes of the envelope; 0 once buried
+	Buried          bool   // acknowledged: only the tombstone is left
+}
+
+// Day is the day of the entry's expiry.
+func (e Entry) Day() Day { return DayOf(e.Expires) }
+
+// Usage counts what a box, a day or a relay holds.
+type Usage struct {
+	Boxes int    // only in Meter.Total
+	Count int    // live envelopes
+	Tombs int    // tombstones
+	Bytes uint64 // live bytes
+}
+
+// Clock is the relay's clock as it is persisted; see Relay.Tick.
+type Clock struct {
+	Trusted time.Time // what deletions go by; never goes back by itself
+	Held    time.Time // when a jump was first seen; zero: no jump pending
+	Last    time.Time // the last tick since Held
+}
+
+// maxMillis is the last millisecond that we accept: the year 9999.
+const maxMillis = 253402300799999
+
+func timeOf(millis int64) time.Time { return time.UnixMilli(millis).UTC() }
