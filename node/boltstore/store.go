@@ -1,52 +1,249 @@
-// Package boltstore keeps a device's store in one sealed bbolt file.
 package boltstore
 
 import (
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
 	"time"
+
+	"go.etcd.io/bbolt"
 
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node"
 )
 
-// FileName is the name of the store's file inside the home folder.
-const FileName = "node.db"
-
-// Errors of a store; all are found with errors.Is.
 var (
-	ErrMissing = errors.New("no store here")
-	ErrExists  = errors.New("a store is here already")
-	ErrLocked  = errors.New("another process holds the store")
-	ErrNewer   = errors.New("the store was written by a newer kith")
-	ErrDamaged = errors.New("damaged")
-	ErrFull    = errors.New("disk full")
+	headerName = []byte("header")
+	versionKey = []byte("version")
+	sumsKey    = []byte("sums")
 )
 
 // Options of Open.
 type Options struct {
-	ReadOnly bool
+	ReadOnly bool          // many readers at a time, no writer
 	Timeout  time.Duration // how long to wait for another process; zero: DefaultTimeout
 }
 
 // Store is a node.Store on disk.
-type Store struct{}
+type Store struct {
+	db    *bbolt.DB
+	vault *vault.Vault
+	path  string
 
-var errSketch = errors.New("not built yet")
+	mu     sync.Mutex // guards what follows
+	sums   sums       // as of the last commit
+	broken error      // bbolt failed in a way that leaves its memory unknown: nothing is written any more
+}
 
-// Create makes a new store in dir, which must exist.
-func Create(dir string, v *vault.Vault) (*Store, error) { return nil, errSketch }
+var _ node.Store = (*Store)(nil)
 
-// Open opens the store in dir.
-func Open(dir string, v *vault.Vault, o Options) (*Store, error) { return nil, errSketch }
+// Create makes a new store in dir, which must exist, and opens it. The file appears under its name only when it is
+// whole: bbolt cannot open a torn first write.
+func Create(dir string, v *vault.Vault) (*Store, error) {
+	path := filepath.Join(dir, FileName)
+	if _, err := os.Lstat(path); err == nil {
+		return nil, ErrExists
+	}
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("create store: %w", err)
+	}
+	if err := lay(fresh, v); err != nil {
+		os.Remove(fresh)
+		return nil, fmt.Errorf("create store: %w", classify(err))
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return nil, fmt.Errorf("create store: %w", err)
+	}
+	if err := syncDir(dir); err != nil {
+		return nil, fmt.Errorf("create store: %w", err)
+	}
+	return Open(dir, v, Options{})
+}
 
-// Update runs fn in a read-write transaction; durable when it returns nil.
-func (s *Store) Update(fn func(node.Tx) error) error { return errSketch }
+// lay writes an empty store at path and closes it.
+func lay(path string, v *vault.Vault) error {
+	db, err := bbolt.Open(path, fileMode, boltOptions(Options{}))
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		h, err := tx.CreateBucket(headerName)
+		if err != nil {
+			return err
+		}
+		sealed, err := v.Seal(rand.Reader, headerPlace(sumsKey), sums{}.marshal())
+		if err != nil {
+			return err
+		}
+		return errors.Join(createBuckets(tx), h.Put(versionKey, binary.BigEndian.AppendUint32(nil, Version)), h.Put(sumsKey, sealed))
+	})
+	return errors.Join(err, db.Close())
+}
 
-// View runs fn in a read transaction.
-func (s *Store) View(fn func(node.Tx) error) error { return errSketch }
+func createBuckets(tx *bbolt.Tx) error {
+	for _, b := range node.Buckets() {
+		if _, err := tx.CreateBucketIfNotExists([]byte{byte(b)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
-// Check reads everything and returns an error that names each damaged place.
-func (s *Store) Check() error { return errSketch }
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
 
-// Close closes the file.
-func (s *Store) Close() error { return errSketch }
+func boltOptions(o Options) *bbolt.Options {
+	timeout := o.Timeout
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	// The list of free pages is rebuilt at open instead of written at each commit: equally safe, a third of the writes.
+	return &bbolt.Options{Timeout: timeout, ReadOnly: o.ReadOnly, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
+}
+
+// Open opens the store in dir with the vault that made it. ErrMissing, ErrLocked, ErrNewer and ErrDamaged say why not.
+func Open(dir string, v *vault.Vault, o Options) (*Store, error) {
+	s := &Store{vault: v, path: filepath.Join(dir, FileName)}
+	if _, err := os.Stat(s.path); err != nil {
+		return nil, fmt.Errorf("open store: %w", classify(err))
+	}
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	err := guard(FileName, func() (err error) {
+		s.db, err = bbolt.Open(s.path, fileMode, boltOptions(o))
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	if err := guard("header", func() error { return s.begin(o.ReadOnly) }); err != nil {
+		s.Close()
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return s, nil
+}
+
+// begin reads the header and adds the buckets that an older build did not know.
+func (s *Store) begin(readOnly bool) error {
+	missing := false
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		for _, b := range node.Buckets() {
+			missing = missing || tx.Bucket([]byte{byte(b)}) == nil
+		}
+		return s.readHeader(tx)
+	})
+	if err != nil || readOnly || !missing {
+		return err
+	}
+	return s.db.Update(createBuckets)
+}
+
+func (s *Store) readHeader(tx *bbolt.Tx) error {
+	h := tx.Bucket(headerName)
+	if h == nil {
+		return &Damage{Place: "header", Why: "missing"}
+	}
+	version := h.Get(versionKey)
+	if len(version) != 4 || binary.BigEndian.Uint32(version) == 0 {
+		return &Damage{Place: "header/version", Why: "unreadable"}
+	}
+	if n := binary.BigEndian.Uint32(version); n > Version {
+		return fmt.Errorf("%w: version %d, this one knows %d", ErrNewer, n, Version)
+	}
+	plain, err := s.vault.Open(headerPlace(sumsKey), h.Get(sumsKey))
+	if err != nil {
+		return &Damage{Place: "header/sums", Why: "does not open with this key"}
+	}
+	s.sums, err = parseSums(plain)
+	return err
+}
+
+func headerPlace(key []byte) []byte { return append([]byte{0, 0}, key...) }
+
+// Close closes the file and lets go of its lock.
+func (s *Store) Close() error { return guard(FileName, s.db.Close) }
+
+// View runs fn in a read transaction. It returns fn's error, or the damage that fn's reads met.
+func (s *Store) View(fn func(node.Tx) error) error {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := s.db.Begin(false)
+	if err != nil {
+		return classify(err)
+	}
+	defer guard(FileName, tx.Rollback)
+	return run(&txn{store: s, tx: tx}, fn)
+}
+
+// Update runs fn in a read-write transaction: durable when it returns nil, nothing left when it returns an error.
+// ErrFull says that the disk is full; the store stays usable and a later Update may succeed. A fn that writes nothing
+// costs no fsync.
+func (s *Store) Update(fn func(node.Tx) error) error {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := s.db.Begin(true)
+	if err != nil {
+		return classify(err)
+	}
+	// Also when fn panics; after a commit it does nothing.
+	defer s.release(tx)
+	s.mu.Lock()
+	t := &txn{store: s, tx: tx, sums: s.sums}
+	broken := s.broken
+	s.mu.Unlock()
+	if broken != nil {
+		return broken
+	}
+	if err := run(t, fn); err != nil || !t.wrote {
+		return err
+	}
+	return s.commit(t)
+}
+
+func run(t *txn, fn func(node.Tx) error) error {
+	if err := fn(t); err != nil {
+		return err
+	}
+	return t.err
+}
+
+func (s *Store) commit(t *txn) error {
+	sealed, err := s.vault.Seal(rand.Reader, headerPlace(sumsKey), t.sums.marshal())
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	err = guard(FileName, func() error {
+		if err := t.tx.Bucket(headerName).Put(sumsKey, sealed); err != nil {
+			return err
+		}
+		return t.tx.Commit()
+	})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		if errors.Is(err, ErrDamaged) {
+			s.broken = err
+		}
+		return fmt.Errorf("store: %w", err)
+	}
+	s.sums = t.sums
+	return nil
+}
+
+// release gives the write lock back. If even that fails, the next writer would wait for ever on a broken bbolt.
+func (s *Store) release(tx *bbolt.Tx) {
+	err := guard(FileName, tx.Rollback)
+	if errors.Is(err, ErrDamaged) {
+		s.mu.Lock()
+		s.broken = err
+		s.mu.Unlock()
+	}
+}

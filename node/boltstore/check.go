@@ -1,0 +1,111 @@
+package boltstore
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"runtime/debug"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/kith-im/kith/node"
+)
+
+// bucketName is the bucket's own name, if package node gives it one.
+func bucketName(b node.Bucket) string { return fmt.Sprintf("bucket %v", b) }
+
+// Check reads every row and compares what is there with what should be. It returns nil, or an ErrDamaged that joins one
+// *Damage for each place.
+func (s *Store) Check() error {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	tx, err := s.db.Begin(false)
+	if err != nil {
+		return classify(err)
+	}
+	defer guard(FileName, tx.Rollback)
+	want, err := s.sumsOf(tx)
+	found := []error{err, checkMetas(s.path)}
+	if err == nil {
+		for _, b := range node.Buckets() {
+			err := guard(bucketName(b), func() error { return s.checkBucket(tx, b, want[b]) })
+			found = append(found, err)
+		}
+	}
+	return errors.Join(found...)
+}
+
+// sumsOf reads the sums as they stand in tx, which may be younger or older than those in memory.
+func (s *Store) sumsOf(tx *bbolt.Tx) (sums, error) {
+	there := &Store{vault: s.vault}
+	err := guard("header", func() error { return there.readHeader(tx) })
+	return there.sums, err
+}
+
+func (s *Store) checkBucket(tx *bbolt.Tx, b node.Bucket, want sum) error {
+	bucket := tx.Bucket([]byte{byte(b)})
+	if bucket == nil {
+		if want.rows == 0 {
+			return nil
+		}
+		return &Damage{Place: bucketName(b), Why: "the bucket is missing"}
+	}
+	var found []error
+	var have sums
+	var before []byte
+	cursor := bucket.Cursor()
+	for k, v := cursor.First(); k != nil; k, v = cursor.Next() {
+		if _, err := s.open(b, k, v); err != nil {
+			found = append(found, err)
+		}
+		// A key that the walk finds and the search does not is a damaged page above it.
+		if bytes.Compare(before, k) >= 0 || !bytes.Equal(bucket.Get(k), v) {
+			found = append(found, damage(b, k, "out of order"))
+		}
+		before = k
+		have.add(s, b, k, v)
+	}
+	if have[b] != want {
+		found = append(found, &Damage{Place: bucketName(b), Why: fmt.Sprintf("%d rows where %d were written, or older ones", have[b].rows, want.rows)})
+	}
+	return errors.Join(found...)
+}
+
+// checkMetas looks at bbolt's two meta pages itself. bbolt takes the older one silently when the newer does not pass
+// its checksum, which is right after a crash and loses a commit after bit rot.
+func checkMetas(path string) error {
+	const pageHeader, metaSize, sizeAt = 16, 64, 8
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	first := make([]byte, pageHeader+metaSize)
+	if _, err := f.ReadAt(first, 0); err != nil {
+		return &Damage{Place: "file/meta0", Why: err.Error()}
+	}
+	page := int64(os.Getpagesize())
+	if validMeta(first[pageHeader:]) {
+		page = int64(binary.NativeEndian.Uint32(first[pageHeader+sizeAt:]))
+	}
+	second := make([]byte, pageHeader+metaSize)
+	if _, err := f.ReadAt(second, page); err != nil {
+		return &Damage{Place: "file/meta1", Why: err.Error()}
+	}
+	for i, m := range [][]byte{first, second} {
+		if !validMeta(m[pageHeader:]) {
+			return &Damage{Place: fmt.Sprintf("file/meta%d", i), Why: "the checksum is wrong; the last commit may be missing"}
+		}
+	}
+	return nil
+}
+
+// validMeta checks the FNV-1a sum that ends a meta of bbolt.
+func validMeta(meta []byte) bool {
+	h := fnv.New64a()
+	body := len(meta) - 8
+	h.Write(meta[:body])
+	return h.Sum64() == binary.NativeEndian.Uint64(meta[body:])
+}

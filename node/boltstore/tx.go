@@ -1,0 +1,245 @@
+package boltstore
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/kith-im/kith/node"
+)
+
+// txn is one transaction. Its first failure sticks: reads then return nothing and writes do nothing.
+type txn struct {
+	store *Store
+	tx    *bbolt.Tx
+	sums  sums
+	wrote bool
+	err   error
+}
+
+func (t *txn) Err() error { return t.err }
+
+func (t *txn) fail(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+// bucket returns b's table, or nil in a file of an older build that is open read-only.
+func (t *txn) bucket(b node.Bucket) *bbolt.Bucket { return t.tx.Bucket([]byte{byte(b)}) }
+
+// place is the associated data of a row: it binds the sealed value to where it stands.
+func place(b node.Bucket, stored []byte) []byte { return append([]byte{byte(b), 0}, stored...) }
+
+// stored is the key under which bbolt holds a row.
+func (s *Store) stored(b node.Bucket, key []byte) []byte {
+	if b.Ordered() {
+		return key
+	}
+	blind := s.vault.Blind(place(b, key))
+	return blind[:]
+}
+
+// row is a row as the engine knows it.
+type row struct{ key, value []byte }
+
+// open unseals the row under a stored key.
+func (s *Store) open(b node.Bucket, stored, sealed []byte) (row, error) {
+	plain, err := s.vault.Open(place(b, stored), sealed)
+	if err != nil {
+		return row{}, damage(b, stored, "the value does not open")
+	}
+	if b.Ordered() {
+		return row{slices.Clone(stored), notNil(plain)}, nil
+	}
+	if len(plain) < 2 || len(plain)-2 < int(binary.BigEndian.Uint16(plain)) {
+		return row{}, damage(b, stored, "the value has no key")
+	}
+	n := 2 + int(binary.BigEndian.Uint16(plain))
+	r := row{plain[2:n:n], plain[n:]}
+	if !bytes.Equal(s.stored(b, r.key), stored) {
+		return row{}, damage(b, stored, "the value belongs to another place")
+	}
+	return r, nil
+}
+
+// notNil keeps an empty value apart from a missing one.
+func notNil(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+func damage(b node.Bucket, stored []byte, why string) error {
+	return &Damage{Place: fmt.Sprintf("%s/%x", bucketName(b), stored[:min(len(stored), 8)]), Why: why}
+}
+
+func (t *txn) Get(b node.Bucket, key []byte) []byte {
+	if t.err != nil {
+		return nil
+	}
+	var r row
+	err := guard(bucketName(b), func() (err error) {
+		bucket := t.bucket(b)
+		if bucket == nil {
+			return nil
+		}
+		stored := t.store.stored(b, key)
+		if sealed := bucket.Get(stored); sealed != nil {
+			r, err = t.store.open(b, stored, sealed)
+		}
+		return err
+	})
+	if err != nil {
+		t.fail(err)
+		return nil
+	}
+	return r.value
+}
+
+func (t *txn) Put(b node.Bucket, key, value []byte) {
+	if t.err != nil {
+		return
+	}
+	if err := guard(bucketName(b), func() error { return t.put(b, key, value) }); err != nil {
+		t.fail(fmt.Errorf("put: %w", err))
+	}
+}
+
+func (t *txn) put(b node.Bucket, key, value []byte) error {
+	stored, plain := t.store.stored(b, key), value
+	if !b.Ordered() {
+		if len(key) > maxNameSize {
+			return fmt.Errorf("a key of %d bytes", len(key))
+		}
+		plain = slices.Concat(binary.BigEndian.AppendUint16(nil, uint16(len(key))), key, value)
+	}
+	sealed, err := t.store.vault.Seal(rand.Reader, place(b, stored), plain)
+	if err != nil {
+		return err
+	}
+	bucket := t.bucket(b)
+	if bucket == nil {
+		return fmt.Errorf("no bucket %s", bucketName(b))
+	}
+	old := bucket.Get(stored)
+	if old != nil {
+		t.sums.remove(t.store, b, stored, old)
+	}
+	t.sums.add(t.store, b, stored, sealed)
+	t.wrote = true
+	return bucket.Put(stored, sealed)
+}
+
+func (t *txn) Delete(b node.Bucket, key []byte) {
+	if t.err != nil {
+		return
+	}
+	err := guard(bucketName(b), func() error {
+		bucket, stored := t.bucket(b), t.store.stored(b, key)
+		if bucket == nil {
+			return nil
+		}
+		old := bucket.Get(stored)
+		if old == nil {
+			return nil
+		}
+		t.sums.remove(t.store, b, stored, old)
+		t.wrote = true
+		return bucket.Delete(stored)
+	})
+	if err != nil {
+		t.fail(fmt.Errorf("delete: %w", err))
+	}
+}
+
+func (t *txn) Scan(b node.Bucket, from []byte, fn func(key, value []byte) bool) {
+	if b.Ordered() {
+		t.scanOrdered(b, from, fn)
+		return
+	}
+	rows := t.all(b, from)
+	for _, r := range rows {
+		if t.err != nil || !fn(r.key, r.value) {
+			return
+		}
+	}
+}
+
+// all collects and sorts the rows of a named bucket: its stored keys say nothing of the order.
+func (t *txn) all(b node.Bucket, from []byte) []row {
+	var rows []row
+	t.scanStored(b, nil, func(r row) bool {
+		if bytes.Compare(r.key, from) >= 0 {
+			rows = append(rows, r)
+		}
+		return true
+	})
+	slices.SortFunc(rows, func(x, y row) int { return bytes.Compare(x.key, y.key) })
+	return rows
+}
+
+func (t *txn) scanOrdered(b node.Bucket, from []byte, fn func(key, value []byte) bool) {
+	t.scanStored(b, from, func(r row) bool { return fn(r.key, r.value) })
+}
+
+// scanStored walks b in the order of its stored keys. fn runs outside the guard: a panic of the engine is not damage.
+func (t *txn) scanStored(b node.Bucket, from []byte, fn func(row) bool) {
+	if t.err != nil {
+		return
+	}
+	bucket := t.bucket(b)
+	if bucket == nil {
+		return
+	}
+	cursor := bucket.Cursor()
+	step := func() ([]byte, []byte) { return cursor.Seek(from) }
+	for {
+		var r row
+		more := false
+		err := guard(bucketName(b), func() (err error) {
+			k, v := step()
+			if k == nil {
+				return nil
+			}
+			more = true
+			r, err = t.store.open(b, k, v)
+			return err
+		})
+		if err != nil {
+			t.fail(err)
+			return
+		}
+		if !more || !fn(r) || t.err != nil {
+			return
+		}
+		step = cursor.Next
+	}
+}
+
+func (t *txn) Last(b node.Bucket) (key, value []byte) {
+	if t.err != nil {
+		return nil, nil
+	}
+	var r row
+	err := guard(bucketName(b), func() (err error) {
+		bucket := t.bucket(b)
+		if bucket == nil {
+			return nil
+		}
+		if k, v := bucket.Cursor().Last(); k != nil {
+			r, err = t.store.open(b, k, v)
+		}
+		return err
+	})
+	if err != nil {
+		t.fail(err)
+		return nil, nil
+	}
+	return r.key, r.value
+}
