@@ -2,10 +2,8 @@ package boltstore
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"os"
 	"runtime/debug"
 
@@ -73,39 +71,12 @@ func (s *Store) checkBucket(tx *bbolt.Tx, b node.Bucket, want sum) error {
 	return errors.Join(found...)
 }
 
-// checkMetas looks at bbolt's two meta pages itself. bbolt takes the older one silently when the newer does not pass
-// its checksum, which is right after a crash and loses a commit after bit rot.
 func checkMetas(path string) error {
-	const pageHeader, metaSize, sizeAt = 16, 64, 8
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	first := make([]byte, pageHeader+metaSize)
-	if _, err := f.ReadAt(first, 0); err != nil {
-		return &Damage{Place: "file/meta0", Why: err.Error()}
-	}
-	page := int64(os.Getpagesize())
-	if validMeta(first[pageHeader:]) {
-		page = int64(binary.NativeEndian.Uint32(first[pageHeader+sizeAt:]))
-	}
-	second := make([]byte, pageHeader+metaSize)
-	if _, err := f.ReadAt(second, page); err != nil {
-		return &Damage{Place: "file/meta1", Why: err.Error()}
-	}
-	for i, m := range [][]byte{first, second} {
-		if !validMeta(m[pageHeader:]) {
-			return &Damage{Place: fmt.Sprintf("file/meta%d", i), Why: "the checksum is wrong; the last commit may be missing"}
-		}
-	}
-	return nil
-}
-
-// validMeta checks the FNV-1a sum that ends a meta of bbolt.
-func validMeta(meta []byte) bool {
-	h := fnv.New64a()
-	body := len(meta) - 8
-	h.Write(meta[:body])
-	return h.Sum64() == binary.NativeEndian.Uint64(meta[body:])
+	_, err = readMetas(f)
+	return err
 }

@@ -119,11 +119,7 @@ func Open(dir string, v *vault.Vault, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", classify(err))
 	}
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	err := guard(FileName, func() (err error) {
-		s.db, err = bbolt.Open(s.path, fileMode, boltOptions(o))
-		return err
-	})
-	if err != nil {
+	if err := guard(FileName, func() error { return s.openFile(o) }); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	if err := guard("header", func() error { return s.begin(o.ReadOnly) }); err != nil {
@@ -131,6 +127,27 @@ func Open(dir string, v *vault.Vault, o Options) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return s, nil
+}
+
+// openFile looks at the pages under a shared lock before bbolt trusts them.
+func (s *Store) openFile(o Options) error {
+	looking := o
+	looking.ReadOnly = true
+	db, err := bbolt.Open(s.path, fileMode, boltOptions(looking))
+	if err != nil {
+		return err
+	}
+	if err := checkPages(s.path); err != nil {
+		return errors.Join(err, db.Close())
+	}
+	if s.db = db; o.ReadOnly {
+		return nil
+	}
+	if err := db.Close(); err != nil {
+		return err
+	}
+	s.db, err = bbolt.Open(s.path, fileMode, boltOptions(o))
+	return err
 }
 
 // begin reads the header and adds the buckets that an older build did not know.

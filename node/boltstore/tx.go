@@ -9,6 +9,7 @@ import (
 
 	"go.etcd.io/bbolt"
 
+	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node"
 )
 
@@ -49,6 +50,9 @@ type row struct{ key, value []byte }
 
 // open unseals the row under a stored key.
 func (s *Store) open(b node.Bucket, stored, sealed []byte) (row, error) {
+	if len(stored) > maxKey || len(sealed) > maxValue {
+		return row{}, damage(b, stored, "longer than anything written")
+	}
 	plain, err := s.vault.Open(place(b, stored), sealed)
 	if err != nil {
 		return row{}, damage(b, stored, "the value does not open")
@@ -112,11 +116,11 @@ func (t *txn) Put(b node.Bucket, key, value []byte) {
 }
 
 func (t *txn) put(b node.Bucket, key, value []byte) error {
+	if len(key) > maxKey || len(value) > maxValue-maxKey-vault.Overhead-2 {
+		return fmt.Errorf("a row of %d and %d bytes is too long", len(key), len(value))
+	}
 	stored, plain := t.store.stored(b, key), value
 	if !b.Ordered() {
-		if len(key) > maxNameSize {
-			return fmt.Errorf("a key of %d bytes", len(key))
-		}
 		plain = slices.Concat(binary.BigEndian.AppendUint16(nil, uint16(len(key))), key, value)
 	}
 	sealed, err := t.store.vault.Seal(rand.Reader, place(b, stored), plain)

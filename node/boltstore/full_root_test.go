@@ -1,0 +1,90 @@
+//go:build root
+
+package boltstore_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/boltstore"
+)
+
+// smallDisk is a home on a file system of its own, with a file to remove when space is wanted.
+func smallDisk(t *testing.T) (h home, ballast string) {
+	t.Helper()
+	h = newHome(t)
+	if err := syscall.Mount("tmpfs", h.dir, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(h.dir, syscall.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	ballast = filepath.Join(h.dir, "ballast")
+	if err := os.WriteFile(ballast, make([]byte, 300<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return h, ballast
+}
+
+// fill commits rows until an update fails; it returns how many are durable and the failure.
+func fill(s *boltstore.Store) (rows uint64, err error) {
+	for ; ; rows++ {
+		err := s.Update(func(tx node.Tx) error {
+			tx.Put(node.BucketOutbox, binary.BigEndian.AppendUint64(nil, rows), make([]byte, 8000))
+			return nil
+		})
+		if err != nil {
+			return rows, err
+		}
+	}
+}
+
+func TestAFullDiskIsSaidAndLosesNothing(t *testing.T) {
+	h, ballast := smallDisk(t)
+	s := h.create()
+	durable, err := fill(s)
+	if !errors.Is(err, boltstore.ErrFull) {
+		t.Fatalf("the failure: %v", err)
+	}
+	if durable == 0 {
+		t.Fatal("nothing fitted")
+	}
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if got := uint64(len(rowsOf(t, s, node.BucketOutbox, nil))); got != durable {
+		t.Fatalf("%d rows, %d were durable", got, durable)
+	}
+	// It comes back by itself when there is space.
+	if err := os.Remove(ballast); err != nil {
+		t.Fatal(err)
+	}
+	update(t, s, func(tx node.Tx) { tx.Put(node.BucketMeta, []byte("after"), []byte("space")) })
+	s = h.reopen(s)
+	if err := s.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if got := uint64(len(rowsOf(t, s, node.BucketOutbox, nil))); got != durable {
+		t.Fatalf("after reopening %d rows, %d were durable", got, durable)
+	}
+}
+
+func TestAFullDiskRefusesANewStore(t *testing.T) {
+	h, _ := smallDisk(t)
+	more := filepath.Join(h.dir, "more")
+	_ = os.WriteFile(more, make([]byte, 1<<20), 0o600)
+	if _, err := boltstore.Create(h.dir, h.vault); !errors.Is(err, boltstore.ErrFull) {
+		t.Fatalf("create: %v", err)
+	}
+	if err := os.Remove(more); err != nil {
+		t.Fatal(err)
+	}
+	h.create()
+}
