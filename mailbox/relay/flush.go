@@ -24,12 +24,11 @@ type deadlineWriter interface {
 type flusher struct {
 	dst    deadlineWriter
 	within time.Duration
-	fail   func() // called once, when a write fails
+	fail   func() // called when a write fails
 
 	mu      sync.Mutex
 	drained sync.Cond // pending shrank or err was set
 	pending []byte
-	spare   []byte
 	busy    bool
 	err     error
 }
@@ -72,6 +71,13 @@ func (f *flusher) room() error {
 	return f.err
 }
 
+// alive says whether frames can still be sent.
+func (f *flusher) alive() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err == nil
+}
+
 // close lets go of everybody who waits and refuses further frames. What is
 // pending may or may not be written.
 func (f *flusher) close() {
@@ -80,36 +86,45 @@ func (f *flusher) close() {
 	if f.err == nil {
 		f.err = errGone
 	}
-	f.pending = nil
 	f.drained.Broadcast()
+}
+
+// wait returns when everything is written or the stream failed, and nothing
+// of the flusher runs any more.
+func (f *flusher) wait() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for f.busy {
+		f.drained.Wait()
+	}
 }
 
 // run writes until nothing is pending.
 func (f *flusher) run() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for f.err == nil && len(f.pending) > 0 {
-		out := f.pending
-		f.pending = f.spare[:0]
-		f.spare = nil
-		f.drained.Broadcast()
-		f.mu.Unlock()
-		err := f.write(out)
-		f.mu.Lock()
-		if cap(out) <= flushAt {
-			f.spare = out
-		}
-		if err != nil && f.err == nil {
-			f.err = errGone
-			f.drained.Broadcast()
+	for out := f.take(nil); out != nil; out = f.take(out) {
+		if f.write(out) != nil {
+			f.close()
 			f.fail()
 		}
 	}
-	f.busy = false
-	f.spare = nil // an idle stream holds no buffer
-	if len(f.pending) == 0 {
-		f.pending = nil
+}
+
+// take gives the buffer that was written back and returns the next, nil when
+// the flusher may end.
+func (f *flusher) take(done []byte) []byte {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drained.Broadcast()
+	if f.err != nil || len(f.pending) == 0 {
+		f.busy = false
+		f.pending = nil // an idle stream holds no buffer
+		return nil
 	}
+	out := f.pending
+	if f.pending = nil; cap(done) <= flushAt {
+		f.pending = done[:0]
+	}
+	return out
 }
 
 func (f *flusher) write(b []byte) error {

@@ -1,32 +1,48 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"github.com/kith-im/kith/mailbox"
+)
 
 // Limits of one frame and of what a peer may hold.
 const (
 	// MaxFrame bounds the body of every frame, in bytes.
 	MaxFrame = 64 << 10
-	// maxFields bounds the protobuf fields of one message and of each message
-	// nested in it, so that a small frame cannot ask for a large memory.
-	maxFields = 1100
+	// maxFields bounds the protobuf fields of one frame, nested ones included,
+	// so that a small frame cannot ask for a large memory.
+	maxFields = 1000
 
 	// MaxBoxesPerStream is how many boxes one collect stream may watch.
 	MaxBoxesPerStream = 32
-	// MaxCoresPerCommit is how many set cores one commit may show, and how
-	// many boxes one reserve may name.
-	MaxCoresPerCommit = 8
+	// MaxBoxesPerAsk is how many boxes one reserve or commit may name.
+	MaxBoxesPerAsk = 8
 
 	// MaxInFlight is how many requests of one stream the relay works on at
 	// once; it reads no further frame until one is answered.
-	MaxInFlight = 256
+	MaxInFlight = 128
 	// MaxStreamsPerPeer bounds the held streams of one peer, of both kinds.
-	MaxStreamsPerPeer = 6
-	// MaxStreams bounds the held streams of a relay.
+	MaxStreamsPerPeer = 4
+	// MaxStreams bounds the held streams of a relay. When it is reached, the
+	// request stream that idles longest (of a sample) makes room.
 	MaxStreams = 24_000
+	// evictSample is the size of that sample.
+	evictSample = 64
+	// maxPendingBytes bounds the requests that wait for the store, over all
+	// streams, in bytes.
+	maxPendingBytes = 64 << 20
+	// maxRefusedRow is how many rate-limited requests in a row end a stream.
+	maxRefusedRow = 1000
 
-	// MaxCreditItems and MaxCreditBytes bound the window of a collect stream.
-	MaxCreditItems = 4096
-	MaxCreditBytes = 4 << 20
+	// CreditItems and CreditBytes are the window that a client gives a relay
+	// on a collect stream; MaxCredit bounds what a relay lets add up, of both.
+	CreditItems = 4096
+	CreditBytes = 4 << 20
+	MaxCredit   = 16 << 20
+	// pageBytes and pageItems bound one Items frame, so that it fits MaxFrame.
+	pageBytes = 56 << 10
+	pageItems = 256
 )
 
 // Deadlines. A held stream may idle for ever between frames.
@@ -44,6 +60,16 @@ const (
 	dialWithin = 15 * time.Second
 )
 
+// Adverts.
+const (
+	// advertLife is how long an advert is good for; advertEvery how long the
+	// relay serves one before it signs the next.
+	advertLife  = 24 * time.Hour
+	advertEvery = time.Hour
+	// retentionDays is how long mail is kept at most.
+	retentionDays = uint16(mailbox.MaxTTL / (24 * time.Hour))
+)
+
 // Rates of one peer, in requests.
 const (
 	// RatePerSecond is how fast the bucket of a peer fills.
@@ -57,6 +83,21 @@ const (
 // Sizes of buffers, in bytes.
 const (
 	readBuffer = 16 << 10
-	// flushAt is how much one write gathers at most before it is sent.
-	flushAt = 256 << 10
+	// readStep is how much memory a frame's length claim gets before its bytes
+	// arrive.
+	readStep = 8 << 10
+	// flushAt is how much may wait to be written before a stream is read no
+	// further.
+	flushAt = 64 << 10
 )
+
+// Sizes of what a frame carries.
+const (
+	idSize    = 32        // bytes of a box or envelope id
+	nonceSize = 32        // bytes of a challenge
+	maxDetail = 120       // bytes of a refusal's detail
+	maxMillis = 1<<53 - 1 // latest time in a frame, unix milliseconds
+)
+
+// maxRank bounds the rank in a lease.
+const maxRank = 255

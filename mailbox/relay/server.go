@@ -1,51 +1,159 @@
 package relay
 
 import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/kith-im/kith/mailbox"
 )
 
-// Protocol is the libp2p protocol of both kinds of held stream.
+// Protocol is the libp2p protocol of both kinds of held stream; the first
+// frame says which kind a stream is.
 const Protocol = "/kith/relay/1"
 
-// Config of a Server. Zero Log and Observer are silent, zero Now is time.Now.
+// Config of a Server. Store and Relay must be set; zero Now is time.Now, zero
+// Rand is the system's, zero Rate and StreamsPerPeer are the constants of this
+// package; Log and Observer may be nil.
 type Config struct {
-	Store    mailbox.Store
+	Store    mailbox.Store // View and Do must allow concurrent callers
 	Relay    *mailbox.Relay
 	Now      func() time.Time
+	Rand     io.Reader
 	Log      *slog.Logger
 	Observer Observer
-}
-
-// Observer hears what a server does; calls are quick and concurrent.
-type Observer interface {
-	// Event counts one occurrence caused by a peer.
-	Event(from peer.ID, what Event)
-}
-
-// Event is something a server counts.
-type Event string
-
-// Stats are the counters of a Server since its start.
-type Stats struct {
-	Streams, Collectors                          int64 // open now
-	Deposits, Refused, Pushed, Acked             int64
-	Malformed, RateLimited, TimedOut, OverLimits int64
+	Rate     Rate
+	Family   [8]byte          // of the advert: relays of one operator
+	Leaving  func() time.Time // of the advert: zero time or nil, not leaving
 }
 
 // Server answers the relay protocol on a host.
-type Server struct{}
+type Server struct {
+	host    host.Host
+	key     ed25519.PrivateKey
+	cfg     Config
+	rates   *buckets
+	pending *budget
+	hub     hub
+	counted counters
+	advert  advertCache
+	times   deadlines
 
-// Serve registers the protocol on h.
-func Serve(h host.Host, cfg Config) (*Server, error) { return nil, errSketch }
+	ctx  context.Context
+	stop context.CancelFunc
+	wg   sync.WaitGroup
 
-// Close stops serving and waits for every stream of the server to end.
-func (s *Server) Close() error { return nil }
+	streams int // MaxStreams; tests lower it
 
-// Stats returns the counters.
-func (s *Server) Stats() Stats { return Stats{} }
+	mu   sync.Mutex
+	open map[*held]struct{}
+	of   map[peer.ID]int
+}
+
+// deadlines are the limits of time; tests shorten them.
+type deadlines struct{ first, body, write time.Duration }
+
+// Serve registers the protocol on h, whose Ed25519 key must be the key that
+// cfg.Relay signs with.
+func Serve(h host.Host, cfg Config) (*Server, error) {
+	s, err := newServer(h, cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.wg.Add(1)
+	go s.tick()
+	h.SetStreamHandler(Protocol, func(st network.Stream) {
+		s.serve(st.Conn().RemotePeer(), st)
+	})
+	return s, nil
+}
+
+func newServer(h host.Host, cfg Config) (*Server, error) {
+	key, err := hostKey(h)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		host: h, key: key, cfg: cfg,
+		rates:   newBuckets(cfg.Rate, cfg.Now),
+		pending: newBudget(maxPendingBytes),
+		times:   deadlines{firstFrameWithin, bodyWithin, writeWithin},
+		streams: MaxStreams,
+		open:    make(map[*held]struct{}),
+		of:      make(map[peer.ID]int),
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	return s, nil
+}
+
+// hostKey is the Ed25519 private key of a host.
+func hostKey(h host.Host) (ed25519.PrivateKey, error) {
+	k, ok := h.Peerstore().PrivKey(h.ID()).(*crypto.Ed25519PrivateKey)
+	if !ok {
+		return nil, errors.New("relay: the host has no Ed25519 key")
+	}
+	raw, err := k.Raw()
+	if err != nil {
+		return nil, fmt.Errorf("relay: host key: %w", err)
+	}
+	return ed25519.PrivateKey(raw), nil
+}
+
+// Close stops serving and waits until every stream of the server has ended.
+func (s *Server) Close() error {
+	s.host.RemoveStreamHandler(Protocol)
+	s.mu.Lock()
+	s.stop()
+	open := slices.Collect(maps.Keys(s.open))
+	s.mu.Unlock()
+	for _, h := range open {
+		h.end()
+	}
+	s.pending.close()
+	s.wg.Wait()
+	return nil
+}
+
+// tick drops what is over: once at the start and then every mailbox.TickEvery.
+func (s *Server) tick() {
+	defer s.wg.Done()
+	t := time.NewTicker(mailbox.TickEvery)
+	defer t.Stop()
+	for {
+		err := s.cfg.Store.Do(s.ctx, func(tx mailbox.Tx) error {
+			_, err := s.cfg.Relay.Tick(tx, s.cfg.Now())
+			return err
+		})
+		if err != nil && s.ctx.Err() == nil {
+			s.cfg.Log.Warn("relay: expire", "err", err)
+		}
+		s.counted.ticks.Add(1)
+		select {
+		case <-t.C:
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}

@@ -802,7 +802,7 @@ func (x *Deposit) GetWork() []byte {
 type Ack struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // public key of the box, 32 bytes
-	Ids           []byte                 `protobuf:"bytes,2,opt,name=ids,proto3" json:"ids,omitempty"` // envelope ids, 32 bytes each, at most 1,000
+	Ids           []byte                 `protobuf:"bytes,2,opt,name=ids,proto3" json:"ids,omitempty"` // envelope ids, 32 bytes each, at most 1,024
 	Sig           []byte                 `protobuf:"bytes,3,opt,name=sig,proto3" json:"sig,omitempty"` // 64 bytes, mailbox.VerbAck over ids
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

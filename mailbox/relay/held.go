@@ -1,0 +1,177 @@
+package relay
+
+import (
+	"errors"
+	"io"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/kith-im/kith/mailbox/relay/pb"
+)
+
+// stream is what a held stream needs of libp2p's; a test brings its own.
+type stream interface {
+	io.ReadWriteCloser
+	SetReadDeadline(time.Time) error
+	SetWriteDeadline(time.Time) error
+	Reset() error
+}
+
+// held is one stream of one client at the server.
+type held struct {
+	s    *Server
+	from peer.ID
+	st   stream
+	in   *frameReader
+	out  *flusher
+
+	collects atomic.Bool  // a collect stream is never evicted
+	last     atomic.Int64 // unix nanoseconds of the last frame
+	limited  int          // rate-limited requests in a row; the reader's own
+	once     sync.Once
+}
+
+// serve runs a new stream until it ends. It returns when nothing of the stream
+// runs any more.
+func (s *Server) serve(from peer.ID, st stream) {
+	h, idle := s.admit(from, st)
+	if idle != nil {
+		idle.end()
+	}
+	if h == nil {
+		s.count(from, OverLimit, 1)
+		_ = st.Reset()
+		return
+	}
+	err := h.run()
+	switch {
+	case errors.Is(err, errFrame):
+		s.count(from, Malformed, 1)
+	case errors.Is(err, errOver):
+		s.count(from, OverLimit, 1)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		s.count(from, TimedOut, 1)
+	}
+	s.cfg.Log.Debug("relay: stream ended", "err", err)
+	s.release(h, errors.Is(err, io.EOF))
+}
+
+// admit counts a new stream in. At the limit of the relay another stream,
+// idle, has to make room and is returned to be ended.
+func (s *Server) admit(from peer.ID, st stream) (h, idle *held) {
+	h = &held{s: s, from: from, st: st}
+	h.in = newFrameReader(st, s.times.body)
+	h.out = newFlusher(st, s.times.write, h.end)
+	h.touch()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ctx.Err() != nil || s.of[from] >= MaxStreamsPerPeer {
+		return nil, nil
+	}
+	if len(s.open) >= s.streams {
+		if idle = s.idlest(); idle == nil {
+			return nil, nil
+		}
+		s.forget(idle)
+	}
+	s.open[h] = struct{}{}
+	s.of[from]++
+	s.wg.Add(1)
+	return h, idle
+}
+
+// idlest is the longest idle request stream of a sample, or nil; its client
+// opens a new one with its next question. s.mu is held.
+func (s *Server) idlest() *held {
+	var idle *held
+	n := 0
+	for h := range s.open {
+		if n++; n > evictSample {
+			break
+		}
+		if !h.collects.Load() && (idle == nil || h.last.Load() < idle.last.Load()) {
+			idle = h
+		}
+	}
+	return idle
+}
+
+// forget takes a stream off the count; s.mu is held.
+func (s *Server) forget(h *held) {
+	if _, ok := s.open[h]; !ok {
+		return
+	}
+	delete(s.open, h)
+	if s.of[h.from]--; s.of[h.from] == 0 {
+		delete(s.of, h.from)
+	}
+}
+
+// release ends a stream, after a clean end of the client's side only when its
+// last answers are written.
+func (s *Server) release(h *held, clean bool) {
+	if clean {
+		h.out.wait()
+		_ = h.st.Close()
+	}
+	h.end()
+	h.out.wait()
+	h.in.release()
+	s.mu.Lock()
+	s.forget(h)
+	s.mu.Unlock()
+	s.wg.Done()
+}
+
+// end resets the stream: its reader and its writer return at once.
+func (h *held) end() {
+	h.once.Do(func() {
+		h.out.close()
+		_ = h.st.Reset()
+	})
+}
+
+func (h *held) touch() { h.last.Store(h.s.cfg.Now().UnixNano()) }
+
+// run reads the first frame and goes on as the kind of stream that it opens.
+func (h *held) run() error {
+	ask, size, err := h.next(h.s.times.first)
+	if err != nil {
+		return err
+	}
+	if _, ok := ask.What.(*pb.Ask_Collect); ok {
+		return h.collect()
+	}
+	return h.requests(ask, size)
+}
+
+// next reads one well-formed ask; size is what its frame took.
+func (h *held) next(first time.Duration) (ask *pb.Ask, size int, err error) {
+	body, err := h.in.next(first)
+	if err != nil {
+		return nil, 0, err
+	}
+	h.touch()
+	ask, err = parseAsk(body)
+	return ask, len(body), err
+}
+
+// errOver ends the stream of a client that goes on past its limits.
+var errOver = errors.New("relay: past the limits")
+
+// afford takes n tokens of the peer; a client that does not care is cut off.
+func (h *held) afford(n int) (bool, error) {
+	if h.s.rates.take(h.from, n) {
+		h.limited = 0
+		return true, nil
+	}
+	h.s.count(h.from, RateLimited, 1)
+	if h.limited++; h.limited >= maxRefusedRow {
+		return false, errOver
+	}
+	return false, nil
+}

@@ -1,0 +1,155 @@
+package relay
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/kith-im/kith/mailbox/relay/pb"
+)
+
+// link is one held request stream to one relay. Its reader runs until the
+// stream ends; any failure ends the stream and every call that waits on it.
+type link struct {
+	st    stream
+	in    *frameReader
+	out   *flusher
+	slots chan struct{} // one per request in flight
+	heard atomic.Uint64 // answers so far
+
+	mu    sync.Mutex
+	last  uint64 // id of the last request
+	calls map[uint64]chan *pb.Answer
+	err   error
+	gone  chan struct{} // closed when err is set
+}
+
+func newLink(st stream, t deadlines) *link {
+	l := &link{
+		st: st, slots: make(chan struct{}, MaxInFlight),
+		calls: make(map[uint64]chan *pb.Answer),
+		gone:  make(chan struct{}),
+	}
+	l.in = newFrameReader(st, t.body)
+	l.out = newFlusher(st, t.write, func() { l.fail(errGone) })
+	return l
+}
+
+// ask sends one request and waits for its answer, ctx, or the stream's end.
+func (l *link) ask(ctx context.Context, ask *pb.Ask, within time.Duration) (*pb.Answer, error) {
+	late := time.NewTimer(within)
+	defer late.Stop()
+	select {
+	case l.slots <- struct{}{}:
+	case <-l.gone:
+		return nil, l.cause()
+	case <-ctx.Done():
+		return nil, l.silent(ctx.Err(), 0)
+	case <-late.C:
+		return nil, l.silent(context.DeadlineExceeded, 0)
+	}
+	before := l.heard.Load()
+	id, answer, err := l.register()
+	if err != nil {
+		return nil, err
+	}
+	ask.Id = id
+	if err := l.out.send(ask); err != nil {
+		l.fail(err)
+		return nil, err
+	}
+	select {
+	case a := <-answer:
+		return a, nil
+	case <-l.gone:
+		return nil, l.cause()
+	case <-ctx.Done():
+		return nil, l.silent(ctx.Err(), before)
+	case <-late.C:
+		return nil, l.silent(context.DeadlineExceeded, before)
+	}
+}
+
+// silent ends the stream if a call ran out of time and the relay has answered
+// nothing since it was sent: the next call then opens a new one. A call that
+// was merely given up leaves the stream to the others.
+func (l *link) silent(err error, before uint64) error {
+	if err == context.DeadlineExceeded && l.heard.Load() == before {
+		l.fail(fmt.Errorf("relay: no answer: %w", err))
+	}
+	return err
+}
+
+// register gives a request its number and its place among those in flight.
+func (l *link) register() (uint64, chan *pb.Answer, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return 0, nil, l.err
+	}
+	l.last++
+	answer := make(chan *pb.Answer, 1)
+	l.calls[l.last] = answer
+	return l.last, answer, nil
+}
+
+// run hands answers to those who asked until the stream ends.
+func (l *link) run() {
+	defer l.in.release()
+	for {
+		body, err := l.in.next(0)
+		if err == nil {
+			err = l.deliver(body)
+		}
+		if err != nil {
+			l.fail(err)
+			l.out.wait()
+			return
+		}
+	}
+}
+
+// deliver gives an answer to its asker, who may have left. An answer to a
+// question that is not in flight ends the stream.
+func (l *link) deliver(body []byte) error {
+	a, err := parseAnswer(body)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	answer, ok := l.calls[a.Id]
+	delete(l.calls, a.Id)
+	l.mu.Unlock()
+	if !ok {
+		return ErrReply
+	}
+	l.heard.Add(1)
+	<-l.slots
+	answer <- a
+	return nil
+}
+
+// fail ends the stream once; what waits gets the first cause.
+func (l *link) fail(err error) {
+	l.mu.Lock()
+	first := l.err == nil
+	if first {
+		l.err = replyError(err)
+		close(l.gone)
+	}
+	l.mu.Unlock()
+	if first {
+		l.out.close()
+		_ = l.st.Reset()
+	}
+}
+
+func (l *link) cause() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+func (l *link) alive() bool { return l.cause() == nil }

@@ -1,0 +1,171 @@
+package relay
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/pb"
+)
+
+// job is one request on its way to its answer.
+type job struct {
+	ask     *pb.Ask
+	size    int // bytes that it holds of the server's budget
+	answer  *pb.Answer
+	receipt *mailbox.Receipt // of a deposit; signed when Store.Do returns
+	acked   int
+	wakes   bool // the box of the deposit has something new
+}
+
+// queue holds the requests of one stream that have not been answered. Its
+// worker takes all that came in while the store was busy with the last ones,
+// and puts them through the store together.
+type queue struct {
+	h *held
+
+	mu      sync.Mutex
+	moved   sync.Cond
+	waiting []*job
+	flying  int // waiting and taken
+	busy    bool
+}
+
+// requests serves a request stream that began with ask.
+func (h *held) requests(ask *pb.Ask, size int) error {
+	q := &queue{h: h}
+	q.moved.L = &q.mu
+	defer q.wait()
+	for {
+		if err := q.put(ask, size); err != nil {
+			return err
+		}
+		var err error
+		if ask, size, err = h.next(0); err != nil {
+			if !errors.Is(err, io.EOF) {
+				h.end()
+			}
+			return err
+		}
+	}
+}
+
+// put takes a request on, or answers it at once when the peer asks too often.
+// It waits while too many requests or answers of the stream are pending.
+func (q *queue) put(ask *pb.Ask, size int) error {
+	cost, ok := costOf(ask)
+	if !ok {
+		return errFrame
+	}
+	if err := q.h.out.room(); err != nil {
+		return err
+	}
+	ok, err := q.h.afford(cost)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return q.h.refuse(ask.Id, &mailbox.Refusal{Code: mailbox.RateLimited})
+	}
+	if !q.h.s.pending.take(size) {
+		return errGone
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.flying >= MaxInFlight {
+		q.moved.Wait()
+	}
+	q.flying++
+	q.waiting = append(q.waiting, &job{ask: ask, size: size})
+	if !q.busy {
+		q.busy = true
+		go q.work()
+	}
+	return nil
+}
+
+// work serves what waits until nothing does.
+func (q *queue) work() {
+	for jobs := q.take(0); jobs != nil; jobs = q.take(len(jobs)) {
+		q.h.s.process(q.h, jobs)
+	}
+}
+
+// take returns what waits and counts done requests out; nil ends the worker.
+func (q *queue) take(done int) []*job {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.flying -= done
+	jobs := q.waiting
+	q.waiting = nil
+	q.busy = jobs != nil
+	q.moved.Broadcast()
+	return jobs
+}
+
+// wait returns when the worker has ended.
+func (q *queue) wait() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for q.busy {
+		q.moved.Wait()
+	}
+}
+
+// costOf is what a request takes of its peer's rate; false: it does not belong
+// on a request stream.
+func costOf(ask *pb.Ask) (int, bool) {
+	switch w := ask.What.(type) {
+	case *pb.Ask_Reserve:
+		return len(w.Reserve.GetBoxes()), true
+	case *pb.Ask_Commit:
+		return len(w.Commit.GetSigned()), true
+	case *pb.Ask_Collect, *pb.Ask_Prove, *pb.Ask_Credit:
+		return 0, false
+	}
+	return 1, true
+}
+
+// process serves jobs of one stream: all that write in one call of Store.Do,
+// which shares its commit with the calls of other streams, then all that read.
+// The answers leave after the commit, in one flush.
+func (s *Server) process(h *held, jobs []*job) {
+	size := 0
+	for _, j := range jobs {
+		size += j.size
+	}
+	s.doWrites(jobs)
+	s.pending.give(size)
+	s.doReads(jobs)
+	s.wake(jobs)
+	answers := make([]proto.Message, len(jobs))
+	for i, j := range jobs {
+		answers[i] = s.finish(h, j)
+	}
+	if h.out.send(answers...) != nil {
+		h.end()
+	}
+}
+
+// finish puts the last touch to an answer and counts it.
+func (s *Server) finish(h *held, j *job) *pb.Answer {
+	if j.receipt != nil {
+		j.answer.What = &pb.Answer_Receipt{Receipt: j.receipt.Bytes()}
+		s.count(h.from, Deposited, 1)
+	}
+	s.count(h.from, Acked, j.acked)
+	if _, refused := j.answer.What.(*pb.Answer_Refusal); refused {
+		s.count(h.from, Refused, 1)
+	}
+	j.answer.Id = j.ask.Id
+	return j.answer
+}
+
+// refuse answers one request with a typed refusal.
+func (h *held) refuse(id uint64, r *mailbox.Refusal) error {
+	h.s.count(h.from, Refused, 1)
+	return h.out.send(&pb.Answer{Id: id, What: refusalFrame(r)})
+}

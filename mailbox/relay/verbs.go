@@ -1,0 +1,173 @@
+package relay
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"time"
+
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/pb"
+)
+
+// doWrites puts the writing jobs through the store. If the store fails, none
+// of them happened and each is told so.
+func (s *Server) doWrites(jobs []*job) {
+	var writes []*job
+	for _, j := range jobs {
+		if writer(j.ask) {
+			writes = append(writes, j)
+		}
+	}
+	if len(writes) == 0 {
+		return
+	}
+	err := s.cfg.Store.Do(s.ctx, func(tx mailbox.Tx) error {
+		now := s.cfg.Now()
+		for _, j := range writes {
+			if err := s.write(tx, now, j); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		s.failed(writes, err)
+	}
+}
+
+// failed tells the askers that the store could not serve them.
+func (s *Server) failed(jobs []*job, err error) {
+	s.counted.each[Failed].Add(int64(len(jobs)))
+	s.cfg.Log.Warn("relay: store", "err", err, "requests", len(jobs))
+	code := mailbox.NotServing
+	if errors.Is(err, mailbox.ErrDiskFull) {
+		code = mailbox.Full
+	}
+	for _, j := range jobs {
+		*j = job{ask: j.ask, answer: refuseJob(&mailbox.Refusal{Code: code, Detail: "store"})}
+	}
+}
+
+func writer(ask *pb.Ask) bool {
+	switch ask.What.(type) {
+	case *pb.Ask_Advert, *pb.Ask_GetSet:
+		return false
+	}
+	return true
+}
+
+func refuseJob(r *mailbox.Refusal) *pb.Answer { return &pb.Answer{What: refusalFrame(r)} }
+
+// write runs one job in a transaction, which may happen more than once. It
+// returns only errors of the store.
+func (s *Server) write(tx mailbox.Tx, now time.Time, j *job) error {
+	j.answer = &pb.Answer{What: &pb.Answer_Done{Done: &pb.Done{}}}
+	j.receipt, j.acked, j.wakes = nil, 0, false
+	var err error
+	switch w := j.ask.What.(type) {
+	case *pb.Ask_Deposit:
+		err = s.deposit(tx, now, j, w.Deposit)
+	case *pb.Ask_Ack:
+		ids := idsOf(w.Ack.GetIds())
+		j.acked = len(ids)
+		err = s.cfg.Relay.Ack(tx, now, ed25519.PublicKey(w.Ack.GetKey()), ids, w.Ack.GetSig())
+	case *pb.Ask_PutSet:
+		err = s.cfg.Relay.PutSet(tx, now, w.PutSet.GetRecord())
+	case *pb.Ask_Reserve:
+		for _, b := range w.Reserve.GetBoxes() {
+			if err = s.cfg.Relay.Reserve(tx, now, ed25519.PublicKey(b.GetKey()), b.GetSig()); err != nil {
+				break
+			}
+		}
+	case *pb.Ask_Commit:
+		err = s.commit(tx, now, j, w.Commit)
+	}
+	return j.settle(err)
+}
+
+// settle turns the rules' answer "no" into the job's answer; what is not an
+// answer of the rules goes back to the store.
+func (j *job) settle(err error) error {
+	if err == nil {
+		return nil
+	}
+	refusal, ok := errors.AsType[*mailbox.Refusal](err)
+	if !ok {
+		if !errors.Is(err, mailbox.ErrInvalid) {
+			return err
+		}
+		refusal = &mailbox.Refusal{Code: mailbox.Malformed}
+	}
+	j.answer = refuseJob(refusal)
+	j.receipt, j.acked, j.wakes = nil, 0, false
+	return nil
+}
+
+func (s *Server) deposit(tx mailbox.Tx, now time.Time, j *job, d *pb.Deposit) error {
+	if len(d.GetEnvelope()) > mailbox.MaxEnvelope {
+		return &mailbox.Refusal{Code: mailbox.TooLarge}
+	}
+	r, err := s.cfg.Relay.Deposit(tx, now, depositOf(d))
+	if err != nil {
+		return err
+	}
+	j.receipt, j.wakes = r, true
+	return nil
+}
+
+func (s *Server) commit(tx mailbox.Tx, now time.Time, j *job, c *pb.Commit) error {
+	out := &pb.Leases{}
+	for _, signed := range c.GetSigned() {
+		l, err := s.cfg.Relay.Commit(tx, now, signed)
+		if err != nil {
+			return err
+		}
+		out.Leases = append(out.Leases, &pb.Lease{
+			Rank: uint32(l.Rank), End: uint64(l.End.Unix()), Sig: l.Sig[:],
+		})
+	}
+	j.answer.What = &pb.Answer_Leases{Leases: out}
+	return nil
+}
+
+// doReads serves the jobs that do not write.
+func (s *Server) doReads(jobs []*job) {
+	for _, j := range jobs {
+		switch w := j.ask.What.(type) {
+		case *pb.Ask_Advert:
+			s.readAdvert(j)
+		case *pb.Ask_GetSet:
+			s.readSet(j, mailbox.ID(w.GetSet.GetBox()))
+		}
+	}
+}
+
+func (s *Server) readAdvert(j *job) {
+	raw, err := s.advert.get(s)
+	if err != nil {
+		s.failed([]*job{j}, err)
+		return
+	}
+	j.answer = &pb.Answer{What: &pb.Answer_Advert{Advert: raw}}
+}
+
+func (s *Server) readSet(j *job, box mailbox.ID) {
+	var raw []byte
+	err := s.cfg.Store.View(func(tx mailbox.Tx) (err error) {
+		raw, err = s.cfg.Relay.GetSet(tx, s.cfg.Now(), box)
+		return err
+	})
+	j.answer = &pb.Answer{What: &pb.Answer_Set{Set: raw}}
+	if err = j.settle(err); err != nil {
+		s.failed([]*job{j}, err)
+	}
+}
+
+// wake tells the collect streams which boxes have something new.
+func (s *Server) wake(jobs []*job) {
+	for _, j := range jobs {
+		if j.wakes {
+			s.hub.wake(mailbox.ID(j.ask.GetDeposit().GetBox()))
+		}
+	}
+}

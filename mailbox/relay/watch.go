@@ -1,0 +1,221 @@
+package relay
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/pb"
+)
+
+// Collect holds a stream: the backlog of every box, then live push. It returns
+// when the stream ends (io.EOF at a clean end), ctx ends, each returns an error
+// (that error), or the relay has refused every box (the last *mailbox.Refusal).
+// each is called from Collect's own goroutine; its return gives the relay
+// credit for more. One call with no items for a box says that everything the
+// box held at the start has been handed over. After a reconnection whatever was
+// not acknowledged comes again; the caller knows it by its id.
+func (c *Client) Collect(ctx context.Context, relay dht.Peer, keys []ed25519.PrivateKey,
+	each func(box mailbox.ID, items []mailbox.Stored) error) error {
+	if len(keys) == 0 || len(keys) > MaxBoxesPerStream {
+		return fmt.Errorf("collect: 1 to %d boxes are needed", MaxBoxesPerStream)
+	}
+	w, err := c.watcher(ctx, relay, each)
+	if err != nil {
+		return fmt.Errorf("collect: %w", err)
+	}
+	defer c.forget(w)
+	defer context.AfterFunc(ctx, w.end)()
+	err = w.run(relay, keys)
+	switch {
+	case ctx.Err() != nil:
+		err = ctx.Err()
+	case c.isClosed():
+		err = ErrClosed
+	}
+	return fmt.Errorf("collect: %w", replyError(err))
+}
+
+// forget takes an ended collect stream off the client.
+func (c *Client) forget(w *watcher) {
+	c.mu.Lock()
+	delete(c.watching, w)
+	c.mu.Unlock()
+	c.wg.Done()
+}
+
+func (c *Client) isClosed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closed
+}
+
+// watcher is the client's side of one collect stream.
+type watcher struct {
+	st      stream
+	in      *frameReader
+	out     *flusher
+	each    func(mailbox.ID, []mailbox.Stored) error
+	first   time.Duration
+	boxes   map[mailbox.ID]*seen
+	refused map[uint64]bool
+	spent   credit // handed to each and not yet given back
+	left    credit // what the relay may still send
+}
+
+type credit struct{ items, bytes int64 }
+
+// seen is what came of one box.
+type seen struct {
+	id      uint64 // of its Prove
+	seq     uint64
+	drained bool
+}
+
+func (c *Client) watcher(ctx context.Context, relay dht.Peer,
+	each func(mailbox.ID, []mailbox.Stored) error) (*watcher, error) {
+	dial, cancel := context.WithTimeout(ctx, dialWithin)
+	defer cancel()
+	st, err := c.open(dial, relay)
+	if err != nil {
+		return nil, err
+	}
+	w := &watcher{
+		st: st, each: each, first: c.times.first,
+		boxes: make(map[mailbox.ID]*seen), refused: make(map[uint64]bool),
+	}
+	w.in = newFrameReader(st, c.times.body)
+	w.out = newFlusher(st, c.times.write, w.end)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		w.end()
+		return nil, ErrClosed
+	}
+	c.wg.Add(1)
+	c.watching[w] = struct{}{}
+	return w, nil
+}
+
+func (w *watcher) end() {
+	w.out.close()
+	_ = w.st.Reset()
+}
+
+// run proves the boxes and hands on what comes until the stream ends.
+func (w *watcher) run(relay dht.Peer, keys []ed25519.PrivateKey) error {
+	defer w.out.wait()
+	defer w.end()
+	defer w.in.release()
+	if err := w.open(relay, keys); err != nil {
+		return err
+	}
+	for {
+		a, err := w.next(0)
+		if err != nil {
+			return err
+		}
+		if err := w.take(a); err != nil {
+			return err
+		}
+	}
+}
+
+func (w *watcher) next(first time.Duration) (*pb.Answer, error) {
+	body, err := w.in.next(first)
+	if err != nil {
+		return nil, err
+	}
+	return parseAnswer(body)
+}
+
+// open asks for the challenge and answers it for every box.
+func (w *watcher) open(relay dht.Peer, keys []ed25519.PrivateKey) error {
+	if err := w.out.send(&pb.Ask{What: &pb.Ask_Collect{Collect: &pb.Collect{}}}); err != nil {
+		return err
+	}
+	a, err := w.next(w.first)
+	if err != nil {
+		return err
+	}
+	nonce := a.GetChallenge().GetNonce()
+	if nonce == nil {
+		return ErrReply
+	}
+	for i, key := range keys {
+		id := uint64(i + 1)
+		w.boxes[mailbox.IDOf(publicOf(key))] = &seen{id: id}
+		err := w.out.send(&pb.Ask{Id: id, What: &pb.Ask_Prove{Prove: &pb.Prove{
+			Key: publicOf(key),
+			Sig: mailbox.SignRequest(key, relay.ID, mailbox.VerbCollect, nonce),
+		}}})
+		if err != nil {
+			return err
+		}
+	}
+	return w.give(credit{CreditItems, CreditBytes})
+}
+
+// give lets the relay send so much more.
+func (w *watcher) give(c credit) error {
+	w.left.items += c.items
+	w.left.bytes += c.bytes
+	w.spent = credit{}
+	return w.out.send(&pb.Ask{What: &pb.Ask_Credit{Credit: &pb.Credit{Items: uint32(c.items), Bytes: uint32(c.bytes)}}})
+}
+
+// take handles one frame of the relay.
+func (w *watcher) take(a *pb.Answer) error {
+	switch m := a.What.(type) {
+	case *pb.Answer_Items:
+		return w.items(m.Items)
+	case *pb.Answer_Drained:
+		box := mailbox.ID(m.Drained.GetBox())
+		s := w.boxes[box]
+		if s == nil || s.drained {
+			return ErrReply
+		}
+		s.drained = true
+		return w.each(box, nil)
+	case *pb.Answer_Refusal:
+		w.refused[a.Id] = true
+		if len(w.refused) >= len(w.boxes) {
+			return refusalOf(m.Refusal)
+		}
+		return nil
+	}
+	return ErrReply
+}
+
+// items hands envelopes on and gives credit back, half a window at a time.
+func (w *watcher) items(m *pb.Items) error {
+	box := mailbox.ID(m.GetBox())
+	s := w.boxes[box]
+	if s == nil {
+		return ErrReply
+	}
+	out := make([]mailbox.Stored, 0, len(m.GetItems()))
+	for _, it := range m.GetItems() {
+		if it.GetSeq() <= s.seq || w.left.items <= 0 || w.left.bytes <= 0 {
+			return ErrReply
+		}
+		s.seq = it.GetSeq()
+		w.left.items--
+		w.left.bytes -= int64(len(it.GetEnvelope()))
+		w.spent.items++
+		w.spent.bytes += int64(len(it.GetEnvelope()))
+		out = append(out, mailbox.Stored{
+			Seq: it.GetSeq(), ID: mailbox.EnvelopeIDOf(it.GetEnvelope()), Envelope: it.GetEnvelope(),
+		})
+	}
+	if err := w.each(box, out); err != nil {
+		return err
+	}
+	if w.spent.items < CreditItems/2 && w.spent.bytes < CreditBytes/2 {
+		return nil
+	}
+	return w.give(w.spent)
+}
