@@ -36,6 +36,7 @@ type ListFields struct {
 type DeviceList struct {
 	raw     []byte
 	hash    [32]byte
+	user    UserID
 	root    [32]byte
 	epoch   uint32
 	account [32]byte
@@ -77,7 +78,7 @@ func ParseDeviceList(raw []byte) (*DeviceList, error) {
 
 func (l *DeviceList) keep(raw []byte) *DeviceList {
 	l.f.Issued, l.f.NotAfter = wholeSeconds(l.f.Issued), wholeSeconds(l.f.NotAfter)
-	l.raw, l.hash = raw, sha256.Sum256(raw)
+	l.raw, l.hash, l.user = raw, sha256.Sum256(raw), userOf(l.root)
 	return l
 }
 
@@ -134,7 +135,7 @@ func (l *DeviceList) Bytes() []byte { return bytes.Clone(l.raw) }
 func (l *DeviceList) Hash() [32]byte { return l.hash }
 
 // User is the id of the root that certified the account key.
-func (l *DeviceList) User() UserID { return userOf(l.root) }
+func (l *DeviceList) User() UserID { return l.user }
 
 // Epoch is the epoch of the account key that signed.
 func (l *DeviceList) Epoch() uint32 { return l.epoch }

@@ -114,7 +114,8 @@ func checkSum(file []byte) (body []byte, ok bool) {
 	return body, sha256.Sum256(body) == [sumSize]byte(file[len(body):])
 }
 
-// encode is blinding key 32 | n u8 | n x (number u8 | key 32), current last.
+// encode is blinding key 32 | n u8 | n x (number u8 | key 32). The numbers
+// follow each other (0 after 255) and the last key is the current one.
 func (r keyring) encode() []byte {
 	b := append(make([]byte, 0, maxKeyring), r.blind[:]...)
 	b = append(b, byte(len(r.store)))
@@ -132,13 +133,11 @@ func decodeKeyring(s cryptobyte.String) (keyring, error) {
 		return keyring{}, ErrDamaged
 	}
 	r.store = make([]storeKey, n)
-	var seen [256]bool
 	for i := range r.store {
 		k := &r.store[i]
-		if !s.ReadUint8(&k.number) || !s.CopyBytes(k.key[:]) || seen[k.number] {
+		if !s.ReadUint8(&k.number) || !s.CopyBytes(k.key[:]) || i > 0 && k.number != r.store[i-1].number+1 {
 			return keyring{}, ErrDamaged
 		}
-		seen[k.number] = true
 	}
 	return r, nil
 }

@@ -1,4 +1,21 @@
-// Package vault keeps the secrets of a device at rest.
+// Package vault keeps the secrets of a device at rest: a small file that a
+// passphrase opens, and sealed values for whatever store lies beside it.
+//
+// The file holds the keyring: one key that blinds names, and numbered store
+// keys that seal values. It opens with a passphrase (Argon2id) or, if there is
+// none, by being readable at all. A value is sealed for one place and opens in
+// no other; Rotate brings a fresh store key and Retire destroys the ones
+// before it, which is how a deleted secret stays deleted on a disk that keeps
+// old pages (docs/protocol.md, "Vault").
+//
+// It guarantees that a value which opens was sealed by this vault for this
+// place, and that its plaintext is hidden from who has the store but not the
+// file (or not the passphrase). It does not guarantee that a value is the
+// newest of its place or that none is missing: a store that is put back to an
+// earlier state still opens. It does not hide the number, the lengths or the
+// write times of values, nor which blinded names are equal. It cannot wipe
+// keys from memory that the runtime has copied, and a weak passphrase costs an
+// attacker about 0.1 s of one machine per guess.
 package vault
 
 import (

@@ -1,0 +1,294 @@
+package identity
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const vectorFile = "../../docs/vectors/identity.json"
+
+var update = flag.Bool("update", false, "compute the outputs in "+vectorFile+" anew from its inputs")
+
+// vectors is the file. Each case has inputs and, computed from nothing else,
+// outputs; all bytes are hex.
+type vectors struct {
+	About     string          `json:"about"`
+	Phrases   []phraseVector  `json:"phrases"`
+	Roots     []rootVector    `json:"roots"`
+	Accounts  []accountVector `json:"accounts"`
+	Devices   []deviceVector  `json:"devices"`
+	Lists     []listVector    `json:"lists"`
+	Bundles   []bundleVector  `json:"bundles"`
+	Safety    []safetyVector  `json:"safety_numbers"`
+	Unsound   []unsoundVector `json:"unsound_x25519"`
+	RefusedBy []refusalVector `json:"refused_lists"`
+}
+
+type hexBytes []byte
+
+func (h hexBytes) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)), nil }
+
+func (h *hexBytes) UnmarshalText(text []byte) (err error) {
+	*h, err = hex.DecodeString(string(text))
+	return err
+}
+
+func (h hexBytes) key() (out [32]byte) {
+	copy(out[:], h)
+	return out
+}
+
+type phraseVector struct {
+	Entropy hexBytes `json:"entropy"`
+	Phrase  Phrase   `json:"phrase"` // output
+}
+
+func (v *phraseVector) compute(*testing.T) { v.Phrase = phraseOf([phraseEntropy]byte(v.Entropy)) }
+
+type rootVector struct {
+	Phrase Phrase   `json:"phrase"`
+	Seed   hexBytes `json:"seed"` // outputs
+	Public hexBytes `json:"public"`
+	User   hexBytes `json:"user"`
+}
+
+func (v *rootVector) compute(*testing.T) {
+	r := v.Phrase.Root()
+	u := r.User()
+	v.Seed, v.Public, v.User = r.seed[:], hexBytes(r.key.Public().(ed25519.PublicKey)), u[:]
+}
+
+type accountVector struct {
+	RootSeed hexBytes `json:"root_seed"`
+	Epoch    uint32   `json:"epoch"`
+	Account  hexBytes `json:"account"` // outputs
+	Public   hexBytes `json:"public"`
+}
+
+func (v *accountVector) of() *Account { return NewRootFromSeed(v.RootSeed.key()).Account(v.Epoch) }
+
+func (v *accountVector) compute(*testing.T) {
+	pub := v.of().pub()
+	v.Account, v.Public = v.of().Marshal(), pub[:]
+}
+
+type deviceVector struct {
+	SignSeed hexBytes `json:"sign_seed"`
+	IKScalar hexBytes `json:"ik_scalar"`
+	SigPub   hexBytes `json:"sig_pub"` // outputs
+	IKPub    hexBytes `json:"ik_pub"`
+	ID       hexBytes `json:"id"`
+}
+
+func (v *deviceVector) keys() *DeviceKeys { return deviceKeys(v.SignSeed.key(), v.IKScalar.key()) }
+
+func (v *deviceVector) compute(*testing.T) {
+	d := v.keys().Public(0, 1)
+	id := d.ID()
+	v.SigPub, v.IKPub, v.ID = d.SigPub[:], d.IKPub[:], id[:]
+}
+
+type listVector struct {
+	Account  accountVector `json:"account"`
+	Seq      uint64        `json:"seq"`
+	Prev     hexBytes      `json:"prev"`
+	Issued   int64         `json:"issued"`
+	NotAfter int64         `json:"not_after"`
+	Flags    byte          `json:"flags"`
+	Devices  []entryVector `json:"devices"`
+	List     hexBytes      `json:"list"` // outputs
+	Hash     hexBytes      `json:"hash"`
+	Digest   hexBytes      `json:"head_digest"`
+}
+
+type entryVector struct {
+	SigPub   hexBytes `json:"sig_pub"`
+	IKPub    hexBytes `json:"ik_pub"`
+	Flags    byte     `json:"flags"`
+	AddedSeq uint64   `json:"added_seq"`
+}
+
+func (v *listVector) compute(t *testing.T) {
+	f := ListFields{
+		Seq: v.Seq, Prev: v.Prev.key(), Flags: v.Flags,
+		Issued: time.Unix(v.Issued, 0), NotAfter: time.Unix(v.NotAfter, 0),
+	}
+	for _, d := range v.Devices {
+		f.Devices = append(f.Devices, Device{SigPub: d.SigPub.key(), IKPub: d.IKPub.key(), Flags: d.Flags, AddedSeq: d.AddedSeq})
+	}
+	v.Account.compute(t)
+	l := signList(t, v.Account.of(), f)
+	hash, digest := l.Hash(), l.Head().Digest()
+	v.List, v.Hash, v.Digest = l.Bytes(), hash[:], digest[:]
+}
+
+type bundleVector struct {
+	Device     deviceVector `json:"device"`
+	User       hexBytes     `json:"user"`
+	Generation uint64       `json:"generation"`
+	Number     uint64       `json:"number"`
+	Issued     int64        `json:"issued"`
+	NotAfter   int64        `json:"not_after"`
+	Flags      uint32       `json:"flags"`
+	SPKScalar  hexBytes     `json:"spk_scalar"`
+	PQSeed     hexBytes     `json:"pq_seed"` // d 32 | z 32
+	Bundle     hexBytes     `json:"bundle"`  // outputs
+	Hash       hexBytes     `json:"hash"`
+	Prekey     hexBytes     `json:"prekey"`
+}
+
+func (v *bundleVector) compute(t *testing.T) {
+	v.Device.compute(t)
+	b, p, err := NewBundle(bytes.NewReader(append(bytes.Clone(v.SPKScalar), v.PQSeed...)), v.Device.keys(), BundleFields{
+		User: v.User.key(), Generation: v.Generation, Number: v.Number, Flags: v.Flags,
+		Issued: time.Unix(v.Issued, 0), NotAfter: time.Unix(v.NotAfter, 0),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hash := b.Hash()
+	v.Bundle, v.Hash, v.Prekey = b.Bytes(), hash[:], p.Marshal()
+}
+
+type safetyVector struct {
+	A      hexBytes `json:"a"`
+	B      hexBytes `json:"b"`
+	Number string   `json:"number"` // output
+}
+
+func (v *safetyVector) compute(*testing.T) { v.Number = SafetyNumber(v.A.key(), v.B.key()) }
+
+// unsoundVector is an X25519 key that every reader refuses.
+type unsoundVector hexBytes
+
+func (v unsoundVector) MarshalText() ([]byte, error)     { return hexBytes(v).MarshalText() }
+func (v *unsoundVector) UnmarshalText(text []byte) error { return (*hexBytes)(v).UnmarshalText(text) }
+
+// refusalVector is a list under good signatures that breaks one rule.
+type refusalVector struct {
+	Rule string   `json:"rule"`
+	List hexBytes `json:"list"`
+}
+
+func readVectors(t *testing.T) *vectors {
+	t.Helper()
+	raw, err := os.ReadFile(vectorFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	var v vectors
+	if err := d.Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	return &v
+}
+
+func computeAll[V any, P interface {
+	*V
+	compute(*testing.T)
+}](t *testing.T, cases []V) {
+	for i := range cases {
+		P(&cases[i]).compute(t)
+	}
+}
+
+// TestVectors computes every output from the inputs that stand beside it.
+func TestVectors(t *testing.T) {
+	want, got := readVectors(t), readVectors(t)
+	computeAll(t, got.Phrases)
+	computeAll(t, got.Roots)
+	computeAll(t, got.Accounts)
+	computeAll(t, got.Devices)
+	computeAll(t, got.Lists)
+	computeAll(t, got.Bundles)
+	computeAll(t, got.Safety)
+	if *update {
+		got.Unsound, got.RefusedBy = unsoundVectors(), refusalVectors(t)
+		raw, err := json.MarshalIndent(got, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(vectorFile, append(raw, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("outputs differ (-file +computed):\n%s", diff)
+	}
+}
+
+// TestVectorsParse reads the records of the file as a stranger would.
+func TestVectorsParse(t *testing.T) {
+	v := readVectors(t)
+	if min(len(v.Phrases), len(v.Roots), len(v.Accounts), len(v.Devices), len(v.Lists), len(v.Bundles), len(v.Safety)) == 0 {
+		t.Fatal("a kind of vector is missing")
+	}
+	for i, c := range v.Phrases {
+		if p, err := ParsePhrase(string(c.Phrase)); err != nil || p != c.Phrase {
+			t.Errorf("phrase %d: %v", i, err)
+		}
+	}
+	for i, c := range v.Accounts {
+		if a, err := ParseAccount(c.Account); err != nil || a.Epoch() != c.Epoch {
+			t.Errorf("account %d: %v", i, err)
+		}
+	}
+	for i, c := range v.Lists {
+		if l, err := ParseDeviceList(c.List); err != nil || l.Hash() != c.Hash.key() {
+			t.Errorf("list %d: %v", i, err)
+		}
+	}
+	for i, c := range v.Bundles {
+		if b, err := ParseBundle(c.Bundle); err != nil || b.Hash() != c.Hash.key() {
+			t.Errorf("bundle %d: %v", i, err)
+		}
+	}
+	for i, c := range v.Bundles {
+		list, err1 := ParseDeviceList(v.Lists[1].List)
+		b, err2 := ParseBundle(c.Bundle)
+		if err := errors.Join(err1, err2); err != nil || Claims(list, b) != nil {
+			t.Errorf("bundle %d is of no device in list 1: %v", i, err)
+		}
+	}
+	for _, c := range v.Unsound {
+		if soundX25519(hexBytes(c).key()) {
+			t.Errorf("%x is taken for sound", c)
+		}
+	}
+	for _, c := range v.RefusedBy {
+		if _, err := ParseDeviceList(c.List); err != ErrInvalid {
+			t.Errorf("%s: %v", c.Rule, err)
+		}
+	}
+	if len(v.Unsound) != len(lowOrderEncodings()) || len(v.RefusedBy) != len(brokenLists) {
+		t.Errorf("%d unsound keys, %d refused lists: update the file", len(v.Unsound), len(v.RefusedBy))
+	}
+}
+
+func unsoundVectors() (out []unsoundVector) {
+	for _, e := range lowOrderEncodings() {
+		out = append(out, e[:])
+	}
+	return out
+}
+
+func refusalVectors(t *testing.T) (out []refusalVector) {
+	for _, c := range brokenLists {
+		f := listFields(t, "phone", "laptop")
+		c.edit(t, &f)
+		out = append(out, refusalVector{Rule: c.rule, List: rootOf("ann").Account(0).forgeList(f)})
+	}
+	return out
+}
