@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"crypto/ed25519"
+	"math"
 	"time"
 
 	"github.com/kith-im/kith/crypto/identity"
@@ -43,7 +44,11 @@ func readUser(id, value []byte) (Claim, error) {
 	if user := list.User(); !bytes.Equal(user[:UserPrefix], id) {
 		return Claim{}, ErrInvalid
 	}
-	return Claim{uint64(list.Epoch()), list.Seq(), list.Issued(), list.NotAfter()}, nil
+	c := Claim{uint64(list.Epoch()), list.Seq(), list.Issued(), list.NotAfter()}
+	if list.Tombstone() {
+		c.number = math.MaxUint64 // nothing of an epoch comes after its tombstone
+	}
+	return c, nil
 }
 
 func readDevice(id, value []byte) (Claim, error) {
@@ -143,7 +148,8 @@ const (
 )
 
 // Newer compares a fetched record with the newest one that the reader has
-// persisted under key (nil: none). Readers take only VerdictNewer.
+// persisted under key (nil: none). Readers take only VerdictNewer. A device
+// list that skips back to another predecessor is a fork too (identity.Order).
 func Newer(key string, old, new []byte) Verdict {
 	fresh, err := Inspect(key, new)
 	if err != nil {
@@ -152,6 +158,9 @@ func Newer(key string, old, new []byte) Verdict {
 	known, err := Inspect(key, old)
 	if err != nil {
 		return VerdictNewer
+	}
+	if kind, _, _ := ParseKey(key); kind == KindUser {
+		return newerList(old, new)
 	}
 	switch order := fresh.Compare(known); {
 	case order > 0:
@@ -162,5 +171,26 @@ func Newer(key string, old, new []byte) Verdict {
 		return VerdictSame
 	default:
 		return VerdictFork
+	}
+}
+
+func newerList(old, new []byte) Verdict {
+	known, err := identity.ParseDeviceList(old)
+	if err != nil {
+		return VerdictNewer
+	}
+	fresh, err := identity.ParseDeviceList(new)
+	if err != nil {
+		return VerdictInvalid
+	}
+	switch fresh.Order(known) {
+	case identity.Newer:
+		return VerdictNewer
+	case identity.Same:
+		return VerdictSame
+	case identity.Fork:
+		return VerdictFork
+	default:
+		return VerdictOlder
 	}
 }

@@ -1,6 +1,10 @@
 package dht
 
-import "time"
+import (
+	"time"
+
+	"github.com/kith-im/kith/crypto/identity"
+)
 
 const (
 	// MaxRecord bounds every value of the directory, in bytes.
@@ -26,9 +30,9 @@ const (
 	// EpochLength is the length of a mailbox epoch; epoch number = unix time / EpochLength.
 	EpochLength = 7 * 24 * time.Hour
 	// MaxSkew is how far in the future a record may be issued.
-	MaxSkew = 24 * time.Hour
+	MaxSkew = identity.ClockSkew
 	// Grace is how long after its notAfter mark a record is still believed: 30 days and one of skew.
-	Grace = 31 * 24 * time.Hour
+	Grace = identity.Grace
 	// MaxAdvertLife is the longest life of an advert.
 	MaxAdvertLife = 24 * time.Hour
 
