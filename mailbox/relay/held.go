@@ -3,6 +3,7 @@ package relay
 import (
 	"errors"
 	"io"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -53,11 +54,18 @@ func (s *Server) serve(from peer.ID, st stream) {
 		s.count(from, Malformed, 1)
 	case errors.Is(err, errOver):
 		s.count(from, OverLimit, 1)
-	case errors.Is(err, os.ErrDeadlineExceeded):
+	case timedOut(err):
 		s.count(from, TimedOut, 1)
 	}
 	s.cfg.Log.Debug("relay: stream ended", "err", err)
 	s.release(h, errors.Is(err, io.EOF))
+}
+
+// timedOut says whether a deadline ended a read; libp2p's transports have
+// errors of their own for it.
+func timedOut(err error) bool {
+	var n net.Error
+	return errors.Is(err, os.ErrDeadlineExceeded) || errors.As(err, &n) && n.Timeout()
 }
 
 // admit counts a new stream in. At the limit of the relay another stream,
