@@ -23,6 +23,7 @@ func (t memoryTx) DropBox(id ID) error {
 	if err := drop(t, t.sets, id); err != nil {
 		return err
 	}
+	_ = drop(t, t.held, id)
 	return drop(t, t.boxes, id)
 }
 
@@ -66,7 +67,7 @@ func (t memoryTx) Add(box ID, e Entry, envelope []byte) error {
 	added := &heldEnvelope{Entry: e, body: bytes.Clone(envelope)}
 	_ = put(t, t.held, box, h)
 	_ = put(t, h.newest, e.ID, added)
-	t.replace(h, append(slices.Clip(h.entries), added))
+	t.replace(h, append(h.entries, added)) // undo shortens it again
 	t.count(h, Usage{Count: 1, Bytes: uint64(e.Size)})
 	return put(t, t.days, e.Day(), t.days[e.Day()]+1)
 }

@@ -1,0 +1,134 @@
+package boltbox
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/kith-im/kith/mailbox"
+)
+
+// index is the committed state in memory: everything but the envelopes and the
+// sets. Only apply, in apply.go, changes it.
+type index struct {
+	boxes map[mailbox.ID]mailbox.Box
+	held  map[mailbox.ID]*content
+	days  map[mailbox.Day]*day
+	total mailbox.Usage // Boxes is not kept here
+	clock mailbox.Clock
+	seq   uint64 // last arrival number given
+}
+
+// content is what one box holds. Neither the slice nor the map has pointers,
+// which keeps the garbage collector away from them.
+type content struct {
+	entries []mailbox.Entry               // by ascending Seq
+	newest  map[mailbox.EnvelopeID]uint64 // Seq of the entry in force
+	usage   mailbox.Usage
+}
+
+// day is what the store knows of one day of expiry.
+type day struct {
+	entries int
+	sum     sum
+}
+
+func newIndex() *index {
+	return &index{
+		boxes: map[mailbox.ID]mailbox.Box{}, held: map[mailbox.ID]*content{}, days: map[mailbox.Day]*day{},
+	}
+}
+
+// from returns the position of the first entry with Seq >= seq.
+func (c *content) from(seq uint64) int {
+	at, _ := slices.BinarySearchFunc(c.entries, seq, func(e mailbox.Entry, s uint64) int { return cmp.Compare(e.Seq, s) })
+	return at
+}
+
+func (x *index) find(box mailbox.ID, id mailbox.EnvelopeID) *mailbox.Entry {
+	c := x.held[box]
+	if c == nil {
+		return nil
+	}
+	seq, ok := c.newest[id]
+	if !ok {
+		return nil
+	}
+	return &c.entries[c.from(seq)]
+}
+
+// add takes an entry in; the caller sees to ascending Seq.
+func (x *index) add(box mailbox.ID, e mailbox.Entry) {
+	c := x.held[box]
+	if c == nil {
+		c = &content{newest: map[mailbox.EnvelopeID]uint64{}}
+		x.held[box] = c
+	}
+	c.entries = append(c.entries, e)
+	c.newest[e.ID] = e.Seq
+	x.count(c, one(e))
+	x.day(e.Day()).entries++
+	x.seq = max(x.seq, e.Seq)
+}
+
+func (x *index) bury(box mailbox.ID, id mailbox.EnvelopeID) {
+	e := x.find(box, id)
+	c := x.held[box]
+	x.count(c, negative(one(*e)))
+	e.Buried, e.Size = true, 0
+	x.count(c, one(*e))
+}
+
+func (x *index) day(d mailbox.Day) *day {
+	if x.days[d] == nil {
+		x.days[d] = &day{}
+	}
+	return x.days[d]
+}
+
+// dropDay forgets all entries of a day.
+func (x *index) dropDay(d mailbox.Day) {
+	for _, c := range x.held {
+		var gone mailbox.Usage
+		for _, e := range c.entries {
+			if e.Day() == d {
+				gone = plus(gone, one(e))
+				if c.newest[e.ID] == e.Seq {
+					delete(c.newest, e.ID)
+				}
+			}
+		}
+		if gone != (mailbox.Usage{}) {
+			c.entries = slices.DeleteFunc(c.entries, func(e mailbox.Entry) bool { return e.Day() == d })
+			x.count(c, negative(gone))
+		}
+	}
+	delete(x.days, d)
+}
+
+func (x *index) dropBox(box mailbox.ID) {
+	delete(x.boxes, box)
+	if c := x.held[box]; c != nil && len(c.entries) == 0 {
+		delete(x.held, box)
+	}
+}
+
+func (x *index) count(c *content, by mailbox.Usage) {
+	c.usage, x.total = plus(c.usage, by), plus(x.total, by)
+}
+
+// one is the usage of a single entry.
+func one(e mailbox.Entry) mailbox.Usage {
+	if e.Buried {
+		return mailbox.Usage{Tombs: 1}
+	}
+	return mailbox.Usage{Count: 1, Bytes: uint64(e.Size)}
+}
+
+func plus(a, b mailbox.Usage) mailbox.Usage {
+	return mailbox.Usage{Boxes: a.Boxes + b.Boxes, Count: a.Count + b.Count, Tombs: a.Tombs + b.Tombs, Bytes: a.Bytes + b.Bytes}
+}
+
+// negative wraps the bytes, so that plus takes them away.
+func negative(u mailbox.Usage) mailbox.Usage {
+	return mailbox.Usage{Boxes: -u.Boxes, Count: -u.Count, Tombs: -u.Tombs, Bytes: -u.Bytes}
+}

@@ -1,0 +1,27 @@
+package boltbox
+
+import "time"
+
+const (
+	// lockWait is how long Open waits for the lock of another process.
+	lockWait = 2 * time.Second
+	// pageSize is the page of a new file, in bytes. Envelopes of 2 and 4 KiB
+	// would waste half of a 4 KiB page.
+	pageSize = 16 << 10
+	// mapSize is the address space mapped at first, in bytes; growing it later
+	// waits for readers.
+	mapSize = 1 << 30
+	// appendFill is how full a page of ascending keys becomes before it is split.
+	appendFill = 1.0
+
+	// maxGroup is how many transactions share a commit at most.
+	maxGroup = 1024
+	// maxGroupBytes is how many envelope bytes a commit takes on, about.
+	maxGroupBytes = 4 << 20
+
+	formatVersion = 1
+	fileMode      = 0o600
+	checkSize     = 8
+	seqSize       = 8
+	entrySize     = 32 + 32 + 8 + 8 + 4 + 1
+)

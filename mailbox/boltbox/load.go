@@ -1,0 +1,191 @@
+package boltbox
+
+import (
+	"cmp"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/kith-im/kith/mailbox"
+)
+
+func openBolt(path string) (*bolt.DB, error) {
+	return bolt.Open(path, fileMode, &bolt.Options{
+		Timeout:         lockWait,
+		NoFreelistSync:  true,
+		FreelistType:    bolt.FreelistMapType,
+		InitialMmapSize: mapSize,
+		PageSize:        pageSize,
+	})
+}
+
+// create makes a new file under another name and gives it its own once it is
+// complete and synced: bbolt does not open a file that was torn at its birth.
+func create(path string) error {
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	fresh := path + ".new"
+	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	db, err := openBolt(fresh)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(t *bolt.Tx) error {
+		for _, name := range [][]byte{metaBucket, boxBucket, setBucket, sumBucket} {
+			if _, err := t.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		return t.Bucket(metaBucket).Put(formatKey, binary.BigEndian.AppendUint32(nil, formatVersion))
+	})
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(fresh, path); err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func syncFolder(path string) error {
+	folder, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
+}
+
+// load builds the index from the file.
+func (s *Store) load() (*index, error) {
+	x := newIndex()
+	err := s.db.View(func(t *bolt.Tx) error {
+		for _, name := range [][]byte{metaBucket, boxBucket, setBucket, sumBucket} {
+			if t.Bucket(name) == nil {
+				return fmt.Errorf("%w: bucket %s", mailbox.ErrDamaged, name)
+			}
+		}
+		if err := s.loadMeta(t, x); err != nil {
+			return err
+		}
+		if err := s.loadBoxes(t, x); err != nil {
+			return err
+		}
+		return s.loadDays(t, x)
+	})
+	var latest int64
+	for _, c := range x.held {
+		slices.SortFunc(c.entries, func(a, b mailbox.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
+		for _, e := range c.entries { // the latest arrival is in force
+			c.newest[e.ID] = e.Seq
+			latest = max(latest, e.Stored)
+		}
+	}
+	if x.clock.Trusted.IsZero() && latest > 0 { // damaged, or never ticked
+		x.clock.Trusted = time.UnixMilli(latest).UTC()
+	}
+	return x, err
+}
+
+// loadMeta reads the arrival number and the clock. Where one is damaged, what
+// the envelopes show stands for it: see index.add.
+func (s *Store) loadMeta(t *bolt.Tx, x *index) error {
+	b := t.Bucket(metaBucket)
+	format := b.Get(formatKey)
+	if len(format) != 4 || binary.BigEndian.Uint32(format) != formatVersion {
+		return fmt.Errorf("mailbox store: unknown format %x", format)
+	}
+	if raw := b.Get(seqKey); raw != nil {
+		if value, ok := opened(metaBucket, seqKey, raw); ok && len(value) == seqSize {
+			x.seq = binary.BigEndian.Uint64(value)
+		} else {
+			s.damaged.Add(1)
+		}
+	}
+	if raw := b.Get(clockKey); raw != nil {
+		value, ok := opened(metaBucket, clockKey, raw)
+		clock, parsed := parseClock(value)
+		if x.clock = clock; !ok || !parsed {
+			x.clock = mailbox.Clock{}
+			s.damaged.Add(1)
+		}
+	}
+	return nil
+}
+
+func (s *Store) loadBoxes(t *bolt.Tx, x *index) error {
+	return t.Bucket(boxBucket).ForEach(func(key, raw []byte) error {
+		value, ok := opened(boxBucket, key, raw)
+		box, parsed := parseBox(value)
+		if !ok || !parsed || len(key) != len(mailbox.ID{}) {
+			s.damaged.Add(1)
+			return nil
+		}
+		x.boxes[mailbox.ID(key)] = box
+		return nil
+	})
+}
+
+// loadDays reads the index of every day. A day that has a sum but no index is
+// missing as a whole.
+func (s *Store) loadDays(t *bolt.Tx, x *index) error {
+	err := t.ForEach(func(name []byte, b *bolt.Bucket) error {
+		kind, d, ok := parseDay(name)
+		if !ok || kind != 'i' {
+			return nil
+		}
+		return s.loadDay(t, x, d, b)
+	})
+	if err != nil {
+		return err
+	}
+	return t.Bucket(sumBucket).ForEach(func(key, _ []byte) error {
+		if len(key) != 4 || x.days[mailbox.Day(binary.BigEndian.Uint32(key))] == nil {
+			s.damaged.Add(1)
+		}
+		return nil
+	})
+}
+
+// loadDay reads the index entries of one day and compares them with their sum.
+func (s *Store) loadDay(t *bolt.Tx, x *index, d mailbox.Day, b *bolt.Bucket) error {
+	var found sum
+	var spoilt int64
+	name := indexBucket(d)
+	err := guard(func() error {
+		return b.ForEach(func(key, raw []byte) error {
+			value, ok := opened(name, key, raw)
+			box, e, parsed := parseEntry(key, value)
+			if !ok || !parsed || e.Day() != d {
+				spoilt++
+				return nil
+			}
+			x.add(box, e)
+			found = found.add([checkSize]byte(raw[len(value):]), 1)
+			return nil
+		})
+	})
+	if errors.Is(err, mailbox.ErrDamaged) {
+		spoilt, err = spoilt+1, nil
+	}
+	key := dayKey(d)
+	value, ok := opened(sumBucket, key, t.Bucket(sumBucket).Get(key))
+	want, parsed := parseSum(value)
+	if missing := int64(want.entries - found.entries); ok && parsed && found != want {
+		spoilt = max(spoilt, missing, 1)
+	} else if !ok || !parsed {
+		spoilt = max(spoilt, 1)
+	}
+	s.damaged.Add(spoilt)
+	x.day(d).sum = found
+	return err
+}

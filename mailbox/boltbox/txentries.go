@@ -1,0 +1,170 @@
+package boltbox
+
+import (
+	"maps"
+	"slices"
+
+	bolt "go.etcd.io/bbolt"
+
+	"github.com/kith-im/kith/mailbox"
+)
+
+func (t *tx) Find(box mailbox.ID, id mailbox.EnvelopeID) (mailbox.Entry, bool) {
+	if a, ok := t.over.entries[entryKey{box, id}]; ok {
+		if a == nil {
+			return mailbox.Entry{}, false
+		}
+		return a.Entry, true
+	}
+	e := t.ix.find(box, id)
+	if e == nil {
+		return mailbox.Entry{}, false
+	}
+	return t.seen(*e)
+}
+
+// seen is a committed entry as this transaction sees it.
+func (t *tx) seen(e mailbox.Entry) (mailbox.Entry, bool) {
+	if _, gone := t.over.dropped[e.Day()]; gone {
+		return mailbox.Entry{}, false
+	}
+	if _, buried := t.over.buried[e.Seq]; buried {
+		e.Buried, e.Size = true, 0
+	}
+	return e, true
+}
+
+func (t *tx) Add(box mailbox.ID, e mailbox.Entry, envelope []byte) error {
+	if old, ok := t.Find(box, e.ID); ok && !old.Buried {
+		return errMisuse
+	}
+	e.Seq, e.Buried = t.ix.seq+t.over.seq+1, false
+	if err := t.write(addEntry{box, e, envelope}); err != nil {
+		return err
+	}
+	a := &added{Entry: e, body: envelope}
+	t.over.seq++
+	t.over.bytes += len(envelope)
+	set(&t.over.entries, entryKey{box, e.ID}, a)
+	set(&t.over.order, box, append(t.over.order[box], a))
+	set(&t.over.days, e.Day(), t.over.days[e.Day()]+1)
+	t.count(box, one(e))
+	return nil
+}
+
+func (t *tx) Bury(box mailbox.ID, id mailbox.EnvelopeID) error {
+	e, ok := t.Find(box, id)
+	if !ok || e.Buried {
+		return errMisuse
+	}
+	if err := t.write(buryEntry{box, e}); err != nil {
+		return err
+	}
+	t.count(box, plus(negative(one(e)), mailbox.Usage{Tombs: 1}))
+	if a := t.over.entries[entryKey{box, id}]; a != nil {
+		a.Buried, a.Size, a.body = true, 0, nil
+		return nil
+	}
+	set(&t.over.buried, e.Seq, struct{}{})
+	return nil
+}
+
+func (t *tx) List(box mailbox.ID, after uint64, fn func(mailbox.Entry) bool) {
+	if c := t.ix.held[box]; c != nil {
+		for _, e := range c.entries[c.from(after+1):] {
+			if e, ok := t.seen(e); ok && !e.Buried && !fn(e) {
+				return
+			}
+		}
+	}
+	for _, a := range t.over.order[box] {
+		if a.Seq > after && !a.Buried && !fn(a.Entry) {
+			return
+		}
+	}
+}
+
+func (t *tx) Body(box mailbox.ID, e mailbox.Entry) ([]byte, error) {
+	if a := t.over.entries[entryKey{box, e.ID}]; a != nil && a.Seq == e.Seq {
+		return a.body, nil
+	}
+	var body []byte
+	err := t.read(func(r *bolt.Tx) error {
+		if b := r.Bucket(envelopeBucket(e.Day())); b != nil {
+			body = b.Get(seqBytes(e.Seq))
+		}
+		if body == nil && !t.inTurn {
+			t.moved = true
+			return errMoved
+		}
+		if mailbox.EnvelopeIDOf(body) != e.ID {
+			return mailbox.ErrDamaged
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
+}
+
+func (t *tx) Days() []mailbox.Day {
+	all := map[mailbox.Day]struct{}{}
+	for d := range t.ix.days {
+		if _, gone := t.over.dropped[d]; !gone {
+			all[d] = struct{}{}
+		}
+	}
+	for d := range t.over.days {
+		all[d] = struct{}{}
+	}
+	return slices.Sorted(maps.Keys(all))
+}
+
+func (t *tx) DropDay(d mailbox.Day) (mailbox.Usage, error) {
+	if err := t.write(dropDay{d}); err != nil {
+		return mailbox.Usage{}, err
+	}
+	var gone mailbox.Usage
+	for box, c := range t.ix.held {
+		var here mailbox.Usage
+		for _, e := range c.entries {
+			if e.Day() != d {
+				continue
+			}
+			if e, ok := t.seen(e); ok {
+				here = plus(here, one(e))
+			}
+		}
+		if here != (mailbox.Usage{}) {
+			t.count(box, negative(here))
+			gone = plus(gone, here)
+		}
+	}
+	for box, order := range t.over.order {
+		here := t.dropAdded(box, order, d)
+		gone = plus(gone, here)
+	}
+	set(&t.over.dropped, d, struct{}{})
+	delete(t.over.days, d)
+	return gone, nil
+}
+
+// dropAdded takes back what this transaction added to a box for a day.
+func (t *tx) dropAdded(box mailbox.ID, order []*added, d mailbox.Day) (gone mailbox.Usage) {
+	for _, a := range order {
+		if a.Day() != d {
+			continue
+		}
+		gone = plus(gone, one(a.Entry))
+		if key := (entryKey{box, a.ID}); t.over.entries[key] == a {
+			t.over.entries[key] = nil
+		}
+	}
+	if gone != (mailbox.Usage{}) {
+		rest := slices.DeleteFunc(slices.Clone(order), func(a *added) bool { return a.Day() == d })
+		t.over.order[box] = rest
+		t.count(box, negative(gone))
+	}
+	return gone
+}
