@@ -19,10 +19,12 @@ var ErrOlder = errors.New("dht: a newer record is stored")
 type Directory interface {
 	// Put publishes value and returns how many other peers stored it; zero
 	// with a nil error when nobody was reachable. The local copy is kept in
-	// any case and counts for Get. ErrInvalid and ErrOlder refuse the value.
+	// any case and counts for Get. ErrInvalid and ErrOlder refuse the value;
+	// of two values with one number the last put is kept.
 	Put(ctx context.Context, key string, value []byte) (stored int, err error)
 	// Get returns the best valid value it finds before ctx ends; ErrNotFound
-	// otherwise. It never returns a value that Validate refuses now.
+	// otherwise, ErrInvalid for a malformed key. It never returns a value that
+	// Validate refuses now.
 	Get(ctx context.Context, key string) ([]byte, error)
 }
 
@@ -60,6 +62,9 @@ func (m *Memory) Put(ctx context.Context, key string, value []byte) (int, error)
 // Get returns the kept value if it is still valid.
 func (m *Memory) Get(ctx context.Context, key string) ([]byte, error) {
 	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if _, _, err := ParseKey(key); err != nil {
 		return nil, err
 	}
 	value, ok := m.values[key]

@@ -66,18 +66,9 @@ func (s *sender) SendRequest(ctx context.Context, p peer.ID, m *kadpb.Message) (
 	return answer, err
 }
 
-// SendMessage sends a message that has no answer.
-func (s *sender) SendMessage(ctx context.Context, p peer.ID, m *kadpb.Message) error {
-	w, err := s.open(ctx, p)
-	if err != nil {
-		return err
-	}
-	defer s.drop(w)
-	_ = w.s.SetDeadline(time.Now().Add(requestTimeout))
-	if err := w.write(m); err != nil {
-		return err
-	}
-	return w.s.Close()
+// SendMessage would carry provider records, which kith does not have.
+func (s *sender) SendMessage(context.Context, peer.ID, *kadpb.Message) error {
+	return errors.ErrUnsupported
 }
 
 // OnDisconnect forgets the streams of a peer that went away.
