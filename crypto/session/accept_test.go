@@ -113,7 +113,7 @@ func flight(t testing.TB, b *identity.Bundle, claim Sender, d3 []byte) []byte {
 		t.Fatal(err)
 	}
 	eaPub := ea.PublicKey().Bytes()
-	ss, ct := encapsulateFixed(t, b)
+	ss, ct := encapsulateTo(t, rng, b)
 	o := newOpening(b.Hash(), eaPub, ct, mustAgree(t, ea, b.SPK()), mustAgree(t, ea, b.IKPub()), ss)
 	block := encodeID(claim)
 	sealed := o.sealID(block)

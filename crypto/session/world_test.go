@@ -47,9 +47,10 @@ func (d *device) publish(t testing.TB) {
 	d.bundle, d.pre = bundle, pre
 }
 
+// initiate is Initiate with seeded entropy throughout.
 func (d *device) initiate(t testing.TB, to *device) *Session {
 	t.Helper()
-	s, err := Initiate(d.rng, d.Self, to.bundle)
+	s, err := initiate(d.rng, d.Self, to.bundle, seededKEM(t, d.rng))
 	if err != nil {
 		t.Fatal(err)
 	}
