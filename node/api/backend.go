@@ -1,0 +1,59 @@
+package api
+
+import (
+	"context"
+	"encoding/binary"
+	"time"
+
+	"github.com/kith-im/kith/node"
+)
+
+// Backend is the node behind the API. Only View is required: with it alone (a store opened read-only) the methods that
+// read the store work, and the others answer that no node is running.
+type Backend struct {
+	// View runs fn in a read transaction, beside the engine's turns.
+	View func(fn func(node.Tx) error) error
+	// Now is the node's clock.
+	Now func() time.Time
+
+	// Do runs fn in a turn and returns after its commit.
+	Do func(ctx context.Context, fn func(*node.Engine, *node.Turn) error) error
+	// Events waits until there are events after since, or ctx ends, and returns up to max of them in order.
+	Events func(ctx context.Context, since uint64, max int) ([]node.Notice, error)
+	Net    func() Net
+	Peers  func() []Peer
+	// Ping measures a round trip to a peer: its id, or an address that ends in it.
+	Ping  func(ctx context.Context, peer string) (time.Duration, error)
+	Relay func() Relay
+	// SetRelay turns serving as a relay on or off, now and after the next start.
+	SetRelay func(on bool) error
+
+	Version string
+	Started time.Time
+}
+
+// look runs fn in a read transaction. With an engine it runs on the engine's goroutine, since the views look at it; a
+// turn that writes nothing costs no fsync.
+func (b *Backend) look(ctx context.Context, fn func(tx node.Tx, e *node.Engine, now time.Time) error) error {
+	if b.Do == nil {
+		return b.View(func(tx node.Tx) error { return fn(tx, nil, b.Now()) })
+	}
+	return b.Do(ctx, func(e *node.Engine, t *node.Turn) error { return fn(t.Tx, e, t.Now) })
+}
+
+// newest is the cursor of the newest event.
+func newest(tx node.Tx) uint64 {
+	key, _ := tx.Last(node.BucketEvents)
+	if len(key) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(key)
+}
+
+func (b *Backend) newest() (cursor uint64, err error) {
+	err = b.View(func(tx node.Tx) error {
+		cursor = newest(tx)
+		return nil
+	})
+	return cursor, err
+}

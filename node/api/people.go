@@ -1,0 +1,71 @@
+package api
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/kith-im/kith/node"
+)
+
+func ttl(q TTLRequest, standard time.Duration) (time.Duration, error) {
+	d := time.Duration(q.TTLSeconds) * time.Second
+	switch {
+	case q.TTLSeconds == 0:
+		return standard, nil
+	case q.TTLSeconds < 0, q.TTLSeconds > int64(maxTTL/time.Second):
+		return 0, Fail(ExitUsage, fmt.Sprintf("a link lives between 1 second and %d days", maxTTL/(24*time.Hour)), "kith invite --help")
+	}
+	return d, nil
+}
+
+func inviteCreate(e *node.Engine, t *node.Turn, q TTLRequest) (node.InviteView, error) {
+	d, err := ttl(q, defaultInviteTTL)
+	if err != nil {
+		return node.InviteView{}, err
+	}
+	return e.CreateInvite(t, d)
+}
+
+func join(e *node.Engine, t *node.Turn, q JoinRequest) (node.ContactView, error) {
+	return e.Join(t, q.Link, q.Handle)
+}
+
+func contacts(tx node.Tx, e *node.Engine, _ time.Time, _ None) (Contacts, error) {
+	list, err := node.Contacts(tx, e)
+	return Contacts{Contacts: list}, err
+}
+
+func contactRename(e *node.Engine, t *node.Turn, q RenameRequest) (node.ContactView, error) {
+	return e.RenameContact(t, q.Contact, q.Handle)
+}
+
+func contactAccept(e *node.Engine, t *node.Turn, q ContactRequest) (node.ContactView, error) {
+	return e.AcceptContact(t, q.Contact)
+}
+
+func contactBlock(e *node.Engine, t *node.Turn, q BlockRequest) (node.ContactView, error) {
+	return e.BlockContact(t, q.Contact, q.Blocked)
+}
+
+func identity(tx node.Tx, _ None) (node.IdentityView, error) { return node.Identity(tx) }
+
+func devices(tx node.Tx, e *node.Engine, _ time.Time, _ None) (Devices, error) {
+	list, err := node.Devices(tx, e)
+	return Devices{Devices: list}, err
+}
+
+func deviceOffer(e *node.Engine, t *node.Turn, q TTLRequest) (node.InviteView, error) {
+	d, err := ttl(q, defaultOfferTTL)
+	if err != nil {
+		return node.InviteView{}, err
+	}
+	return e.OfferDevice(t, d)
+}
+
+func deviceRemove(e *node.Engine, t *node.Turn, q DeviceRequest) (node.DeviceView, error) {
+	return e.RemoveDevice(t, q.Device)
+}
+
+func leave(e *node.Engine, t *node.Turn, q LeaveRequest) (Left, error) {
+	return Left{All: q.All}, e.Leave(t, q.All)
+}

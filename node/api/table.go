@@ -1,0 +1,43 @@
+package api
+
+// table is every method. It is filled at start: handlers look at it.
+var table []Method
+
+func init() {
+	table = []Method{
+		method("status", ScopeRead, "status", "The node at a glance.", status),
+		method("identity", ScopeRead, "identity", "Who this device is.", view(identity)).offline(),
+
+		method("send", ScopeTalk, "sent", "Send a text to a contact. The answer means that it is on our disk and will be tried for 30 days.", send),
+		method("message_wait", ScopeRead, "waited", "Wait until a message has come so far, by events.", wait).slow(),
+		method("message_status", ScopeRead, "message_status", "How far a message came, for each device.", view(messageStatus)).offline(),
+		method("trace", ScopeRead, "trace", "What was tried for a message.", view(trace)).offline(),
+		method("inbox", ScopeRead, "inbox", "Every conversation with its newest message.", view(inbox)).offline(),
+		method("messages", ScopeRead, "messages", "The newest messages of a conversation. Reading marks nothing as read.", view(messages)).offline(),
+		method("mark_read", ScopeTalk, "marked_read", "Say that a person has seen a conversation; sends read receipts.", turn(markRead)),
+
+		method("invite_create", ScopeManage, "invite", "Make an invite link: it works once, until it expires.", turn(inviteCreate)),
+		method("join", ScopeManage, "contact", "Take up another person's invite link.", turn(join)),
+		method("contacts", ScopeRead, "contacts", "Everybody we know.", look(contacts)).offline(),
+		method("contact_rename", ScopeManage, "contact", "Give a contact another handle.", turn(contactRename)),
+		method("contact_accept", ScopeManage, "contact", "Accept a request, or a contact's new identity.", turn(contactAccept)),
+		method("contact_block", ScopeManage, "contact", "Block a contact, or let it in again.", turn(contactBlock)),
+
+		method("devices", ScopeRead, "devices", "Every device of ours.", look(devices)).offline(),
+		method("device_offer", ScopeManage, "device_offer", "Make a link with which a new device joins us.", turn(deviceOffer)),
+		method("device_remove", ScopeManage, "device", "Remove a device of ours.", turn(deviceRemove)),
+		method("leave", ScopeManage, "left", "Take this device, or the whole person, out of the network.", turn(leave)),
+
+		method("mailbox", ScopeRead, "mailbox", "Our mailbox: which relays hold mail for us.", look(mailbox)).offline(),
+		method("relay_explain", ScopeRead, "explanation", "Why our relays were elected: the election is run again.", look(explain)).offline(),
+		method("relay_status", ScopeRead, "relay", "This node as a relay for others.", relayStatus),
+		method("relay_enable", ScopeManage, "relay", "Serve as a relay, now and after the next start.", relayEnable),
+		method("relay_disable", ScopeManage, "relay", "Stop serving as a relay.", relayDisable),
+		method("peers", ScopeRead, "peers", "Every connection.", peers),
+		method("ping", ScopeRead, "ping", "Round trip to the devices of a contact, or to a peer.", ping).slow(),
+		method("netcheck", ScopeRead, "netcheck", "What the network allows, finding by finding.", netcheck).slow(),
+
+		method("events", ScopeRead, "events", "A page of events; the stream is GET /v1/events.", view(eventsPage)).offline(),
+		method("consumer_set", ScopeTalk, "consumer", "Keep the cursor of a named consumer of events.", turn(consumerSet)),
+	}
+}

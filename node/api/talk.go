@@ -1,0 +1,118 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/kith-im/kith/node"
+)
+
+func send(ctx context.Context, b *Backend, q SendRequest) (Sent, error) {
+	if len(q.Text) > MaxText {
+		return Sent{}, Fail(ExitUsage, fmt.Sprintf("the text has %d bytes; at most %d fit", len(q.Text), MaxText), "kith send --help")
+	}
+	if len(q.Key) > maxKeySize {
+		return Sent{}, Fail(ExitUsage, fmt.Sprintf("the idempotency key has more than %d bytes", maxKeySize), "kith api --help")
+	}
+	return turn(func(e *node.Engine, t *node.Turn, q SendRequest) (Sent, error) {
+		m, err := e.Send(t, node.SendRequest{To: q.To, Text: q.Text, Key: q.Key})
+		return Sent{Message: m}, err
+	})(ctx, b, q)
+}
+
+func messageStatus(tx node.Tx, q MessageRequest) (node.MessageStatus, error) {
+	return node.Status(tx, q.ID)
+}
+
+func trace(tx node.Tx, q MessageRequest) (TraceView, error) {
+	s, err := node.Status(tx, q.ID)
+	if err != nil {
+		return TraceView{}, err
+	}
+	steps, err := node.Trace(tx, s.Message.ID)
+	return TraceView{ID: s.Message.ID, Steps: steps}, err
+}
+
+func inbox(tx node.Tx, _ None) (Chats, error) {
+	chats, err := node.Inbox(tx)
+	return Chats{Chats: chats}, err
+}
+
+func messages(tx node.Tx, q MessagesRequest) (Messages, error) {
+	list, err := node.Messages(tx, q.Chat, count(q.Limit))
+	return Messages{Messages: list}, err
+}
+
+// count bounds how many rows a request gets.
+func count(asked int) int {
+	if asked <= 0 {
+		return defaultCount
+	}
+	return min(asked, maxCount)
+}
+
+func markRead(e *node.Engine, t *node.Turn, q ChatRequest) (MarkedRead, error) {
+	n, err := e.MarkRead(t, q.Chat)
+	return MarkedRead{Read: n}, err
+}
+
+// order of the stages that can be waited for; later ones satisfy earlier ones.
+var order = map[node.Stage]int{node.StageQueued: 1, node.StageCustody: 2, node.StageDelivered: 3, node.StageRead: 4}
+
+// wait returns when the message has come as far as asked for, when it cannot, or when the time is up. Each look at the
+// message follows an event; nothing is polled.
+func wait(ctx context.Context, b *Backend, q WaitRequest) (Waited, error) {
+	if order[q.Stage] == 0 {
+		return Waited{}, Fail(ExitUsage, fmt.Sprintf("there is no stage %q to wait for; there are queued, custody, delivered, read", q.Stage), "kith send --help")
+	}
+	limit := min(max(0, time.Duration(q.TimeoutMS)*time.Millisecond), maxWait)
+	full, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	short, cancel := context.WithTimeout(full, waitingGrace)
+	defer cancel()
+	for {
+		cursor, w, err := lookAt(b, q)
+		if err != nil || w.Reached || w.Why != "" && w.Why != string(node.StageWaiting) {
+			return w, err
+		}
+		until := full
+		if w.Why != "" && order[q.Stage] <= order[node.StageCustody] {
+			until = short
+		}
+		if _, err := b.Events(until, cursor, 1); err != nil {
+			return giveUp(ctx, w, err)
+		}
+	}
+}
+
+// giveUp tells the end of the time apart from failures.
+func giveUp(ctx context.Context, w Waited, err error) (Waited, error) {
+	if ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+		return Waited{}, err
+	}
+	if w.Why == "" {
+		w.Why = "timeout"
+	}
+	return w, nil
+}
+
+// lookAt reads a message's status and the cursor of the newest event, which no later change can hide behind.
+func lookAt(b *Backend, q WaitRequest) (cursor uint64, w Waited, err error) {
+	err = b.View(func(tx node.Tx) (err error) {
+		cursor = newest(tx)
+		w.Status, err = node.Status(tx, q.ID)
+		return err
+	})
+	have := w.Status.Stage
+	w.Reached = order[have] >= order[q.Stage]
+	switch have {
+	case node.StageWaiting, node.StageFull, node.StageExpired, node.StageDropped:
+		// On our disk it is in any case.
+		if w.Reached = q.Stage == node.StageQueued; !w.Reached {
+			w.Why = string(have)
+		}
+	}
+	return cursor, w, err
+}

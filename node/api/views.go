@@ -1,0 +1,262 @@
+package api
+
+import (
+	"time"
+
+	"github.com/kith-im/kith/node"
+)
+
+// None is a request without fields.
+type None struct{}
+
+// Net is how the node stands to the network.
+type Net struct {
+	State        string   `json:"state"` // offline, online
+	Peer         string   `json:"peer"`  // our libp2p peer id
+	Addrs        []string `json:"addrs"`
+	Reachability string   `json:"reachability"` // unknown, public, private
+	Peers        int      `json:"peers"`
+	Directory    int      `json:"directory"` // peers in the directory's routing table
+	Relays       int      `json:"relays"`    // connected relays
+	Direct       int      `json:"direct"`    // held streams to other devices
+	Relay        bool     `json:"relay"`     // this node serves as a relay
+	Stuck        string   `json:"stuck,omitempty"`
+	Hint         string   `json:"hint,omitempty"`
+}
+
+// Status is the node at a glance.
+type Status struct {
+	State    string            `json:"state"` // ready (the API answers, no peers yet), online
+	Version  string            `json:"version"`
+	Started  time.Time         `json:"started"`
+	Identity node.IdentityView `json:"identity"`
+	Net      Net               `json:"net"`
+	Mailbox  node.MailboxView  `json:"mailbox"`
+	Contacts int               `json:"contacts"`
+	Unread   int               `json:"unread"`
+	Cursor   uint64            `json:"cursor"` // of the newest event
+	Hint     string            `json:"hint,omitempty"`
+}
+
+// Peer is one libp2p connection.
+type Peer struct {
+	Peer      string   `json:"peer"`
+	Addrs     []string `json:"addrs"`
+	Transport string   `json:"transport"` // quic, tcp
+	Direct    bool     `json:"direct"`    // holds a direct stream
+	Relay     bool     `json:"relay"`     // speaks the relay protocol
+	Agent     string   `json:"agent"`
+	Since     string   `json:"since"`
+}
+
+// Peers is every connection.
+type Peers struct {
+	Peers []Peer `json:"peers"`
+}
+
+// PingRequest names whom to reach.
+type PingRequest struct {
+	To string `json:"to"` // handle of a contact, peer id, or address that ends in one
+}
+
+// Ping is one answer.
+type Ping struct {
+	Device string  `json:"device,omitempty"`
+	Peer   string  `json:"peer"`
+	OK     bool    `json:"ok"`
+	RTTMS  float64 `json:"rtt_ms,omitempty"`
+	Error  string  `json:"error,omitempty"`
+}
+
+// Pings is one answer for each device.
+type Pings struct {
+	To    string `json:"to"`
+	Pings []Ping `json:"pings"`
+}
+
+// Check is one line of netcheck and doctor.
+type Check struct {
+	Result string `json:"result"` // ok, warn, fail
+	What   string `json:"what"`
+	Why    string `json:"why"`
+	Fix    string `json:"fix,omitempty"`
+}
+
+// Checks is a list of findings.
+type Checks struct {
+	Checks []Check `json:"checks"`
+}
+
+// Relay is this node as a relay.
+type Relay struct {
+	Enabled     bool   `json:"enabled"`
+	Deposits    int64  `json:"deposits"`
+	Refused     int64  `json:"refused"`
+	Pushed      int64  `json:"pushed"`
+	Acked       int64  `json:"acked"`
+	Collectors  int64  `json:"collectors"`
+	RateLimited int64  `json:"rate_limited"`
+	Detail      string `json:"detail,omitempty"`
+}
+
+// SendRequest is a text for a contact.
+type SendRequest struct {
+	To   string `json:"to"`            // handle
+	Text string `json:"text"`          // at most 3,500 bytes
+	Key  string `json:"key,omitempty"` // idempotency key: the same key returns the same message, sent once
+}
+
+// Sent is what `send` wrote to the disk.
+type Sent struct {
+	Message node.MessageView `json:"message"`
+}
+
+// Chats is the inbox.
+type Chats struct {
+	Chats []node.ChatView `json:"chats"`
+}
+
+// MessagesRequest asks for the newest messages of a conversation.
+type MessagesRequest struct {
+	Chat  string `json:"chat"`            // handle
+	Limit int    `json:"limit,omitempty"` // default 50, at most 1,000
+}
+
+// Messages is part of a conversation, oldest first.
+type Messages struct {
+	Messages []node.MessageView `json:"messages"`
+}
+
+// ChatRequest names a conversation.
+type ChatRequest struct {
+	Chat string `json:"chat"` // handle
+}
+
+// MarkedRead counts what was marked.
+type MarkedRead struct {
+	Read int `json:"read"`
+}
+
+// MessageRequest names a message.
+type MessageRequest struct {
+	ID string `json:"id"` // its id or a unique beginning
+}
+
+// WaitRequest names a message and how far it should come.
+type WaitRequest struct {
+	ID        string     `json:"id"`
+	Stage     node.Stage `json:"stage"`      // queued, custody, delivered, read
+	TimeoutMS int64      `json:"timeout_ms"` // at most 600,000
+}
+
+// Waited is how far the message came.
+type Waited struct {
+	Reached bool               `json:"reached"`
+	Why     string             `json:"why,omitempty"` // if not: timeout, waiting, full, expired, dropped
+	Status  node.MessageStatus `json:"status"`
+}
+
+// TraceView is what was tried for a message.
+type TraceView struct {
+	ID    string           `json:"id"`
+	Steps []node.TraceStep `json:"steps"`
+}
+
+// TTLRequest says how long a link lives.
+type TTLRequest struct {
+	TTLSeconds int64 `json:"ttl_seconds,omitempty"` // at most 30 days; default: 7 days for an invite, 15 minutes for a device
+}
+
+// JoinRequest is an invite link of another person.
+type JoinRequest struct {
+	Link   string `json:"link"`
+	Handle string `json:"handle,omitempty"` // our name for the person; default: the name they gave themselves
+}
+
+// Contacts is everybody we know.
+type Contacts struct {
+	Contacts []node.ContactView `json:"contacts"`
+}
+
+// ContactRequest names a contact.
+type ContactRequest struct {
+	Contact string `json:"contact"` // handle
+}
+
+// RenameRequest gives a contact another handle.
+type RenameRequest struct {
+	Contact string `json:"contact"`
+	Handle  string `json:"handle"`
+}
+
+// BlockRequest blocks a contact or lets it in again.
+type BlockRequest struct {
+	Contact string `json:"contact"`
+	Blocked bool   `json:"blocked"`
+}
+
+// Devices is every device of ours.
+type Devices struct {
+	Devices []node.DeviceView `json:"devices"`
+}
+
+// DeviceRequest names a device of ours.
+type DeviceRequest struct {
+	Device string `json:"device"` // its id or a unique beginning, or its name
+}
+
+// LeaveRequest takes this device, or the person, out of the network.
+type LeaveRequest struct {
+	All bool `json:"all,omitempty"` // the whole person: every device
+}
+
+// Left says that it is done.
+type Left struct {
+	All bool `json:"all"`
+}
+
+// EventsRequest asks for a page of events.
+type EventsRequest struct {
+	Since uint64 `json:"since,omitempty"` // the cursor of the last event seen
+	Max   int    `json:"max,omitempty"`   // default 50, at most 1,000
+}
+
+// EventsPage is a page of events.
+type EventsPage struct {
+	Events []node.Notice `json:"events"`
+	Newest uint64        `json:"newest"` // the cursor of the newest event there is
+}
+
+// ConsumerRequest keeps a consumer's cursor in the node.
+type ConsumerRequest struct {
+	Consumer string `json:"consumer"` // at most 64 bytes
+	Cursor   uint64 `json:"cursor"`   // of the last event that it is done with
+}
+
+// Consumer is a kept cursor.
+type Consumer struct {
+	Consumer string `json:"consumer"`
+	Cursor   uint64 `json:"cursor"`
+}
+
+// Explanation says why our relays were elected: the election is run again from its transcript.
+type Explanation struct {
+	Epoch      uint32      `json:"epoch"`
+	Recomputed bool        `json:"recomputed"` // running it again gave the same relays
+	Thin       bool        `json:"thin"`       // fewer relays than wanted
+	Candidates []Candidate `json:"candidates"`
+}
+
+// Candidate is one relay of an election.
+type Candidate struct {
+	Peer   string  `json:"peer"`
+	Chosen string  `json:"chosen"` // member, standby, no
+	Why    string  `json:"why"`
+	Weight float64 `json:"weight"`
+}
+
+// Health says that the node answers.
+type Health struct {
+	Version string `json:"version"`
+	Cursor  uint64 `json:"cursor"`
+}
