@@ -50,7 +50,9 @@ func explain(tx node.Tx, e *node.Engine, now time.Time, _ None) (Explanation, er
 
 func relayStatus(_ context.Context, b *Backend, _ None) (Relay, error) { return b.Relay(), nil }
 
-func relayEnable(ctx context.Context, b *Backend, _ None) (Relay, error) { return b.SetRelay(ctx, true) }
+func relayEnable(ctx context.Context, b *Backend, _ None) (Relay, error) {
+	return b.SetRelay(ctx, true)
+}
 
 func relayDisable(ctx context.Context, b *Backend, _ None) (Relay, error) {
 	return b.SetRelay(ctx, false)
