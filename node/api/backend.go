@@ -8,51 +8,37 @@ import (
 	"github.com/kith-im/kith/node"
 )
 
-// Backend is the node behind the API. Only Look is required: with it alone (a store opened read-only) the methods that
+// Backend is the node behind the API. Only View is required: with it alone (a store opened read-only) the methods that
 // read the store work, and the others answer that no node is running.
 type Backend struct {
-	// Look runs fn in a read transaction on the goroutine that owns the engine. e is nil when no engine runs.
-	Look func(ctx context.Context, fn func(tx node.Tx, e *node.Engine, now time.Time) error) error
+	// View runs fn in a read transaction, beside the engine's turns.
+	View func(fn func(node.Tx) error) error
+	// Now is the node's clock.
+	Now func() time.Time
 
 	// Do runs fn in a turn and returns after its commit.
-	Do func(ctx context.Context, fn func(e *node.Engine, t *node.Turn) error) error
-	// Changed returns a channel that is closed after the next commit that brought events.
-	Changed func() <-chan struct{}
-	State   func() State
-	Peers   func() []Peer
+	Do func(ctx context.Context, fn func(*node.Engine, *node.Turn) error) error
+	// Events waits until there are events after since, or ctx ends, and returns up to max of them in order.
+	Events func(ctx context.Context, since uint64, max int) ([]node.Notice, error)
+	Net    func() Net
+	Peers  func() []Peer
 	// Ping measures a round trip to a peer: its id, or an address that ends in it.
-	Ping     func(ctx context.Context, peer string) ([]Ping, error)
-	Netcheck func(ctx context.Context) ([]Check, error)
-	Relay    func() Relay
+	Ping  func(ctx context.Context, peer string) (time.Duration, error)
+	Relay func() Relay
 	// SetRelay turns serving as a relay on or off, now and after the next start.
-	SetRelay func(ctx context.Context, on bool) (Relay, error)
+	SetRelay func(on bool) error
 
-	version string
+	Version string
+	Started time.Time
 }
 
-// view runs fn in a read transaction.
-func (b *Backend) view(ctx context.Context, fn func(node.Tx) error) error {
-	return b.Look(ctx, func(tx node.Tx, _ *node.Engine, _ time.Time) error { return fn(tx) })
-}
-
-// wait returns up to most events after since, as soon as there is one. The channel is taken before the look, so that no
-// commit falls between.
-func (b *Backend) wait(ctx context.Context, since uint64, most int) (list []node.Notice, err error) {
-	for {
-		changed := b.Changed()
-		err := b.view(ctx, func(tx node.Tx) (err error) {
-			list, err = node.Events(tx, since, most)
-			return err
-		})
-		if err != nil || len(list) > 0 {
-			return list, err
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
+// look runs fn in a read transaction. With an engine it runs on the engine's goroutine, since the views look at it; a
+// turn that writes nothing costs no fsync.
+func (b *Backend) look(ctx context.Context, fn func(tx node.Tx, e *node.Engine, now time.Time) error) error {
+	if b.Do == nil {
+		return b.View(func(tx node.Tx) error { return fn(tx, nil, b.Now()) })
 	}
+	return b.Do(ctx, func(e *node.Engine, t *node.Turn) error { return fn(t.Tx, e, t.Now) })
 }
 
 // newest is the cursor of the newest event.
@@ -64,8 +50,8 @@ func newest(tx node.Tx) uint64 {
 	return binary.BigEndian.Uint64(key)
 }
 
-func (b *Backend) newest(ctx context.Context) (cursor uint64, err error) {
-	err = b.view(ctx, func(tx node.Tx) error {
+func (b *Backend) newest() (cursor uint64, err error) {
+	err = b.View(func(tx node.Tx) error {
 		cursor = newest(tx)
 		return nil
 	})

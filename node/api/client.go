@@ -133,10 +133,7 @@ type Local struct {
 
 // Raw runs a method in this process.
 func (l Local) Raw(ctx context.Context, method string, req json.RawMessage) (json.RawMessage, error) {
-	look := func(_ context.Context, fn func(node.Tx, *node.Engine, time.Time) error) error {
-		return l.Open(func(tx node.Tx) error { return fn(tx, nil, time.Now()) })
-	}
-	b := &Backend{Look: look}
+	b := &Backend{View: l.Open, Now: time.Now}
 	return call(ctx, b, method, req)
 }
 

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -47,7 +46,7 @@ func (s *Server) start(r *http.Request) (uint64, error) {
 	since, name := q.Get("since"), q.Get("consumer")
 	switch {
 	case since == "now":
-		return s.backend.newest(r.Context())
+		return s.backend.newest()
 	case since != "":
 		cursor, err := strconv.ParseUint(since, 10, 64)
 		if err != nil {
@@ -55,14 +54,14 @@ func (s *Server) start(r *http.Request) (uint64, error) {
 		}
 		return cursor, nil
 	case name != "":
-		return s.kept(r.Context(), name)
+		return s.kept(name)
 	}
 	return 0, nil
 }
 
 // kept is the cursor of a named consumer; 0 if it is new.
-func (s *Server) kept(ctx context.Context, name string) (cursor uint64, err error) {
-	err = s.backend.view(ctx, func(tx node.Tx) error {
+func (s *Server) kept(name string) (cursor uint64, err error) {
+	err = s.backend.View(func(tx node.Tx) error {
 		if row := tx.Get(node.BucketMeta, consumerKey(name)); len(row) == 8 {
 			cursor = binary.BigEndian.Uint64(row)
 		}
@@ -75,6 +74,9 @@ func (s *Server) kept(ctx context.Context, name string) (cursor uint64, err erro
 // after writeTimeout: it comes back with its cursor.
 func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	cursor, err := s.start(r)
+	if err == nil && s.backend.Events == nil {
+		err = ErrNoNode
+	}
 	if err != nil {
 		s.fail(w, err)
 		return
@@ -84,7 +86,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 	_ = ctl.Flush()
 	for {
-		list, err := s.backend.wait(r.Context(), cursor, eventsPerRead)
+		list, err := s.backend.Events(r.Context(), cursor, eventsPerRead)
 		if err != nil {
 			return
 		}

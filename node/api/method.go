@@ -62,10 +62,10 @@ func turn[Q, A any](fn func(*node.Engine, *node.Turn, Q) (A, error)) func(contex
 	}
 }
 
-// view makes a handler that reads the store.
+// view makes a handler that runs one function in a read transaction beside the engine.
 func view[Q, A any](fn func(node.Tx, Q) (A, error)) func(context.Context, *Backend, Q) (A, error) {
-	return func(ctx context.Context, b *Backend, q Q) (a A, err error) {
-		err = b.view(ctx, func(tx node.Tx) (err error) {
+	return func(_ context.Context, b *Backend, q Q) (a A, err error) {
+		err = b.View(func(tx node.Tx) (err error) {
 			a, err = fn(tx, q)
 			return err
 		})
@@ -76,7 +76,7 @@ func view[Q, A any](fn func(node.Tx, Q) (A, error)) func(context.Context, *Backe
 // look makes a handler that reads the store and the engine.
 func look[Q, A any](fn func(node.Tx, *node.Engine, time.Time, Q) (A, error)) func(context.Context, *Backend, Q) (A, error) {
 	return func(ctx context.Context, b *Backend, q Q) (a A, err error) {
-		err = b.Look(ctx, func(tx node.Tx, e *node.Engine, now time.Time) (err error) {
+		err = b.look(ctx, func(tx node.Tx, e *node.Engine, now time.Time) (err error) {
 			a, err = fn(tx, e, now, q)
 			return err
 		})

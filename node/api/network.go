@@ -10,8 +10,8 @@ import (
 )
 
 func status(ctx context.Context, b *Backend, _ None) (Status, error) {
-	s := Status{Node: b.State(), Version: b.version}
-	err := b.Look(ctx, func(tx node.Tx, e *node.Engine, now time.Time) error {
+	s := Status{State: "ready", Version: b.Version, Started: b.Started, Net: b.Net()}
+	err := b.look(ctx, func(tx node.Tx, e *node.Engine, now time.Time) error {
 		var errs [4]error
 		var chats []node.ChatView
 		var people []node.ContactView
@@ -25,6 +25,9 @@ func status(ctx context.Context, b *Backend, _ None) (Status, error) {
 		s.Contacts, s.Cursor = len(people), newest(tx)
 		return errors.Join(errs[:]...)
 	})
+	if s.Net.Peers > 0 {
+		s.State = "online"
+	}
 	s.Hint = statusHint(s)
 	return s, err
 }
@@ -32,10 +35,12 @@ func status(ctx context.Context, b *Backend, _ None) (Status, error) {
 // statusHint is the next step for a person whose node does less than it could.
 func statusHint(s Status) string {
 	switch {
+	case s.Net.Hint != "":
+		return s.Net.Hint
 	case s.Contacts == 0:
 		return "kith invite"
-	case s.Node.Hint != "":
-		return s.Node.Hint
+	case s.Net.Peers == 0:
+		return "kith netcheck"
 	}
 	return s.Mailbox.Hint
 }
@@ -50,12 +55,15 @@ func explain(tx node.Tx, e *node.Engine, now time.Time, _ None) (Explanation, er
 
 func relayStatus(_ context.Context, b *Backend, _ None) (Relay, error) { return b.Relay(), nil }
 
-func relayEnable(ctx context.Context, b *Backend, _ None) (Relay, error) {
-	return b.SetRelay(ctx, true)
-}
+func relayEnable(_ context.Context, b *Backend, _ None) (Relay, error) { return setRelay(b, true) }
 
-func relayDisable(ctx context.Context, b *Backend, _ None) (Relay, error) {
-	return b.SetRelay(ctx, false)
+func relayDisable(_ context.Context, b *Backend, _ None) (Relay, error) { return setRelay(b, false) }
+
+func setRelay(b *Backend, on bool) (Relay, error) {
+	if err := b.SetRelay(on); err != nil {
+		return Relay{}, err
+	}
+	return b.Relay(), nil
 }
 
 func peers(_ context.Context, b *Backend, _ None) (Peers, error) {
@@ -63,40 +71,81 @@ func peers(_ context.Context, b *Backend, _ None) (Peers, error) {
 }
 
 func ping(ctx context.Context, b *Backend, q PingRequest) (Pings, error) {
-	if q.To == "" {
-		return Pings{}, Fail(ExitUsage, "whom to ping is missing", "kith ping --help")
-	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	list, err := b.Ping(ctx, q.To)
-	return Pings{To: q.To, Pings: list}, err
+	targets, err := pingTargets(b, q.To)
+	if err != nil {
+		return Pings{}, err
+	}
+	out := Pings{To: q.To}
+	for _, p := range targets {
+		rtt, err := b.Ping(ctx, p.Peer)
+		p.OK, p.RTTMS = err == nil, float64(rtt.Microseconds())/1000
+		if err != nil {
+			p.Error = err.Error()
+		}
+		out.Pings = append(out.Pings, p)
+	}
+	return out, nil
+}
+
+// pingTargets takes a peer as it is.
+func pingTargets(b *Backend, to string) ([]Ping, error) {
+	if to == "" {
+		return nil, Fail(ExitUsage, "whom to ping is missing", "kith ping --help")
+	}
+	return []Ping{{Peer: to}}, nil
 }
 
 func netcheck(ctx context.Context, b *Backend, _ None) (Checks, error) {
-	list, err := b.Netcheck(ctx)
-	if err != nil {
-		return Checks{}, err
-	}
+	n := b.Net()
 	var box node.MailboxView
-	err = b.Look(ctx, func(tx node.Tx, e *node.Engine, now time.Time) (err error) {
+	err := b.look(ctx, func(tx node.Tx, e *node.Engine, now time.Time) (err error) {
 		box, err = node.Mailbox(tx, e, now)
 		return err
 	})
-	return Checks{Checks: append(list, checkMailbox(box))}, err
+	return Checks{Checks: []Check{
+		checkStuck(n), checkPeers(n), checkReach(n), checkDirectory(n), checkRelays(n, box),
+	}}, err
 }
 
-func checkMailbox(box node.MailboxView) Check {
-	members := 0
-	for _, r := range box.Relays {
-		if r.Member {
-			members++
-		}
+func checkStuck(n Net) Check {
+	if n.Stuck != "" {
+		return Check{Result: "fail", What: "store", Why: n.Stuck, Fix: "kith doctor"}
 	}
+	return Check{Result: "ok", What: "store", Why: "the last write succeeded"}
+}
+
+func checkPeers(n Net) Check {
+	if n.Peers == 0 {
+		return Check{Result: "warn", What: "peers", Why: "no other node is connected; texts wait on our disk", Fix: "kith invite"}
+	}
+	return Check{Result: "ok", What: "peers", Why: fmt.Sprintf("%d connected", n.Peers)}
+}
+
+func checkReach(n Net) Check {
+	switch n.Reachability {
+	case "public":
+		return Check{Result: "ok", What: "reachability", Why: "others can dial us"}
+	case "private":
+		return Check{Result: "warn", What: "reachability", Why: "others cannot dial us; relays hold our mail", Fix: "kith relay status"}
+	}
+	return Check{Result: "warn", What: "reachability", Why: "nobody has told us yet whether we can be dialled", Fix: "kith peers"}
+}
+
+func checkDirectory(n Net) Check {
+	if n.Directory == 0 {
+		return Check{Result: "warn", What: "directory", Why: "no peer of the directory is known; strangers cannot find us", Fix: "kith peers"}
+	}
+	return Check{Result: "ok", What: "directory", Why: fmt.Sprintf("%d peers known", n.Directory)}
+}
+
+func checkRelays(n Net, box node.MailboxView) Check {
 	switch {
-	case members == 0:
+	case len(box.Relays) == 0:
 		return Check{Result: "warn", What: "mailbox", Why: "no relay holds mail for us while we are away", Fix: "kith relay status"}
 	case box.State == "thin":
-		return Check{Result: "warn", What: "mailbox", Why: fmt.Sprintf("%d of %d relays hold our mail", members, box.R), Fix: "kith relay explain"}
+		return Check{Result: "warn", What: "mailbox", Why: fmt.Sprintf("only %d of %d relays", len(box.Relays), box.R), Fix: "kith relay explain"}
 	}
-	return Check{Result: "ok", What: "mailbox", Why: fmt.Sprintf("%d relays hold our mail", members)}
+	return Check{Result: "ok", What: "mailbox", Why: fmt.Sprintf("%d relays, %d connected", len(box.Relays), n.Relays)}
 }

@@ -13,12 +13,6 @@ import (
 	"time"
 )
 
-// Options of Serve.
-type Options struct {
-	Log     *slog.Logger // nil: silent
-	Version string       // of the program, shown by status
-}
-
 // Server answers on a Unix socket.
 type Server struct {
 	backend Backend
@@ -30,16 +24,14 @@ type Server struct {
 
 // Serve starts answering on the Unix socket at path, with mode 0600. A socket that nobody answers is replaced: the
 // caller holds the lock of the store beside it.
-func Serve(path string, b Backend, o Options) (*Server, error) {
+func Serve(path string, b Backend, log *slog.Logger) (*Server, error) {
 	l, err := listen(path)
 	if err != nil {
 		return nil, fmt.Errorf("local API: %w", err)
 	}
-	log := o.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	b.version = o.Version
 	ctx, stop := context.WithCancel(context.Background())
 	s := &Server{backend: b, log: log, stop: stop, done: make(chan struct{})}
 	s.http = &http.Server{
@@ -120,12 +112,12 @@ func (s *Server) method(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
-	cursor, err := s.backend.newest(r.Context())
+	cursor, err := s.backend.newest()
 	if err != nil {
 		s.fail(w, err)
 		return
 	}
-	answer, err := Object("health", Health{Version: s.backend.version, Cursor: cursor})
+	answer, err := Object("health", Health{Version: s.backend.Version, Cursor: cursor})
 	if err != nil {
 		s.fail(w, err)
 		return

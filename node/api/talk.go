@@ -73,7 +73,7 @@ func wait(ctx context.Context, b *Backend, q WaitRequest) (Waited, error) {
 	short, cancel := context.WithTimeout(full, waitingGrace)
 	defer cancel()
 	for {
-		cursor, w, err := lookAt(ctx, b, q)
+		cursor, w, err := lookAt(b, q)
 		if err != nil || w.Reached || w.Why != "" && w.Why != string(node.StageWaiting) {
 			return w, err
 		}
@@ -81,7 +81,7 @@ func wait(ctx context.Context, b *Backend, q WaitRequest) (Waited, error) {
 		if w.Why != "" && order[q.Stage] <= order[node.StageCustody] {
 			until = short
 		}
-		if _, err := b.wait(until, cursor, 1); err != nil {
+		if _, err := b.Events(until, cursor, 1); err != nil {
 			return giveUp(ctx, w, err)
 		}
 	}
@@ -99,8 +99,8 @@ func giveUp(ctx context.Context, w Waited, err error) (Waited, error) {
 }
 
 // lookAt reads a message's status and the cursor of the newest event, which no later change can hide behind.
-func lookAt(ctx context.Context, b *Backend, q WaitRequest) (cursor uint64, w Waited, err error) {
-	err = b.view(ctx, func(tx node.Tx) (err error) {
+func lookAt(b *Backend, q WaitRequest) (cursor uint64, w Waited, err error) {
+	err = b.View(func(tx node.Tx) (err error) {
 		cursor = newest(tx)
 		w.Status, err = node.Status(tx, q.ID)
 		return err

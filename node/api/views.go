@@ -9,22 +9,28 @@ import (
 // None is a request without fields.
 type None struct{}
 
-// State is what the process knows of itself.
-type State struct {
-	State   string    `json:"state"` // ready (the API answers, no peers yet), online, cannot store
-	Peer    string    `json:"peer"`  // our libp2p peer id
-	Addrs   []string  `json:"addrs"`
-	Peers   int       `json:"peers"`
-	Started time.Time `json:"started"`
-	Relay   bool      `json:"relay"`          // serves as a relay
-	Hint    string    `json:"hint,omitempty"` // the next step, if one is useful
+// Net is how the node stands to the network.
+type Net struct {
+	State        string   `json:"state"` // offline, online
+	Peer         string   `json:"peer"`  // our libp2p peer id
+	Addrs        []string `json:"addrs"`
+	Reachability string   `json:"reachability"` // unknown, public, private
+	Peers        int      `json:"peers"`
+	Directory    int      `json:"directory"` // peers in the directory's routing table
+	Relays       int      `json:"relays"`    // connected relays
+	Direct       int      `json:"direct"`    // held streams to other devices
+	Relay        bool     `json:"relay"`     // this node serves as a relay
+	Stuck        string   `json:"stuck,omitempty"`
+	Hint         string   `json:"hint,omitempty"`
 }
 
 // Status is the node at a glance.
 type Status struct {
-	Node     State             `json:"node"`
+	State    string            `json:"state"` // ready (the API answers, no peers yet), online
 	Version  string            `json:"version"`
+	Started  time.Time         `json:"started"`
 	Identity node.IdentityView `json:"identity"`
+	Net      Net               `json:"net"`
 	Mailbox  node.MailboxView  `json:"mailbox"`
 	Contacts int               `json:"contacts"`
 	Unread   int               `json:"unread"`
@@ -36,10 +42,11 @@ type Status struct {
 type Peer struct {
 	Peer      string   `json:"peer"`
 	Addrs     []string `json:"addrs"`
-	Inbound   bool     `json:"inbound"`
-	Relay     bool     `json:"relay"`         // speaks the relay protocol
-	Who       string   `json:"who,omitempty"` // handle, if it is a contact's device
-	LatencyMS float64  `json:"latency_ms,omitempty"`
+	Transport string   `json:"transport"` // quic, tcp
+	Direct    bool     `json:"direct"`    // holds a direct stream
+	Relay     bool     `json:"relay"`     // speaks the relay protocol
+	Agent     string   `json:"agent"`
+	Since     string   `json:"since"`
 }
 
 // Peers is every connection.
@@ -56,7 +63,6 @@ type PingRequest struct {
 type Ping struct {
 	Device string  `json:"device,omitempty"`
 	Peer   string  `json:"peer"`
-	Addr   string  `json:"addr,omitempty"`
 	OK     bool    `json:"ok"`
 	RTTMS  float64 `json:"rtt_ms,omitempty"`
 	Error  string  `json:"error,omitempty"`
@@ -83,13 +89,14 @@ type Checks struct {
 
 // Relay is this node as a relay.
 type Relay struct {
-	Serving   bool   `json:"serving"`
-	Boxes     int    `json:"boxes"`
-	Envelopes int    `json:"envelopes"`
-	Bytes     int64  `json:"bytes"`
-	MaxBytes  int64  `json:"max_bytes"`
-	Deposits  uint64 `json:"deposits"`
-	Refused   uint64 `json:"refused"`
+	Enabled     bool   `json:"enabled"`
+	Deposits    int64  `json:"deposits"`
+	Refused     int64  `json:"refused"`
+	Pushed      int64  `json:"pushed"`
+	Acked       int64  `json:"acked"`
+	Collectors  int64  `json:"collectors"`
+	RateLimited int64  `json:"rate_limited"`
+	Detail      string `json:"detail,omitempty"`
 }
 
 // SendRequest is a text for a contact.
