@@ -36,8 +36,8 @@ func (r *Relay) place(tx Tx, id ID) (Box, error) {
 }
 
 // Commit takes a set core signed by the box's owner (dht.SignSetCore) that
-// names this relay, and returns the relay's countersigned lease. It is
-// idempotent. A core older than the newest set known is refused as NotMine
+// names this relay, and returns the relay's countersigned lease. It may be
+// repeated; a front door's lease grows by that. A core older than the newest set known is refused as NotMine
 // with that set. Refusals: Malformed, NotMine, Expired, Full.
 func (r *Relay) Commit(tx Tx, now time.Time, signedCore []byte) (dht.Lease, error) {
 	core, err := dht.ParseSetCore(signedCore)
@@ -49,7 +49,8 @@ func (r *Relay) Commit(tx Tx, now time.Time, signedCore []byte) (dht.Lease, erro
 	if !ok {
 		return dht.Lease{}, refuse(Malformed, "commit: not a member")
 	}
-	if err := checkTimes(core, now); err != nil {
+	end, err := leaseEnd(core, now)
+	if err != nil {
 		return dht.Lease{}, err
 	}
 	id := IDOf(core.Box)
@@ -64,8 +65,8 @@ func (r *Relay) Commit(tx Tx, now time.Time, signedCore []byte) (dht.Lease, erro
 	if b.Number == core.Number && b.Core != hash && b.Core != [32]byte{} {
 		return dht.Lease{}, refuse(Malformed, "commit: two sets with one number")
 	}
-	if b.Core != hash || !b.Member { // else: the same lease again
-		b.End = leaseEnd(core.NotAfter, now)
+	if end.After(b.End) {
+		b.End = end
 	}
 	b.Number, b.Core, b.Rank, b.Member = core.Number, hash, member.Rank, true
 	b.FrontDoor = core.Epoch == dht.FrontDoorEpoch
@@ -76,28 +77,22 @@ func (r *Relay) Commit(tx Tx, now time.Time, signedCore []byte) (dht.Lease, erro
 	return dht.SignLease(r.key, hash, member.Rank, b.End), nil
 }
 
-// checkTimes bounds how far ahead a relay binds itself.
-func checkTimes(core dht.SetCore, now time.Time) error {
-	if !now.Before(core.NotAfter) {
-		return refuse(Expired, "commit: set")
-	}
+// leaseEnd bounds how far ahead a relay binds itself: to the end of the epoch
+// after the core's, because senders use a set one epoch early or late; for a
+// front door, which has no epoch, MaxLease. It is in whole seconds, as leases
+// are. The set's NotAfter marks freshness; it does not shorten a lease.
+func leaseEnd(core dht.SetCore, now time.Time) (time.Time, error) {
 	if core.Epoch == dht.FrontDoorEpoch {
-		return nil
+		return now.Add(MaxLease).Truncate(time.Second).UTC(), nil
 	}
-	epoch := uint32(now.Unix() / int64(dht.EpochLength/time.Second))
-	if core.Epoch+1 < epoch || core.Epoch > epoch+EpochsAhead {
-		return refuse(Malformed, "commit: epoch")
+	if core.Epoch > dht.EpochAt(now)+EpochsAhead {
+		return time.Time{}, refuse(Malformed, "commit: epoch too far ahead")
 	}
-	return nil
-}
-
-// leaseEnd is in whole seconds, as leases are.
-func leaseEnd(notAfter, now time.Time) time.Time {
-	end := now.Add(MaxLease)
-	if notAfter.Before(end) {
-		end = notAfter
+	end := time.Unix((int64(core.Epoch)+2)*int64(dht.EpochLength/time.Second), 0).UTC()
+	if !now.Before(end) {
+		return time.Time{}, refuse(Expired, "commit: epoch")
 	}
-	return end.Truncate(time.Second).UTC()
+	return end, nil
 }
 
 func memberOf(members []dht.Member, peer []byte) (dht.Member, bool) {

@@ -1,6 +1,10 @@
 package mailbox
 
-import "time"
+import (
+	"time"
+
+	"github.com/kith-im/kith/dht"
+)
 
 const (
 	// MaxEnvelope is the largest envelope of any box, in bytes.
@@ -9,9 +13,10 @@ const (
 	MaxFrontEnvelope = 4 << 10
 	// MaxTTL is the longest life of an envelope; a later expiry is cut to it.
 	MaxTTL = 30 * 24 * time.Hour
-	// MaxLease is the longest lease: the current epoch, five ahead, and one to drain.
-	MaxLease = 7 * 7 * 24 * time.Hour
-	// EpochsAhead is how many epochs past the current one a lease may be for.
+	// MaxLease is the longest lease, which is that of a front door.
+	MaxLease = (EpochsAhead + 2) * dht.EpochLength
+	// EpochsAhead is how many epochs past the current one a lease may be for: five
+	// that owners ask for and one of skew.
 	EpochsAhead = 6
 	// ReserveFor is how long a reservation holds without a commit.
 	ReserveFor = 10 * time.Minute

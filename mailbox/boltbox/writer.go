@@ -46,7 +46,7 @@ func (s *Store) group(calls []*call) {
 		t.batch.Seal()
 		answer(calls)
 	}
-	err := s.commit(t.ops)
+	err := s.commit(t.ops, len(calls))
 	if s.ctl.answerEarly {
 		return
 	}
@@ -111,7 +111,7 @@ func (s *Store) look(c *call) {
 }
 
 // commit makes ops durable and then visible.
-func (s *Store) commit(ops []op) error {
+func (s *Store) commit(ops []op, calls int) error {
 	if len(ops) == 0 {
 		return nil
 	}
@@ -129,6 +129,7 @@ func (s *Store) commit(ops []op) error {
 		s.ctl.afterSync()
 	}
 	s.commits.Add(1)
+	s.calls.Add(int64(calls))
 	s.state.Lock()
 	defer s.state.Unlock()
 	for _, o := range ops {
