@@ -65,10 +65,11 @@ bench: ## benchmarks, with the command, the machine and the date (COUNT=6 for be
 	@$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) -p 1 -timeout 60m $(TESTFLAGS) ./...
 
 fuzz: ## every fuzz target for FUZZTIME (5s)
-	@grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sort | while IFS=: read -r file decl; do \
-		echo "== $$(dirname "$$file") $${decl#func }"; \
-		$(GO) test -run '^$$' -fuzz "^$${decl#func }\$$" -fuzztime $(FUZZTIME) "$$(dirname "$$file")" </dev/null; \
-	done
+	@failed=; while IFS=: read -r file decl; do \
+		target=$${decl#func }; package=$$(dirname "$$file"); echo "== $$package $$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || failed="$$failed $$package:$$target"; \
+	done < <(grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sort); \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 cover: ## statement coverage of the whole tree; the page is bin/cover.html
 	@mkdir -p bin
