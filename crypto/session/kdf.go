@@ -16,7 +16,7 @@ const (
 	labelSession   = "kith1 session"
 	labelAD        = "kith1 ad"
 	labelHeader    = "kith1 hdr"
-	labelRoot      = "kith1 root"
+	labelRoot      = "kith1 ratchet"
 )
 
 // hashParts is SHA-256 over the parts, each preceded by its length (u32): no two lists of parts
