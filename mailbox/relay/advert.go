@@ -22,7 +22,7 @@ type advertCache struct {
 
 func (c *advertCache) get(s *Server) ([]byte, error) {
 	now := s.cfg.Now()
-	addrs := advertAddrs(s.host.Addrs())
+	addrs := advertAddrs(s.addrs())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	age := now.Sub(c.made)
@@ -42,7 +42,7 @@ func (c *advertCache) get(s *Server) ([]byte, error) {
 func (s *Server) describe(now time.Time, addrs [][]byte) dht.Advert {
 	l := s.cfg.Relay.Limits()
 	a := dht.Advert{
-		Peer:          dht.Peer{ID: []byte(s.host.ID()), Addrs: addrs},
+		Peer:          dht.Peer{ID: s.cfg.Relay.Peer(), Addrs: addrs},
 		Number:        uint64(now.UnixMilli()),
 		Issued:        now.Truncate(time.Second),
 		NotAfter:      now.Truncate(time.Second).Add(advertLife),

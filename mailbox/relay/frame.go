@@ -54,8 +54,8 @@ func (r *frameReader) next(first time.Duration) ([]byte, error) {
 		return nil, err
 	}
 	r.need(size)
-	body := make([]byte, size)
-	if _, err := io.ReadFull(r.buf, body); err != nil {
+	body, err := r.body(size)
+	if err != nil {
 		return nil, cut(err)
 	}
 	r.disarm()
@@ -105,6 +105,23 @@ func (r *frameReader) size(b byte) (int, error) {
 		return 0, errFrame
 	}
 	return int(size), nil
+}
+
+// body reads size bytes. Memory follows the bytes that have come: a claim of
+// 64 KiB alone gets readStep.
+func (r *frameReader) body(size int) ([]byte, error) {
+	body := make([]byte, min(size, max(readStep, r.buf.Buffered())))
+	for have := 0; ; {
+		if _, err := io.ReadFull(r.buf, body[have:]); err != nil {
+			return nil, err
+		}
+		if have = len(body); have == size {
+			return body, nil
+		}
+		more := make([]byte, min(size, 2*have))
+		copy(more, body)
+		body = more
+	}
 }
 
 // need sets the frame's deadline if n bytes are not here yet.

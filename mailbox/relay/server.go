@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -17,6 +18,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kith-im/kith/mailbox"
 )
@@ -42,8 +44,9 @@ type Config struct {
 
 // Server answers the relay protocol on a host.
 type Server struct {
-	host    host.Host
 	key     ed25519.PrivateKey
+	addrs   func() []ma.Multiaddr
+	leave   func() // takes the protocol off the host
 	cfg     Config
 	rates   *buckets
 	pending *budget
@@ -69,10 +72,16 @@ type deadlines struct{ first, body, write time.Duration }
 // Serve registers the protocol on h, whose Ed25519 key must be the key that
 // cfg.Relay signs with.
 func Serve(h host.Host, cfg Config) (*Server, error) {
-	s, err := newServer(h, cfg)
+	key, err := hostKey(h)
 	if err != nil {
 		return nil, err
 	}
+	if !bytes.Equal(cfg.Relay.Peer(), []byte(h.ID())) {
+		return nil, errors.New("relay: the rules sign with another key than the host's")
+	}
+	s := newServer(key, cfg)
+	s.addrs = h.Addrs
+	s.leave = func() { h.RemoveStreamHandler(Protocol) }
 	s.wg.Add(1)
 	go s.tick()
 	h.SetStreamHandler(Protocol, func(st network.Stream) {
@@ -81,11 +90,8 @@ func Serve(h host.Host, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-func newServer(h host.Host, cfg Config) (*Server, error) {
-	key, err := hostKey(h)
-	if err != nil {
-		return nil, err
-	}
+// newServer makes a server that no host knows of yet.
+func newServer(key ed25519.PrivateKey, cfg Config) *Server {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -96,7 +102,9 @@ func newServer(h host.Host, cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
-		host: h, key: key, cfg: cfg,
+		key: key, cfg: cfg,
+		addrs:   func() []ma.Multiaddr { return nil },
+		leave:   func() {},
 		rates:   newBuckets(cfg.Rate, cfg.Now),
 		pending: newBudget(maxPendingBytes),
 		times:   deadlines{firstFrameWithin, bodyWithin, writeWithin},
@@ -105,7 +113,7 @@ func newServer(h host.Host, cfg Config) (*Server, error) {
 		of:      make(map[peer.ID]int),
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
-	return s, nil
+	return s
 }
 
 // hostKey is the Ed25519 private key of a host.
@@ -123,7 +131,7 @@ func hostKey(h host.Host) (ed25519.PrivateKey, error) {
 
 // Close stops serving and waits until every stream of the server has ended.
 func (s *Server) Close() error {
-	s.host.RemoveStreamHandler(Protocol)
+	s.leave()
 	s.mu.Lock()
 	s.stop()
 	open := slices.Collect(maps.Keys(s.open))
