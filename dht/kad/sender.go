@@ -51,7 +51,8 @@ func newSender(h host.Host, protos []protocol.ID) *sender {
 func (s *sender) SendRequest(ctx context.Context, p peer.ID, m *kadpb.Message) (*kadpb.Message, error) {
 	start := time.Now()
 	if w := s.take(p); w != nil {
-		if answer, err := s.exchange(ctx, p, w, m); err == nil || ctx.Err() != nil {
+		answer, err := s.exchange(ctx, p, w, m)
+		if err == nil || ctx.Err() != nil || time.Since(start) >= requestTimeout {
 			return answer, err
 		} // else the stream was stale: once more on a new one
 	}

@@ -1,0 +1,182 @@
+package kad
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/dht/dhttest"
+)
+
+func TestOneNodeConforms(t *testing.T) {
+	dhttest.Conform(t, func(t *testing.T, now func() time.Time) dht.Directory {
+		return newNode(t, Config{Now: now})
+	})
+}
+
+func TestOneOfThreeNodesConforms(t *testing.T) {
+	dhttest.Conform(t, func(t *testing.T, now func() time.Time) dht.Directory {
+		d := newNode(t, Config{Now: now, K: 8})
+		for range 2 {
+			connect(t, d.host, newNode(t, Config{Now: now, K: 8}).host)
+		}
+		return d
+	})
+}
+
+func TestPutWithNobodyReachableReportsZeroAndKeepsTheValue(t *testing.T) {
+	gone := newNode(t, Config{})
+	kind := persons(t, 1)[0]
+	d := newNode(t, Config{Bootstrap: []dht.Peer{plain(gone)}})
+	connect(t, d.host, gone.host)
+	if err := gone.host.Close(); err != nil {
+		t.Fatal(err)
+	}
+	n, err := d.Put(t.Context(), kind.Key, kind.Make(1, 0))
+	if n != 0 || err != nil {
+		t.Fatalf("stored %d, error %v; want 0 and none", n, err)
+	}
+	got, err := d.Get(t.Context(), kind.Key)
+	if err != nil || !bytes.Equal(got, kind.Make(1, 0)) {
+		t.Fatalf("own value: %v", err)
+	}
+}
+
+func TestEveryNodeFindsWhatAnyNodePut(t *testing.T) {
+	for _, n := range []int{2, 3, 16} {
+		net := newNet(t, n, 8)
+		for i, kind := range persons(t, n) {
+			stored, err := net[i].Put(t.Context(), kind.Key, kind.Make(1, 0))
+			if err != nil || stored != min(8, n-1) {
+				t.Errorf("%d nodes: stored %d, error %v; want %d", n, stored, err, min(8, n-1))
+			}
+			for j, d := range net {
+				got, err := d.Get(t.Context(), kind.Key)
+				if err != nil || !bytes.Equal(got, kind.Make(1, 0)) {
+					t.Errorf("%d nodes: node %d misses what %d put: %v", n, j, i, err)
+				}
+			}
+		}
+	}
+}
+
+func TestTwoClientsFindEachOthersRecords(t *testing.T) {
+	a, b := newNode(t, Config{Mode: Client}), newNode(t, Config{Mode: Client})
+	connect(t, a.host, b.host)
+	kind := persons(t, 1)[0]
+	if n, err := a.Put(t.Context(), kind.Key, kind.Make(1, 0)); n != 0 || err != nil {
+		t.Fatalf("stored %d, error %v; want 0: a client stores nothing for others", n, err)
+	}
+	got, err := b.Get(t.Context(), kind.Key)
+	if err != nil || !bytes.Equal(got, kind.Make(1, 0)) {
+		t.Fatalf("b does not find a's record: %v", err)
+	}
+}
+
+func TestGetFromAsksOnePeer(t *testing.T) {
+	a, b := newNode(t, Config{Mode: Client}), newNode(t, Config{Mode: Client})
+	connect(t, a.host, b.host)
+	kind := persons(t, 1)[0]
+	if _, err := b.GetFrom(t.Context(), a.host.ID(), kind.Key); !errors.Is(err, dht.ErrNotFound) {
+		t.Fatalf("error %v, want not found", err)
+	}
+	if _, err := a.Put(t.Context(), kind.Key, kind.Make(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := b.GetFrom(t.Context(), a.host.ID(), kind.Key); err != nil || !bytes.Equal(got, kind.Make(1, 0)) {
+		t.Fatalf("error %v", err)
+	}
+}
+
+func TestNewestReplacesAnOlderLocalCopy(t *testing.T) {
+	a, b := newNode(t, Config{Mode: Client}), newNode(t, Config{Mode: Client})
+	connect(t, a.host, b.host)
+	kind := persons(t, 1)[0]
+	for number := uint64(1); number <= 3; number++ {
+		if _, err := a.Put(t.Context(), kind.Key, kind.Make(number, 0)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := b.Newest(t.Context(), kind.Key)
+		if err != nil || !bytes.Equal(got, kind.Make(number, 0)) {
+			t.Fatalf("number %d: %v", number, err)
+		}
+	}
+}
+
+func TestGetAsksAgainWhenItsCopyIsOld(t *testing.T) {
+	clock := &dhttest.Clock{At: dhttest.Start}
+	a, b := newNode(t, Config{Mode: Client}), newNode(t, Config{Mode: Client, Now: clock.Now})
+	connect(t, a.host, b.host)
+	kind := persons(t, 1)[0]
+	for number, wait := range []time.Duration{0, cacheFor - time.Second, cacheFor} {
+		if _, err := a.Put(t.Context(), kind.Key, kind.Make(uint64(number+1), 0)); err != nil {
+			t.Fatal(err)
+		}
+		clock.At = dhttest.Start.Add(wait)
+		got, err := b.Get(t.Context(), kind.Key)
+		want := []uint64{1, 1, 3}[number]
+		if err != nil || !bytes.Equal(got, kind.Make(want, 0)) {
+			t.Fatalf("after %v: want number %d (%v)", wait, want, err)
+		}
+	}
+}
+
+func TestDeadPeersCauseNoMiss(t *testing.T) {
+	net := newNet(t, 16, 8)
+	kinds := persons(t, 24)
+	for i, kind := range kinds {
+		if n, err := net[i%16].Put(t.Context(), kind.Key, kind.Make(1, 0)); err != nil || n == 0 {
+			t.Fatalf("stored %d, error %v", n, err)
+		}
+	}
+	for _, d := range net[13:] { // 3 of 16: 19 %
+		if err := d.host.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, kind := range kinds {
+		got, err := net[(i*5+1)%13].Get(t.Context(), kind.Key)
+		if err != nil || !bytes.Equal(got, kind.Make(1, 0)) {
+			t.Errorf("record %d is missed: %v", i, err)
+		}
+	}
+}
+
+func TestClosestReturnsReachablePeersWithAddresses(t *testing.T) {
+	net := newNet(t, 5, 8)
+	peers, err := net[2].Closest(t.Context(), persons(t, 1)[0].Key)
+	if err != nil || len(peers) != 4 {
+		t.Fatalf("%d peers, error %v; want the 4 others", len(peers), err)
+	}
+	for _, p := range peers {
+		if _, ok := dht.PeerKey(p.ID); !ok || len(p.Addrs) == 0 {
+			t.Errorf("peer without key or address: %x", p.ID)
+		}
+	}
+	alone := newNode(t, Config{})
+	if _, err := alone.Closest(t.Context(), persons(t, 1)[0].Key); !errors.Is(err, dht.ErrNotFound) {
+		t.Errorf("alone: %v", err)
+	}
+}
+
+func TestCallersContextBoundsACall(t *testing.T) {
+	d := newNode(t, Config{})
+	silent := newHostile(t, silence)
+	connect(t, d.host, silent)
+	kind := persons(t, 1)[0]
+	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	start := time.Now()
+	if _, err := d.Get(ctx, kind.Key); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("get: %v", err)
+	}
+	if n, err := d.Put(ctx, kind.Key, kind.Make(1, 0)); n != 0 || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("put: %d, %v", n, err)
+	}
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("took %v", took)
+	}
+}
