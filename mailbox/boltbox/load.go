@@ -90,11 +90,15 @@ func (s *Store) load() (*index, error) {
 			latest = max(latest, e.Stored)
 		}
 	}
-	if x.clock.Trusted.IsZero() && latest > 0 { // damaged, or never ticked
+	if x.clock.Trusted.Equal(lostClock) {
 		x.clock.Trusted = time.UnixMilli(latest).UTC()
 	}
 	return x, err
 }
+
+// lostClock stands for a clock whose value is damaged, until the latest
+// arrival is known: the relay did believe that time.
+var lostClock = time.UnixMilli(1).UTC()
 
 // loadMeta reads the arrival number and the clock. Where one is damaged, what
 // the envelopes show stands for it: see index.add.
@@ -115,7 +119,7 @@ func (s *Store) loadMeta(t *bolt.Tx, x *index) error {
 		value, ok := opened(metaBucket, clockKey, raw)
 		clock, parsed := parseClock(value)
 		if x.clock = clock; !ok || !parsed {
-			x.clock = mailbox.Clock{}
+			x.clock = mailbox.Clock{Trusted: lostClock}
 			s.damaged.Add(1)
 		}
 	}

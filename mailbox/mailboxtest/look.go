@@ -1,0 +1,124 @@
+package mailboxtest
+
+import "github.com/kith-im/kith/mailbox"
+
+// State is everything that a store shows of the suite's universe.
+type State struct {
+	Boxes []Known
+	Held  []Held // boxes that hold something
+	Days  []mailbox.Day
+	Total mailbox.Usage
+	Clock mailbox.Clock
+}
+
+// Known is a box that the store knows.
+type Known struct {
+	Box int
+	Is  mailbox.Box
+	Set string
+}
+
+// Held is the content of one box.
+type Held struct {
+	Box       int
+	Envelopes []Seen // those that are found, by Seq
+}
+
+// Seen is one envelope of a box.
+type Seen struct {
+	Seq    uint64
+	Number int
+	Buried bool
+}
+
+// Look reads the state of boxes 0..boxes-1 and envelopes 0..envelopes-1
+// through every read that a Tx has, and fails where these disagree.
+func Look(t tester, s mailbox.Store, boxes, envelopes int) State {
+	t.Helper()
+	var got State
+	err := s.View(func(tx mailbox.Tx) error {
+		got = look(t, tx, boxes, envelopes)
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("view: %v", err)
+	}
+	return got
+}
+
+// tester is what *testing.T and *rapid.T share.
+type tester interface {
+	Helper()
+	Errorf(string, ...any)
+	Fatalf(string, ...any)
+}
+
+func look(t tester, tx mailbox.Tx, boxes, envelopes int) State {
+	t.Helper()
+	got := State{Days: tx.Days(), Total: tx.Total(), Clock: tx.Clock()}
+	if len(got.Days) == 0 {
+		got.Days = nil
+	}
+	for box := range boxes {
+		lookAt(t, tx, &got, box, envelopes)
+	}
+	return got
+}
+
+func lookAt(t tester, tx mailbox.Tx, got *State, box, envelopes int) {
+	t.Helper()
+	if b, known := tx.Box(Box(box)); known {
+		set, err := tx.Set(Box(box))
+		if err != nil {
+			t.Errorf("box %d: set: %v", box, err)
+		}
+		got.Boxes = append(got.Boxes, Known{box, b, string(set)})
+	}
+	bySeq := map[uint64]int{}
+	var seen []Seen
+	for n := range envelopes {
+		plain, _ := Envelope(n, 0)
+		e, ok := tx.Find(Box(box), plain.ID)
+		if !ok {
+			continue
+		}
+		at := 0
+		for at < len(seen) && seen[at].Seq < e.Seq {
+			at++
+		}
+		seen = append(seen[:at], append([]Seen{{e.Seq, n, e.Buried}}, seen[at:]...)...)
+		if !e.Buried {
+			bySeq[e.Seq] = n
+		}
+	}
+	var last uint64
+	tx.List(Box(box), 0, func(e mailbox.Entry) bool {
+		n, ok := bySeq[e.Seq]
+		delete(bySeq, e.Seq)
+		body, err := tx.Body(Box(box), e)
+		_, want := Envelope(n, 0)
+		if !ok || e.Seq <= last || err != nil || string(body) != string(want) {
+			t.Errorf("box %d lists %d after %d: found %v, body %q, want %q, %v", box, e.Seq, last, ok, body, want, err)
+		}
+		last = e.Seq
+		return true
+	})
+	if len(bySeq) > 0 {
+		t.Errorf("box %d does not list %v", box, bySeq)
+	}
+	if used := tx.Usage(Box(box)); used.Count != count(seen, false) {
+		t.Errorf("box %d: usage %+v, found %v", box, used, seen)
+	}
+	if len(seen) > 0 {
+		got.Held = append(got.Held, Held{box, seen})
+	}
+}
+
+func count(seen []Seen, buried bool) (n int) {
+	for _, s := range seen {
+		if s.Buried == buried {
+			n++
+		}
+	}
+	return n
+}
