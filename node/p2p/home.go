@@ -1,0 +1,335 @@
+package p2p
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/vault"
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/boltstore"
+)
+
+// Files of the home folder.
+const (
+	vaultFile  = "vault.key"   // crypto/vault
+	hostFile   = "host.key"    // seed of the libp2p key, sealed by the vault
+	storeFile  = "node.db"     // node/boltstore
+	relayFile  = "relay.db"    // mailbox/boltbox
+	dhtFile    = "dht.db"      // dht/kad
+	socketFile = "api.sock"    // node/api
+	buildDir   = ".new"        // Init and Link build here, then rename
+	configFile = "config.toml" // the commands' configuration
+)
+
+// Errors of the home folder and of the node, each with an exit code of its own.
+var (
+	// ErrNoHome: no identity in this home folder (exit 10).
+	ErrNoHome = errors.New("no identity here")
+	// ErrExists: Init or Link would overwrite an identity (exit 1).
+	ErrExists = errors.New("an identity is here already")
+	// ErrPermissions: others may read the folder or a key file (exit 1).
+	ErrPermissions = errors.New("unsafe permissions")
+	// ErrLocked: another process owns the store (exit 11).
+	ErrLocked = boltstore.ErrLocked
+	// ErrClosed: the node is shutting down (exit 5).
+	ErrClosed = errors.New("the node is shutting down")
+	// ErrCannotStore: the disk refuses writes, for example because it is full (exit 1).
+	ErrCannotStore = errors.New("cannot store")
+)
+
+// SocketPath is where the daemon of a home folder listens.
+func SocketPath(home string) string { return filepath.Join(home, socketFile) }
+
+// Exists reports whether home holds an identity.
+func Exists(home string) bool {
+	_, err := os.Stat(filepath.Join(home, storeFile))
+	return err == nil
+}
+
+// CheckHome refuses a home folder, or a key file in it, that others may enter
+// or read. The problem's hint is the command that repairs it.
+func CheckHome(home string) error {
+	if err := checkMode(home, folderMode); err != nil {
+		return err
+	}
+	for _, f := range []string{vaultFile, hostFile, storeFile} {
+		if err := checkMode(filepath.Join(home, f), fileMode); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkMode(path string, want fs.FileMode) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return noHome(path)
+	case err != nil:
+		return fmt.Errorf("home folder: %w", err)
+	case info.Mode().Perm()&^want != 0:
+		return &node.Problem{
+			Class:   ErrPermissions,
+			Message: fmt.Sprintf("%s has mode %04o: others could read it", path, info.Mode().Perm()),
+			Hint:    fmt.Sprintf("chmod %o %s", want, path),
+		}
+	}
+	return nil
+}
+
+func noHome(path string) error {
+	return &node.Problem{
+		Class:   ErrNoHome,
+		Message: "no identity here: " + path + " is missing",
+		Hint:    "kith init",
+	}
+}
+
+// home is an opened home folder.
+type home struct {
+	dir   string
+	vault *vault.Vault
+	key   ed25519.PrivateKey // libp2p
+	store *boltstore.Store
+}
+
+// openHome checks the folder and opens vault, key and store.
+func openHome(dir string, passphrase []byte, readOnly bool) (*home, error) {
+	if err := CheckHome(dir); err != nil {
+		return nil, err
+	}
+	h := &home{dir: dir}
+	raw, err := os.ReadFile(filepath.Join(dir, vaultFile))
+	if err != nil {
+		return nil, fmt.Errorf("home folder: %w", err)
+	}
+	if h.vault, err = vault.Open(raw, passphrase); err != nil {
+		return nil, fmt.Errorf("%s: %w", vaultFile, err)
+	}
+	if h.key, err = readHostKey(dir, h.vault); err != nil {
+		return nil, err
+	}
+	h.store, err = boltstore.Open(dir, h.vault, boltstore.Options{ReadOnly: readOnly})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", storeFile, err)
+	}
+	return h, nil
+}
+
+// View opens the store of a home folder read-only, for commands that run
+// without a daemon. ErrLocked says that a daemon owns it.
+func View(dir string, passphrase []byte, fn func(tx node.Tx) error) error {
+	h, err := openHome(dir, passphrase, true)
+	if err != nil {
+		return err
+	}
+	defer h.store.Close()
+	return h.store.View(fn)
+}
+
+// hostKeyPlace binds the sealed host key to its place.
+var hostKeyPlace = []byte("kith1 host key")
+
+func readHostKey(dir string, v *vault.Vault) (ed25519.PrivateKey, error) {
+	sealed, err := os.ReadFile(filepath.Join(dir, hostFile))
+	if err != nil {
+		return nil, fmt.Errorf("home folder: %w", err)
+	}
+	seed, err := v.Open(hostKeyPlace, sealed)
+	if err != nil || len(seed) != ed25519.SeedSize {
+		return nil, fmt.Errorf("%s: %w", hostFile, vault.ErrDamaged)
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// build makes the files of a new home in a folder of their own, so that an
+// interrupted Init or Link leaves nothing that looks like an identity.
+type build struct {
+	home
+	target string
+}
+
+// newBuild begins a home for target. It refuses one that has an identity.
+func newBuild(target string, passphrase []byte, rng io.Reader) (*build, error) {
+	if Exists(target) {
+		return nil, &node.Problem{
+			Class:   ErrExists,
+			Message: target + " holds an identity already",
+			Hint:    "kith --home OTHER-FOLDER init",
+		}
+	}
+	if err := os.MkdirAll(target, folderMode); err != nil {
+		return nil, fmt.Errorf("home folder: %w", err)
+	}
+	if err := checkMode(target, folderMode); err != nil {
+		return nil, err
+	}
+	b := &build{target: target, home: home{dir: filepath.Join(target, buildDir)}}
+	if err := os.RemoveAll(b.dir); err != nil {
+		return nil, fmt.Errorf("home folder: %w", err)
+	}
+	if err := os.Mkdir(b.dir, folderMode); err != nil {
+		return nil, fmt.Errorf("home folder: %w", err)
+	}
+	if err := b.fill(passphrase, rng); err != nil {
+		b.abandon()
+		return nil, err
+	}
+	return b, nil
+}
+
+func (b *build) fill(passphrase []byte, rng io.Reader) error {
+	file, v, err := vault.Create(rng, passphrase)
+	if err != nil {
+		return fmt.Errorf("%s: %w", vaultFile, err)
+	}
+	seed := make([]byte, ed25519.SeedSize)
+	if _, err := io.ReadFull(rng, seed); err != nil {
+		return fmt.Errorf("entropy: %w", err)
+	}
+	sealed, err := v.Seal(rng, hostKeyPlace, seed)
+	if err != nil {
+		return fmt.Errorf("%s: %w", hostFile, err)
+	}
+	b.vault, b.key = v, ed25519.NewKeyFromSeed(seed)
+	if err := writeFile(filepath.Join(b.dir, vaultFile), file); err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(b.dir, hostFile), sealed); err != nil {
+		return err
+	}
+	if b.store, err = boltstore.Create(b.dir, v); err != nil {
+		return fmt.Errorf("%s: %w", storeFile, err)
+	}
+	return nil
+}
+
+// finish closes the store and moves the files to their place, the store last:
+// it is what makes the folder an identity.
+func (b *build) finish() error {
+	if err := b.store.Close(); err != nil {
+		return fmt.Errorf("%s: %w", storeFile, err)
+	}
+	for _, f := range []string{vaultFile, hostFile, storeFile} {
+		if err := os.Rename(filepath.Join(b.dir, f), filepath.Join(b.target, f)); err != nil {
+			return fmt.Errorf("home folder: %w", err)
+		}
+	}
+	if err := syncFolder(b.target); err != nil {
+		return err
+	}
+	return os.RemoveAll(b.dir)
+}
+
+// abandon removes what was built.
+func (b *build) abandon() {
+	if b.store != nil {
+		b.store.Close()
+	}
+	os.RemoveAll(b.dir)
+}
+
+func writeFile(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
+	if err != nil {
+		return fmt.Errorf("home folder: %w", err)
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err != nil {
+		return fmt.Errorf("home folder: %w", err)
+	}
+	return nil
+}
+
+func syncFolder(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("home folder: %w", err)
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil {
+		return fmt.Errorf("home folder: %w", err)
+	}
+	return nil
+}
+
+// InitParams of a new identity. Now and Rand may be nil.
+type InitParams struct {
+	Name       string
+	DeviceName string
+	Passphrase []byte
+	Phrase     string // empty: a new one is drawn; else the person's own
+	Now        func() time.Time
+	Rand       io.Reader
+}
+
+// Init makes the home folder and a new identity in it. It returns the recovery
+// phrase, which is kept nowhere. An interrupted Init leaves no identity.
+func Init(dir string, p InitParams) (phrase string, id node.IdentityView, err error) {
+	p.Now, p.Rand = defaults(p.Now, p.Rand)
+	words, err := phraseOf(p)
+	if err != nil {
+		return "", id, err
+	}
+	b, err := newBuild(dir, p.Passphrase, p.Rand)
+	if err != nil {
+		return "", id, err
+	}
+	root := words.Root()
+	err = b.store.Update(func(tx node.Tx) error {
+		t := &node.Turn{Now: p.Now(), Rand: p.Rand, Tx: tx, Out: &node.Effects{}}
+		e := node.Create(t, node.CreateParams{Root: root, Name: p.Name, DeviceName: p.DeviceName})
+		if e != nil {
+			return e
+		}
+		id, e = node.Identity(tx)
+		return e
+	})
+	if err != nil {
+		b.abandon()
+		return "", id, err
+	}
+	if err := b.finish(); err != nil {
+		return "", id, err
+	}
+	return string(words), id, nil
+}
+
+func phraseOf(p InitParams) (identity.Phrase, error) {
+	if p.Phrase != "" {
+		w, err := identity.ParsePhrase(p.Phrase)
+		if err != nil {
+			return "", &node.Problem{Class: node.ErrUsage, Message: err.Error(), Hint: "kith init --phrase-file FILE"}
+		}
+		return w, nil
+	}
+	w, err := identity.NewPhrase(p.Rand)
+	if err != nil {
+		return "", fmt.Errorf("recovery phrase: %w", err)
+	}
+	return w, nil
+}
+
+func defaults(now func() time.Time, rng io.Reader) (func() time.Time, io.Reader) {
+	if now == nil {
+		now = time.Now
+	}
+	if rng == nil {
+		rng = rand.Reader
+	}
+	return now, rng
+}

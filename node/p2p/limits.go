@@ -1,0 +1,156 @@
+package p2p
+
+import (
+	"time"
+
+	"github.com/kith-im/kith/crypto/session"
+)
+
+// Protocols of this package.
+const (
+	// DirectProtocol carries envelopes between two devices on a held stream.
+	DirectProtocol = "/kith/direct/1"
+	// LinkProtocol adds a device to an identity.
+	LinkProtocol = "/kith/link/1"
+	// agentVersion is what identify tells others: the name and nothing more,
+	// so that a version is no fingerprint.
+	agentVersion = "kith"
+)
+
+// Limits of the loop.
+const (
+	// maxBatch is how many inputs share one transaction.
+	maxBatch = 256
+	// maxCalls bounds the queue of local callers, maxInputs that of peers and
+	// performers. They are apart so that a flood from the network never keeps
+	// the person's own commands out.
+	maxCalls  = 256
+	maxInputs = 1024
+	// minTick is the shortest time between two ticks.
+	minTick = 2 * time.Millisecond
+	// maxWait is the longest the loop sleeps: it bounds the error that a step
+	// of the wall clock makes in the engine's deadlines.
+	maxWait = 10 * time.Minute
+	// stuckMin and stuckMax bound the back-off while the store cannot write.
+	stuckMin = 500 * time.Millisecond
+	stuckMax = 30 * time.Second
+)
+
+// Limits of direct streams.
+const (
+	// maxEnvelope is the largest envelope in bytes, and so the largest frame.
+	maxEnvelope = session.MaxEnvelope
+	// frameHead is the size of a frame's length, in bytes.
+	frameHead = 2
+	// maxPending is how many envelopes of one peer wait for their commit; its
+	// stream is not read further until one is through.
+	maxPending = 32
+	// framesPerSecond and frameBurst bound how fast one peer is read.
+	framesPerSecond = 1000
+	frameBurst      = 1000
+	// maxPeerStreams is how many direct streams one peer may hold: two after a
+	// simultaneous open, more only while an old connection dies.
+	maxPeerStreams = 4
+	// maxDirectStreams bounds all of them; the longest silent is closed for a new one.
+	maxDirectStreams = 512
+	// directDepth is how many envelopes wait for one peer's stream.
+	directDepth = 256
+	// maxDirectPeers is how many peers may have envelopes waiting at once.
+	maxDirectPeers = 256
+)
+
+// Deadlines.
+const (
+	dialWithin       = 10 * time.Second
+	firstFrameWithin = 10 * time.Second // a new direct stream says something
+	bodyWithin       = 10 * time.Second // a frame, from its length to its end
+	writeWithin      = 10 * time.Second // one frame out
+	depositWithin    = 20 * time.Second // one request to a relay
+	workWithin       = 20 * time.Second // proof of work for one deposit
+	lookWithin       = 20 * time.Second // one directory lookup
+	putWithin        = 45 * time.Second // one directory put
+	closeWithin      = 5 * time.Second  // API requests at shutdown
+)
+
+// Limits of the performers: requests at once, requests waiting, peers.
+const (
+	relayWidth   = 16
+	relayDepth   = 1024
+	maxRelays    = 256
+	lookWidth    = 8
+	lookDepth    = 512
+	putWidth     = 2
+	putDepth     = 64
+	connectWidth = 8
+	connectDepth = 128
+	advertWidth  = 4
+	advertDepth  = 64
+	// maxCollectors is how many relays hold a collect stream for us.
+	maxCollectors = 32
+	// maxWorkBits is the most work we do for one deposit: 2^22 hashes, about a second.
+	maxWorkBits = 22
+	// workStep is how many nonces are tried between two looks at the deadline.
+	workStep = 1 << 14
+)
+
+// Collect streams.
+const (
+	collectMin    = time.Second
+	collectMax    = 2 * time.Minute
+	collectSteady = time.Minute // a stream that lived this long resets the back-off
+)
+
+// Adverts.
+const (
+	advertEvery   = 10 * time.Hour // an advert lives at most a day
+	advertRetry   = 5 * time.Minute
+	advertSweep   = 10 * time.Minute
+	maxCandidates = 256 // peers remembered for when to ask again
+)
+
+// Linking. Both sides close a stream that breaks one of these.
+const (
+	maxLinkHello   = 4 << 10   // bytes
+	maxLinkWelcome = 512 << 10 // bytes: contacts with their device lists
+	maxLinkRecord  = 16 << 10  // bytes
+	maxLinkListed  = 64 << 10  // bytes
+	linkWithin     = 30 * time.Second
+	maxLinkStreams = 4
+	linkPerMinute  = 30 // tries of all peers together
+	linkBurst      = 10
+	linkRetry      = time.Second
+	linkLookAround = 3 * time.Second // how long mDNS is listened to beyond the hints
+)
+
+// Connections that the connection manager keeps: below low it closes none,
+// above high it closes the least useful down to low.
+const (
+	personLow  = 48
+	personHigh = 96
+	relayLow   = 5000
+	relayHigh  = 6000
+	connGrace  = 30 * time.Second
+)
+
+// Resources that libp2p may take, system-wide.
+const (
+	personMemory      = 64 << 20  // bytes
+	relayMemory       = 384 << 20 // bytes
+	personConns       = 192
+	relayConns        = 8192
+	streamsPerConn    = 8
+	personConnsPerIP  = 16
+	relayConnsPerIP   = 256
+	peerStreams       = 64 // of one peer
+	peerConns         = 8
+	minFileDescriptor = 256
+)
+
+// maxSelfAddrs is how many addresses a node tells of itself.
+const maxSelfAddrs = 8
+
+// Modes of what the home folder holds.
+const (
+	folderMode = 0o700
+	fileMode   = 0o600
+)

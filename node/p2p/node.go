@@ -1,0 +1,213 @@
+package p2p
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/api"
+)
+
+// Do runs fn in a turn of the engine and returns after its commit: nil means
+// durable. fn runs on the loop's goroutine, must not block, and may run again
+// if the transaction failed. An error of fn is returned, but what it and others
+// wrote in the same transaction stands: the engine's methods refuse before they
+// write. When ctx ends first, fn may still run.
+func (n *Node) Do(ctx context.Context, fn func(e *node.Engine, t *node.Turn) error) error {
+	return n.loop.do(ctx, call{fn: fn})
+}
+
+// Look runs fn between turns with the engine and a transaction that it only
+// reads. e is nil while the store cannot write.
+func (n *Node) Look(ctx context.Context, fn func(tx node.Tx, e *node.Engine, now time.Time) error) error {
+	return n.loop.do(ctx, call{look: fn})
+}
+
+// View runs fn in a read transaction beside the loop. fn must not keep tx.
+func (n *Node) View(fn func(tx node.Tx) error) error { return n.home.store.View(fn) }
+
+// Changed returns a channel that is closed after the next commit that brought
+// events. Take it before reading them.
+func (n *Node) Changed() <-chan struct{} { return n.performers.bell.wait() }
+
+// Events waits until there are events after cursor since, or ctx ends, and
+// returns up to most of them in order.
+func (n *Node) Events(ctx context.Context, since uint64, most int) ([]node.Notice, error) {
+	for {
+		changed := n.Changed()
+		var out []node.Notice
+		err := n.View(func(tx node.Tx) error {
+			var err error
+			out, err = node.Events(tx, since, most)
+			return err
+		})
+		if err != nil || len(out) > 0 {
+			return out, err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-n.loop.done:
+			return nil, ErrClosed
+		}
+	}
+}
+
+// PeerID is the node's libp2p peer id as text.
+func (n *Node) PeerID() string { return n.host.ID().String() }
+
+// Addrs are the node's addresses with its peer id, as text.
+func (n *Node) Addrs() []string {
+	var out []string
+	for _, a := range n.host.Addrs() {
+		out = append(out, a.String()+"/p2p/"+n.PeerID())
+	}
+	return out
+}
+
+// Self is the node as others dial it.
+func (n *Node) Self() dht.Peer { return n.book.self() }
+
+// Now is the node's clock.
+func (n *Node) Now() time.Time { return n.cfg.Now() }
+
+// Stuck says why the store cannot write, or is empty.
+func (n *Node) Stuck() string {
+	if why := n.loop.stuck.Load(); why != nil {
+		return *why
+	}
+	return ""
+}
+
+// backend is the node as the local API sees it.
+func (n *Node) backend() api.Backend {
+	return api.Backend{
+		View: n.View, Now: n.cfg.Now, Do: n.Do, Events: n.Events, Net: n.Net, Peers: n.Peers, Ping: n.Ping,
+		Relay: n.Relay, SetRelay: n.SetRelay, Version: n.cfg.Version, Started: n.started,
+	}
+}
+
+// Net is the network as this node sees it.
+func (n *Node) Net() api.Net {
+	peers := n.host.Network().Peers()
+	on, _ := n.role.stats()
+	v := api.Net{
+		State: "offline", Peer: n.PeerID(), Addrs: n.Addrs(), Peers: len(peers),
+		Directory: len(n.directory.Peers()), Relays: n.candidates.relays(peers),
+		Direct: n.performers.courier.streams(), Relay: on, Stuck: n.Stuck(),
+		Reachability: strings.ToLower(network.Reachability(n.reachable.Load()).String()),
+	}
+	if len(peers) > 0 {
+		v.State = "online"
+	}
+	v.Hint = hint(v)
+	return v
+}
+
+// hint is the next step for a person, the most urgent first.
+func hint(v api.Net) string {
+	switch {
+	case v.Stuck != "":
+		return "nothing can be stored: free some space on the disk"
+	case len(v.Addrs) == 0:
+		return "this machine has no usable network address: connect it to a network"
+	case v.Peers == 0:
+		return "no peers yet: join a friend with `kith join LINK`, or wait for one"
+	case v.Relays == 0:
+		return "no relay is connected: run one with `kith relay enable`, or ask a friend who does"
+	}
+	return ""
+}
+
+// Peers lists the connected peers in order of their id.
+func (n *Node) Peers() []api.Peer {
+	out := []api.Peer{}
+	for _, p := range n.host.Network().Peers() {
+		conns := n.host.Network().ConnsToPeer(p)
+		if len(conns) == 0 {
+			continue
+		}
+		v := api.Peer{
+			Peer: p.String(), Transport: transportOf(conns[0].RemoteMultiaddr()),
+			Direct: n.performers.courier.holds(p), Relay: n.candidates.isRelay(p),
+			Since: conns[0].Stat().Opened.UTC().Format(time.RFC3339),
+		}
+		if agent, err := n.host.Peerstore().Get(p, "AgentVersion"); err == nil {
+			v.Agent, _ = agent.(string)
+		}
+		for _, c := range conns {
+			v.Addrs = append(v.Addrs, c.RemoteMultiaddr().String())
+		}
+		out = append(out, v)
+	}
+	slices.SortFunc(out, func(a, b api.Peer) int { return strings.Compare(a.Peer, b.Peer) })
+	return out
+}
+
+func transportOf(a ma.Multiaddr) string {
+	if _, err := a.ValueForProtocol(ma.P_QUIC_V1); err == nil {
+		return "quic"
+	}
+	return "tcp"
+}
+
+// Ping measures one round trip to a peer: its id, or an address that ends in
+// it. It dials if there is no connection.
+func (n *Node) Ping(ctx context.Context, to string) (time.Duration, error) {
+	info, err := parsePeer(to)
+	if err != nil {
+		return 0, &node.Problem{Class: node.ErrNotFound, Message: fmt.Sprintf("%q is not a peer", to), Hint: "kith peers"}
+	}
+	ctx, cancel := context.WithTimeout(ctx, dialWithin)
+	defer cancel()
+	if err := n.host.Connect(ctx, info); err != nil {
+		return 0, fmt.Errorf("ping: %w", err)
+	}
+	r := <-ping.Ping(ctx, n.host, info.ID)
+	if r.Error != nil {
+		return 0, fmt.Errorf("ping: %w", r.Error)
+	}
+	return r.RTT, nil
+}
+
+func parsePeer(s string) (peer.AddrInfo, error) {
+	if info, err := peer.AddrInfoFromString(s); err == nil {
+		return *info, nil
+	}
+	id, err := peer.Decode(s)
+	return peer.AddrInfo{ID: id}, err
+}
+
+// Relay reports this node's own relay role.
+func (n *Node) Relay() api.Relay {
+	on, s := n.role.stats()
+	return api.Relay{
+		Enabled: on, Deposits: s.Deposits, Refused: s.Refused, Pushed: s.Pushed, Acked: s.Acked,
+		Collectors: s.Collectors, RateLimited: s.RateLimited,
+	}
+}
+
+// SetRelay turns the relay role on or off, and keeps the choice if the
+// configuration can be written.
+func (n *Node) SetRelay(on bool) error {
+	if err := n.role.set(on); err != nil {
+		return err
+	}
+	if n.cfg.KeepRelay == nil {
+		return nil
+	}
+	if err := n.cfg.KeepRelay(on); err != nil {
+		return fmt.Errorf("keep the choice: %w", err)
+	}
+	return nil
+}

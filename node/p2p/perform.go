@@ -1,0 +1,272 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+
+	"github.com/libp2p/go-libp2p/core/host"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay"
+	"github.com/kith-im/kith/node"
+)
+
+// performers act out the effects of committed turns. None blocks the loop:
+// what finds its queue full is answered at once with errBusy.
+type performers struct {
+	host       host.Host
+	peers      *addressBook
+	loop       *loop
+	client     *relay.Client
+	directory  dht.Directory
+	courier    *courier
+	collectors *collectors
+	bell       *bell
+	log        *slog.Logger
+	contacts   func(dht.Peer) // hears the peers that the engine wants near
+
+	relays, looks, puts, connects *lanes
+
+	quiet atomic.Bool // shutting down: effects wait for the next start
+}
+
+// errBusy says that a queue to a peer is full.
+var errBusy = errors.New("busy")
+
+func (p *performers) init() {
+	p.relays = newLanes(relayWidth, relayDepth, maxRelays)
+	p.looks = newLanes(lookWidth, lookDepth, 1)
+	p.puts = newLanes(putWidth, putDepth, 1)
+	p.connects = newLanes(connectWidth, connectDepth, 1)
+}
+
+// close waits until every performer has answered.
+func (p *performers) close() {
+	p.quiet.Store(true)
+	p.collectors.close()
+	p.courier.close()
+	for _, l := range []*lanes{p.relays, p.looks, p.puts, p.connects} {
+		l.close()
+	}
+}
+
+// perform hands out one turn's effects and returns the answers of those that
+// cannot be tried.
+func (p *performers) perform(r *result) []call {
+	if len(r.out.Notices) > 0 {
+		p.bell.ring()
+	}
+	if p.quiet.Load() {
+		return nil
+	}
+	var now []call
+	busy := func(taken bool, fn func(*node.Engine, *node.Turn)) {
+		if !taken {
+			now = append(now, input(fn))
+		}
+	}
+	for _, a := range r.out.Acks {
+		p.ack(a)
+	}
+	for _, d := range r.out.Directs {
+		busy(p.direct(d), func(e *node.Engine, t *node.Turn) { e.DirectDone(t, d.Ref, false) })
+	}
+	for _, d := range r.out.Deposits {
+		busy(p.deposit(d), func(e *node.Engine, t *node.Turn) { e.Deposited(t, d.Ref, d.Relay.ID, nil, errBusy) })
+	}
+	for _, key := range r.out.Lookups {
+		busy(p.lookup(key), func(e *node.Engine, t *node.Turn) { e.Looked(t, key, nil) })
+	}
+	for _, put := range r.out.Puts {
+		busy(p.publish(put), func(e *node.Engine, t *node.Turn) { e.Published(t, put.Key, 0) })
+	}
+	for _, peer := range r.out.Connects {
+		p.connect(peer)
+	}
+	for _, q := range r.out.Reserves {
+		busy(p.reserve(q), func(e *node.Engine, t *node.Turn) { e.Reserved(t, q.Round, q.Relay.ID, errBusy) })
+	}
+	for _, q := range r.out.Commits {
+		busy(p.commit(q), func(e *node.Engine, t *node.Turn) { e.Committed(t, q.Round, q.Relay.ID, nil, errBusy) })
+	}
+	for _, s := range r.out.Sets {
+		p.pushSet(s)
+	}
+	if r.out.Watches {
+		p.collectors.reconcile(r.watches)
+	}
+	return now
+}
+
+// input makes a call of an engine method that answers nothing.
+func input(fn func(*node.Engine, *node.Turn)) call {
+	return call{fn: func(e *node.Engine, t *node.Turn) error {
+		fn(e, t)
+		return nil
+	}}
+}
+
+// tell hands an answer to the loop.
+func (p *performers) tell(fn func(*node.Engine, *node.Turn)) { p.loop.post(input(fn)) }
+
+func (p *performers) direct(d node.Direct) bool {
+	return p.courier.send(d.Peer, d.Envelope, func(sent bool) {
+		p.tell(func(e *node.Engine, t *node.Turn) { e.DirectDone(t, d.Ref, sent) })
+	})
+}
+
+// atRelay runs one request in the relay's lane.
+func (p *performers) atRelay(to dht.Peer, fn func(ctx context.Context)) bool {
+	return p.relays.submit(string(to.ID), func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, depositWithin)
+		defer cancel()
+		fn(ctx)
+	})
+}
+
+// ack needs no answer: a relay that missed it hands the envelope out again,
+// and the engine, which has seen it, acknowledges again.
+func (p *performers) ack(a node.RelayAck) {
+	p.atRelay(a.Relay, func(ctx context.Context) {
+		if err := p.client.Ack(ctx, a.Relay, a.Key, a.IDs); err != nil {
+			p.log.Debug("envelopes not acknowledged", "err", err)
+		}
+	})
+}
+
+func (p *performers) deposit(d node.Deposit) bool {
+	return p.relays.submit(string(d.Relay.ID), func(ctx context.Context) {
+		receipt, err := p.leave(ctx, d)
+		p.tell(func(e *node.Engine, t *node.Turn) { e.Deposited(t, d.Ref, d.Relay.ID, receipt, err) })
+	})
+}
+
+// leave makes one deposit, and once more with the work that the relay asks for.
+func (p *performers) leave(ctx context.Context, d node.Deposit) (*mailbox.Receipt, error) {
+	receipt, err := p.leaveOnce(ctx, d)
+	var no *mailbox.Refusal
+	if !errors.As(err, &no) || no.Code != mailbox.NeedWork || no.Bits > maxWorkBits {
+		return receipt, err
+	}
+	work := solve(ctx, d.Deposit, no.Bits)
+	if work == nil {
+		return nil, err
+	}
+	d.Work = work
+	return p.leaveOnce(ctx, d)
+}
+
+func (p *performers) leaveOnce(ctx context.Context, d node.Deposit) (*mailbox.Receipt, error) {
+	ctx, cancel := context.WithTimeout(ctx, depositWithin)
+	defer cancel()
+	receipt, err := p.client.Deposit(ctx, d.Relay, d.Deposit)
+	if err != nil {
+		return nil, err
+	}
+	return &receipt, nil
+}
+
+// solve does a deposit's proof of work, or gives up (nil).
+func solve(ctx context.Context, d mailbox.Deposit, bits byte) []byte {
+	ctx, cancel := context.WithTimeout(ctx, workWithin)
+	defer cancel()
+	id := mailbox.EnvelopeIDOf(d.Envelope)
+	for start := uint64(0); ctx.Err() == nil; start += workStep {
+		if work, ok := mailbox.SolveWork(d.Box, id, bits, start, workStep); ok {
+			return work
+		}
+	}
+	return nil
+}
+
+func (p *performers) reserve(q node.Reserve) bool {
+	return p.atRelay(q.Relay, func(ctx context.Context) {
+		err := p.client.Reserve(ctx, q.Relay, q.Boxes)
+		p.tell(func(e *node.Engine, t *node.Turn) { e.Reserved(t, q.Round, q.Relay.ID, err) })
+	})
+}
+
+func (p *performers) commit(q node.Commit) bool {
+	return p.atRelay(q.Relay, func(ctx context.Context) {
+		leases, err := p.client.Commit(ctx, q.Relay, q.Keys, q.Cores)
+		p.tell(func(e *node.Engine, t *node.Turn) { e.Committed(t, q.Round, q.Relay.ID, leases, err) })
+	})
+}
+
+func (p *performers) pushSet(s node.PushSet) {
+	p.atRelay(s.Relay, func(ctx context.Context) {
+		if err := p.client.PutSet(ctx, s.Relay, s.Set); err != nil {
+			p.log.Debug("set record not pushed", "err", err)
+		}
+	})
+}
+
+func (p *performers) lookup(key string) bool {
+	return p.looks.submit("", func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, lookWithin)
+		defer cancel()
+		value, err := p.directory.Get(ctx, key)
+		if err != nil {
+			value = nil
+		}
+		p.tell(func(e *node.Engine, t *node.Turn) { e.Looked(t, key, value) })
+	})
+}
+
+func (p *performers) publish(put node.Put) bool {
+	return p.puts.submit("", func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, putWithin)
+		defer cancel()
+		stored, err := p.directory.Put(ctx, put.Key, put.Value)
+		if err != nil {
+			p.log.Debug("record not published", "err", err)
+		}
+		p.tell(func(e *node.Engine, t *node.Turn) { e.Published(t, put.Key, stored) })
+	})
+}
+
+// connect dials a peer; the engine hears of it as of any connection.
+func (p *performers) connect(peer dht.Peer) {
+	p.contacts(peer)
+	p.dial(peer)
+}
+
+func (p *performers) dial(peer dht.Peer) {
+	info, err := p.peers.info(peer)
+	if err != nil {
+		return
+	}
+	p.connects.submit("", func(ctx context.Context) {
+		ctx, cancel := context.WithTimeout(ctx, dialWithin)
+		defer cancel()
+		if err := p.host.Connect(ctx, info); err != nil {
+			p.log.Debug("not connected", "err", err)
+		}
+	})
+}
+
+// bell wakes those who wait for events.
+type bell struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+func newBell() *bell { return &bell{ch: make(chan struct{})} }
+
+// wait returns a channel that is closed by the next ring.
+func (b *bell) wait() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ch
+}
+
+func (b *bell) ring() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.ch)
+	b.ch = make(chan struct{})
+}

@@ -1,0 +1,314 @@
+package p2p
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/dht/kad"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/mailbox/relay"
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/api"
+)
+
+// Config of a node. Home is the only field that must be set.
+type Config struct {
+	Home        string
+	Passphrase  []byte         // nil when the vault has none
+	Listen      []string       // multiaddrs; nil: TCP and QUIC on every interface, on the node's own port
+	Relay       bool           // serve as a relay
+	RelayLimits mailbox.Limits // zero fields: the defaults
+	Bootstrap   []dht.Peer     // directory peers to begin with
+	Pins        []dht.Peer     // relays that the person chose
+	MDNS        bool           // find nodes on the local network, and be found
+	Loopback    bool           // tests, demo, one machine: loopback addresses count, election caps off
+	APISocket   string         // Unix socket of the local API; empty: none
+	Version     string         // shown by the local API
+	// KeepRelay stores the person's choice of the relay role; nil: it lasts until the node ends.
+	KeepRelay func(on bool) error
+	Now       func() time.Time // nil: time.Now; the engine's only clock
+	Rand      io.Reader        // nil: crypto/rand
+	Log       *slog.Logger     // nil: silent
+}
+
+// Node is one running device.
+type Node struct {
+	cfg        Config
+	home       *home
+	host       host.Host
+	book       *addressBook
+	directory  *kad.Directory
+	client     *relay.Client
+	loop       *loop
+	performers *performers
+	candidates *candidates
+	watcher    *watcher
+	scout      *scout
+	links      *linkServer
+	lan        *lan
+	role       *role
+	api        *api.Server
+	started    time.Time
+	reachable  atomic.Int32 // network.Reachability
+
+	cancel context.CancelFunc // of background work
+	wg     sync.WaitGroup
+	once   sync.Once
+	failed error // of Close
+}
+
+// Start opens the home folder and brings the device up. It returns when the
+// node can take requests; peers come later. ctx bounds only the start.
+func Start(ctx context.Context, c Config) (*Node, error) {
+	c.Now, c.Rand = defaults(c.Now, c.Rand)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	n := &Node{cfg: c, started: c.Now()}
+	for _, step := range []func(context.Context) error{
+		n.openHome, n.openHost, n.openDirectory, n.openRelay, n.openEngine, n.openDoors, n.openAPI,
+	} {
+		if err := step(ctx); err != nil {
+			n.Close()
+			return nil, err
+		}
+	}
+	return n, nil
+}
+
+func (n *Node) openHome(context.Context) (err error) {
+	n.home, err = openHome(n.cfg.Home, n.cfg.Passphrase, false)
+	return err
+}
+
+func (n *Node) openHost(context.Context) (err error) {
+	n.host, err = newHost(n.home.key, hostConfig{listen: n.cfg.Listen, loopback: n.cfg.Loopback, relay: n.cfg.Relay})
+	if err != nil {
+		return err
+	}
+	n.book = &addressBook{host: n.host, loopback: n.cfg.Loopback}
+	n.client = relay.NewClient(n.host, n.cfg.Now)
+	n.watcher = &watcher{host: n.host}
+	if err := n.watcher.subscribe(); err != nil {
+		return fmt.Errorf("events: %w", err)
+	}
+	return nil
+}
+
+func (n *Node) openDirectory(ctx context.Context) (err error) {
+	mode := kad.Auto
+	if n.cfg.Loopback || n.cfg.Relay {
+		mode = kad.Server
+	}
+	n.directory, err = kad.Open(ctx, n.host, kad.Config{
+		Path: filepath.Join(n.cfg.Home, dhtFile), Mode: mode, Now: n.cfg.Now, Bootstrap: n.cfg.Bootstrap,
+		Diverse: !n.cfg.Loopback, Log: n.cfg.Log,
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", dhtFile, err)
+	}
+	return nil
+}
+
+func (n *Node) openRelay(context.Context) error {
+	n.role = &role{
+		host: n.host, key: n.home.key, path: filepath.Join(n.cfg.Home, relayFile),
+		limits: n.cfg.RelayLimits, now: n.cfg.Now, rand: n.cfg.Rand, log: n.cfg.Log,
+	}
+	if !n.cfg.Relay {
+		return nil
+	}
+	return n.role.set(true)
+}
+
+// openEngine wires the loop to the performers and loads the engine.
+func (n *Node) openEngine(context.Context) error {
+	n.loop = newLoop(n.home.store, n.cfg.Now, n.cfg.Rand, n.cfg.Log)
+	n.candidates = newCandidates(n.cfg.Now)
+	n.candidates.advert = func(ctx context.Context, r dht.Peer) ([]byte, error) {
+		a, err := n.client.Advert(ctx, r)
+		if err != nil {
+			return nil, err
+		}
+		return a.Bytes(), nil
+	}
+	p := &performers{
+		host: n.host, peers: n.book, loop: n.loop, client: n.client, directory: n.directory,
+		bell: newBell(), log: n.cfg.Log, contacts: func(p dht.Peer) { n.seen(p, node.SourceContact) },
+	}
+	p.init()
+	p.courier = newCourier(n.host, n.book, n.receive)
+	p.collectors = &collectors{collect: n.client.Collect, deliver: n.deliver, guard: n.guard}
+	n.performers = p
+	n.candidates.tell = func(advert []byte, s node.Source) {
+		p.tell(func(e *node.Engine, t *node.Turn) { e.Advertised(t, advert, s) })
+	}
+	n.loop.perform = p.perform
+	n.loop.load = n.load
+	n.scout = newScout(n)
+	n.watch()
+	return n.loop.start()
+}
+
+// load reads the engine and tells it what a fresh one has to know.
+func (n *Node) load(t *node.Turn) (*node.Engine, error) {
+	e, err := node.Load(t, node.Config{Pins: n.cfg.Pins, Policy: n.policy()})
+	if err != nil {
+		return nil, err
+	}
+	e.SetHost(t, n.book.self())
+	for _, p := range n.host.Network().Peers() {
+		e.PeerUp(t, []byte(p))
+	}
+	return e, nil
+}
+
+func (n *Node) policy() election.Policy {
+	if n.cfg.Loopback {
+		return election.LocalPolicy()
+	}
+	return election.DefaultPolicy()
+}
+
+// watch wires libp2p's events to those who care.
+func (n *Node) watch() {
+	w := n.watcher
+	w.post, w.self, w.met = n.loop.post, n.book.self, n.candidates.met
+	w.reach = func(r int32) { n.reachable.Store(r) }
+	w.back = func(p peer.ID) {
+		n.performers.collectors.poke(p)
+		n.scout.kick()
+	}
+	w.running = true
+	go w.run(relay.Protocol)
+}
+
+// openDoors begins to look for relays and pins, and to listen for links and on
+// the local network.
+func (n *Node) openDoors(context.Context) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	n.cancel = cancel
+	n.links = newLinkServer(n.host, n.Do)
+	for _, p := range n.cfg.Pins {
+		n.seen(p, node.SourcePin)
+		n.performers.connect(p)
+	}
+	n.wg.Go(func() { n.scout.run(ctx) })
+	if n.cfg.MDNS {
+		n.lan = startLAN(n.host, n.metOnLAN, n.cfg.Log)
+	}
+	return nil
+}
+
+func (n *Node) openAPI(context.Context) (err error) {
+	if n.cfg.APISocket == "" {
+		return nil
+	}
+	n.api, err = api.Serve(n.cfg.APISocket, n.backend(), n.cfg.Log)
+	return err
+}
+
+// seen remembers where a peer was seen, and its addresses.
+func (n *Node) seen(p dht.Peer, s node.Source) {
+	if info, err := n.book.info(p); err == nil {
+		n.book.remember(p)
+		n.candidates.seenAs(info.ID, s)
+	}
+}
+
+func (n *Node) metOnLAN(info peer.AddrInfo) {
+	p := kad.PlainPeer(info)
+	n.seen(p, node.SourceLAN)
+	n.performers.dial(p)
+}
+
+// receive is the courier's way into the loop.
+func (n *Node) receive(from peer.ID, envelope []byte, release func()) {
+	c := input(func(e *node.Engine, t *node.Turn) { e.Received(t, []byte(from), envelope) })
+	c.after = func(error) { release() }
+	n.loop.post(c)
+}
+
+// deliver is the collectors' way into the loop.
+func (n *Node) deliver(r dht.Peer, items []node.Collected) error {
+	return n.loop.postWait(input(func(e *node.Engine, t *node.Turn) { e.Collected(t, r, items) }).fn)
+}
+
+// guard keeps connections to our relays.
+func (n *Node) guard(id []byte, on bool) {
+	if on {
+		n.host.ConnManager().Protect(peer.ID(id), "relay")
+		return
+	}
+	n.host.ConnManager().Unprotect(peer.ID(id), "relay")
+}
+
+// Close stops everything and waits for it: first what brings requests in, then
+// the performers, which still answer, then the loop and what it stands on.
+func (n *Node) Close() error {
+	n.once.Do(func() {
+		if n.api != nil {
+			n.api.Close()
+		}
+		n.closeDoors()
+		if n.performers != nil {
+			n.performers.close()
+			n.candidates.close()
+		}
+		if n.loop != nil {
+			n.loop.close()
+		}
+		n.closeBase()
+	})
+	return n.failed
+}
+
+func (n *Node) closeDoors() {
+	if n.cancel != nil {
+		n.cancel()
+	}
+	if n.lan != nil {
+		n.lan.close()
+	}
+	if n.links != nil {
+		n.links.close()
+	}
+	if n.watcher != nil {
+		n.watcher.close()
+	}
+	n.wg.Wait()
+}
+
+func (n *Node) closeBase() {
+	keep := func(what string, err error) {
+		if err != nil && n.failed == nil {
+			n.failed = fmt.Errorf("close %s: %w", what, err)
+		}
+	}
+	if n.role != nil {
+		keep(relayFile, n.role.set(false))
+	}
+	if n.client != nil {
+		keep("relay client", n.client.Close())
+	}
+	if n.directory != nil {
+		keep(dhtFile, n.directory.Close())
+	}
+	if n.host != nil {
+		keep("host", n.host.Close())
+	}
+	if n.home != nil {
+		keep(storeFile, n.home.store.Close())
+	}
+}

@@ -1,0 +1,143 @@
+package p2p
+
+import (
+	"maps"
+	"slices"
+	"sync"
+
+	"github.com/libp2p/go-libp2p/core/event"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node"
+)
+
+// watcher follows libp2p's events: peers that come and go, what they speak,
+// and our own addresses. It never blocks the event bus: changes gather in a
+// map and at most one input of them waits in the loop's queue.
+type watcher struct {
+	host host.Host
+	post func(call)
+	// met hears each peer that was identified, with whether it is a relay.
+	met func(p peer.ID, isRelay bool)
+	// self is this node as others dial it.
+	self func() dht.Peer
+	// reach hears whether others can dial us (network.Reachability).
+	reach func(int32)
+	// back hears peers that connected.
+	back func(peer.ID)
+
+	sub     event.Subscription
+	running bool
+	done    chan struct{}
+	mu      sync.Mutex
+	changed map[peer.ID]bool // up or down
+	moved   bool             // our addresses changed
+	posted  bool
+}
+
+const eventBuffer = 256
+
+// subscribe begins to gather events; run hands them on. It comes before the
+// first dial, so that no peer is missed.
+func (w *watcher) subscribe() (err error) {
+	w.changed, w.done = map[peer.ID]bool{}, make(chan struct{})
+	w.sub, err = w.host.EventBus().Subscribe([]any{
+		new(event.EvtPeerConnectednessChanged),
+		new(event.EvtPeerIdentificationCompleted),
+		new(event.EvtPeerProtocolsUpdated),
+		new(event.EvtLocalAddressesUpdated),
+		new(event.EvtHostReachableAddrsChanged),
+	}, eventbus.BufSize(eventBuffer), eventbus.Name("kith"))
+	return err
+}
+
+// close ends the subscription and waits for run.
+func (w *watcher) close() {
+	if w.sub == nil {
+		return
+	}
+	w.sub.Close()
+	if w.running {
+		<-w.done
+	}
+}
+
+func (w *watcher) run(relayProtocol string) {
+	defer close(w.done)
+	for e := range w.sub.Out() {
+		switch e := e.(type) {
+		case event.EvtPeerConnectednessChanged:
+			up := e.Connectedness == network.Connected
+			if up {
+				w.back(e.Peer)
+			}
+			w.note(func() { w.changed[e.Peer] = up })
+		case event.EvtPeerIdentificationCompleted:
+			w.met(e.Peer, contains(e.Protocols, relayProtocol))
+		case event.EvtPeerProtocolsUpdated:
+			if contains(e.Added, relayProtocol) {
+				w.met(e.Peer, true)
+			}
+		case event.EvtLocalAddressesUpdated:
+			w.note(func() { w.moved = true })
+		case event.EvtHostReachableAddrsChanged:
+			w.reach(int32(reachability(e)))
+		}
+	}
+}
+
+func contains[T ~string](list []T, want string) bool {
+	for _, p := range list {
+		if string(p) == want {
+			return true
+		}
+	}
+	return false
+}
+
+// reachability condenses what is known of our public addresses.
+func reachability(e event.EvtHostReachableAddrsChanged) network.Reachability {
+	switch {
+	case len(e.Reachable) > 0:
+		return network.ReachabilityPublic
+	case len(e.Unreachable) > 0:
+		return network.ReachabilityPrivate
+	}
+	return network.ReachabilityUnknown
+}
+
+// note gathers a change and makes sure that an input for it is on its way.
+func (w *watcher) note(change func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	change()
+	if w.posted {
+		return
+	}
+	w.posted = true
+	go w.post(call{fn: w.flush})
+}
+
+// flush tells the engine what has changed since the last time. Changes that a
+// failed commit loses come again when the engine is loaded.
+func (w *watcher) flush(e *node.Engine, t *node.Turn) error {
+	w.mu.Lock()
+	changed, moved := w.changed, w.moved
+	w.changed, w.moved, w.posted = map[peer.ID]bool{}, false, false
+	w.mu.Unlock()
+	if moved {
+		e.SetHost(t, w.self())
+	}
+	for _, p := range slices.Sorted(maps.Keys(changed)) {
+		if changed[p] {
+			e.PeerUp(t, []byte(p))
+		} else {
+			e.PeerDown(t, []byte(p))
+		}
+	}
+	return nil
+}
