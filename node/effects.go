@@ -66,7 +66,6 @@ type Reserve struct {
 	Round uint64 // election round, echoed
 	Relay dht.Peer
 	Boxes []ed25519.PrivateKey
-	Until time.Time // the leases' end that we want
 }
 
 // Commit asks a relay to countersign set cores; Keys[i] signs Cores[i].
@@ -96,15 +95,3 @@ type Collected struct {
 	ID       mailbox.EnvelopeID
 	Envelope []byte
 }
-
-// Source says where a relay candidate was seen.
-type Source uint8
-
-// Sources of relay candidates, in order of trust.
-const (
-	SourcePin Source = iota + 1
-	SourceContact
-	SourceLAN
-	SourceDirectory
-	SourceGossip
-)

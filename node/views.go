@@ -31,6 +31,7 @@ type IdentityView struct {
 	ListNumber  uint64 `json:"list_number"`
 	Devices     int    `json:"devices"`
 	Fingerprint string `json:"fingerprint"`
+	Removed     bool   `json:"removed"` // the account's list does not name this device any more
 }
 
 // ContactView is one person that we know.
@@ -41,7 +42,8 @@ type ContactView struct {
 	State        string    `json:"state"`  // pending (we joined, no answer yet), request, accepted, blocked
 	Verified     bool      `json:"verified"`
 	Left         bool      `json:"left"`
-	EpochChanged bool      `json:"epoch_changed"` // sending is stopped until accepted
+	EpochChanged bool      `json:"epoch_changed"`      // sending is stopped until accepted
+	Declined     string    `json:"declined,omitempty"` // why the inviter declined
 	Devices      int       `json:"devices"`
 	Online       bool      `json:"online"`
 	Relays       int       `json:"relays"`
@@ -61,6 +63,7 @@ type ChatView struct {
 type MessageView struct {
 	ID       string    `json:"id"` // 32 hex digits
 	Chat     string    `json:"chat"`
+	With     string    `json:"with"` // handle of the conversation's other person
 	From     string    `json:"from"` // handle, or "me"
 	Mine     bool      `json:"mine"`
 	Text     string    `json:"text"`

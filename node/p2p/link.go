@@ -22,9 +22,8 @@ import (
 // welcome, record -> listed, each a frame of u32 length | bytes. What the
 // frames hold, and whether they are genuine, is the engine's.
 type linkServer struct {
-	host host.Host
-	// turn runs fn in a turn and returns after its commit.
-	turn func(ctx context.Context, fn func(e *node.Engine, t *node.Turn) error) error
+	host  host.Host
+	steps []linkStep
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -34,10 +33,33 @@ type linkServer struct {
 	open   int
 }
 
+// linkStep is one question and how it is answered, after the commit.
+type linkStep struct {
+	most   int // size of the question, bytes
+	answer func(ctx context.Context, frame []byte) ([]byte, error)
+}
+
 var errLinkFrame = errors.New("link: malformed frame")
 
+// newLinkServer answers with the engine; turn runs a closure in a turn of it.
 func newLinkServer(h host.Host, turn func(context.Context, func(*node.Engine, *node.Turn) error) error) *linkServer {
-	s := &linkServer{host: h, turn: turn, pace: newPaceEvery(time.Minute/linkPerMinute, linkBurst)}
+	ask := func(method func(*node.Engine, *node.Turn, []byte) ([]byte, error)) func(context.Context, []byte) ([]byte, error) {
+		return func(ctx context.Context, frame []byte) (answer []byte, err error) {
+			err = turn(ctx, func(e *node.Engine, t *node.Turn) (err error) {
+				answer, err = method(e, t, frame)
+				return err
+			})
+			return answer, err
+		}
+	}
+	return serveLinks(h, []linkStep{
+		{maxLinkHello, ask((*node.Engine).LinkHello)},
+		{maxLinkRecord, ask((*node.Engine).LinkRecord)},
+	})
+}
+
+func serveLinks(h host.Host, steps []linkStep) *linkServer {
+	s := &linkServer{host: h, steps: steps, pace: newPaceEvery(time.Minute/linkPerMinute, linkBurst)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	h.SetStreamHandler(LinkProtocol, s.accept)
 	return s
@@ -90,25 +112,13 @@ type linkStream interface {
 }
 
 func (s *linkServer) serve(stream linkStream) error {
-	steps := []struct {
-		most int
-		fn   func(*node.Engine, *node.Turn, []byte) ([]byte, error)
-	}{
-		{maxLinkHello, (*node.Engine).LinkHello},
-		{maxLinkRecord, (*node.Engine).LinkRecord},
-	}
-	for _, step := range steps {
+	for _, step := range s.steps {
 		stream.SetDeadline(time.Now().Add(linkWithin))
 		frame, err := readLinkFrame(stream, step.most)
 		if err != nil {
 			return err
 		}
-		var answer []byte
-		err = s.turn(s.ctx, func(e *node.Engine, t *node.Turn) error {
-			var err error
-			answer, err = step.fn(e, t, frame)
-			return err
-		})
+		answer, err := step.answer(s.ctx, frame)
 		if err != nil {
 			return err
 		}

@@ -40,13 +40,10 @@ type Self struct {
 	Generation    uint64                 `protobuf:"varint,11,opt,name=generation,proto3" json:"generation,omitempty"`
 	MailboxSecret []byte                 `protobuf:"bytes,12,opt,name=mailbox_secret,json=mailboxSecret,proto3" json:"mailbox_secret,omitempty"`
 	RecordSecret  []byte                 `protobuf:"bytes,13,opt,name=record_secret,json=recordSecret,proto3" json:"record_secret,omitempty"`
-	Lamport       uint64                 `protobuf:"varint,14,opt,name=lamport,proto3" json:"lamport,omitempty"` // ms
-	ReachNumber   uint64                 `protobuf:"varint,15,opt,name=reach_number,json=reachNumber,proto3" json:"reach_number,omitempty"`
-	Endpoint      *Endpoint              `protobuf:"bytes,16,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
-	NextChat      uint32                 `protobuf:"varint,17,opt,name=next_chat,json=nextChat,proto3" json:"next_chat,omitempty"`
-	NextDelivery  uint64                 `protobuf:"varint,18,opt,name=next_delivery,json=nextDelivery,proto3" json:"next_delivery,omitempty"`
-	Removed       bool                   `protobuf:"varint,19,opt,name=removed,proto3" json:"removed,omitempty"` // the newest list does not name this device
-	SetNumber     uint64                 `protobuf:"varint,20,opt,name=set_number,json=setNumber,proto3" json:"set_number,omitempty"`
+	Endpoint      *Endpoint              `protobuf:"bytes,14,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
+	Removed       bool                   `protobuf:"varint,15,opt,name=removed,proto3" json:"removed,omitempty"` // the newest list does not name this device
+	Pairing       []byte                 `protobuf:"bytes,16,opt,name=pairing,proto3" json:"pairing,omitempty"`  // while this device is being linked
+	LinkPeers     []*Endpoint            `protobuf:"bytes,17,rep,name=link_peers,json=linkPeers,proto3" json:"link_peers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -172,39 +169,11 @@ func (x *Self) GetRecordSecret() []byte {
 	return nil
 }
 
-func (x *Self) GetLamport() uint64 {
-	if x != nil {
-		return x.Lamport
-	}
-	return 0
-}
-
-func (x *Self) GetReachNumber() uint64 {
-	if x != nil {
-		return x.ReachNumber
-	}
-	return 0
-}
-
 func (x *Self) GetEndpoint() *Endpoint {
 	if x != nil {
 		return x.Endpoint
 	}
 	return nil
-}
-
-func (x *Self) GetNextChat() uint32 {
-	if x != nil {
-		return x.NextChat
-	}
-	return 0
-}
-
-func (x *Self) GetNextDelivery() uint64 {
-	if x != nil {
-		return x.NextDelivery
-	}
-	return 0
 }
 
 func (x *Self) GetRemoved() bool {
@@ -214,11 +183,18 @@ func (x *Self) GetRemoved() bool {
 	return false
 }
 
-func (x *Self) GetSetNumber() uint64 {
+func (x *Self) GetPairing() []byte {
 	if x != nil {
-		return x.SetNumber
+		return x.Pairing
 	}
-	return 0
+	return nil
+}
+
+func (x *Self) GetLinkPeers() []*Endpoint {
+	if x != nil {
+		return x.LinkPeers
+	}
+	return nil
 }
 
 type Endpoint struct {
@@ -671,6 +647,8 @@ type Invite struct {
 	UsedBy        []byte                 `protobuf:"bytes,4,opt,name=used_by,json=usedBy,proto3" json:"used_by,omitempty"`
 	Link          string                 `protobuf:"bytes,5,opt,name=link,proto3" json:"link,omitempty"`
 	Text          string                 `protobuf:"bytes,6,opt,name=text,proto3" json:"text,omitempty"`
+	Declines      uint32                 `protobuf:"varint,7,opt,name=declines,proto3" json:"declines,omitempty"`
+	Pairing       []byte                 `protobuf:"bytes,8,opt,name=pairing,proto3" json:"pairing,omitempty"` // of a device link: what the new device said first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -747,6 +725,20 @@ func (x *Invite) GetText() string {
 	return ""
 }
 
+func (x *Invite) GetDeclines() uint32 {
+	if x != nil {
+		return x.Declines
+	}
+	return 0
+}
+
+func (x *Invite) GetPairing() []byte {
+	if x != nil {
+		return x.Pairing
+	}
+	return nil
+}
+
 // Relay is an election candidate, with our own observations only.
 type Relay struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -755,12 +747,13 @@ type Relay struct {
 	Advert        []byte                 `protobuf:"bytes,3,opt,name=advert,proto3" json:"advert,omitempty"`
 	FirstSeen     int64                  `protobuf:"varint,4,opt,name=first_seen,json=firstSeen,proto3" json:"first_seen,omitempty"`
 	LastOk        int64                  `protobuf:"varint,5,opt,name=last_ok,json=lastOk,proto3" json:"last_ok,omitempty"`
-	SilentSince   int64                  `protobuf:"varint,6,opt,name=silent_since,json=silentSince,proto3" json:"silent_since,omitempty"`
+	WeekStart     int64                  `protobuf:"varint,6,opt,name=week_start,json=weekStart,proto3" json:"week_start,omitempty"`
 	Ok            uint64                 `protobuf:"varint,7,opt,name=ok,proto3" json:"ok,omitempty"`
 	Failed        uint64                 `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
 	Source        uint32                 `protobuf:"varint,9,opt,name=source,proto3" json:"source,omitempty"`
 	Pinned        bool                   `protobuf:"varint,10,opt,name=pinned,proto3" json:"pinned,omitempty"`
-	Refused       int64                  `protobuf:"varint,11,opt,name=refused,proto3" json:"refused,omitempty"` // when it last refused a lease
+	WeekOk        uint64                 `protobuf:"varint,11,opt,name=week_ok,json=weekOk,proto3" json:"week_ok,omitempty"`
+	WeekFailed    uint64                 `protobuf:"varint,12,opt,name=week_failed,json=weekFailed,proto3" json:"week_failed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -830,9 +823,9 @@ func (x *Relay) GetLastOk() int64 {
 	return 0
 }
 
-func (x *Relay) GetSilentSince() int64 {
+func (x *Relay) GetWeekStart() int64 {
 	if x != nil {
-		return x.SilentSince
+		return x.WeekStart
 	}
 	return 0
 }
@@ -865,9 +858,16 @@ func (x *Relay) GetPinned() bool {
 	return false
 }
 
-func (x *Relay) GetRefused() int64 {
+func (x *Relay) GetWeekOk() uint64 {
 	if x != nil {
-		return x.Refused
+		return x.WeekOk
+	}
+	return 0
+}
+
+func (x *Relay) GetWeekFailed() uint64 {
+	if x != nil {
+		return x.WeekFailed
 	}
 	return 0
 }
@@ -1134,6 +1134,8 @@ type Done struct {
 	Steps         []*Step                `protobuf:"bytes,5,rep,name=steps,proto3" json:"steps,omitempty"`
 	Attempts      uint32                 `protobuf:"varint,6,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	Expires       int64                  `protobuf:"varint,7,opt,name=expires,proto3" json:"expires,omitempty"`
+	SetW          uint32                 `protobuf:"varint,8,opt,name=set_w,json=setW,proto3" json:"set_w,omitempty"`
+	SetR          uint32                 `protobuf:"varint,9,opt,name=set_r,json=setR,proto3" json:"set_r,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1213,6 +1215,20 @@ func (x *Done) GetAttempts() uint32 {
 func (x *Done) GetExpires() int64 {
 	if x != nil {
 		return x.Expires
+	}
+	return 0
+}
+
+func (x *Done) GetSetW() uint32 {
+	if x != nil {
+		return x.SetW
+	}
+	return 0
+}
+
+func (x *Done) GetSetR() uint32 {
+	if x != nil {
+		return x.SetR
 	}
 	return 0
 }
@@ -1547,7 +1563,7 @@ var File_node_pb_rows_proto protoreflect.FileDescriptor
 
 const file_node_pb_rows_proto_rawDesc = "" +
 	"\n" +
-	"\x12node/pb/rows.proto\x12\tkith.node\"\xe7\x04\n" +
+	"\x12node/pb/rows.proto\x12\tkith.node\"\x97\x04\n" +
 	"\x04Self\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x1f\n" +
 	"\vdevice_keys\x18\x02 \x01(\fR\n" +
@@ -1567,15 +1583,12 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"generation\x18\v \x01(\x04R\n" +
 	"generation\x12%\n" +
 	"\x0emailbox_secret\x18\f \x01(\fR\rmailboxSecret\x12#\n" +
-	"\rrecord_secret\x18\r \x01(\fR\frecordSecret\x12\x18\n" +
-	"\alamport\x18\x0e \x01(\x04R\alamport\x12!\n" +
-	"\freach_number\x18\x0f \x01(\x04R\vreachNumber\x12/\n" +
-	"\bendpoint\x18\x10 \x01(\v2\x13.kith.node.EndpointR\bendpoint\x12\x1b\n" +
-	"\tnext_chat\x18\x11 \x01(\rR\bnextChat\x12#\n" +
-	"\rnext_delivery\x18\x12 \x01(\x04R\fnextDelivery\x12\x18\n" +
-	"\aremoved\x18\x13 \x01(\bR\aremoved\x12\x1d\n" +
+	"\rrecord_secret\x18\r \x01(\fR\frecordSecret\x12/\n" +
+	"\bendpoint\x18\x0e \x01(\v2\x13.kith.node.EndpointR\bendpoint\x12\x18\n" +
+	"\aremoved\x18\x0f \x01(\bR\aremoved\x12\x18\n" +
+	"\apairing\x18\x10 \x01(\fR\apairing\x122\n" +
 	"\n" +
-	"set_number\x18\x14 \x01(\x04R\tsetNumber\"0\n" +
+	"link_peers\x18\x11 \x03(\v2\x13.kith.node.EndpointR\tlinkPeers\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
 	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xd7\x03\n" +
@@ -1624,28 +1637,33 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12\x1e\n" +
 	"\n" +
 	"superseded\x18\x02 \x01(\x03R\n" +
-	"superseded\"\x8f\x01\n" +
+	"superseded\"\xc5\x01\n" +
 	"\x06Invite\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12\x18\n" +
 	"\aexpires\x18\x02 \x01(\x03R\aexpires\x12\x12\n" +
 	"\x04kind\x18\x03 \x01(\rR\x04kind\x12\x17\n" +
 	"\aused_by\x18\x04 \x01(\fR\x06usedBy\x12\x12\n" +
 	"\x04link\x18\x05 \x01(\tR\x04link\x12\x12\n" +
-	"\x04text\x18\x06 \x01(\tR\x04text\"\x96\x02\n" +
+	"\x04text\x18\x06 \x01(\tR\x04text\x12\x1a\n" +
+	"\bdeclines\x18\a \x01(\rR\bdeclines\x12\x18\n" +
+	"\apairing\x18\b \x01(\fR\apairing\"\xb2\x02\n" +
 	"\x05Relay\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\fR\x04peer\x12\x14\n" +
 	"\x05addrs\x18\x02 \x03(\fR\x05addrs\x12\x16\n" +
 	"\x06advert\x18\x03 \x01(\fR\x06advert\x12\x1d\n" +
 	"\n" +
 	"first_seen\x18\x04 \x01(\x03R\tfirstSeen\x12\x17\n" +
-	"\alast_ok\x18\x05 \x01(\x03R\x06lastOk\x12!\n" +
-	"\fsilent_since\x18\x06 \x01(\x03R\vsilentSince\x12\x0e\n" +
+	"\alast_ok\x18\x05 \x01(\x03R\x06lastOk\x12\x1d\n" +
+	"\n" +
+	"week_start\x18\x06 \x01(\x03R\tweekStart\x12\x0e\n" +
 	"\x02ok\x18\a \x01(\x04R\x02ok\x12\x16\n" +
 	"\x06failed\x18\b \x01(\x04R\x06failed\x12\x16\n" +
 	"\x06source\x18\t \x01(\rR\x06source\x12\x16\n" +
 	"\x06pinned\x18\n" +
-	" \x01(\bR\x06pinned\x12\x18\n" +
-	"\arefused\x18\v \x01(\x03R\arefused\"\xbc\x02\n" +
+	" \x01(\bR\x06pinned\x12\x17\n" +
+	"\aweek_ok\x18\v \x01(\x04R\x06weekOk\x12\x1f\n" +
+	"\vweek_failed\x18\f \x01(\x04R\n" +
+	"weekFailed\"\xbc\x02\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x12\x12\n" +
@@ -1667,7 +1685,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x04Step\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04what\x18\x02 \x01(\tR\x04what\x12\x16\n" +
-	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xd5\x01\n" +
+	"\x06detail\x18\x03 \x01(\tR\x06detail\"\xff\x01\n" +
 	"\x04Done\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\fR\x04user\x12\x14\n" +
@@ -1675,7 +1693,9 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\breceipts\x18\x04 \x03(\v2\x12.kith.node.ReceiptR\breceipts\x12%\n" +
 	"\x05steps\x18\x05 \x03(\v2\x0f.kith.node.StepR\x05steps\x12\x1a\n" +
 	"\battempts\x18\x06 \x01(\rR\battempts\x12\x18\n" +
-	"\aexpires\x18\a \x01(\x03R\aexpires\"\x91\x04\n" +
+	"\aexpires\x18\a \x01(\x03R\aexpires\x12\x13\n" +
+	"\x05set_w\x18\b \x01(\rR\x04setW\x12\x13\n" +
+	"\x05set_r\x18\t \x01(\rR\x04setR\"\x91\x04\n" +
 	"\bDelivery\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\fR\amessage\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x12\n" +
@@ -1740,19 +1760,20 @@ var file_node_pb_rows_proto_goTypes = []any{
 }
 var file_node_pb_rows_proto_depIdxs = []int32{
 	1,  // 0: kith.node.Self.endpoint:type_name -> kith.node.Endpoint
-	1,  // 1: kith.node.Contact.hints:type_name -> kith.node.Endpoint
-	1,  // 2: kith.node.PeerDevice.endpoint:type_name -> kith.node.Endpoint
-	10, // 3: kith.node.Message.done:type_name -> kith.node.Done
-	8,  // 4: kith.node.Done.receipts:type_name -> kith.node.Receipt
-	9,  // 5: kith.node.Done.steps:type_name -> kith.node.Step
-	8,  // 6: kith.node.Delivery.receipts:type_name -> kith.node.Receipt
-	9,  // 7: kith.node.Delivery.steps:type_name -> kith.node.Step
-	1,  // 8: kith.node.Box.watch:type_name -> kith.node.Endpoint
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	1,  // 1: kith.node.Self.link_peers:type_name -> kith.node.Endpoint
+	1,  // 2: kith.node.Contact.hints:type_name -> kith.node.Endpoint
+	1,  // 3: kith.node.PeerDevice.endpoint:type_name -> kith.node.Endpoint
+	10, // 4: kith.node.Message.done:type_name -> kith.node.Done
+	8,  // 5: kith.node.Done.receipts:type_name -> kith.node.Receipt
+	9,  // 6: kith.node.Done.steps:type_name -> kith.node.Step
+	8,  // 7: kith.node.Delivery.receipts:type_name -> kith.node.Receipt
+	9,  // 8: kith.node.Delivery.steps:type_name -> kith.node.Step
+	1,  // 9: kith.node.Box.watch:type_name -> kith.node.Endpoint
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_node_pb_rows_proto_init() }

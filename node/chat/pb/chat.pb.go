@@ -622,6 +622,91 @@ func (x *Person) GetChanged() uint64 {
 	return 0
 }
 
+// Snapshot is what a new device learns from the device that links it.
+type Snapshot struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          []byte                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	List          []byte                 `protobuf:"bytes,2,opt,name=list,proto3" json:"list,omitempty"` // our own newest device list
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	People        []*Person              `protobuf:"bytes,4,rep,name=people,proto3" json:"people,omitempty"`
+	Devices       [][]byte               `protobuf:"bytes,5,rep,name=devices,proto3" json:"devices,omitempty"` // device records: siblings' and contacts'
+	Relays        []*Endpoint            `protobuf:"bytes,6,rep,name=relays,proto3" json:"relays,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Snapshot) Reset() {
+	*x = Snapshot{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Snapshot) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Snapshot) ProtoMessage() {}
+
+func (x *Snapshot) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
+func (*Snapshot) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Snapshot) GetUser() []byte {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *Snapshot) GetList() []byte {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
+func (x *Snapshot) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Snapshot) GetPeople() []*Person {
+	if x != nil {
+		return x.People
+	}
+	return nil
+}
+
+func (x *Snapshot) GetDevices() [][]byte {
+	if x != nil {
+		return x.Devices
+	}
+	return nil
+}
+
+func (x *Snapshot) GetRelays() []*Endpoint {
+	if x != nil {
+		return x.Relays
+	}
+	return nil
+}
+
 var File_node_chat_pb_chat_proto protoreflect.FileDescriptor
 
 const file_node_chat_pb_chat_proto_rawDesc = "" +
@@ -669,7 +754,14 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\rR\x05state\x12\x1a\n" +
 	"\bverified\x18\x05 \x01(\bR\bverified\x12\x12\n" +
 	"\x04list\x18\x06 \x01(\fR\x04list\x12\x18\n" +
-	"\achanged\x18\a \x01(\x04R\achangedB&Z$github.com/kith-im/kith/node/chat/pbb\x06proto3"
+	"\achanged\x18\a \x01(\x04R\achanged\"\xb8\x01\n" +
+	"\bSnapshot\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\fR\x04user\x12\x12\n" +
+	"\x04list\x18\x02 \x01(\fR\x04list\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12)\n" +
+	"\x06people\x18\x04 \x03(\v2\x11.kith.chat.PersonR\x06people\x12\x18\n" +
+	"\adevices\x18\x05 \x03(\fR\adevices\x12+\n" +
+	"\x06relays\x18\x06 \x03(\v2\x13.kith.chat.EndpointR\x06relaysB&Z$github.com/kith-im/kith/node/chat/pbb\x06proto3"
 
 var (
 	file_node_chat_pb_chat_proto_rawDescOnce sync.Once
@@ -683,7 +775,7 @@ func file_node_chat_pb_chat_proto_rawDescGZIP() []byte {
 	return file_node_chat_pb_chat_proto_rawDescData
 }
 
-var file_node_chat_pb_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_node_chat_pb_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_node_chat_pb_chat_proto_goTypes = []any{
 	(*Text)(nil),     // 0: kith.chat.Text
 	(*Ids)(nil),      // 1: kith.chat.Ids
@@ -694,17 +786,20 @@ var file_node_chat_pb_chat_proto_goTypes = []any{
 	(*Records)(nil),  // 6: kith.chat.Records
 	(*Sync)(nil),     // 7: kith.chat.Sync
 	(*Person)(nil),   // 8: kith.chat.Person
+	(*Snapshot)(nil), // 9: kith.chat.Snapshot
 }
 var file_node_chat_pb_chat_proto_depIdxs = []int32{
 	5, // 0: kith.chat.Join.reach:type_name -> kith.chat.Reach
 	5, // 1: kith.chat.Welcome.reach:type_name -> kith.chat.Reach
 	2, // 2: kith.chat.Reach.endpoint:type_name -> kith.chat.Endpoint
 	8, // 3: kith.chat.Sync.people:type_name -> kith.chat.Person
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	8, // 4: kith.chat.Snapshot.people:type_name -> kith.chat.Person
+	2, // 5: kith.chat.Snapshot.relays:type_name -> kith.chat.Endpoint
+	6, // [6:6] is the sub-list for method output_type
+	6, // [6:6] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_node_chat_pb_chat_proto_init() }
@@ -718,7 +813,7 @@ func file_node_chat_pb_chat_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_chat_pb_chat_proto_rawDesc), len(file_node_chat_pb_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

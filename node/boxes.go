@@ -1,0 +1,541 @@
+package node
+
+import (
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/node/pb"
+)
+
+// Labels of the keys that the mailbox and record secrets make.
+const (
+	labelEpochBox  = "kith1 epoch box"
+	labelFrontDoor = "kith1 front door"
+	labelSetRecord = "kith1 set record"
+	labelSeed      = "kith1 election"
+)
+
+// round is one election of our own relays on its way: reserve at every chosen relay, then have the sets countersigned.
+type round struct {
+	number   uint64
+	until    time.Time // end of the step's patience
+	result   election.Result
+	asked    map[string]bool // relays whose answer is outstanding
+	excluded map[string]bool // relays that failed in this round
+	epochs   []uint32
+	cores    []dht.SetCore
+	leases   map[string][]dht.Lease // relay -> one lease a core
+}
+
+func (r *round) deadline() time.Time {
+	if r == nil {
+		return time.Time{}
+	}
+	return r.until
+}
+
+// boxKey derives the key of our mailbox in an epoch, or of our front door.
+func (e *Engine) boxKey(epoch uint32) ed25519.PrivateKey {
+	info := labelEpochBox + string(u32(epoch))
+	if epoch == dht.FrontDoorEpoch {
+		info = labelFrontDoor
+	}
+	return ed25519.NewKeyFromSeed(derive(e.self.MailboxSecret, info))
+}
+
+// recordKey derives the key that seals the directory copy of an epoch's set.
+func recordKey(secret []byte, epoch uint32) [32]byte {
+	return [32]byte(derive(secret, labelSetRecord+string(u32(epoch))))
+}
+
+func derive(secret []byte, info string) []byte {
+	out, err := hkdf.Key(sha256.New, secret, nil, info, 32)
+	if err != nil {
+		panic("node: hkdf: " + err.Error()) // only for more than 255 blocks
+	}
+	return out
+}
+
+// wantedEpochs are those that need a set: the current one, the next five, and the front door.
+func wantedEpochs(now time.Time) []uint32 {
+	cur := dht.EpochAt(now)
+	out := make([]uint32, 0, epochsAhead+2)
+	for i := range uint32(epochsAhead + 1) {
+		out = append(out, cur+i)
+	}
+	return append(out, dht.FrontDoorEpoch)
+}
+
+func (e *Engine) box(t *Turn, epoch uint32) (*pb.Box, *dht.SetRecord) {
+	b := &pb.Box{}
+	if !getRow(t.Tx, BucketBoxes, u32(epoch), b) {
+		return nil, nil
+	}
+	rec, err := dht.ParseSetRecord(b.Set)
+	if err != nil {
+		return b, nil
+	}
+	return b, rec
+}
+
+// boxSet reads the set of a stored box row.
+func boxSet(value []byte) *dht.SetRecord {
+	b := &pb.Box{}
+	if proto.Unmarshal(value, b) != nil {
+		return nil
+	}
+	rec, err := dht.ParseSetRecord(b.Set)
+	if err != nil {
+		return nil
+	}
+	return rec
+}
+
+// frontDoor is our front-door set; nil if there is none yet.
+func (e *Engine) frontDoor(t *Turn) *dht.SetRecord {
+	_, rec := e.box(t, dht.FrontDoorEpoch)
+	return rec
+}
+
+// planElection starts a round after a short while, so that relays found together are judged together.
+func (e *Engine) planElection(t *Turn, wait time.Duration) {
+	e.roundAt = earlier(e.roundAt, t.Now.Add(wait))
+}
+
+func (e *Engine) tickElection(t *Turn) {
+	if e.round != nil && due(e.round.until, t.Now) {
+		e.stepOver(t)
+	}
+	if e.round != nil || !due(e.roundAt, t.Now) {
+		return
+	}
+	e.roundAt = e.nextEpoch(t.Now)
+	e.dropBoxes(t)
+	e.startRound(t, map[string]bool{})
+}
+
+// nextEpoch is shortly after the next epoch begins, spread by the device's own secret.
+func (e *Engine) nextEpoch(now time.Time) time.Time {
+	end := int64(dht.EpochAt(now)+1) * int64(dht.EpochLength/time.Second)
+	spread := time.Duration(e.self.MailboxSecret[0]) * time.Second
+	return time.Unix(end, 0).Add(spread).UTC()
+}
+
+// startRound elects, and asks the chosen relays for room, unless every set stands already with just these members.
+func (e *Engine) startRound(t *Turn, excluded map[string]bool) {
+	candidates, pins := e.candidateList(t, excluded)
+	var incumbents []election.Incumbent
+	if rec := e.frontDoor(t); rec != nil {
+		for _, m := range rec.Members() {
+			incumbents = append(incumbents, election.Incumbent{Peer: m.Peer.ID, Since: rec.Issued()})
+		}
+	}
+	seed := [32]byte(derive(e.self.MailboxSecret, labelSeed))
+	result := election.Elect(seed, candidates, incumbents, pins, e.cfg.Policy, t.Now)
+	t.Tx.Put(BucketMeta, []byte("election"), result.Transcript.Bytes())
+	if len(result.Members) == 0 {
+		if len(candidates) > 0 {
+			e.planElection(t, roundRetry)
+		}
+		return
+	}
+	epochs := e.staleEpochs(t, result)
+	if len(epochs) == 0 {
+		return
+	}
+	e.round = &round{
+		number: e.nextCounter(t, counterSet), until: t.Now.Add(roundPatience), result: result, epochs: epochs,
+		asked: map[string]bool{}, excluded: excluded, leases: map[string][]dht.Lease{},
+	}
+	var keys []ed25519.PrivateKey
+	for _, epoch := range epochs {
+		keys = append(keys, e.boxKey(epoch))
+	}
+	for _, p := range chosen(result) {
+		e.round.asked[string(p.ID)] = true
+		t.Out.Reserves = append(t.Out.Reserves, Reserve{Round: e.round.number, Relay: p, Boxes: keys})
+	}
+}
+
+func chosen(r election.Result) []dht.Peer { return slices.Concat(r.Members, r.Standbys) }
+
+// staleEpochs are the boxes whose set is missing, near its end, or not of these relays.
+func (e *Engine) staleEpochs(t *Turn, r election.Result) []uint32 {
+	var out []uint32
+	for _, epoch := range wantedEpochs(t.Now) {
+		_, rec := e.box(t, epoch)
+		if rec == nil || !sameMembers(rec, r) || (epoch == dht.FrontDoorEpoch && rec.NotAfter().Sub(t.Now) < frontDoorLife-frontDoorTurn) {
+			out = append(out, epoch)
+		}
+	}
+	return out
+}
+
+// sameMembers compares who serves, not who stands by: a standby's coming or going is no reason for new sets.
+func sameMembers(rec *dht.SetRecord, r election.Result) bool {
+	var ids []string
+	standbys := 0
+	for _, m := range rec.Members() {
+		if m.Standby {
+			standbys++
+		} else {
+			ids = append(ids, string(m.Peer.ID))
+		}
+	}
+	if len(ids) != len(r.Members) || (standbys == 0) != (len(r.Standbys) == 0) {
+		return false
+	}
+	for _, p := range r.Members {
+		if !slices.Contains(ids, string(p.ID)) {
+			return false
+		}
+	}
+	return true
+}
+
+// Reserved gives a relay's answer to a Reserve.
+func (e *Engine) Reserved(t *Turn, number uint64, relay []byte, err error) {
+	e.observe(t, relay, err == nil)
+	if e.round == nil || e.round.number != number || e.round.cores != nil || !e.round.asked[string(relay)] {
+		return
+	}
+	delete(e.round.asked, string(relay))
+	if err != nil {
+		e.round.excluded[string(relay)] = true
+	}
+	if len(e.round.asked) == 0 {
+		e.afterReserve(t)
+	}
+}
+
+// stepOver ends a step whose patience is over: who has not answered is left out.
+func (e *Engine) stepOver(t *Turn) {
+	for id := range e.round.asked {
+		e.round.excluded[id] = true
+	}
+	clear(e.round.asked)
+	if e.round.cores == nil {
+		e.afterReserve(t)
+	} else {
+		e.afterCommit(t)
+	}
+}
+
+// again starts the round over without the relays that failed.
+func (e *Engine) again(t *Turn) {
+	excluded := e.round.excluded
+	e.round = nil
+	e.startRound(t, excluded)
+	if e.round == nil {
+		e.planElection(t, roundRetry)
+	}
+}
+
+func (e *Engine) anyExcluded() bool {
+	return slices.ContainsFunc(chosen(e.round.result), func(p dht.Peer) bool { return e.round.excluded[string(p.ID)] })
+}
+
+// afterReserve has the chosen relays countersign the cores of all epochs.
+func (e *Engine) afterReserve(t *Turn) {
+	if e.anyExcluded() {
+		e.again(t)
+		return
+	}
+	r := e.round
+	var members []dht.Member
+	for i, p := range chosen(r.result) {
+		members = append(members, dht.Member{Peer: p, Rank: byte(i), Standby: i >= len(r.result.Members)})
+	}
+	var keys []ed25519.PrivateKey
+	for _, epoch := range r.epochs {
+		key := e.boxKey(epoch)
+		keys = append(keys, key)
+		r.cores = append(r.cores, dht.SetCore{
+			Box: key.Public().(ed25519.PublicKey), Epoch: epoch, Number: r.number, Issued: t.Now.Truncate(time.Second),
+			NotAfter: setEnd(epoch, t.Now), R: byte(max(e.cfg.Policy.R, len(r.result.Members))), W: byte(r.result.W),
+			S: byte(max(e.cfg.Policy.S, len(r.result.Standbys))), Members: members,
+		})
+	}
+	r.until = t.Now.Add(roundPatience)
+	for _, m := range members {
+		r.asked[string(m.Peer.ID)] = true
+		t.Out.Commits = append(t.Out.Commits, Commit{Round: r.number, Relay: m.Peer, Keys: keys, Cores: r.cores})
+	}
+}
+
+// setEnd is how long a set stands: an epoch's until its last mail has expired.
+func setEnd(epoch uint32, now time.Time) time.Time {
+	if epoch == dht.FrontDoorEpoch {
+		return now.Add(frontDoorLife).Truncate(time.Second)
+	}
+	return time.Unix(int64(epoch+1)*int64(dht.EpochLength/time.Second), 0).Add(leaseBeyond).UTC()
+}
+
+// Committed gives a relay's leases, one a core, or why there are none.
+func (e *Engine) Committed(t *Turn, number uint64, relay []byte, leases []dht.Lease, err error) {
+	e.observe(t, relay, err == nil)
+	r := e.round
+	if r == nil || r.number != number || r.cores == nil || !r.asked[string(relay)] {
+		return
+	}
+	delete(r.asked, string(relay))
+	if err != nil || len(leases) != len(r.cores) {
+		r.excluded[string(relay)] = true
+	} else {
+		r.leases[string(relay)] = leases
+	}
+	if len(r.asked) == 0 {
+		e.afterCommit(t)
+	}
+}
+
+// afterCommit signs the set records, keeps them, and lets everybody know who needs them.
+func (e *Engine) afterCommit(t *Turn) {
+	if e.anyExcluded() {
+		e.again(t)
+		return
+	}
+	r := e.round
+	e.round = nil
+	for i, core := range r.cores {
+		var leases []dht.Lease
+		for _, m := range core.Members {
+			leases = append(leases, r.leases[string(m.Peer.ID)][i])
+		}
+		rec, err := dht.SignSetRecord(e.boxKey(core.Epoch), core, leases)
+		if err != nil {
+			e.planElection(t, roundRetry) // a relay signed something else: observe has no proof, the next round may differ
+			return
+		}
+		e.keepSet(t, rec)
+	}
+	t.Out.Watches = true
+	e.renewRecord(t, false)
+	e.publishOwn(t)
+	e.reachSoon(t)
+	e.notice(t, Notice{Type: "mailbox", Text: mailboxText(r.result)})
+}
+
+func mailboxText(r election.Result) string {
+	if r.Thin {
+		return "fewer relays than wanted serve this mailbox"
+	}
+	return "relays elected"
+}
+
+// keepSet stores a set of ours and hands it to its members. Relays of the set before stay watched: they may hold mail.
+func (e *Engine) keepSet(t *Turn, rec *dht.SetRecord) {
+	b, _ := e.box(t, rec.Epoch())
+	if b == nil {
+		b = &pb.Box{Epoch: rec.Epoch()}
+	}
+	b.Set, b.Until = rec.Bytes(), millis(rec.NotAfter())
+	for _, m := range rec.Members() {
+		i := slices.IndexFunc(b.Watch, func(w *pb.Endpoint) bool { return string(w.Id) == string(m.Peer.ID) })
+		if i < 0 {
+			b.Watch = append(b.Watch, fromPeer(m.Peer))
+		} else {
+			b.Watch[i] = fromPeer(m.Peer)
+		}
+		t.Out.Sets = append(t.Out.Sets, PushSet{Relay: m.Peer, Set: rec.Bytes()})
+	}
+	putRow(t.Tx, BucketBoxes, u32(rec.Epoch()), b)
+}
+
+// dropBoxes forgets epochs whose last mail has expired.
+func (e *Engine) dropBoxes(t *Turn) {
+	var gone [][]byte
+	t.Tx.Scan(BucketBoxes, nil, func(key, value []byte) bool {
+		b := &pb.Box{}
+		if proto.Unmarshal(value, b) == nil && b.Until < t.Now.UnixMilli() {
+			gone = append(gone, key)
+		}
+		return true
+	})
+	for _, k := range gone {
+		t.Tx.Delete(BucketBoxes, k)
+		t.Out.Watches = true
+	}
+}
+
+// Watches lists the boxes to collect from: the next epoch's, the current one's, and past ones' until their mail expired.
+func (e *Engine) Watches(t *Turn) []Watch {
+	var out []Watch
+	next := dht.EpochAt(t.Now) + 1
+	t.Tx.Scan(BucketBoxes, nil, func(_, value []byte) bool {
+		b := &pb.Box{}
+		if proto.Unmarshal(value, b) != nil || (b.Epoch > next && b.Epoch != dht.FrontDoorEpoch) {
+			return true
+		}
+		key := e.boxKey(b.Epoch)
+		for _, w := range b.Watch {
+			out = append(out, Watch{Relay: toPeer(w), Box: mailbox.IDOf(key.Public().(ed25519.PublicKey)), Key: key})
+		}
+		return true
+	})
+	return out
+}
+
+// boxKeyOf finds the key of one of our boxes by its id.
+func (e *Engine) boxKeyOf(t *Turn, id mailbox.ID) ed25519.PrivateKey {
+	var found ed25519.PrivateKey
+	t.Tx.Scan(BucketBoxes, nil, func(k, _ []byte) bool {
+		key := e.boxKey(uint32(k[0])<<24 | uint32(k[1])<<16 | uint32(k[2])<<8 | uint32(k[3]))
+		if mailbox.IDOf(key.Public().(ed25519.PublicKey)) == id {
+			found = key
+		}
+		return found == nil
+	})
+	return found
+}
+
+// sealedSet is the directory copy of one of our sets.
+func (e *Engine) sealedSet(t *Turn, key string) []byte {
+	var out []byte
+	t.Tx.Scan(BucketBoxes, nil, func(_, value []byte) bool {
+		rec := boxSet(value)
+		if rec == nil || dht.MailboxKey(rec.BoxID()) != key {
+			return true
+		}
+		out, _ = dht.SealSet(e.boxKey(rec.Epoch()), recordKey(e.self.RecordSecret, rec.Epoch()), rec)
+		return false
+	})
+	return out
+}
+
+// Advertised takes a relay's own advert, and where the relay was found.
+func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
+	a, err := dht.ParseAdvert(advert)
+	if err != nil || !a.Fresh(t.Now) || (e.self.Endpoint != nil && string(a.Peer.ID) == string(e.self.Endpoint.Id)) {
+		return
+	}
+	row, known := e.relay(t, a.Peer.ID)
+	if !known && e.relayCount(t) >= maxRelays {
+		return
+	}
+	if old, err := dht.ParseAdvert(row.Advert); err == nil && old.Number > a.Number {
+		return
+	}
+	row.Advert, row.Addrs = advert, a.Peer.Addrs
+	if row.Source == 0 || uint32(s) < row.Source {
+		row.Source = uint32(s)
+	}
+	row.LastOk = t.Now.UnixMilli()
+	putRow(t.Tx, BucketRelays, row.Peer, row)
+	if !known || e.thin(t) {
+		e.planElection(t, roundDebounce)
+	}
+}
+
+// thin reports whether our mailbox has fewer members and standbys than the policy wants.
+func (e *Engine) thin(t *Turn) bool {
+	rec := e.frontDoor(t)
+	return rec == nil || len(rec.Members()) < e.cfg.Policy.R+e.cfg.Policy.S
+}
+
+// relay reads the row of a candidate, or begins one.
+func (e *Engine) relay(t *Turn, peer []byte) (*pb.Relay, bool) {
+	row := &pb.Relay{}
+	if getRow(t.Tx, BucketRelays, peer, row) {
+		return row, true
+	}
+	return &pb.Relay{Peer: slices.Clone(peer), FirstSeen: t.Now.UnixMilli(), WeekStart: t.Now.UnixMilli()}, false
+}
+
+func (e *Engine) relayCount(t *Turn) int {
+	n := 0
+	t.Tx.Scan(BucketRelays, nil, func(_, _ []byte) bool { n++; return true })
+	return n
+}
+
+// pin keeps a relay that the person chose.
+func (e *Engine) pin(t *Turn, p dht.Peer) {
+	if _, ok := dht.PeerKey(p.ID); !ok {
+		return
+	}
+	row, _ := e.relay(t, p.ID)
+	if !row.Pinned || len(row.Addrs) == 0 {
+		row.Pinned, row.Source, row.Addrs = true, uint32(election.SourceOwn), p.Addrs
+		putRow(t.Tx, BucketRelays, row.Peer, row)
+	}
+	t.Out.Connects = append(t.Out.Connects, p)
+}
+
+// candidates are the relays that a contact's set names: worth a connection, so that their adverts are asked for.
+func (e *Engine) candidates(t *Turn, rec *dht.SetRecord) {
+	if !e.thin(t) {
+		return
+	}
+	for _, m := range rec.Members() {
+		if !e.live[string(m.Peer.ID)] {
+			t.Out.Connects = append(t.Out.Connects, m.Peer)
+		}
+	}
+}
+
+// candidateList is what the election chooses from.
+func (e *Engine) candidateList(t *Turn, excluded map[string]bool) (out []election.Candidate, pins [][]byte) {
+	t.Tx.Scan(BucketRelays, nil, func(_, value []byte) bool {
+		row := &pb.Relay{}
+		if proto.Unmarshal(value, row) != nil || excluded[string(row.Peer)] {
+			return true
+		}
+		a, err := dht.ParseAdvert(row.Advert)
+		if err != nil {
+			return true
+		}
+		if row.Pinned {
+			pins = append(pins, row.Peer)
+		}
+		out = append(out, election.Candidate{
+			Peer: a.Peer, Source: election.Source(row.Source), Family: a.Family, Known: unixMilli(row.FirstSeen),
+			LastSeen: unixMilli(row.LastOk), Good: uint32(row.Ok), Bad: uint32(row.Failed),
+			WeekGood: uint32(row.WeekOk), WeekBad: uint32(row.WeekFailed), LeavingAt: a.LeavingAt,
+		})
+		return true
+	})
+	return out, pins
+}
+
+// observe counts a good answer or a failure of a relay; it writes at most once a minute and relay.
+func (e *Engine) observe(t *Turn, peer []byte, good bool) {
+	row := &pb.Relay{}
+	o := e.observed[string(peer)]
+	if good {
+		o.ok++
+	} else {
+		o.failed++
+	}
+	if good && t.Now.Sub(o.saved) < observeEvery {
+		e.observed[string(peer)] = o
+		return
+	}
+	delete(e.observed, string(peer))
+	if !getRow(t.Tx, BucketRelays, peer, row) {
+		return
+	}
+	if t.Now.Sub(unixMilli(row.WeekStart)) > 7*24*time.Hour {
+		row.WeekStart, row.WeekOk, row.WeekFailed = t.Now.UnixMilli(), 0, 0
+	}
+	row.Ok, row.WeekOk = row.Ok+o.ok, row.WeekOk+o.ok
+	row.Failed, row.WeekFailed = row.Failed+o.failed, row.WeekFailed+o.failed
+	if good {
+		row.LastOk = t.Now.UnixMilli()
+	}
+	putRow(t.Tx, BucketRelays, row.Peer, row)
+	e.observed[string(peer)] = observation{saved: t.Now}
+}
+
+// observation is what was counted of a relay since its row was written.
+type observation struct {
+	ok, failed uint64
+	saved      time.Time
+}

@@ -1,0 +1,443 @@
+package node
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/pb"
+)
+
+// reachRoom is how much of a reach the set records may fill: with the rest it fits one content.
+const reachRoom = 2800
+
+// reachSoon tells everybody after a short while how to reach us, so that changes found together are told together.
+func (e *Engine) reachSoon(t *Turn) {
+	e.nextCounter(t, counterReach)
+	e.reachAt = earlier(e.reachAt, t.Now.Add(reachDebounce))
+}
+
+// tellReach tells every accepted contact's devices, and our own others.
+func (e *Engine) tellReach(t *Turn) {
+	for _, d := range e.siblings() {
+		if dev := e.peerDevice(t, d); dev != nil {
+			e.tellDevice(t, dev)
+		}
+	}
+	for _, c := range e.contacts(t) {
+		e.tellContact(t, c)
+	}
+}
+
+func (e *Engine) contacts(t *Turn) []*pb.Contact {
+	var out []*pb.Contact
+	t.Tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
+		c := &pb.Contact{}
+		if proto.Unmarshal(value, c) == nil {
+			out = append(out, c)
+		}
+		return true
+	})
+	return out
+}
+
+func (e *Engine) tellContact(t *Turn, c *pb.Contact) {
+	if c.State != contactAccepted || c.Left || len(c.User) != 32 || len(c.NextList) > 0 {
+		return
+	}
+	list := e.listOf(t, identity.UserID(c.User))
+	if list == nil {
+		return
+	}
+	for _, d := range list.Devices() {
+		if dev := e.peerDevice(t, d.ID()); dev != nil {
+			e.tellDevice(t, dev)
+		}
+	}
+}
+
+// tellDevice sends our reach to a device that has not been told the newest, once there is a way to seal for it.
+func (e *Engine) tellDevice(t *Turn, dev *pb.PeerDevice) {
+	number := e.counter(t, counterReach)
+	if number == 0 || dev.ToldReach >= number || (len(dev.Sessions) == 0 && len(dev.Record) == 0) || !e.maySpeak(t, dev) {
+		return
+	}
+	dev.ToldReach = number
+	e.saveDevice(t, dev)
+	for _, r := range e.reaches(t, number) {
+		e.sendControl(t, chat.KindReach, r, identity.UserID(dev.User), []identity.DeviceID{identity.DeviceID(dev.Device)})
+	}
+}
+
+func (e *Engine) maySpeak(t *Turn, dev *pb.PeerDevice) bool {
+	if string(dev.User) == string(e.user[:]) {
+		return true
+	}
+	c := e.contact(t, identity.UserID(dev.User))
+	return c != nil && c.State == contactAccepted && !c.Left && len(c.NextList) == 0
+}
+
+// reaches is how to reach us, in as many contents as the set records need.
+func (e *Engine) reaches(t *Turn, number uint64) []*chatpb.Reach {
+	cur := dht.EpochAt(t.Now)
+	first := &chatpb.Reach{Number: number, Endpoint: e.chatEndpoint(), RecordSecret: e.self.RecordSecret, FirstEpoch: cur}
+	for i := range uint32(boxKeysTold) {
+		first.Boxes = append(first.Boxes, e.boxKey(cur+i).Public().(ed25519.PublicKey))
+	}
+	out, room := []*chatpb.Reach{first}, reachRoom
+	for _, epoch := range wantedEpochs(t.Now) {
+		_, rec := e.box(t, epoch)
+		if rec == nil || epoch == dht.FrontDoorEpoch {
+			continue
+		}
+		raw := rec.Bytes()
+		if len(raw) > room {
+			out, room = append(out, &chatpb.Reach{Number: number}), reachRoom
+		}
+		last := out[len(out)-1]
+		last.Sets, room = append(last.Sets, raw), room-len(raw)
+	}
+	return out
+}
+
+func (e *Engine) chatEndpoint() *chatpb.Endpoint {
+	if e.self.Endpoint == nil {
+		return nil
+	}
+	return &chatpb.Endpoint{Id: e.self.Endpoint.Id, Addrs: e.self.Endpoint.Addrs}
+}
+
+// gotReach takes in how to reach the sending device.
+func (e *Engine) gotReach(t *Turn, a arrival) bool {
+	r := &chatpb.Reach{}
+	dev := e.peerDevice(t, a.sender.Device())
+	if dev == nil || proto.Unmarshal(a.content.Payload, r) != nil {
+		return false
+	}
+	e.keepReach(t, dev, r)
+	return true
+}
+
+func (e *Engine) keepReach(t *Turn, dev *pb.PeerDevice, r *chatpb.Reach) {
+	if r == nil || r.Number < dev.ReachNumber {
+		return
+	}
+	dev.ReachNumber = r.Number
+	if len(r.RecordSecret) == 32 && len(r.Boxes) <= boxKeysTold {
+		dev.RecordSecret, dev.FirstEpoch, dev.Boxes = r.RecordSecret, r.FirstEpoch, r.Boxes
+	}
+	if p, ok := validEndpoint(r.Endpoint); ok {
+		e.setEndpoint(dev, p)
+	}
+	for _, raw := range r.Sets[:min(len(r.Sets), maxSets)] {
+		if rec, err := dht.ParseSetRecord(raw); err == nil {
+			keepPeerSet(dev, rec)
+			e.candidates(t, rec)
+		}
+	}
+	e.saveDevice(t, dev)
+	e.out.retryDevice(identity.DeviceID(dev.Device), t.Now)
+}
+
+// validEndpoint bounds what another device says about its addresses.
+func validEndpoint(p *chatpb.Endpoint) (dht.Peer, bool) {
+	if p == nil || len(p.Addrs) > dht.MaxAddrs {
+		return dht.Peer{}, false
+	}
+	if _, ok := dht.PeerKey(p.Id); !ok {
+		return dht.Peer{}, false
+	}
+	for _, a := range p.Addrs {
+		if len(a) == 0 || len(a) > dht.MaxAddr {
+			return dht.Peer{}, false
+		}
+	}
+	return dht.Peer{ID: p.Id, Addrs: p.Addrs}, true
+}
+
+// keepPeerSet keeps the newest set of each epoch of a device, if its box key is the one that the device told.
+func keepPeerSet(dev *pb.PeerDevice, rec *dht.SetRecord) bool {
+	i := int64(rec.Epoch()) - int64(dev.FirstEpoch)
+	if len(dev.Boxes) > 0 && (i < 0 || i >= int64(len(dev.Boxes)) || string(dev.Boxes[i]) != string(rec.Box())) {
+		return false
+	}
+	var sets [][]byte
+	for _, raw := range dev.Sets {
+		old, err := dht.ParseSetRecord(raw)
+		if err != nil {
+			continue
+		}
+		if old.Epoch() == rec.Epoch() {
+			if old.Number() >= rec.Number() {
+				return false
+			}
+			continue
+		}
+		sets = append(sets, raw)
+	}
+	dev.Sets = append(sets, rec.Bytes())
+	if len(dev.Sets) > maxSets {
+		dev.Sets = dev.Sets[len(dev.Sets)-maxSets:]
+	}
+	return true
+}
+
+// route picks the set to deposit with: the current epoch's, a neighbour's, else the front door. It asks the directory
+// when only an epoch key is known.
+func (e *Engine) route(t *Turn, dev *pb.PeerDevice, size int) *dht.SetRecord {
+	cur := dht.EpochAt(t.Now)
+	var best *dht.SetRecord
+	for _, raw := range dev.Sets {
+		rec, err := dht.ParseSetRecord(raw)
+		if err != nil || !rec.Usable(t.Now) {
+			continue
+		}
+		if rec.Epoch() == cur {
+			return rec
+		}
+		if best == nil || rec.Epoch() > best.Epoch() {
+			best = rec
+		}
+	}
+	if i := int(cur) - int(dev.FirstEpoch); i >= 0 && i < len(dev.Boxes) && len(dev.RecordSecret) == 32 {
+		key := dht.MailboxKey(dht.BoxID(dev.Boxes[i]))
+		e.boxesOf[key] = identity.DeviceID(dev.Device)
+		e.need(t, key)
+	}
+	if best != nil {
+		return best
+	}
+	rec, err := dht.ParseDeviceRecord(dev.Record)
+	if err != nil || size > frontEnvelope {
+		return nil
+	}
+	if f := rec.FrontDoor(); f != nil && f.Usable(t.Now) {
+		return f
+	}
+	return nil
+}
+
+// learnSet takes a set that a relay handed out in place of an older one.
+func (e *Engine) learnSet(t *Turn, device identity.DeviceID, raw []byte) bool {
+	dev := e.peerDevice(t, device)
+	rec, err := dht.ParseSetRecord(raw)
+	if dev == nil || err != nil || len(dev.Boxes) == 0 || !keepPeerSet(dev, rec) {
+		return false
+	}
+	e.saveDevice(t, dev)
+	return true
+}
+
+// learnSealedSet opens the directory copy of a contact device's set.
+func (e *Engine) learnSealedSet(t *Turn, key string, value []byte) {
+	id, ok := e.boxesOf[key]
+	dev := e.peerDevice(t, id)
+	delete(e.boxesOf, key)
+	if !ok || dev == nil {
+		return
+	}
+	for i, box := range dev.Boxes {
+		if dht.MailboxKey(dht.BoxID(box)) != key {
+			continue
+		}
+		rec, err := dht.OpenSet(recordKey(dev.RecordSecret, dev.FirstEpoch+uint32(i)), value)
+		if err == nil && keepPeerSet(dev, rec) {
+			e.saveDevice(t, dev)
+			e.out.retryDevice(id, t.Now)
+		}
+		return
+	}
+}
+
+// gotAck ends the deliveries to the sending device of the messages that it holds.
+func (e *Engine) gotAck(t *Turn, a arrival) bool {
+	ids := &chatpb.Ids{}
+	if proto.Unmarshal(a.content.Payload, ids) != nil || len(ids.Ids) > chat.MaxIDs {
+		return false
+	}
+	from := a.sender.Device()
+	for _, id := range ids.Ids {
+		m := &pb.Message{}
+		if len(id) != 32 || !getRow(t.Tx, BucketMessages, id, m) {
+			continue
+		}
+		for _, n := range m.Pending {
+			if d := e.delivery(t, n); d != nil && string(d.Device) == string(from[:]) {
+				e.finish(t, n, StageDelivered, "the device acknowledged")
+			}
+		}
+	}
+	return true
+}
+
+// gotRead marks our messages as read by a contact, or a contact's messages as read on another device of ours.
+func (e *Engine) gotRead(t *Turn, a arrival) bool {
+	ids := &chatpb.Ids{}
+	if proto.Unmarshal(a.content.Payload, ids) != nil || len(ids.Ids) > chat.MaxIDs {
+		return false
+	}
+	from := a.sender.Device()
+	for _, id := range ids.Ids {
+		m := &pb.Message{}
+		if len(id) != 32 || !getRow(t.Tx, BucketMessages, id, m) {
+			continue
+		}
+		if a.own {
+			e.setRead(t, m)
+		} else if m.Mine && string(m.Contact) == string(a.sender.User[:]) {
+			e.readBy(t, m, from)
+		}
+	}
+	return true
+}
+
+// readBy lifts the delivery of m to a device to read; a receipt also proves the delivery.
+func (e *Engine) readBy(t *Turn, m *pb.Message, from identity.DeviceID) {
+	for _, n := range m.Pending {
+		if d := e.delivery(t, n); d != nil && string(d.Device) == string(from[:]) {
+			e.finish(t, n, StageRead, "")
+			return
+		}
+	}
+	for _, d := range m.Done {
+		if string(d.Device) == string(from[:]) && stageOf(d.Stage) == StageDelivered {
+			d.Stage = stageNumber(StageRead)
+			d.Steps = append(d.Steps, &pb.Step{At: t.Now.UnixMilli(), What: string(StageRead)})
+			putRow(t.Tx, BucketMessages, m.Id, m)
+			v := doneView(t.Tx, e.user, d)
+			e.notice(t, Notice{Type: "stage", ID: shortID(m.Id), Stage: &v})
+		}
+	}
+}
+
+// setRead marks one message of a contact as read.
+func (e *Engine) setRead(t *Turn, m *pb.Message) {
+	if m.Read {
+		return
+	}
+	m.Read = true
+	putRow(t.Tx, BucketMessages, m.Id, m)
+	if len(m.Contact) != 32 {
+		return
+	}
+	if c := e.contact(t, identity.UserID(m.Contact)); c != nil && c.Unread > 0 {
+		c.Unread--
+		e.saveContact(t, c)
+	}
+}
+
+// MarkRead marks everything of a conversation as read, and tells its author and our own other devices.
+func (e *Engine) MarkRead(t *Turn, who string) (int, error) {
+	c, err := findContact(t.Tx, who)
+	if err != nil {
+		return 0, err
+	}
+	var ids [][]byte
+	for _, id := range chatIDs(t.Tx, c.Chat) {
+		m := &pb.Message{}
+		if getRow(t.Tx, BucketMessages, id, m) && !m.Read {
+			e.setRead(t, m)
+			ids = append(ids, id)
+		}
+	}
+	for batch := range slices.Chunk(ids, chat.MaxIDs) {
+		if list := e.listOf(t, identity.UserID(c.User)); list != nil && c.State == contactAccepted {
+			e.sendControl(t, chat.KindRead, &chatpb.Ids{Ids: batch}, list.User(), append(deviceIDs(list), e.siblings()...))
+		}
+	}
+	e.flush(t)
+	return len(ids), t.Tx.Err()
+}
+
+// gotRecords takes in records that a contact, or another device of ours, passed on.
+func (e *Engine) gotRecords(t *Turn, a arrival) bool {
+	r := &chatpb.Records{}
+	if proto.Unmarshal(a.content.Payload, r) != nil {
+		return false
+	}
+	for _, raw := range r.Lists {
+		if l, err := identity.ParseDeviceList(raw); err == nil && dht.Validate(dht.UserKey(l.User()), raw, t.Now) == nil {
+			e.learnList(t, l)
+		}
+	}
+	for _, raw := range r.Devices {
+		if d, err := dht.ParseDeviceRecord(raw); err == nil && dht.Validate(dht.DeviceKey(d.Device()), raw, t.Now) == nil {
+			e.learnRecord(t, d)
+		}
+	}
+	return true
+}
+
+// syncContact tells our other devices what we know of a contact.
+func (e *Engine) syncContact(t *Turn, c *pb.Contact) {
+	if len(c.User) != 32 || c.State == contactPending {
+		return
+	}
+	e.sendControl(t, chat.KindSync, &chatpb.Sync{People: []*chatpb.Person{person(c)}}, e.user, e.siblings())
+}
+
+func person(c *pb.Contact) *chatpb.Person {
+	return &chatpb.Person{
+		User: c.User, Handle: c.Handle, Name: c.Name, State: c.State, Verified: c.Verified, List: c.List, Changed: c.Changed,
+	}
+}
+
+// gotSync takes in what another device of ours knows; of two views of one contact the later change wins.
+func (e *Engine) gotSync(t *Turn, a arrival) bool {
+	s := &chatpb.Sync{}
+	if proto.Unmarshal(a.content.Payload, s) != nil {
+		return false
+	}
+	for _, p := range s.People {
+		e.keepPerson(t, p)
+	}
+	return true
+}
+
+func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
+	list, err := identity.ParseDeviceList(p.List)
+	if err != nil || contactStates[p.State] == "" || list.User() == e.user || string(p.User) != string(sliceOf(list.User())) {
+		return
+	}
+	c := e.contact(t, list.User())
+	if c == nil {
+		if c, err = e.newContact(t, p.User, p.Handle, p.State); err != nil {
+			return
+		}
+	} else if c.Changed >= p.Changed {
+		e.learnList(t, list)
+		return
+	}
+	c.User, c.Name, c.State, c.Verified, c.Changed = p.User, chat.CleanName(p.Name), p.State, p.Verified, p.Changed
+	if h := cleanHandle(p.Handle); h != "" {
+		if _, err := findContact(t.Tx, h); err != nil {
+			c.Handle = h
+		}
+	}
+	e.saveContact(t, c)
+	e.learnList(t, list)
+	if c = e.contact(t, list.User()); c != nil {
+		v := contactView(c, e.live)
+		e.notice(t, Notice{Type: "contact", Contact: &v})
+		e.tellContact(t, c)
+	}
+}
+
+func sliceOf(u identity.UserID) []byte { return u[:] }
+
+func isRefusal(err error) bool { return asRefusal(err) != nil }
+
+func asRefusal(err error) *mailbox.Refusal {
+	var r *mailbox.Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return nil
+}

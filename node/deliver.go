@@ -1,0 +1,309 @@
+package node
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/pb"
+)
+
+func fromU64(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
+
+// Stages as they are stored; the order is the order of progress.
+var stages = []Stage{StageWaiting, StageQueued, StageFull, StageCustody, StageDelivered, StageRead, StageExpired, StageDropped}
+
+func stageNumber(s Stage) uint32 { return uint32(slices.Index(stages, s)) }
+
+func stageOf(n uint32) Stage {
+	if int(n) >= len(stages) {
+		return StageQueued
+	}
+	return stages[n]
+}
+
+func (e *Engine) delivery(t *Turn, n uint64) *pb.Delivery {
+	d := &pb.Delivery{}
+	if !getRow(t.Tx, BucketOutbox, u64(n), d) {
+		return nil
+	}
+	return d
+}
+
+// put saves a delivery with its next attempt.
+func (e *Engine) put(t *Turn, n uint64, d *pb.Delivery, next time.Time) {
+	d.Next = millis(next)
+	e.out.schedule(n, next)
+	putRow(t.Tx, BucketOutbox, u64(n), d)
+}
+
+func step(t *Turn, d *pb.Delivery, what, detail string) {
+	s := &pb.Step{At: t.Now.UnixMilli(), What: what, Detail: detail}
+	if len(d.Steps) >= maxSteps {
+		d.Steps[maxSteps-1] = s // keep how it began and how it stands
+		return
+	}
+	d.Steps = append(d.Steps, s)
+}
+
+// attempt takes one delivery as far as it gets now: sealed, over the direct stream, then to the relays.
+func (e *Engine) attempt(t *Turn, n uint64) {
+	it, d := e.out.items[n], e.delivery(t, n)
+	if d == nil {
+		e.out.remove(n)
+		return
+	}
+	if t.Now.UnixMilli() >= d.Expires {
+		e.finish(t, n, StageExpired, "30 days passed without an acknowledgement")
+		return
+	}
+	dev := e.peerDevice(t, it.device)
+	if dev == nil {
+		e.finish(t, n, StageDropped, "the device is not listed any more")
+		return
+	}
+	if len(d.Envelope) == 0 && !e.sealDelivery(t, n, d, dev) {
+		e.put(t, n, d, time.Time{}) // learnRecord wakes it
+		return
+	}
+	if !it.direct && dev.Endpoint != nil {
+		it.direct = true
+		e.goDirect(t, n, d, dev)
+		return
+	}
+	it.direct = false
+	e.goRelays(t, n, d, dev)
+}
+
+// goDirect writes to the device's stream, and gives it a head start before relays get a copy.
+func (e *Engine) goDirect(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice) {
+	t.Out.Directs = append(t.Out.Directs, Direct{Ref: n, Peer: toPeer(dev.Endpoint), Envelope: d.Envelope})
+	wait := dialHeadStart
+	if e.live[string(dev.Endpoint.Id)] {
+		wait = headStart
+	} else if len(d.Acks) > 0 {
+		wait += jitter(t.Rand, ackJitter)
+	}
+	e.put(t, n, d, t.Now.Add(wait))
+}
+
+// DirectDone says whether an envelope was written to its device's stream. That is not yet an arrival, except that
+// nobody acknowledges an acknowledgement.
+func (e *Engine) DirectDone(t *Turn, n uint64, sent bool) {
+	it, d := e.out.items[n], e.delivery(t, n)
+	if it == nil || d == nil {
+		return
+	}
+	if !sent {
+		if it.direct {
+			e.attempt(t, n)
+		}
+		return
+	}
+	d.Sent = t.Now.UnixMilli()
+	step(t, d, "direct", "written to the device's stream")
+	if d.Kind == uint32(chat.KindAck) {
+		e.finish(t, n, StageDelivered, "")
+		return
+	}
+	e.put(t, n, d, unixMilli(d.Next))
+}
+
+// goRelays deposits at every member of the device's set that has not signed yet; when one cannot be reached, at a standby.
+func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice) {
+	it := e.out.items[n]
+	age := t.Now.Sub(unixMilli(d.Created))
+	set := e.route(t, dev, len(d.Envelope))
+	if set == nil {
+		e.stage(t, n, d, StageWaiting, "no relay of the device is known")
+		d.Attempts++
+		e.put(t, n, d, t.Now.Add(backoff(t.Rand, int(d.Attempts), age)))
+		return
+	}
+	if box := set.BoxID(); string(d.SetBox) != string(box[:]) {
+		d.SetBox, d.Receipts = box[:], nil
+	}
+	if stageOf(d.Stage) == StageWaiting {
+		e.stage(t, n, d, StageQueued, "")
+	}
+	d.SetNumber, d.SetW, d.SetR = set.Number(), uint32(set.W()), uint32(set.R())
+	targets := depositTargets(set, d, it)
+	for _, p := range targets {
+		it.asked[string(p.ID)] = true
+		t.Out.Deposits = append(t.Out.Deposits, Deposit{Ref: n, Relay: p, Deposit: mailbox.Deposit{
+			Box: mailbox.ID(set.BoxID()), Envelope: d.Envelope, Expires: unixMilli(d.Expires), SetNumber: set.Number(),
+		}})
+	}
+	if len(targets) > 0 || len(it.asked) > 0 {
+		d.Attempts++
+		if len(targets) > 0 {
+			step(t, d, "deposit", fmt.Sprintf("at %d of %d relays", len(targets), set.R()))
+		}
+		e.put(t, n, d, t.Now.Add(backoff(t.Rand, int(d.Attempts)+2, age)))
+		return
+	}
+	e.put(t, n, d, t.Now.Add(recheckCustody))
+}
+
+// depositTargets picks the relays to ask now: members without a receipt, and as many standbys as members failed.
+func depositTargets(set *dht.SetRecord, d *pb.Delivery, it *outItem) []dht.Peer {
+	have := 0
+	var out []dht.Peer
+	for _, m := range set.Members() {
+		id := string(m.Peer.ID)
+		signed := slices.ContainsFunc(d.Receipts, func(r *pb.Receipt) bool { return string(r.Relay) == id })
+		switch {
+		case signed || it.asked[id]:
+			have++
+		case it.failed[id] || have+len(out) >= int(set.R()):
+		default:
+			out = append(out, m.Peer)
+		}
+	}
+	return out
+}
+
+// Deposited gives a relay's answer: its receipt, a *mailbox.Refusal, or why it could not be asked.
+func (e *Engine) Deposited(t *Turn, n uint64, relay []byte, r *mailbox.Receipt, err error) {
+	it, d := e.out.items[n], e.delivery(t, n)
+	e.observe(t, relay, err == nil || isRefusal(err))
+	if it == nil || d == nil {
+		return
+	}
+	delete(it.asked, string(relay))
+	if err == nil && r != nil && mailbox.EnvelopeIDOf(d.Envelope) == r.Envelope && string(d.SetBox) == string(r.Box[:]) {
+		e.keepReceipt(t, n, d, r)
+		return
+	}
+	e.refused(t, n, d, relay, err)
+}
+
+func (e *Engine) keepReceipt(t *Turn, n uint64, d *pb.Delivery, r *mailbox.Receipt) {
+	if slices.ContainsFunc(d.Receipts, func(o *pb.Receipt) bool { return string(o.Relay) == string(r.Relay) }) {
+		return
+	}
+	d.Receipts = append(d.Receipts, &pb.Receipt{Relay: r.Relay, Stored: r.StoredAt.UnixMilli()})
+	step(t, d, "custody", fmt.Sprintf("%d of %d relays signed", len(d.Receipts), d.SetR))
+	next := unixMilli(d.Next)
+	if len(d.Receipts) >= int(d.SetW) {
+		e.stage(t, n, d, StageCustody, "")
+		if d.Kind == uint32(chat.KindAck) {
+			e.finish(t, n, StageDelivered, "")
+			return
+		}
+	}
+	if len(d.Receipts) >= int(d.SetR) {
+		next = t.Now.Add(recheckCustody)
+	}
+	e.put(t, n, d, next)
+	if len(d.Receipts) >= int(d.SetW) {
+		e.stageNotice(t, n, d)
+	}
+}
+
+// refused handles a deposit that was not taken: learn a newer set, wait for room, or go to a standby.
+func (e *Engine) refused(t *Turn, n uint64, d *pb.Delivery, relay []byte, err error) {
+	it := e.out.items[n]
+	it.failed[string(relay)] = true
+	refusal := asRefusal(err)
+	next := unixMilli(d.Next)
+	switch {
+	case refusal == nil:
+		step(t, d, "unreachable", "relay "+shortPeer(relay))
+	case refusal.Code == mailbox.Full:
+		e.stage(t, n, d, StageFull, refusal.Error())
+	case refusal.Code == mailbox.NotMine && len(refusal.Set) > 0 && e.learnSet(t, identity.DeviceID(d.Device), refusal.Set):
+		step(t, d, "moved", "the relay knew a newer set")
+		clear(it.failed)
+	default:
+		step(t, d, "refused", shortPeer(relay)+": "+refusal.Error())
+	}
+	if len(it.asked) == 0 && len(d.Receipts) < int(d.SetR) {
+		if dev := e.peerDevice(t, it.device); dev != nil && e.moreRelays(t, d, dev, it) {
+			e.goRelays(t, n, d, dev)
+			return
+		}
+		clear(it.failed) // the next attempt, after the back-off, begins anew
+	}
+	e.put(t, n, d, next)
+}
+
+// moreRelays reports whether the set has relays that this attempt has not asked yet.
+func (e *Engine) moreRelays(t *Turn, d *pb.Delivery, dev *pb.PeerDevice, it *outItem) bool {
+	set := e.route(t, dev, len(d.Envelope))
+	return set != nil && len(depositTargets(set, d, it)) > 0
+}
+
+// stage moves a delivery forward; it never goes back, except between waiting, queued and full.
+func (e *Engine) stage(t *Turn, n uint64, d *pb.Delivery, s Stage, why string) {
+	old := stageOf(d.Stage)
+	if old == s || stageNumber(old) > stageNumber(StageFull) && stageNumber(s) < d.Stage {
+		return
+	}
+	d.Stage = stageNumber(s)
+	if s == StageWaiting || s == StageFull {
+		step(t, d, string(s), why)
+	}
+	if s != StageCustody {
+		e.stageNotice(t, n, d)
+	}
+}
+
+// finish ends a delivery: the envelope goes, what happened stays with the message.
+func (e *Engine) finish(t *Turn, n uint64, s Stage, why string) {
+	d := e.delivery(t, n)
+	e.out.remove(n)
+	if d == nil {
+		return
+	}
+	t.Tx.Delete(BucketOutbox, u64(n))
+	step(t, d, string(s), why)
+	d.Stage = stageNumber(s)
+	m := &pb.Message{}
+	if !getRow(t.Tx, BucketMessages, d.Message, m) {
+		return
+	}
+	m.Pending = slices.DeleteFunc(m.Pending, func(o uint64) bool { return o == n })
+	m.Done = append(m.Done, &pb.Done{
+		Device: d.Device, User: d.User, Stage: d.Stage, Receipts: d.Receipts, Steps: d.Steps, Attempts: d.Attempts,
+		Expires: d.Expires, SetW: d.SetW, SetR: d.SetR,
+	})
+	if !chat.Kind(d.Kind).Visible() && len(m.Pending) == 0 {
+		t.Tx.Delete(BucketMessages, d.Message)
+		return
+	}
+	putRow(t.Tx, BucketMessages, d.Message, m)
+	e.stageNotice(t, n, d)
+}
+
+// heard repairs: the device is alive, so what it has not acknowledged by now did not reach it, or its acknowledgement
+// was lost. It is sealed anew, because relays remember the old envelope as done.
+func (e *Engine) heard(t *Turn, id identity.DeviceID) {
+	for _, n := range e.out.ofDevice(id) {
+		d := e.delivery(t, n)
+		if d == nil || len(d.Envelope) == 0 || (d.Sent == 0 && len(d.Receipts) == 0) || len(d.Acks) > 0 {
+			continue
+		}
+		last := max(d.Sent, d.Resealed, lastReceipt(d))
+		if t.Now.Sub(unixMilli(last)) < repairAfter || t.Now.Sub(unixMilli(d.Resealed)) < repairEvery {
+			continue
+		}
+		d.Envelope, d.Receipts, d.SetBox, d.Resealed = nil, nil, nil, t.Now.UnixMilli()
+		step(t, d, "again", "the device is there and has not acknowledged")
+		e.put(t, n, d, t.Now)
+		e.out.restart(n, t.Now)
+	}
+}
+
+func lastReceipt(d *pb.Delivery) int64 {
+	var last int64
+	for _, r := range d.Receipts {
+		last = max(last, r.Stored)
+	}
+	return last
+}

@@ -1,0 +1,327 @@
+// Package node is the engine of one device: what it sends, to which devices, by which way, what it believes, and what a
+// person sees of it.
+//
+// The engine is a pure state machine. Every method takes a Turn (time, entropy, one store transaction, a place for
+// effects); nothing here waits, dials or reads a clock. Guarantees, given that the caller commits the transaction
+// before it performs the effects:
+//   - a message that Send returned is on disk and will be tried until its devices acknowledge it, or 30 days passed;
+//   - a message is shown once, whatever was delivered how often and by which way;
+//   - a stage is evidence: custody means that W relays signed, delivered means that the device said so;
+//   - a device that its user's newest known list does not name gets nothing.
+//
+// What it keeps in memory (session tags, due times, who is online) is derived from the store and rebuilt by Load; after
+// a failed commit the caller must Load again, because memory may be ahead of the disk.
+package node
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/pb"
+)
+
+// Errors that a person can act on; a Problem wraps one of them.
+var (
+	ErrNoIdentity   = errors.New("no identity here")
+	ErrNotFound     = errors.New("not found")
+	ErrAmbiguous    = errors.New("ambiguous")
+	ErrRefused      = errors.New("refused")
+	ErrEpochChanged = errors.New("identity changed")
+	ErrUsage        = errors.New("usage")
+)
+
+// Problem is an error for a person: what happened, its class (one of the errors above), and the next command.
+type Problem struct {
+	Class   error
+	Message string
+	Hint    string
+}
+
+func (p *Problem) Error() string { return p.Message }
+
+// Unwrap returns the class.
+func (p *Problem) Unwrap() error { return p.Class }
+
+// Config is what a person may choose.
+type Config struct {
+	Pins   []dht.Peer      // relays chosen by hand
+	Policy election.Policy // of the election of our own relays
+}
+
+// Engine is one device. It belongs to one goroutine.
+type Engine struct {
+	cfg     Config
+	self    *pb.Self
+	keys    *identity.DeviceKeys
+	account *identity.Account // nil unless this is the admin device
+	user    identity.UserID
+	device  identity.DeviceID
+	list    *identity.DeviceList // our own, newest
+
+	book  *session.Book
+	chats map[chat.ChatID][contactKeySize]byte
+	peers map[string]identity.DeviceID // peer id -> device that it belongs to
+	live  map[string]bool              // peer id -> a connection is up
+
+	out     outbox
+	wants   map[string]*want // directory keys that we need
+	publish map[string]*want // directory keys of ours that are not stored anywhere yet
+	round   *round           // election in progress
+	roundAt time.Time        // when to start the next one; zero: no need
+	reachAt time.Time        // when to tell contacts how to reach us; zero: nothing new
+	stats   Stats
+
+	observed map[string]observation       // relay -> counted since its row was written
+	boxesOf  map[string]identity.DeviceID // directory key of a set that we look up -> whose it is
+}
+
+// Stats counts what hostile or broken peers sent.
+type Stats struct {
+	Dropped   uint64 // envelopes that do not authenticate, or say what their sender may not say
+	Duplicate uint64
+	Parked    uint64
+}
+
+// Stats returns the counters since Load.
+func (e *Engine) Stats() Stats { return e.stats }
+
+var keySelf = []byte("self")
+
+// Load reads the engine's state. It returns ErrNoIdentity on an empty store.
+func Load(t *Turn, c Config) (*Engine, error) {
+	e := &Engine{
+		cfg: c, self: &pb.Self{}, book: session.NewBook(), chats: map[chat.ChatID][contactKeySize]byte{},
+		peers: map[string]identity.DeviceID{}, live: map[string]bool{}, out: newOutbox(),
+		wants: map[string]*want{}, publish: map[string]*want{},
+		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
+	}
+	if !getRow(t.Tx, BucketMeta, keySelf, e.self) {
+		return nil, ErrNoIdentity
+	}
+	if err := e.parseSelf(); err != nil {
+		return nil, err
+	}
+	e.loadPeople(t)
+	e.loadSessions(t)
+	e.loadOutbox(t)
+	for _, p := range c.Pins {
+		e.pin(t, p)
+	}
+	e.publishOwn(t)
+	e.planElection(t, 0)
+	return e, t.Tx.Err()
+}
+
+func (e *Engine) parseSelf() error {
+	var err error
+	if e.keys, err = identity.ParseDeviceKeys(e.self.DeviceKeys); err != nil {
+		return err
+	}
+	e.account = nil
+	if len(e.self.Account) > 0 {
+		if e.account, err = identity.ParseAccount(e.self.Account); err != nil {
+			return err
+		}
+	}
+	if e.list, err = identity.ParseDeviceList(e.self.List); err != nil {
+		return err
+	}
+	e.user, e.device = identity.UserID(e.self.User), e.keys.ID()
+	return nil
+}
+
+func (e *Engine) loadPeople(t *Turn) {
+	t.Tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
+		c := &pb.Contact{}
+		if proto.Unmarshal(value, c) == nil {
+			e.indexContact(c)
+		}
+		return true
+	})
+	t.Tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
+		d := &pb.PeerDevice{}
+		if proto.Unmarshal(value, d) == nil && d.Endpoint != nil {
+			e.peers[string(d.Endpoint.Id)] = identity.DeviceID(d.Device)
+		}
+		return true
+	})
+}
+
+func (e *Engine) loadSessions(t *Turn) {
+	t.Tx.Scan(BucketSessions, nil, func(key, value []byte) bool {
+		if s, err := session.ParseSession(value); err == nil && len(key) == 40 {
+			e.book.Put(session.Ref{Device: identity.DeviceID(key[:32]), Session: [8]byte(key[32:])}, s)
+		}
+		return true
+	})
+}
+
+// Deadline is when Tick wants to be called next; zero: never.
+func (e *Engine) Deadline() time.Time {
+	next := e.out.deadline()
+	for _, at := range []time.Time{e.roundAt, e.reachAt, unixMilli(e.self.BundleDue), e.round.deadline()} {
+		next = earlier(next, at)
+	}
+	for _, m := range []map[string]*want{e.wants, e.publish} {
+		for _, w := range m {
+			next = earlier(next, w.next)
+		}
+	}
+	return next
+}
+
+// Tick does what is due.
+func (e *Engine) Tick(t *Turn) {
+	if e.self.Removed { // what is left to say is that it is gone
+		e.tickPublish(t)
+		e.flush(t)
+		return
+	}
+	e.renew(t)
+	e.tickLookups(t)
+	e.tickPublish(t)
+	e.tickElection(t)
+	if due(e.reachAt, t.Now) {
+		e.reachAt = time.Time{}
+		e.tellReach(t)
+	}
+	e.flush(t)
+}
+
+// PeerUp says that a connection to a peer stands: whatever waits for it, or for anybody to ask, is tried now.
+func (e *Engine) PeerUp(t *Turn, peer []byte) {
+	e.live[string(peer)] = true
+	if d, ok := e.peers[string(peer)]; ok {
+		e.out.retryDevice(d, t.Now)
+	}
+	for _, m := range []map[string]*want{e.wants, e.publish} {
+		for _, w := range m {
+			w.hurry(t.Now)
+		}
+	}
+	e.observe(t, peer, true)
+	e.Tick(t)
+}
+
+// PeerDown says that the last connection to a peer is gone.
+func (e *Engine) PeerDown(t *Turn, peer []byte) {
+	delete(e.live, string(peer))
+}
+
+// counters are the numbers that change with every message, apart from the large self row.
+func (e *Engine) counter(t *Turn, name string) uint64 {
+	raw := t.Tx.Get(BucketMeta, []byte("n/"+name))
+	if len(raw) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(raw)
+}
+
+func (e *Engine) setCounter(t *Turn, name string, v uint64) {
+	t.Tx.Put(BucketMeta, []byte("n/"+name), u64(v))
+}
+
+func (e *Engine) nextCounter(t *Turn, name string) uint64 {
+	v := e.counter(t, name) + 1
+	e.setCounter(t, name, v)
+	return v
+}
+
+// Names of the counters.
+const (
+	counterLamport  = "lamport" // ms
+	counterChat     = "chat"
+	counterDelivery = "delivery"
+	counterReach    = "reach"
+	counterSet      = "set"
+	counterParked   = "parked"
+)
+
+// stamp is the next Lamport time: max(now, last+1) in milliseconds.
+func (e *Engine) stamp(t *Turn) uint64 {
+	v := max(uint64(t.Now.UnixMilli()), e.counter(t, counterLamport)+1)
+	e.setCounter(t, counterLamport, v)
+	return v
+}
+
+// witness moves the Lamport clock past what another device said, within the bounds of our own clock.
+func (e *Engine) witness(t *Turn, sentAt uint64) {
+	v := min(sentAt, uint64(t.Now.Add(maxAhead).UnixMilli()))
+	if v > e.counter(t, counterLamport) {
+		e.setCounter(t, counterLamport, v)
+	}
+}
+
+func (e *Engine) saveSelf(t *Turn) { putRow(t.Tx, BucketMeta, keySelf, e.self) }
+
+// getRow reads a protobuf row; a row that does not parse counts as absent.
+func getRow(tx Tx, b Bucket, key []byte, m proto.Message) bool {
+	raw := tx.Get(b, key)
+	return raw != nil && proto.Unmarshal(raw, m) == nil
+}
+
+func putRow(tx Tx, b Bucket, key []byte, m proto.Message) {
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		panic("node: a row of ours does not encode: " + err.Error())
+	}
+	tx.Put(b, key, raw)
+}
+
+func u64(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
+func u32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
+
+func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
+
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+// unixMilli reads a stored time; 0 is no time.
+func unixMilli(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// millis stores a time; no time is 0.
+func millis(at time.Time) int64 {
+	if at.IsZero() {
+		return 0
+	}
+	return at.UnixMilli()
+}
+
+func toPeer(p *pb.Endpoint) dht.Peer {
+	if p == nil {
+		return dht.Peer{}
+	}
+	return dht.Peer{ID: p.Id, Addrs: p.Addrs}
+}
+
+func fromPeer(p dht.Peer) *pb.Endpoint { return &pb.Endpoint{Id: p.ID, Addrs: p.Addrs} }
+
+func samePeer(a *pb.Endpoint, b dht.Peer) bool {
+	if a == nil || !bytes.Equal(a.Id, b.ID) || len(a.Addrs) != len(b.Addrs) {
+		return false
+	}
+	for i := range a.Addrs {
+		if !bytes.Equal(a.Addrs[i], b.Addrs[i]) {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,371 @@
+package node
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/pb"
+)
+
+// arrival is one opened envelope: who sealed it, and what it says.
+type arrival struct {
+	sender  session.Peer
+	body    session.Body
+	content chat.Content
+	id      chat.ID
+	live    bool // it came over a direct stream
+	contact *pb.Contact
+	own     bool // from another device of ours
+}
+
+// Received takes an envelope from a direct stream.
+func (e *Engine) Received(t *Turn, _ []byte, envelope []byte) {
+	e.take(t, envelope, true)
+	e.flush(t)
+}
+
+// Collected takes envelopes that a relay handed out. Each is acknowledged to the relay after the commit, whether it could
+// be opened or not: what does not authenticate now never will, and what has to wait is parked in our own store.
+func (e *Engine) Collected(t *Turn, relay dht.Peer, items []Collected) {
+	acks := map[mailbox.ID][]mailbox.EnvelopeID{}
+	var boxes []mailbox.ID
+	for _, it := range items {
+		e.take(t, it.Envelope, false)
+		if len(acks[it.Box]) == 0 {
+			boxes = append(boxes, it.Box)
+		}
+		acks[it.Box] = append(acks[it.Box], it.ID)
+	}
+	for _, box := range boxes {
+		if key := e.boxKeyOf(t, box); key != nil {
+			t.Out.Acks = append(t.Out.Acks, RelayAck{Relay: relay, Key: key, IDs: acks[box]})
+		}
+	}
+	e.observe(t, relay.ID, true)
+	e.flush(t)
+}
+
+// flush attempts what became due in this turn.
+func (e *Engine) flush(t *Turn) {
+	for _, n := range e.out.takeDue(t.Now) {
+		e.attempt(t, n)
+	}
+}
+
+// take opens an envelope once. Whatever fails leaves no trace but a counter.
+func (e *Engine) take(t *Turn, envelope []byte, live bool) {
+	id := mailbox.EnvelopeIDOf(envelope)
+	if t.Tx.Get(BucketSeen, id[:16]) != nil {
+		e.stats.Duplicate++
+		return
+	}
+	a, err := e.open(t, envelope)
+	switch {
+	case errors.Is(err, errPark), errors.Is(err, session.ErrTooFar):
+		e.park(t, envelope, a.sender.User)
+	case err != nil:
+		e.stats.Dropped++
+		return // not marked as seen: an attacker's copy must not shadow a later, honest arrival
+	default:
+		a.live = live
+		e.accept(t, a)
+	}
+	e.markSeen(t, id)
+}
+
+func (e *Engine) markSeen(t *Turn, id mailbox.EnvelopeID) {
+	day := uint32(t.Now.Unix() / 86400)
+	t.Tx.Put(BucketSeen, id[:16], u32(day))
+	t.Tx.Put(BucketSeenDays, slices.Concat(u32(day), id[:16]), nil)
+	oldest := day - uint32(seenFor/(24*time.Hour))
+	var gone [][]byte
+	t.Tx.Scan(BucketSeenDays, nil, func(key, _ []byte) bool {
+		if len(gone) == 16 || string(key[:4]) >= string(u32(oldest)) {
+			return false
+		}
+		gone = append(gone, key)
+		return true
+	})
+	for _, k := range gone {
+		t.Tx.Delete(BucketSeenDays, k)
+		t.Tx.Delete(BucketSeen, k[4:])
+	}
+}
+
+var errPark = errors.New("node: wait for the sender's device list")
+
+// open finds the session of an envelope, or begins one. It saves the session's new state on success only.
+func (e *Engine) open(t *Turn, envelope []byte) (arrival, error) {
+	if f, ok := session.ParseFirstFlight(envelope); ok {
+		return e.openFirst(t, f, envelope)
+	}
+	if ref, ok := e.book.Find(envelope); ok {
+		return e.openWith(t, ref, envelope)
+	}
+	err := error(session.ErrOpen)
+	for _, ref := range e.book.Trial(envelope, trialBudget) {
+		a, e2 := e.openWith(t, ref, envelope)
+		if e2 == nil {
+			return a, nil
+		}
+		if errors.Is(e2, session.ErrTooFar) {
+			err = e2
+		}
+	}
+	return arrival{}, err
+}
+
+func (e *Engine) openWith(t *Turn, ref session.Ref, envelope []byte) (arrival, error) {
+	dev := e.peerDevice(t, ref.Device)
+	s, err := session.ParseSession(t.Tx.Get(BucketSessions, slices.Concat(ref.Device[:], ref.Session[:])))
+	if dev == nil || err != nil {
+		return arrival{}, session.ErrOpen
+	}
+	body, err := s.Open(envelope, t.Now)
+	a := arrival{sender: s.Peer(), body: body}
+	if err != nil {
+		return a, err
+	}
+	if err := e.parse(t, &a); err != nil {
+		return a, err
+	}
+	e.saveSession(t, dev, s)
+	return a, nil
+}
+
+// openFirst opens a first flight. A repeated one (the sender has no reply yet) belongs to the session that its first copy
+// began: the store's row for (prekey, EA) is the replay cache.
+func (e *Engine) openFirst(t *Turn, f session.FirstFlight, envelope []byte) (arrival, error) {
+	flight := slices.Concat(f.Prekey[:], f.EA[:])
+	if ref := t.Tx.Get(BucketFlights, flight); len(ref) == 40 {
+		return e.openWith(t, session.Ref{Device: identity.DeviceID(ref[:32]), Session: [8]byte(ref[32:])}, envelope)
+	}
+	row := &pb.Prekey{}
+	if !getRow(t.Tx, BucketPrekeys, f.Prekey[:], row) {
+		return arrival{}, session.ErrOpen
+	}
+	pre, err := identity.ParsePrekey(row.Secret)
+	if err != nil {
+		return arrival{}, session.ErrOpen
+	}
+	s, sender, body, err := session.Accept(e.sessionSelf(), pre, func(s session.Sender) error { return e.checkSender(t, s) }, envelope, t.Now)
+	a := arrival{sender: sender.Peer, body: body}
+	if err != nil {
+		return e.lateList(t, pre, envelope, err)
+	}
+	if err := e.parse(t, &a); err != nil {
+		return a, err
+	}
+	dev := e.peerDevice(t, sender.Device())
+	if dev == nil {
+		if dev = e.stranger(t, &a); dev == nil {
+			return a, session.ErrOpen
+		}
+	}
+	e.addSession(t, dev, s)
+	sid := s.ID()
+	t.Tx.Put(BucketFlights, flight, slices.Concat(dev.Device, sid[:]))
+	return a, nil
+}
+
+// checkSender compares the claimed identity key with the sender's device list. Of a stranger nothing is known yet: its
+// join carries the list, and stranger compares.
+func (e *Engine) checkSender(t *Turn, s session.Sender) error {
+	list := e.listOf(t, s.User)
+	if list == nil {
+		return nil
+	}
+	if d, ok := list.Find(s.Device()); !ok || d.IKPub != s.IK {
+		return errPark
+	}
+	return nil
+}
+
+// lateList tells a forged first flight from one of a device that we have not heard of yet: the latter is parked until
+// its user's newer list is here.
+func (e *Engine) lateList(t *Turn, pre *identity.Prekey, envelope []byte, err error) (arrival, error) {
+	sender, perr := session.PeekSender(e.sessionSelf(), pre, envelope)
+	list := e.listOf(t, sender.User)
+	if perr != nil || list == nil {
+		return arrival{}, err
+	}
+	if _, ok := list.Find(sender.Device()); ok || sender.Head.Order(list.Head()) != identity.Newer {
+		return arrival{}, err
+	}
+	e.need(t, dht.UserKey(sender.User))
+	return arrival{sender: sender.Peer}, errPark
+}
+
+// parse reads the content and finds out who speaks.
+func (e *Engine) parse(t *Turn, a *arrival) error {
+	var err error
+	if a.content, err = chat.Parse(a.body.Content); err != nil {
+		return err
+	}
+	a.id = chat.MessageID(a.sender.User, a.sender.SigPub, a.body.Content)
+	a.own = a.sender.User == e.user
+	a.contact = e.contact(t, a.sender.User)
+	return nil
+}
+
+// park keeps an envelope until its sender's list is known.
+func (e *Engine) park(t *Turn, envelope []byte, user identity.UserID) {
+	count := 0
+	t.Tx.Scan(BucketParked, nil, func(_, _ []byte) bool { count++; return true })
+	if count >= maxParked {
+		e.stats.Dropped++
+		return
+	}
+	e.stats.Parked++
+	putRow(t.Tx, BucketParked, u64(e.nextCounter(t, counterParked)), &pb.Parked{
+		Envelope: envelope, User: user[:], Until: t.Now.Add(parkFor).UnixMilli(),
+	})
+}
+
+// unpark tries a user's parked envelopes again.
+func (e *Engine) unpark(t *Turn, user identity.UserID) {
+	var keys [][]byte
+	var envelopes [][]byte
+	t.Tx.Scan(BucketParked, nil, func(key, value []byte) bool {
+		p := &pb.Parked{}
+		switch {
+		case proto.Unmarshal(value, p) != nil || p.Until < t.Now.UnixMilli():
+			keys = append(keys, key)
+		case string(p.User) == string(user[:]):
+			keys, envelopes = append(keys, key), append(envelopes, p.Envelope)
+		}
+		return true
+	})
+	for _, k := range keys {
+		t.Tx.Delete(BucketParked, k)
+	}
+	for _, envelope := range envelopes {
+		if a, err := e.open(t, envelope); err == nil {
+			e.accept(t, a)
+		}
+	}
+}
+
+// accept acts on what was said, once, and acknowledges.
+func (e *Engine) accept(t *Turn, a arrival) {
+	if a.contact != nil && a.contact.State == contactBlocked && !a.own {
+		return
+	}
+	e.witness(t, a.content.SentAt)
+	e.noteHeads(t, a)
+	known := t.Tx.Get(BucketMessages, a.id[:]) != nil
+	if !known && !e.dispatch(t, a) {
+		e.stats.Dropped++
+		return
+	}
+	if a.content.Kind != chat.KindAck {
+		e.acknowledge(t, a)
+	}
+	e.heard(t, a.sender.Device())
+	if known {
+		e.stats.Duplicate++
+	}
+}
+
+// noteHeads follows the sender's word on its own device list: a head that we do not hold is looked up.
+func (e *Engine) noteHeads(t *Turn, a arrival) {
+	dev := e.peerDevice(t, a.sender.Device())
+	if dev == nil {
+		return
+	}
+	dev.Heard, dev.Received = t.Now.UnixMilli(), max(dev.Received, a.body.Counter)
+	e.saveDevice(t, dev)
+	list := e.listOf(t, a.sender.User)
+	if list != nil && a.body.OwnHead != [12]byte{} && a.body.OwnHead != list.Head().Digest() && a.content.Kind != chat.KindRecords {
+		e.need(t, dht.UserKey(a.sender.User))
+	}
+}
+
+// dispatch acts by kind; false means that this sender may not say this.
+func (e *Engine) dispatch(t *Turn, a arrival) bool {
+	friend := a.own || (a.contact != nil && a.contact.State == contactAccepted)
+	switch a.content.Kind {
+	case chat.KindJoin:
+		return e.gotJoin(t, a)
+	case chat.KindWelcome:
+		return e.gotWelcome(t, a)
+	case chat.KindAck:
+		return e.gotAck(t, a)
+	case chat.KindRead:
+		return friend && e.gotRead(t, a)
+	case chat.KindReach:
+		return friend && e.gotReach(t, a)
+	case chat.KindRecords:
+		return friend && e.gotRecords(t, a)
+	case chat.KindSync:
+		return a.own && e.gotSync(t, a)
+	}
+	return friend && e.gotMessage(t, a)
+}
+
+// gotMessage shows a message of a contact, or one of ours that another device of ours sent.
+func (e *Engine) gotMessage(t *Turn, a arrival) bool {
+	key, ok := e.chats[a.content.Chat]
+	c := &pb.Contact{}
+	if !ok || !getRow(t.Tx, BucketContacts, key[:], c) {
+		return false
+	}
+	if !a.own && string(c.User) != string(a.sender.User[:]) {
+		return false // a conversation that its author is not part of
+	}
+	low, high := t.Now.Add(-maxBehind).UnixMilli(), t.Now.Add(maxAhead).UnixMilli()
+	device := a.sender.Device()
+	m := &pb.Message{
+		Id: a.id[:], Content: a.body.Content, User: a.sender.User[:], Device: device[:], Mine: a.own, Contact: c.User,
+		Received: t.Now.UnixMilli(), Read: a.own, Order: min(max(a.content.SentAt, uint64(low)), uint64(high)),
+	}
+	e.place(t, c, m)
+	v := messageView(t.Tx, e.user, m)
+	e.notice(t, Notice{Type: "message", ID: v.ID, Message: &v})
+	return true
+}
+
+// acknowledge tells the author's device that the message is on our disk: one envelope for all that arrived since the
+// last, due at once (a mailbox adds its jitter in goDirect).
+func (e *Engine) acknowledge(t *Turn, a arrival) {
+	device := a.sender.Device()
+	if e.peerDevice(t, device) == nil {
+		return
+	}
+	if n, ok := e.out.acks[device]; ok {
+		if d := e.delivery(t, n); d != nil && len(d.Acks) < chat.MaxIDs {
+			d.Acks = append(d.Acks, a.id[:])
+			e.put(t, n, d, unixMilli(d.Next))
+			return
+		}
+	}
+	n := e.nextCounter(t, counterDelivery)
+	e.out.add(n, device, t.Now)
+	e.out.acks[device] = n
+	e.put(t, n, &pb.Delivery{
+		Device: device[:], User: a.sender.User[:], Kind: uint32(chat.KindAck), Stage: stageNumber(StageQueued),
+		Acks: [][]byte{a.id[:]}, Created: t.Now.UnixMilli(), Expires: t.Now.Add(Retention).UnixMilli(),
+	}, t.Now)
+}
+
+// ackContent is the acknowledgement's content, made when it is sealed.
+func (e *Engine) ackContent(t *Turn, d *pb.Delivery, dev *pb.PeerDevice) []byte {
+	payload, err := proto.Marshal(&chatpb.Ids{Ids: d.Acks})
+	if err != nil {
+		return nil
+	}
+	c, err := chat.New(t.Rand, chat.KindAck, chat.Direct(e.user, identity.UserID(dev.User)), e.stamp(t), payload)
+	if err != nil {
+		return nil
+	}
+	return c.Bytes()
+}

@@ -1,0 +1,311 @@
+package node
+
+import (
+	"crypto/hmac"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/link"
+	"github.com/kith-im/kith/node/pb"
+)
+
+// joinSets bounds the set record in a join: with it, the join still fits a front door.
+const joinSets = 900
+
+// CreateInvite makes a link that works once, until it expires (0: 7 days).
+func (e *Engine) CreateInvite(t *Turn, ttl time.Duration) (InviteView, error) {
+	return e.newLink(t, link.KindInvite, ttl)
+}
+
+func (e *Engine) newLink(t *Turn, kind link.Kind, ttl time.Duration) (InviteView, error) {
+	if ttl == 0 {
+		ttl = inviteDefault
+	}
+	switch {
+	case ttl < time.Hour || ttl > maxInvite:
+		return InviteView{}, &Problem{Class: ErrUsage, Message: "a link lasts between an hour and 30 days", Hint: "kith invite --help"}
+	case e.self.Removed:
+		return InviteView{}, &Problem{Class: ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+	}
+	e.dropInvites(t)
+	l := link.Link{
+		Kind: kind, Expires: t.Now.Add(ttl + time.Hour - 1).Truncate(time.Hour).UTC(),
+		User: [contactKeySize]byte(e.user[:contactKeySize]), Peers: e.hints(t, kind),
+	}
+	secret, err := draw(t.Rand, link.SecretSize)
+	if err != nil {
+		return InviteView{}, err
+	}
+	copy(l.Secret[:], secret)
+	id := l.ID()
+	row := &pb.Invite{Secret: secret, Expires: l.Expires.UnixMilli(), Kind: uint32(kind), Link: l.Short(), Text: l.Text()}
+	putRow(t.Tx, BucketInvites, id[:], row)
+	return inviteView(id[:], row), t.Tx.Err()
+}
+
+// hints are where a link's holder looks first. An invite names a relay before this device, because it is there more
+// often; a device link needs this very device.
+func (e *Engine) hints(t *Turn, kind link.Kind) []dht.Peer {
+	var out []dht.Peer
+	self := toPeer(e.self.Endpoint)
+	if kind == link.KindDevice {
+		return slices.DeleteFunc([]dht.Peer{self}, func(p dht.Peer) bool { return len(p.Addrs) == 0 })
+	}
+	if rec := e.frontDoor(t); rec != nil {
+		for _, m := range rec.Members() {
+			if len(out) < link.MaxPeers-1 {
+				out = append(out, m.Peer)
+			}
+		}
+	}
+	if len(self.Addrs) > 0 {
+		out = append(out, self)
+	}
+	return out
+}
+
+// dropInvites forgets links that expired a while ago, and the oldest beyond the limit.
+func (e *Engine) dropInvites(t *Turn) {
+	var gone [][]byte
+	n := 0
+	t.Tx.Scan(BucketInvites, nil, func(key, value []byte) bool {
+		row := &pb.Invite{}
+		if n++; proto.Unmarshal(value, row) != nil || row.Expires < t.Now.Add(-Retention).UnixMilli() || n > maxInvites {
+			gone = append(gone, key)
+		}
+		return true
+	})
+	for _, k := range gone {
+		t.Tx.Delete(BucketInvites, k)
+	}
+}
+
+// Join answers an invite. The contact is pending until the inviter's welcome proves that it holds the link's secret too.
+func (e *Engine) Join(t *Turn, text, handle string) (ContactView, error) {
+	l, err := link.Parse(text)
+	switch {
+	case err != nil:
+		return ContactView{}, &Problem{Class: ErrUsage, Message: "this is not a kith link", Hint: "kith join --help"}
+	case l.Kind == link.KindDevice:
+		return ContactView{}, &Problem{Class: ErrUsage, Message: "this link adds a device, it does not invite a person", Hint: "kith init --link LINK"}
+	case !t.Now.Before(l.Expires):
+		return ContactView{}, &Problem{Class: ErrRefused, Message: "this invite has expired; ask for a new one", Hint: "kith invite"}
+	case string(l.User[:]) == string(e.user[:contactKeySize]):
+		return ContactView{}, &Problem{Class: ErrRefused, Message: "this invite is your own; give it to somebody else", Hint: "kith invite"}
+	case e.self.Removed:
+		return ContactView{}, &Problem{Class: ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+	}
+	c := &pb.Contact{}
+	switch known := getRow(t.Tx, BucketContacts, l.User[:], c); {
+	case known && c.State == contactAccepted && c.Verified:
+		return ContactView{}, &Problem{Class: ErrRefused, Message: c.Handle + " is a contact already", Hint: "kith contact show " + c.Handle}
+	case known:
+		c.JoinMessage, c.Declined = nil, ""
+	default:
+		if c, err = e.newContact(t, l.User[:], handle, contactPending); err != nil {
+			return ContactView{}, err
+		}
+	}
+	if c.State != contactAccepted {
+		c.State = contactPending
+	}
+	c.JoinSecret = l.Secret[:]
+	c.Hints = nil
+	for _, p := range l.Peers {
+		c.Hints = append(c.Hints, fromPeer(p))
+		t.Out.Connects = append(t.Out.Connects, p)
+	}
+	e.saveContact(t, c)
+	if e.listOf(t, identity.UserID(padUser(c.User))) != nil {
+		e.sendJoin(t, c)
+	} else {
+		e.need(t, dht.UserKeyFromPrefix(l.User))
+	}
+	e.flush(t)
+	return contactView(c, e.live), t.Tx.Err()
+}
+
+// padUser makes a whole id of a prefix, for lookups by prefix.
+func padUser(u []byte) [32]byte {
+	var out [32]byte
+	copy(out[:], u)
+	return out
+}
+
+// sendJoin introduces us to every device of the inviter, once its list is known.
+func (e *Engine) sendJoin(t *Turn, c *pb.Contact) {
+	if len(c.JoinSecret) != link.SecretSize || len(c.JoinMessage) > 0 || len(c.User) != 32 {
+		return
+	}
+	list := e.listOf(t, identity.UserID(c.User))
+	if list == nil {
+		return
+	}
+	secret := [link.SecretSize]byte(c.JoinSecret)
+	id := link.ID(secret)
+	join := &chatpb.Join{
+		Invite: id[:], Proof: link.JoinProof(secret, list.User(), e.user, e.device), Name: e.self.Name,
+		List: e.list.Bytes(), Reach: e.shortReach(t),
+	}
+	c.JoinMessage = e.sendControl(t, chat.KindJoin, join, list.User(), deviceIDs(list))
+	e.saveContact(t, c)
+}
+
+// shortReach is our reach with the current epoch's set only, if that is small.
+func (e *Engine) shortReach(t *Turn) *chatpb.Reach {
+	r := &chatpb.Reach{Number: e.counter(t, counterReach), Endpoint: e.chatEndpoint()}
+	if _, rec := e.box(t, dht.EpochAt(t.Now)); rec != nil && len(rec.Bytes()) <= joinSets {
+		r.Sets = [][]byte{rec.Bytes()}
+	}
+	return r
+}
+
+// joinCheck is what a join deserves.
+type joinCheck struct {
+	join   *chatpb.Join
+	list   *identity.DeviceList
+	invite *pb.Invite
+	reason string // why it is declined; empty: welcome
+}
+
+// checkJoin verifies a join: the proof of the link's secret, and that the list which comes with it names the sender.
+// ok is false for whatever does not authenticate.
+func (e *Engine) checkJoin(t *Turn, a arrival) (joinCheck, bool) {
+	j := joinCheck{join: &chatpb.Join{}, invite: &pb.Invite{}}
+	if a.content.Kind != chat.KindJoin || proto.Unmarshal(a.content.Payload, j.join) != nil || len(j.join.Invite) != 8 {
+		return j, false
+	}
+	if !getRow(t.Tx, BucketInvites, j.join.Invite, j.invite) || link.Kind(j.invite.Kind) != link.KindInvite {
+		return j, false
+	}
+	want := link.JoinProof([link.SecretSize]byte(j.invite.Secret), e.user, a.sender.User, a.sender.Device())
+	list, err := identity.ParseDeviceList(j.join.List)
+	if err != nil || !hmac.Equal(want, j.join.Proof) || list.User() != a.sender.User || a.own {
+		return j, false
+	}
+	if d, ok := list.Find(a.sender.Device()); !ok || d.IKPub != a.sender.IK {
+		return j, false
+	}
+	j.list = list
+	switch {
+	case len(j.invite.UsedBy) > 0 && string(j.invite.UsedBy) != string(a.sender.User[:]):
+		j.reason = "this invite was used already"
+	case t.Now.UnixMilli() >= j.invite.Expires:
+		j.reason = "this invite has expired"
+	}
+	return j, true
+}
+
+// stranger makes room for a device that nobody named yet: only a proven join gets it.
+func (e *Engine) stranger(t *Turn, a *arrival) *pb.PeerDevice {
+	j, ok := e.checkJoin(t, *a)
+	if !ok {
+		return nil
+	}
+	device := a.sender.Device()
+	dev := &pb.PeerDevice{Device: device[:], User: a.sender.User[:]}
+	if j.reason != "" {
+		if j.invite.Declines++; j.invite.Declines > maxDeclines {
+			return nil
+		}
+		putRow(t.Tx, BucketInvites, j.join.Invite, j.invite)
+		e.saveDevice(t, dev)
+		return dev
+	}
+	if a.contact == nil {
+		c, err := e.newContact(t, a.sender.User[:], chat.CleanName(j.join.Name), contactRequest)
+		if err != nil {
+			return nil
+		}
+		c.Name = chat.CleanName(j.join.Name)
+		a.contact = c
+	}
+	e.saveDevice(t, dev)
+	e.adoptList(t, a.contact, j.list)
+	return e.peerDevice(t, device)
+}
+
+// gotJoin welcomes whoever proves to hold one of our links, the first one only.
+func (e *Engine) gotJoin(t *Turn, a arrival) bool {
+	j, ok := e.checkJoin(t, a)
+	if !ok {
+		return false
+	}
+	device := a.sender.Device()
+	if j.reason != "" {
+		e.sendControl(t, chat.KindWelcome, &chatpb.Welcome{Invite: j.join.Invite, Decline: true, Reason: j.reason}, a.sender.User, []identity.DeviceID{device})
+		return true
+	}
+	j.invite.UsedBy = a.sender.User[:]
+	putRow(t.Tx, BucketInvites, j.join.Invite, j.invite)
+	c := e.contact(t, a.sender.User)
+	if c == nil {
+		return false
+	}
+	c.State, c.Verified, c.Name = contactAccepted, true, chat.CleanName(j.join.Name)
+	e.changeContact(t, c)
+	if dev := e.peerDevice(t, device); dev != nil {
+		e.keepReach(t, dev, j.join.Reach)
+	}
+	e.sendControl(t, chat.KindWelcome, &chatpb.Welcome{
+		Invite: j.join.Invite, Name: e.self.Name, Reach: e.shortReach(t),
+		Proof: link.WelcomeProof([link.SecretSize]byte(j.invite.Secret), e.user, a.sender.User, e.device),
+	}, a.sender.User, []identity.DeviceID{device})
+	e.fanOutWaiting(t, c)
+	e.tellContact(t, c)
+	return true
+}
+
+// gotWelcome ends our join: the inviter has proven the link's secret, or declined.
+func (e *Engine) gotWelcome(t *Turn, a arrival) bool {
+	w := &chatpb.Welcome{}
+	c := a.contact
+	if c == nil || len(c.JoinSecret) != link.SecretSize || proto.Unmarshal(a.content.Payload, w) != nil {
+		return false
+	}
+	secret := [link.SecretSize]byte(c.JoinSecret)
+	id := link.ID(secret)
+	if string(w.Invite) != string(id[:]) {
+		return false
+	}
+	if w.Decline {
+		c.JoinSecret, c.Declined = nil, chat.CleanName(w.Reason)
+		if c.Declined == "" {
+			c.Declined = "no reason given"
+		}
+		e.changeContact(t, c)
+		return true
+	}
+	if !hmac.Equal(w.Proof, link.WelcomeProof(secret, a.sender.User, e.user, a.sender.Device())) {
+		return false
+	}
+	c.JoinSecret, c.Hints, c.JoinMessage = nil, nil, nil
+	c.State, c.Verified, c.Name = contactAccepted, true, chat.CleanName(w.Name)
+	e.nameAfter(t, c)
+	e.changeContact(t, c)
+	if dev := e.peerDevice(t, a.sender.Device()); dev != nil {
+		e.keepReach(t, dev, w.Reach)
+	}
+	e.fanOutWaiting(t, c)
+	e.tellContact(t, c)
+	return true
+}
+
+// nameAfter gives a contact whose handle was made up the handle of its own name.
+func (e *Engine) nameAfter(t *Turn, c *pb.Contact) {
+	if base, _, _ := strings.Cut(c.Handle, "-"); base != "contact" || cleanHandle(c.Name) == "" {
+		return
+	}
+	taken := map[string]bool{"me": true}
+	for _, o := range e.contacts(t) {
+		taken[o.Handle] = true
+	}
+	c.Handle = freeHandle(c.Name, taken)
+}

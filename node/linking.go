@@ -1,0 +1,388 @@
+package node
+
+import (
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/link"
+	"github.com/kith-im/kith/node/pb"
+)
+
+// OfferDevice makes a link that adds one device. Only the admin device can, because it signs the list.
+func (e *Engine) OfferDevice(t *Turn, ttl time.Duration) (InviteView, error) {
+	if e.account == nil {
+		return InviteView{}, e.notAdmin("add")
+	}
+	if len(e.list.Devices()) >= maxDevices {
+		return InviteView{}, &Problem{Class: ErrRefused, Message: "an account has at most 16 devices", Hint: "kith device list"}
+	}
+	if ttl == 0 {
+		ttl = time.Hour
+	}
+	return e.newLink(t, link.KindDevice, ttl)
+}
+
+func (e *Engine) notAdmin(verb string) error {
+	admin := "another device"
+	for _, d := range e.list.Devices() {
+		if d.Admin() {
+			admin = "device " + d.ID().Short()
+		}
+	}
+	return &Problem{Class: ErrRefused, Message: "only " + admin + " can " + verb + " devices: it holds the account key", Hint: "kith device list"}
+}
+
+// LinkHello answers a new device's first frame with the sealed snapshot of what we know.
+func (e *Engine) LinkHello(t *Turn, frame []byte) ([]byte, error) {
+	hello, err := link.ParseHello(frame)
+	if err != nil {
+		return nil, err
+	}
+	row := &pb.Invite{}
+	if !getRow(t.Tx, BucketInvites, hello.Link[:], row) || link.Kind(row.Kind) != link.KindDevice || e.account == nil {
+		return nil, link.ErrPair
+	}
+	device := identity.DeviceOf(hello.SigPub)
+	used := len(row.UsedBy) > 0 && string(row.UsedBy) != string(device[:])
+	if used || t.Now.UnixMilli() >= row.Expires {
+		return nil, link.ErrPair
+	}
+	p, err := link.Answer([link.SecretSize]byte(row.Secret), frame)
+	if err != nil {
+		return nil, err
+	}
+	row.UsedBy, row.Pairing = device[:], p.Marshal()
+	putRow(t.Tx, BucketInvites, hello.Link[:], row)
+	raw, err := proto.Marshal(e.snapshot(t))
+	if err != nil {
+		return nil, err
+	}
+	return p.SealSnapshot(raw)
+}
+
+// snapshot is what a new device has to know. It fits a pairing frame: contacts beyond that come by sync.
+func (e *Engine) snapshot(t *Turn) *chatpb.Snapshot {
+	s := &chatpb.Snapshot{User: e.user[:], List: e.list.Bytes(), Name: e.self.Name}
+	if e.self.Record != nil {
+		s.Devices = append(s.Devices, e.self.Record)
+	}
+	size := 0
+	for _, c := range e.contacts(t) {
+		if c.State == contactPending || len(c.List) == 0 {
+			continue
+		}
+		p := person(c)
+		if size += proto.Size(p); size > link.MaxPairFrame/2 {
+			break
+		}
+		s.People = append(s.People, p)
+	}
+	t.Tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
+		d := &pb.PeerDevice{}
+		if proto.Unmarshal(value, d) == nil && len(d.Record) > 0 {
+			size += len(d.Record)
+			s.Devices = append(s.Devices, d.Record)
+		}
+		return size < link.MaxPairFrame*3/4
+	})
+	if rec := e.frontDoor(t); rec != nil {
+		for _, m := range rec.Members() {
+			s.Relays = append(s.Relays, &chatpb.Endpoint{Id: m.Peer.ID, Addrs: m.Peer.Addrs})
+		}
+	}
+	return s
+}
+
+// LinkRecord takes the new device's record, adds the device to the list and answers with the list. It may be repeated.
+func (e *Engine) LinkRecord(t *Turn, frame []byte) ([]byte, error) {
+	id, ok := link.FrameLink(frame)
+	row := &pb.Invite{}
+	if !ok || !getRow(t.Tx, BucketInvites, id[:], row) || e.account == nil {
+		return nil, link.ErrPair
+	}
+	p, err := link.ResumePairing(row.Pairing)
+	if err != nil {
+		return nil, err
+	}
+	raw, err := p.OpenRecord(frame)
+	if err != nil {
+		return nil, err
+	}
+	rec, err := dht.ParseDeviceRecord(raw)
+	hello, herr := link.ParseHello(p.Hello())
+	if err != nil || herr != nil || rec.User() != e.user || rec.Bundle().SigPub() != hello.SigPub || rec.Bundle().IKPub() != hello.IKPub {
+		return nil, link.ErrPair
+	}
+	if err := e.addDevice(t, hello, rec); err != nil {
+		return nil, err
+	}
+	return p.SealListed(e.list.Bytes()), t.Tx.Err()
+}
+
+// addDevice signs the list with one more device.
+func (e *Engine) addDevice(t *Turn, hello link.Hello, rec *dht.DeviceRecord) error {
+	if _, listed := e.list.Find(rec.Device()); listed {
+		return nil // its answer was lost the last time
+	}
+	d := identity.Device{SigPub: hello.SigPub, IKPub: hello.IKPub, AddedSeq: e.list.Seq() + 1}
+	next, err := e.signList(t, append(e.list.Devices(), d), 0)
+	if err != nil {
+		return err
+	}
+	e.adoptOwnList(t, next)
+	if dev := e.peerDevice(t, rec.Device()); dev != nil {
+		dev.Name = chat.CleanName(hello.Name)
+		e.saveDevice(t, dev)
+	}
+	e.learnRecord(t, rec)
+	e.pushList(t)
+	return nil
+}
+
+// pushList hands our newest list to everybody who talks to us; the directory is the slower way.
+func (e *Engine) pushList(t *Turn) {
+	r := &chatpb.Records{Lists: [][]byte{e.list.Bytes()}}
+	e.sendControl(t, chat.KindRecords, r, e.user, e.siblings())
+	for _, c := range e.contacts(t) {
+		if c.State != contactAccepted || c.Left {
+			continue
+		}
+		if list := e.listOf(t, identity.UserID(padUser(c.User))); list != nil {
+			e.sendControl(t, chat.KindRecords, r, list.User(), deviceIDs(list))
+		}
+	}
+	e.flush(t)
+}
+
+// learnOwnList takes a newer list of our own user; one that does not name this device ends it.
+func (e *Engine) learnOwnList(t *Turn, l *identity.DeviceList) {
+	switch l.Order(e.list) {
+	case identity.Newer:
+		e.adoptOwnList(t, l)
+	case identity.Fork:
+		e.warn(t, "two different lists of your own devices carry one number: somebody else has your account key")
+	}
+}
+
+func (e *Engine) adoptOwnList(t *Turn, l *identity.DeviceList) {
+	old := e.list.Devices()
+	if l.Epoch() > e.list.Epoch() {
+		e.account, e.self.Account = nil, nil
+	}
+	e.list, e.self.List = l, l.Bytes()
+	_, named := l.Find(e.device)
+	if !named {
+		e.self.Removed = true
+		e.notice(t, Notice{Type: "identity", Text: "this device was removed from its account"})
+	}
+	e.saveSelf(t)
+	e.changeDevices(t, e.user, "your account", old, l)
+	e.publishKey(t, dht.UserKey(e.user))
+	e.renewRecord(t, false)
+	e.unpark(t, e.user)
+}
+
+// RemoveDevice takes a device off the list. It gets nothing from anybody who has seen the new list.
+func (e *Engine) RemoveDevice(t *Turn, prefix string) (DeviceView, error) {
+	if e.account == nil {
+		return DeviceView{}, e.notAdmin("remove")
+	}
+	var found []identity.Device
+	for _, d := range e.list.Devices() {
+		if id := d.ID(); prefix != "" && strings.HasPrefix(id.String(), strings.ToLower(prefix)) {
+			found = append(found, d)
+		}
+	}
+	switch {
+	case len(found) == 0:
+		return DeviceView{}, &Problem{Class: ErrNotFound, Message: "no device of yours begins with " + prefix, Hint: "kith device list"}
+	case len(found) > 1:
+		return DeviceView{}, &Problem{Class: ErrAmbiguous, Message: "more than one device begins with " + prefix, Hint: "kith device list"}
+	case found[0].ID() == e.device:
+		return DeviceView{}, &Problem{Class: ErrUsage, Message: "this is the device you are on", Hint: "kith device leave --all"}
+	}
+	gone := found[0].ID()
+	rest := slices.DeleteFunc(e.list.Devices(), func(d identity.Device) bool { return d.ID() == gone })
+	next, err := e.signList(t, rest, 0)
+	if err != nil {
+		return DeviceView{}, err
+	}
+	e.tellRemoved(t, gone, next)
+	e.adoptOwnList(t, next)
+	e.pushList(t)
+	return DeviceView{Device: gone.String()}, t.Tx.Err()
+}
+
+// tellRemoved hands the removed device the list that no longer names it, over a stream if one is up; it would otherwise
+// find out by the directory. Best effort: its row, and with it the delivery, goes in this same turn.
+func (e *Engine) tellRemoved(t *Turn, id identity.DeviceID, next *identity.DeviceList) {
+	dev := e.peerDevice(t, id)
+	if dev == nil || dev.Endpoint == nil {
+		return
+	}
+	payload, err := proto.Marshal(&chatpb.Records{Lists: [][]byte{next.Bytes()}})
+	if err != nil {
+		return
+	}
+	content, err := chat.New(t.Rand, chat.KindRecords, chat.Direct(e.user, e.user), e.stamp(t), payload)
+	if err != nil {
+		return
+	}
+	if envelope, err := e.seal(t, dev, content.Bytes()); err == nil {
+		t.Out.Directs = append(t.Out.Directs, Direct{Peer: toPeer(dev.Endpoint), Envelope: envelope})
+	}
+}
+
+// Leave writes the tombstone: senders are told that this person has left. All is the only form so far: one device is
+// taken off by RemoveDevice on the admin device.
+func (e *Engine) Leave(t *Turn, all bool) error {
+	if !all {
+		return &Problem{Class: ErrUsage, Message: "a single device is removed on the admin device", Hint: "kith device remove DEVICE"}
+	}
+	if e.account == nil {
+		return e.notAdmin("remove")
+	}
+	next, err := e.signList(t, nil, identity.FlagTombstone)
+	if err != nil {
+		return err
+	}
+	e.sendTombstone(t, next)
+	e.adoptOwnList(t, next)
+	e.flush(t)
+	return t.Tx.Err()
+}
+
+// sendTombstone tells everybody while the sessions still stand.
+func (e *Engine) sendTombstone(t *Turn, l *identity.DeviceList) {
+	r := &chatpb.Records{Lists: [][]byte{l.Bytes()}}
+	for _, c := range e.contacts(t) {
+		if list := e.listOf(t, identity.UserID(padUser(c.User))); list != nil && c.State == contactAccepted {
+			e.sendControl(t, chat.KindRecords, r, list.User(), deviceIDs(list))
+		}
+	}
+	for _, d := range e.siblings() {
+		e.tellRemoved(t, d, l)
+	}
+}
+
+// Linker is the new device's side of linking. Its state is in the store from Welcome on, so that it can be resumed.
+type Linker struct {
+	link    link.Link
+	pairing *link.Pairing
+	keys    *identity.DeviceKeys
+	name    string
+}
+
+// NewLinker begins with a link of OfferDevice.
+func NewLinker(now time.Time, rng io.Reader, text, deviceName string) (*Linker, error) {
+	l, err := link.Parse(text)
+	switch {
+	case err != nil:
+		return nil, &Problem{Class: ErrUsage, Message: "this is not a kith link", Hint: "kith init --help"}
+	case l.Kind != link.KindDevice:
+		return nil, &Problem{Class: ErrUsage, Message: "this link invites a person, it does not add a device", Hint: "kith join LINK"}
+	case !now.Before(l.Expires):
+		return nil, &Problem{Class: ErrRefused, Message: "this link has expired; make a new one", Hint: "kith device add"}
+	}
+	keys, err := identity.NewDeviceKeys(rng)
+	if err != nil {
+		return nil, err
+	}
+	d := keys.Public(0, 0)
+	p, err := link.NewPairing(rng, l.Secret, d.SigPub, d.IKPub, chat.CleanName(deviceName))
+	if err != nil {
+		return nil, err
+	}
+	return &Linker{link: l, pairing: p, keys: keys, name: chat.CleanName(deviceName)}, nil
+}
+
+// Hints are the peers to dial.
+func (l *Linker) Hints() []dht.Peer { return l.link.Peers }
+
+// Hello is the first frame.
+func (l *Linker) Hello() []byte { return l.pairing.Hello() }
+
+// Welcome opens the old device's answer, writes this device's identity into an empty store, and returns the frame with
+// this device's record, which the caller publishes first.
+func (l *Linker) Welcome(t *Turn, frame []byte, self dht.Peer) ([]byte, error) {
+	raw, err := l.pairing.OpenSnapshot(frame)
+	if err != nil {
+		return nil, err
+	}
+	s := &chatpb.Snapshot{}
+	if proto.Unmarshal(raw, s) != nil {
+		return nil, link.ErrPair
+	}
+	own, lerr := identity.ParseDeviceList(s.List)
+	if lerr != nil || string(s.User) != string(sliceOf(own.User())) || string(s.User[:contactKeySize]) != string(l.link.User[:]) {
+		return nil, link.ErrPair
+	}
+	if t.Tx.Get(BucketMeta, keySelf) != nil {
+		return nil, &Problem{Class: ErrRefused, Message: "there is an identity here already", Hint: "kith id"}
+	}
+	row, err := newSelf(t, l.keys, own.User(), chat.CleanName(s.Name), l.name)
+	if err != nil {
+		return nil, err
+	}
+	row.List, row.Pairing = own.Bytes(), l.pairing.Marshal()
+	putRow(t.Tx, BucketMeta, keySelf, row)
+	e, err := Load(t, Config{})
+	if err != nil {
+		return nil, err
+	}
+	e.adoptSnapshot(t, s)
+	e.SetHost(t, self)
+	return l.pairing.SealRecord(e.self.Record), t.Tx.Err()
+}
+
+// adoptSnapshot takes in contacts and records.
+func (e *Engine) adoptSnapshot(t *Turn, s *chatpb.Snapshot) {
+	e.changeDevices(t, e.user, "your account", nil, e.list)
+	for _, p := range s.People {
+		e.keepPerson(t, p)
+	}
+	for _, raw := range s.Devices {
+		if d, err := dht.ParseDeviceRecord(raw); err == nil && dht.Validate(dht.DeviceKey(d.Device()), raw, t.Now) == nil {
+			e.learnRecord(t, d)
+		}
+	}
+	for _, p := range s.Relays {
+		if peer, ok := validEndpoint(p); ok {
+			row, _ := e.relay(t, peer.ID)
+			row.Addrs = peer.Addrs
+			putRow(t.Tx, BucketRelays, row.Peer, row)
+			e.self.LinkPeers = append(e.self.LinkPeers, fromPeer(peer))
+		}
+	}
+	e.saveSelf(t)
+}
+
+// Finish takes the list that names this device: it is linked.
+func (l *Linker) Finish(t *Turn, frame []byte) error {
+	raw, err := l.pairing.OpenListed(frame)
+	if err != nil {
+		return err
+	}
+	list, err := identity.ParseDeviceList(raw)
+	if err != nil {
+		return link.ErrPair
+	}
+	e, err := Load(t, Config{})
+	if err != nil {
+		return err
+	}
+	if _, ok := list.Find(e.device); !ok || list.User() != e.user {
+		return link.ErrPair
+	}
+	e.self.Pairing = nil
+	e.adoptOwnList(t, list)
+	return t.Tx.Err()
+}

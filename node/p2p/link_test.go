@@ -1,0 +1,162 @@
+package p2p
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// echoLinks answers each question with the question, most bytes of it.
+func echoLinks(t *testing.T, most int) *linkServer {
+	echo := func(_ context.Context, frame []byte) ([]byte, error) {
+		if string(frame) == "no" {
+			return nil, errors.New("refused")
+		}
+		return frame, nil
+	}
+	s := serveLinks(testHost(t, "old"), []linkStep{{most, echo}, {most, echo}})
+	t.Cleanup(s.close)
+	return s
+}
+
+func linkStreamTo(t *testing.T, from host.Host, s *linkServer) network.Stream {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	if err := from.Connect(ctx, peer.AddrInfo{ID: s.host.ID(), Addrs: s.host.Addrs()}); err != nil {
+		t.Fatal(err)
+	}
+	st, err := from.NewStream(ctx, s.host.ID(), LinkProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Reset() })
+	st.SetDeadline(time.Now().Add(within))
+	return st
+}
+
+func linkFrame(n uint32, body []byte) []byte {
+	return append(binary.BigEndian.AppendUint32(nil, n), body...)
+}
+
+func TestHostileLinkFramesEndTheStream(t *testing.T) {
+	const most = 1000
+	for name, c := range map[string]struct {
+		frame []byte
+		good  bool // the control
+	}{
+		"largest":   {linkFrame(most, make([]byte, most)), true},
+		"oversized": {linkFrame(most+1, make([]byte, most+1)), false},
+		"huge":      {linkFrame(0xffffffff, make([]byte, most)), false},
+		"empty":     {linkFrame(0, nil), false},
+		"truncated": {linkFrame(500, make([]byte, 100)), false},
+		"refused":   {linkFrame(2, []byte("no")), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			st := linkStreamTo(t, testHost(t, "new"), echoLinks(t, most))
+			st.Write(c.frame)
+			if !c.good {
+				st.CloseWrite()
+			}
+			answer, err := readLinkFrame(st, most)
+			if good := err == nil && len(answer) == most; good != c.good {
+				t.Errorf("answer of %d bytes, %v", len(answer), err)
+			}
+		})
+	}
+}
+
+func TestLinkTriesAreFew(t *testing.T) {
+	s := echoLinks(t, 100)
+	from := testHost(t, "new")
+	try := func() bool {
+		st := linkStreamTo(t, from, s)
+		st.Write(linkFrame(1, []byte{1}))
+		_, err := readLinkFrame(st, 100)
+		return err == nil
+	}
+	var passed []bool
+	for range maxLinkStreams + 2 { // all of them stay open, waiting for the second question
+		passed = append(passed, try())
+	}
+	if slices.Contains(passed[:maxLinkStreams], false) || slices.Contains(passed[maxLinkStreams:], true) {
+		t.Errorf("%v, want %d at once and no more", passed, maxLinkStreams)
+	}
+	s.mu.Lock()
+	s.open = -1000 // switch the limit of streams off: the pace is left
+	for s.pace.has(time.Now()) {
+	}
+	s.mu.Unlock()
+	if try() {
+		t.Error("more tries than the pace allows")
+	}
+	s.mu.Lock()
+	s.pace = newPaceEvery(time.Nanosecond, 1000) // the control
+	s.mu.Unlock()
+	if !try() {
+		t.Error("refused without a limit")
+	}
+}
+
+func TestASlowLinkPeerIsCutOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, theirs := net.Pipe()
+		s := &linkServer{steps: []linkStep{{100, func(context.Context, []byte) ([]byte, error) { return nil, nil }}}}
+		began := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			for rest(ctx, 20*time.Second) {
+				theirs.Write([]byte{0})
+			}
+		}()
+		err := s.serve(ours)
+		if took := time.Since(began); err == nil || took > linkWithin+time.Second {
+			t.Errorf("%v after %v", err, took)
+		}
+		cancel()
+		ours.Close()
+		theirs.Close()
+	})
+}
+
+func FuzzLinkFrames(f *testing.F) {
+	f.Add(linkFrame(3, []byte("abc")))
+	f.Add(linkFrame(0, nil))
+	f.Add(linkFrame(0xffffffff, []byte("x")))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		frame, err := readLinkFrame(bytes.NewReader(raw), maxLinkHello)
+		if err != nil {
+			return
+		}
+		if len(frame) == 0 || len(frame) > maxLinkHello {
+			t.Fatalf("a frame of %d bytes", len(frame))
+		}
+		var out bytes.Buffer
+		if writeLinkFrame(&out, frame) != nil || !bytes.HasPrefix(raw, out.Bytes()) {
+			t.Fatal("frame differs from what was sent")
+		}
+	})
+}
+
+// A length alone must not make us take memory for it.
+func TestALinkFrameTakesMemoryOnlyAsItComes(t *testing.T) {
+	raw := linkFrame(maxLinkWelcome, []byte("short"))
+	allocated := testing.AllocsPerRun(10, func() { readLinkFrame(bytes.NewReader(raw), maxLinkWelcome) })
+	if allocated > 10 {
+		t.Errorf("%v allocations for a frame that never came", allocated)
+	}
+	if _, err := readLinkFrame(bytes.NewReader(raw), maxLinkWelcome); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a truncated frame: %v", err)
+	}
+}

@@ -1,0 +1,325 @@
+package node
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/pb"
+)
+
+// contactKeySize is how much of a user id keys a contact: what an invite carries.
+const contactKeySize = dht.UserPrefix
+
+// States of a contact.
+const (
+	contactPending  uint32 = 1 // we answered its invite and wait for its welcome
+	contactRequest  uint32 = 2 // it wrote first
+	contactAccepted uint32 = 3
+	contactBlocked  uint32 = 4
+)
+
+var contactStates = map[uint32]string{
+	contactPending: "pending", contactRequest: "request", contactAccepted: "accepted", contactBlocked: "blocked",
+}
+
+func contactKey(u identity.UserID) []byte { return u[:contactKeySize] }
+
+// contact reads a contact by user id; nil if there is none.
+func (e *Engine) contact(t *Turn, u identity.UserID) *pb.Contact {
+	c := &pb.Contact{}
+	if !getRow(t.Tx, BucketContacts, contactKey(u), c) || (len(c.User) == 32 && string(c.User) != string(u[:])) {
+		return nil
+	}
+	return c
+}
+
+func (e *Engine) saveContact(t *Turn, c *pb.Contact) {
+	putRow(t.Tx, BucketContacts, c.User[:contactKeySize], c)
+	e.indexContact(c)
+}
+
+func (e *Engine) indexContact(c *pb.Contact) {
+	if len(c.User) == 32 {
+		e.chats[chat.Direct(e.user, identity.UserID(c.User))] = [contactKeySize]byte(c.User[:contactKeySize])
+	}
+}
+
+// changeContact saves what a person sees of a contact, tells the API, and our other devices.
+func (e *Engine) changeContact(t *Turn, c *pb.Contact) {
+	c.Changed = e.stamp(t)
+	e.saveContact(t, c)
+	v := contactView(c, e.live)
+	e.notice(t, Notice{Type: "contact", Contact: &v})
+	e.syncContact(t, c)
+}
+
+// newContact makes a contact with a free handle. User may be the prefix of a link.
+func (e *Engine) newContact(t *Turn, user []byte, wish string, state uint32) (*pb.Contact, error) {
+	handles := map[string]bool{"me": true}
+	n := 0
+	t.Tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
+		c := &pb.Contact{}
+		if proto.Unmarshal(value, c) == nil {
+			handles[c.Handle] = true
+		}
+		n++
+		return true
+	})
+	if n >= maxContacts {
+		return nil, &Problem{Class: ErrRefused, Message: "too many contacts", Hint: "kith contact list"}
+	}
+	return &pb.Contact{
+		User: user, Handle: freeHandle(wish, handles), State: state, Added: t.Now.UnixMilli(),
+		Chat: uint32(e.nextCounter(t, counterChat)),
+	}, nil
+}
+
+// freeHandle makes a handle of a name: one lower-case word, numbered when taken.
+func freeHandle(name string, taken map[string]bool) string {
+	base := cleanHandle(name)
+	if base == "" {
+		base = "contact"
+	}
+	for i := 1; ; i++ {
+		h := base
+		if i > 1 {
+			h += "-" + strconv.Itoa(i)
+		}
+		if !taken[h] {
+			return h
+		}
+	}
+}
+
+// cleanHandle keeps letters, digits, '-', '_' and '.', in lower case.
+func cleanHandle(name string) string {
+	h := strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ':
+			return '-'
+		case r == '-' || r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 0xc0:
+			return r
+		}
+		return -1
+	}, strings.ToLower(chat.CleanName(name)))
+	return strings.Trim(h, "-.")
+}
+
+// findContact resolves what a person typed: a handle, or a unique prefix (8 digits or more) of a user id.
+func findContact(tx Tx, who string) (*pb.Contact, error) {
+	var exact *pb.Contact
+	var close []*pb.Contact
+	low := strings.ToLower(who)
+	tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
+		c := &pb.Contact{}
+		if proto.Unmarshal(value, c) != nil {
+			return true
+		}
+		if c.Handle == low {
+			exact = c
+		} else if len(low) >= 8 && strings.HasPrefix(hexOf(c.User), low) {
+			close = append(close, c)
+		}
+		return true
+	})
+	switch {
+	case exact != nil:
+		return exact, nil
+	case len(close) == 1:
+		return close[0], nil
+	case len(close) > 1:
+		return nil, &Problem{Class: ErrAmbiguous, Message: "more than one contact begins with " + who, Hint: "kith contact list"}
+	}
+	return nil, &Problem{Class: ErrNotFound, Message: "no contact named " + who, Hint: "kith contact list"}
+}
+
+// RenameContact changes our local name of a person.
+func (e *Engine) RenameContact(t *Turn, who, name string) (ContactView, error) {
+	c, err := findContact(t.Tx, who)
+	if err != nil {
+		return ContactView{}, err
+	}
+	h := cleanHandle(name)
+	if h == "" {
+		return ContactView{}, &Problem{Class: ErrUsage, Message: "a handle needs a letter or digit", Hint: "kith contact rename " + c.Handle + " NAME"}
+	}
+	if other, err := findContact(t.Tx, h); err == nil && other.Handle == h && string(other.User) != string(c.User) {
+		return ContactView{}, &Problem{Class: ErrRefused, Message: h + " is another contact already", Hint: "kith contact show " + h}
+	}
+	c.Handle = h
+	e.changeContact(t, c)
+	return contactView(c, e.live), t.Tx.Err()
+}
+
+// AcceptContact accepts a request, unblocks, or accepts the new identity of a contact whose account key changed.
+func (e *Engine) AcceptContact(t *Turn, who string) (ContactView, error) {
+	c, err := findContact(t.Tx, who)
+	if err != nil {
+		return ContactView{}, err
+	}
+	if c.State == contactPending {
+		return ContactView{}, &Problem{Class: ErrRefused, Message: c.Handle + " has not answered yet", Hint: "kith contact show " + c.Handle}
+	}
+	if len(c.NextList) > 0 {
+		next, err := identity.ParseDeviceList(c.NextList)
+		if err != nil {
+			return ContactView{}, err
+		}
+		c.NextList, c.Verified = nil, false
+		e.adoptList(t, c, next)
+	}
+	c.State = contactAccepted
+	e.changeContact(t, c)
+	e.tellContact(t, c)
+	return contactView(c, e.live), t.Tx.Err()
+}
+
+// BlockContact drops whatever a person sends, silently; unblocking is AcceptContact.
+func (e *Engine) BlockContact(t *Turn, who string) (ContactView, error) {
+	c, err := findContact(t.Tx, who)
+	if err != nil {
+		return ContactView{}, err
+	}
+	c.State = contactBlocked
+	e.changeContact(t, c)
+	return contactView(c, e.live), t.Tx.Err()
+}
+
+// peerDevice reads the row of a device; nil if its user's list does not name it.
+func (e *Engine) peerDevice(t *Turn, id identity.DeviceID) *pb.PeerDevice {
+	d := &pb.PeerDevice{}
+	if !getRow(t.Tx, BucketDevices, id[:], d) {
+		return nil
+	}
+	return d
+}
+
+func (e *Engine) saveDevice(t *Turn, d *pb.PeerDevice) { putRow(t.Tx, BucketDevices, d.Device, d) }
+
+// listOf is the newest accepted device list of a user; nil if unknown.
+func (e *Engine) listOf(t *Turn, u identity.UserID) *identity.DeviceList {
+	if u == e.user {
+		return e.list
+	}
+	c := e.contact(t, u)
+	if c == nil || len(c.List) == 0 {
+		return nil
+	}
+	l, err := identity.ParseDeviceList(c.List)
+	if err != nil {
+		return nil
+	}
+	return l
+}
+
+// learnList takes in a device list, of ourselves or of a contact. Older ones are ignored; a fork is shown.
+func (e *Engine) learnList(t *Turn, l *identity.DeviceList) {
+	if l.User() == e.user {
+		e.learnOwnList(t, l)
+		return
+	}
+	c := e.contact(t, l.User())
+	if c == nil {
+		return
+	}
+	known := e.listOf(t, l.User())
+	c.Checked = t.Now.UnixMilli()
+	switch l.Order(known) {
+	case identity.Newer:
+		if known != nil && l.Epoch() > known.Epoch() {
+			e.newEpoch(t, c, l)
+			return
+		}
+		e.adoptList(t, c, l)
+	case identity.Fork:
+		e.saveContact(t, c)
+		e.warn(t, c.Handle+": two different device lists carry one number. One of them is forged with the account key.")
+	default:
+		e.saveContact(t, c)
+	}
+}
+
+// newEpoch is a list under a new account key: a verified contact must be accepted again, others are announced.
+func (e *Engine) newEpoch(t *Turn, c *pb.Contact, l *identity.DeviceList) {
+	v := contactView(c, e.live)
+	e.notice(t, Notice{Type: "identity", Contact: &v, Text: c.Handle + " has a new account key"})
+	if !c.Verified {
+		e.adoptList(t, c, l)
+		return
+	}
+	c.NextList = l.Bytes()
+	e.saveContact(t, c)
+}
+
+// adoptList makes l the contact's list: devices that it no longer names get nothing from now on.
+func (e *Engine) adoptList(t *Turn, c *pb.Contact, l *identity.DeviceList) {
+	var old []identity.Device
+	if known, err := identity.ParseDeviceList(c.List); err == nil {
+		old = known.Devices()
+	}
+	user := l.User()
+	c.User, c.List, c.Left = user[:], l.Bytes(), l.Tombstone()
+	e.saveContact(t, c)
+	e.changeDevices(t, user, c.Handle, old, l)
+	if l.Tombstone() {
+		v := contactView(c, e.live)
+		e.notice(t, Notice{Type: "contact", Contact: &v, Text: c.Handle + " has left"})
+		return
+	}
+	e.sendJoin(t, c)
+	e.fanOutWaiting(t, c)
+	e.unpark(t, user)
+}
+
+// changeDevices brings the device rows in step with a list.
+func (e *Engine) changeDevices(t *Turn, user identity.UserID, who string, old []identity.Device, l *identity.DeviceList) {
+	for _, d := range old {
+		if _, ok := l.Find(d.ID()); !ok {
+			e.forgetDevice(t, d.ID())
+		}
+	}
+	first := len(old) == 0
+	for _, d := range l.Devices() {
+		id := d.ID()
+		if id == e.device || e.peerDevice(t, id) != nil {
+			continue
+		}
+		e.saveDevice(t, &pb.PeerDevice{Device: id[:], User: user[:]})
+		e.need(t, dht.DeviceKey(id))
+		if !first {
+			e.notice(t, Notice{Type: "device", Text: who + " has a new device", Device: &DeviceView{Device: id.String()}})
+		}
+	}
+}
+
+// forgetDevice ends everything with a removed device.
+func (e *Engine) forgetDevice(t *Turn, id identity.DeviceID) {
+	d := e.peerDevice(t, id)
+	if d == nil {
+		return
+	}
+	for _, n := range e.out.ofDevice(id) {
+		e.finish(t, n, StageDropped, "the device was removed")
+	}
+	e.dropSessions(t, d)
+	if d.Endpoint != nil {
+		delete(e.peers, string(d.Endpoint.Id))
+	}
+	delete(e.wants, dht.DeviceKey(id))
+	t.Tx.Delete(BucketDevices, id[:])
+}
+
+func (e *Engine) dropSessions(t *Turn, d *pb.PeerDevice) {
+	for _, sid := range d.Sessions {
+		e.book.Remove(session.Ref{Device: identity.DeviceID(d.Device), Session: [8]byte(sid)})
+		t.Tx.Delete(BucketSessions, slices.Concat(d.Device, sid))
+	}
+	d.Sessions = nil
+}

@@ -1,0 +1,184 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/pb"
+)
+
+// want is one directory key that we look for, or one record of ours that we put: the next try, and how many failed.
+type want struct {
+	next   time.Time
+	failed int
+	busy   bool // asked; the answer is on its way
+}
+
+// hurry tries again at once, unless an answer is on its way.
+func (w *want) hurry(now time.Time) {
+	if !w.busy && w.failed > 0 {
+		w.next = now
+	}
+}
+
+// need asks for a record, unless it is being looked for already.
+func (e *Engine) need(t *Turn, key string) {
+	if _, ok := e.wants[key]; ok {
+		return
+	}
+	e.wants[key] = &want{next: t.Now}
+	e.tickLookups(t)
+}
+
+// takeDueWants marks what is due as asked and returns the keys in order.
+func takeDueWants(m map[string]*want, now time.Time) []string {
+	var keys []string
+	for k, w := range m {
+		if !w.busy && due(w.next, now) {
+			keys = append(keys, k)
+			w.busy, w.next = true, time.Time{}
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (e *Engine) tickLookups(t *Turn) {
+	t.Out.Lookups = append(t.Out.Lookups, takeDueWants(e.wants, t.Now)...)
+}
+
+// Looked gives the answer to a lookup; nil means that nothing was found.
+func (e *Engine) Looked(t *Turn, key string, value []byte) {
+	w := e.wants[key]
+	if value != nil && dht.Validate(key, value, t.Now) == nil {
+		delete(e.wants, key)
+		e.learn(t, key, value)
+		return
+	}
+	if w != nil {
+		w.busy = false
+		w.failed++
+		w.next = t.Now.Add(backoff(t.Rand, w.failed, 0))
+		if w.failed > lookupRetries {
+			w.next = t.Now.Add(backoff(t.Rand, w.failed-lookupRetries, retryLate))
+		}
+	}
+}
+
+// learn takes in a valid record, whoever brought it.
+func (e *Engine) learn(t *Turn, key string, value []byte) {
+	kind, _, err := dht.ParseKey(key)
+	if err != nil {
+		return
+	}
+	switch kind {
+	case dht.KindUser:
+		if l, err := identity.ParseDeviceList(value); err == nil {
+			e.learnList(t, l)
+		}
+	case dht.KindDevice:
+		if r, err := dht.ParseDeviceRecord(value); err == nil {
+			e.learnRecord(t, r)
+		}
+	case dht.KindMailbox:
+		e.learnSealedSet(t, key, value)
+	}
+}
+
+// learnRecord takes in a device record of a device that its user's list names.
+func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
+	d := e.peerDevice(t, r.Device())
+	if d == nil {
+		return
+	}
+	list := e.listOf(t, identity.UserID(d.User))
+	if list == nil || identity.Claims(list, r.Bundle()) != nil {
+		return
+	}
+	old, err := dht.ParseDeviceRecord(d.Record)
+	if err == nil && old.Number() >= r.Number() {
+		return
+	}
+	if err == nil && r.Bundle().Generation() > old.Bundle().Generation() {
+		e.dropSessions(t, d)
+	}
+	d.Record = r.Bytes()
+	e.setEndpoint(d, r.Peer())
+	e.saveDevice(t, d)
+	e.out.retryDevice(r.Device(), t.Now)
+	e.tellDevice(t, d)
+	if f := r.FrontDoor(); f != nil {
+		e.candidates(t, f)
+	}
+	if r.Head().Order(list.Head()) == identity.Newer {
+		e.need(t, dht.UserKey(list.User()))
+	}
+}
+
+func (e *Engine) setEndpoint(d *pb.PeerDevice, p dht.Peer) {
+	if d.Endpoint != nil && string(d.Endpoint.Id) != string(p.ID) {
+		delete(e.peers, string(d.Endpoint.Id))
+	}
+	d.Endpoint = fromPeer(p)
+	e.peers[string(p.ID)] = identity.DeviceID(d.Device)
+}
+
+// publishOwn plans a put of every record of ours that the directory should hold.
+func (e *Engine) publishOwn(t *Turn) {
+	if e.self.Removed {
+		return
+	}
+	e.publishKey(t, dht.UserKey(e.user))
+	if e.self.Record != nil {
+		e.publishKey(t, dht.DeviceKey(e.device))
+	}
+	t.Tx.Scan(BucketBoxes, nil, func(_, value []byte) bool {
+		if rec := boxSet(value); rec != nil && rec.Epoch() != dht.FrontDoorEpoch && rec.Epoch() >= dht.EpochAt(t.Now) {
+			e.publishKey(t, dht.MailboxKey(rec.BoxID()))
+		}
+		return true
+	})
+}
+
+func (e *Engine) publishKey(t *Turn, key string) { e.publish[key] = &want{next: t.Now} }
+
+func (e *Engine) tickPublish(t *Turn) {
+	for _, key := range takeDueWants(e.publish, t.Now) {
+		if value := e.ownRecord(t, key); value != nil {
+			t.Out.Puts = append(t.Out.Puts, Put{Key: key, Value: value})
+		} else {
+			delete(e.publish, key)
+		}
+	}
+}
+
+// ownRecord is the newest value of one of our own keys.
+func (e *Engine) ownRecord(t *Turn, key string) []byte {
+	switch key {
+	case dht.UserKey(e.user):
+		return e.list.Bytes()
+	case dht.DeviceKey(e.device):
+		return e.self.Record
+	}
+	return e.sealedSet(t, key)
+}
+
+// Published says by how many peers a record of ours is stored now. One that nobody stored is tried again, at the latest
+// when a peer appears.
+func (e *Engine) Published(t *Turn, key string, stored int) {
+	w := e.publish[key]
+	if w == nil || !w.busy {
+		return // superseded by a newer record, which has its own try coming
+	}
+	w.busy = false
+	if stored > 0 {
+		w.failed = 0
+	} else {
+		w.failed++
+	}
+	if next, err := dht.NextPublish(t.Rand, t.Now, stored, w.failed); err == nil {
+		w.next = next
+	}
+}

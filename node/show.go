@@ -1,0 +1,457 @@
+package node
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/pb"
+)
+
+func hexOf(b []byte) string     { return hex.EncodeToString(b) }
+func shortID(id []byte) string  { return hexOf(id[:min(16, len(id))]) }
+func shortPeer(p []byte) string { return hexOf(p[max(0, len(p)-4):]) }
+func (e *Engine) online() map[string]bool {
+	if e == nil {
+		return nil
+	}
+	return e.live
+}
+
+// notice persists an event and hands it to the API's streams after the commit.
+func (e *Engine) notice(t *Turn, n Notice) {
+	n.Cursor, n.At = 1, t.Now.UTC()
+	if k, _ := t.Tx.Last(BucketEvents); len(k) == 8 {
+		n.Cursor = fromU64(k) + 1
+	}
+	raw, err := json.Marshal(n)
+	if err != nil {
+		panic("node: a notice does not encode: " + err.Error())
+	}
+	t.Tx.Put(BucketEvents, u64(n.Cursor), raw)
+	if n.Cursor > maxEvents {
+		t.Tx.Delete(BucketEvents, u64(n.Cursor-maxEvents))
+	}
+	t.Out.Notices = append(t.Out.Notices, n)
+}
+
+func (e *Engine) warn(t *Turn, text string) { e.notice(t, Notice{Type: "warning", Text: text}) }
+
+// stageNotice tells of a delivery's stage, for messages that people see.
+func (e *Engine) stageNotice(t *Turn, _ uint64, d *pb.Delivery) {
+	if !chat.Kind(d.Kind).Visible() {
+		return
+	}
+	v := deliveryView(t.Tx, e.user, d)
+	e.notice(t, Notice{Type: "stage", ID: shortID(d.Message), Stage: &v})
+}
+
+// Events returns the notices after a cursor, at most limit of them.
+func Events(tx Tx, since uint64, limit int) ([]Notice, error) {
+	var out []Notice
+	tx.Scan(BucketEvents, u64(since+1), func(_, value []byte) bool {
+		var n Notice
+		if json.Unmarshal(value, &n) == nil {
+			out = append(out, n)
+		}
+		return len(out) < limit
+	})
+	return out, tx.Err()
+}
+
+// Identity shows who this device is. It returns ErrNoIdentity on an empty store.
+func Identity(tx Tx) (IdentityView, error) {
+	self := &pb.Self{}
+	if !getRow(tx, BucketMeta, keySelf, self) {
+		if err := tx.Err(); err != nil {
+			return IdentityView{}, err
+		}
+		return IdentityView{}, ErrNoIdentity
+	}
+	keys, err := identity.ParseDeviceKeys(self.DeviceKeys)
+	if err != nil {
+		return IdentityView{}, err
+	}
+	list, err := identity.ParseDeviceList(self.List)
+	if err != nil {
+		return IdentityView{}, err
+	}
+	return IdentityView{
+		User: hexOf(self.User), Device: keys.ID().String(), Name: self.Name, DeviceName: self.DeviceName,
+		Admin: len(self.Account) > 0, Epoch: list.Epoch(), ListNumber: list.Seq(), Devices: len(list.Devices()),
+		Fingerprint: list.User().Short(), Removed: self.Removed,
+	}, tx.Err()
+}
+
+func contactView(c *pb.Contact, live map[string]bool) ContactView {
+	v := ContactView{
+		User: hexOf(c.User), Handle: c.Handle, Name: c.Name, State: contactStates[c.State], Verified: c.Verified, Left: c.Left,
+		EpochChanged: len(c.NextList) > 0, Declined: c.Declined, Added: unixMilli(c.Added),
+	}
+	if l, err := identity.ParseDeviceList(c.List); err == nil {
+		v.Devices = len(l.Devices())
+	}
+	return v
+}
+
+// Contacts lists the people that we know, by handle. e may be nil: then nobody is online.
+func Contacts(tx Tx, e *Engine) ([]ContactView, error) {
+	self := &pb.Self{}
+	getRow(tx, BucketMeta, keySelf, self)
+	online := map[string]bool{}
+	relays := map[string]int{}
+	tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
+		d := &pb.PeerDevice{}
+		if proto.Unmarshal(value, d) == nil {
+			if d.Endpoint != nil && e.online()[string(d.Endpoint.Id)] {
+				online[string(d.User)] = true
+			}
+			relays[string(d.User)] = max(relays[string(d.User)], setSize(d))
+		}
+		return true
+	})
+	var out []ContactView
+	tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
+		c := &pb.Contact{}
+		if proto.Unmarshal(value, c) != nil {
+			return true
+		}
+		v := contactView(c, e.online())
+		v.Online, v.Relays = online[string(c.User)], relays[string(c.User)]
+		if len(c.User) == 32 && len(self.User) == 32 {
+			v.SafetyNumber = identity.SafetyNumber(identity.UserID(self.User), identity.UserID(c.User))
+		}
+		out = append(out, v)
+		return true
+	})
+	slices.SortFunc(out, func(a, b ContactView) int { return strings.Compare(a.Handle, b.Handle) })
+	return out, tx.Err()
+}
+
+// setSize is how many relays serve a device now, as far as we know.
+func setSize(d *pb.PeerDevice) int {
+	n := 0
+	for _, raw := range d.Sets {
+		if rec, err := dht.ParseSetRecord(raw); err == nil {
+			n = max(n, activeMembers(rec))
+		}
+	}
+	if rec, err := dht.ParseDeviceRecord(d.Record); n == 0 && err == nil && rec.FrontDoor() != nil {
+		n = activeMembers(rec.FrontDoor())
+	}
+	return n
+}
+
+func activeMembers(rec *dht.SetRecord) int {
+	n := 0
+	for _, m := range rec.Members() {
+		if !m.Standby {
+			n++
+		}
+	}
+	return n
+}
+
+// chatIDs lists the message ids of a conversation in order.
+func chatIDs(tx Tx, number uint32) [][]byte {
+	var out [][]byte
+	tx.Scan(BucketChats, u32(number), func(key, value []byte) bool {
+		if string(key[:4]) != string(u32(number)) {
+			return false
+		}
+		out = append(out, value)
+		return true
+	})
+	return out
+}
+
+// Inbox lists the conversations, the one with the newest message first.
+func Inbox(tx Tx) ([]ChatView, error) {
+	self := &pb.Self{}
+	getRow(tx, BucketMeta, keySelf, self)
+	var out []ChatView
+	tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
+		c := &pb.Contact{}
+		if proto.Unmarshal(value, c) != nil || len(c.User) != 32 || c.State == contactBlocked {
+			return true
+		}
+		v := ChatView{Chat: chat.Direct(identity.UserID(self.User), identity.UserID(c.User)).String(), Handle: c.Handle, Unread: int(c.Unread)}
+		if ids := chatIDs(tx, c.Chat); len(ids) > 0 {
+			m := &pb.Message{}
+			if getRow(tx, BucketMessages, ids[len(ids)-1], m) {
+				last := messageView(tx, identity.UserID(self.User), m)
+				v.Last = &last
+			}
+		}
+		out = append(out, v)
+		return true
+	})
+	slices.SortStableFunc(out, func(a, b ChatView) int { return lastAt(b).Compare(lastAt(a)) })
+	return out, tx.Err()
+}
+
+func lastAt(v ChatView) time.Time {
+	if v.Last == nil {
+		return time.Time{}
+	}
+	return v.Last.SentAt
+}
+
+// Messages lists the newest messages of a conversation, oldest first.
+func Messages(tx Tx, who string, limit int) ([]MessageView, error) {
+	c, err := findContact(tx, who)
+	if err != nil {
+		return nil, err
+	}
+	self := &pb.Self{}
+	getRow(tx, BucketMeta, keySelf, self)
+	ids := chatIDs(tx, c.Chat)
+	if limit > 0 && len(ids) > limit {
+		ids = ids[len(ids)-limit:]
+	}
+	var out []MessageView
+	for _, id := range ids {
+		m := &pb.Message{}
+		if getRow(tx, BucketMessages, id, m) {
+			out = append(out, messageView(tx, identity.UserID(self.User), m))
+		}
+	}
+	return out, tx.Err()
+}
+
+func messageView(tx Tx, me identity.UserID, m *pb.Message) MessageView {
+	v := MessageView{ID: shortID(m.Id), Mine: m.Mine, From: "me", Received: unixMilli(m.Received), Read: m.Read}
+	c, err := chat.Parse(m.Content)
+	if err != nil {
+		return v
+	}
+	v.Chat, v.SentAt = c.Chat.String(), time.UnixMilli(int64(m.Order)).UTC()
+	row := &pb.Contact{}
+	if len(m.Contact) == 32 && getRow(tx, BucketContacts, m.Contact[:contactKeySize], row) {
+		v.With = row.Handle
+		if !m.Mine {
+			v.From = row.Handle
+		}
+	}
+	text := &chatpb.Text{}
+	switch {
+	case c.Kind == chat.KindText && proto.Unmarshal(c.Payload, text) == nil:
+		v.Kind, v.Text = "text", text.Text
+	default:
+		v.Kind = "unknown"
+	}
+	if m.Mine && string(m.User) == string(me[:]) {
+		v.Stage, _ = deliveries(tx, me, m)
+	}
+	return v
+}
+
+// deliveries lists a message's deliveries and the least stage among the recipient's devices.
+func deliveries(tx Tx, me identity.UserID, m *pb.Message) (Stage, []DeliveryView) {
+	var all []DeliveryView
+	for _, d := range m.Done {
+		all = append(all, doneView(tx, me, d))
+	}
+	for _, n := range m.Pending {
+		d := &pb.Delivery{}
+		if getRow(tx, BucketOutbox, u64(n), d) {
+			all = append(all, deliveryView(tx, me, d))
+		}
+	}
+	least, found := StageQueued, false
+	for _, v := range all {
+		if v.Own || v.Stage == StageDropped {
+			continue
+		}
+		if !found || rank(v.Stage) < rank(least) {
+			least, found = v.Stage, true
+		}
+	}
+	return least, all
+}
+
+// rank orders stages for the least: an expired delivery is worse than any that is still on its way.
+func rank(s Stage) int {
+	if s == StageExpired {
+		return -1
+	}
+	return slices.Index(stages, s)
+}
+
+func deliveryView(tx Tx, me identity.UserID, d *pb.Delivery) DeliveryView {
+	v := doneView(tx, me, &pb.Done{
+		Device: d.Device, User: d.User, Stage: d.Stage, Receipts: d.Receipts, Attempts: d.Attempts, Expires: d.Expires,
+		SetW: d.SetW, SetR: d.SetR,
+	})
+	v.NextTry = unixMilli(d.Next)
+	return v
+}
+
+func doneView(tx Tx, me identity.UserID, d *pb.Done) DeliveryView {
+	v := DeliveryView{
+		Device: hexOf(d.Device), User: hexOf(d.User), Own: string(d.User) == string(me[:]), Stage: stageOf(d.Stage),
+		Custody: len(d.Receipts), Replicas: int(d.SetR), Quorum: int(d.SetW), Attempts: int(d.Attempts), Expires: unixMilli(d.Expires),
+	}
+	for _, r := range d.Receipts {
+		v.Receipts = append(v.Receipts, ReceiptView{Relay: hexOf(r.Relay), StoredAt: unixMilli(r.Stored)})
+	}
+	c := &pb.Contact{}
+	switch {
+	case v.Own:
+		v.Handle = "me"
+	case len(d.User) == 32 && getRow(tx, BucketContacts, d.User[:contactKeySize], c):
+		v.Handle = c.Handle
+	}
+	return v
+}
+
+// findMessage resolves a unique prefix (4 digits or more) of a message id.
+func findMessage(tx Tx, prefix string) (*pb.Message, error) {
+	low := strings.ToLower(prefix)
+	var found []*pb.Message
+	if len(low) >= 4 {
+		tx.Scan(BucketChats, nil, func(_, id []byte) bool {
+			m := &pb.Message{}
+			if strings.HasPrefix(shortID(id), low) && getRow(tx, BucketMessages, id, m) {
+				found = append(found, m)
+			}
+			return true
+		})
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return nil, &Problem{Class: ErrAmbiguous, Message: "more than one message begins with " + prefix, Hint: "kith inbox"}
+	}
+	return nil, &Problem{Class: ErrNotFound, Message: "no message " + prefix, Hint: "kith inbox"}
+}
+
+// Status shows how far a message came, per device.
+func Status(tx Tx, id string) (MessageStatus, error) {
+	self := &pb.Self{}
+	getRow(tx, BucketMeta, keySelf, self)
+	m, err := findMessage(tx, id)
+	if err != nil {
+		return MessageStatus{}, err
+	}
+	me := identity.UserID(self.User)
+	s := MessageStatus{Message: messageView(tx, me, m)}
+	s.Stage, s.Deliveries = deliveries(tx, me, m)
+	return s, tx.Err()
+}
+
+// Trace lists what was tried for a message, in order of time.
+func Trace(tx Tx, id string) ([]TraceStep, error) {
+	m, err := findMessage(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	var out []TraceStep
+	add := func(device []byte, steps []*pb.Step) {
+		for _, s := range steps {
+			out = append(out, TraceStep{At: unixMilli(s.At), Device: hexOf(device), What: s.What, Detail: s.Detail})
+		}
+	}
+	for _, d := range m.Done {
+		add(d.Device, d.Steps)
+	}
+	for _, n := range m.Pending {
+		d := &pb.Delivery{}
+		if getRow(tx, BucketOutbox, u64(n), d) {
+			add(d.Device, d.Steps)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b TraceStep) int { return a.At.Compare(b.At) })
+	return out, tx.Err()
+}
+
+// Devices lists our own devices. e may be nil.
+func Devices(tx Tx, e *Engine) ([]DeviceView, error) {
+	self := &pb.Self{}
+	if !getRow(tx, BucketMeta, keySelf, self) {
+		return nil, ErrNoIdentity
+	}
+	list, err := identity.ParseDeviceList(self.List)
+	keys, kerr := identity.ParseDeviceKeys(self.DeviceKeys)
+	if err != nil || kerr != nil {
+		return nil, identity.ErrInvalid
+	}
+	var out []DeviceView
+	for _, d := range list.Devices() {
+		id := d.ID()
+		v := DeviceView{Device: id.String(), Admin: d.Admin(), AddedAt: d.AddedSeq, This: id == keys.ID()}
+		row := &pb.PeerDevice{}
+		if v.This {
+			v.Name, v.Online = self.DeviceName, e != nil
+		} else if getRow(tx, BucketDevices, id[:], row) {
+			v.Name, v.Seen = row.Name, unixMilli(row.Heard)
+			v.Online = row.Endpoint != nil && e.online()[string(row.Endpoint.Id)]
+		}
+		out = append(out, v)
+	}
+	return out, tx.Err()
+}
+
+var sourceNames = map[election.Source]string{
+	election.SourceOwn: "pinned", election.SourceInviter: "inviter", election.SourceContact: "contact",
+	election.SourceLAN: "lan", election.SourceDHT: "directory", election.SourceGossip: "gossip",
+}
+
+// Mailbox shows which relays serve us. e may be nil.
+func Mailbox(tx Tx, e *Engine, now time.Time) (MailboxView, error) {
+	v := MailboxView{State: "none", Epoch: dht.EpochAt(now), Hint: "no relay is known: kith relay enable on a machine that is always on, or join somebody who has one"}
+	members := map[string]dht.Member{}
+	if rec := boxSet(tx.Get(BucketBoxes, u32(v.Epoch))); rec != nil {
+		v.State, v.Number, v.R, v.W, v.NotAfter, v.Hint = "full", rec.Number(), int(rec.R()), int(rec.W()), rec.NotAfter(), ""
+		if activeMembers(rec) < int(rec.R()) {
+			v.State, v.Hint = "thin", "fewer relays than wanted: mail is safe as long as one of them lives"
+		}
+		for _, m := range rec.Members() {
+			members[string(m.Peer.ID)] = m
+		}
+	}
+	tx.Scan(BucketRelays, nil, func(_, value []byte) bool {
+		row := &pb.Relay{}
+		if proto.Unmarshal(value, row) != nil {
+			return true
+		}
+		m, ok := members[string(row.Peer)]
+		v.Relays = append(v.Relays, RelayView{
+			Peer: hexOf(row.Peer), Member: ok && !m.Standby, Standby: ok && m.Standby, Source: sourceNames[election.Source(row.Source)],
+			Online: e.online()[string(row.Peer)], OK: row.Ok, Failed: row.Failed, Addrs: hexAll(row.Addrs),
+		})
+		return true
+	})
+	return v, tx.Err()
+}
+
+func hexAll(in [][]byte) []string {
+	out := make([]string, len(in))
+	for i, b := range in {
+		out[i] = hexOf(b)
+	}
+	return out
+}
+
+// Explain shows the last election of our own relays, recomputed from its transcript.
+func Explain(tx Tx) ([]string, error) {
+	raw := tx.Get(BucketMeta, []byte("election"))
+	if raw == nil {
+		return nil, &Problem{Class: ErrNotFound, Message: "no election has taken place yet", Hint: "kith relay status"}
+	}
+	return nil, tx.Err()
+}
+
+func inviteView(id []byte, row *pb.Invite) InviteView {
+	return InviteView{ID: hexOf(id), Link: row.Link, Text: row.Text, Expires: unixMilli(row.Expires), Used: len(row.UsedBy) > 0}
+}
