@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
@@ -72,31 +73,41 @@ func syncFolder(path string) error {
 	return errors.Join(folder.Sync(), folder.Close())
 }
 
-// openBolt opens and checks that both buckets are there. A panic of bbolt on
-// damaged pages becomes an error.
+// openBolt opens the file and reads through it. Damaged pages make bbolt panic
+// and a file that was cut short faults; both become errors here. For that the
+// freelist is kept on disk: bbolt rebuilds a missing one in a goroutine of its
+// own, where a panic would end the process. After a panic the broken handle is
+// left open, since closing it could wait for its locks for ever.
 func openBolt(path string) (db *bolt.DB, err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			db, err = nil, fmt.Errorf("damaged: %v", p)
 		}
 	}()
-	db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: openTimeout, NoFreelistSync: true, FreelistType: bolt.FreelistMapType})
+	db, err = bolt.Open(path, 0o600, &bolt.Options{Timeout: openTimeout, FreelistType: bolt.FreelistMapType})
 	if err != nil {
 		return nil, err
 	}
 	db.MaxBatchDelay = batchDelay
-	err = db.Update(func(tx *bolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(bucketValues)
-		if err != nil {
-			return err
-		}
-		_, err = tx.CreateBucketIfNotExists(bucketPeers)
-		return err
-	})
-	if err != nil {
+	if err := db.Update(readThrough); err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return db, nil
+}
+
+// readThrough makes the buckets if need be and visits every page.
+func readThrough(tx *bolt.Tx) error {
+	for _, name := range [][]byte{bucketValues, bucketPeers} {
+		b, err := tx.CreateBucketIfNotExists(name)
+		if err != nil {
+			return err
+		}
+		if err := b.ForEach(func(_, _ []byte) error { return nil }); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (f *file) close() error { return f.db.Close() }

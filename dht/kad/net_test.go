@@ -11,9 +11,11 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"go.uber.org/goleak"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/dhttest"
+	"github.com/kith-im/kith/dht/kad/pb"
 )
 
 func TestMain(m *testing.M) {
@@ -143,4 +145,40 @@ func persons(tb testing.TB, n int) []dhttest.Kind {
 
 func plain(d *Directory) dht.Peer {
 	return PlainPeer(peer.AddrInfo{ID: d.host.ID(), Addrs: d.host.Addrs()})
+}
+
+// identified reports the peers that h gets to know from now on.
+func identified(tb testing.TB, h host.Host) <-chan peer.ID {
+	tb.Helper()
+	sub, err := h.EventBus().Subscribe(new(event.EvtPeerIdentificationCompleted))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	ids := make(chan peer.ID)
+	ctx := tb.Context()
+	go func() {
+		defer sub.Close()
+		for {
+			select {
+			case e := <-sub.Out():
+				select {
+				case ids <- e.(event.EvtPeerIdentificationCompleted).Peer:
+				case <-ctx.Done():
+					return
+				}
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return ids
+}
+
+func knownPeer(tb testing.TB, seen time.Time) []byte {
+	tb.Helper()
+	raw, err := proto.Marshal(&pb.KnownPeer{Id: []byte("id"), SeenUnixMs: seen.UnixMilli()})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return raw
 }
