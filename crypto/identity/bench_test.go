@@ -14,7 +14,7 @@ func BenchmarkSignList(b *testing.B) {
 }
 
 func BenchmarkParseDeviceList(b *testing.B) {
-	for _, n := range []int{1, 5, MaxDevices} {
+	for _, n := range []int{1, 5, maxDevices} {
 		b.Run(fmt.Sprintf("devices=%d", n), func(b *testing.B) {
 			var names []string
 			for i := range n {

@@ -75,7 +75,7 @@ func NewBundle(rng io.Reader, keys *DeviceKeys, f BundleFields) (*Bundle, *Preke
 	return b, &p, nil
 }
 
-// ParseBundle reads and verifies a bundle of exactly BundleSize bytes: the
+// ParseBundle reads and verifies a bundle of exactly 1415 bytes: the
 // device's own signature, sound X25519 keys, and a well-formed ML-KEM-768
 // key. That the user listed the device is for Claims to say; that it is
 // recent, for Usable.
@@ -84,7 +84,7 @@ func ParseBundle(raw []byte) (*Bundle, error) {
 	if err != nil || b.check() != nil {
 		return nil, ErrInvalid
 	}
-	body := raw[:BundleSize-signatureSize]
+	body := raw[:bundleSize-signatureSize]
 	if !ed25519.Verify(b.sig[:], append([]byte(labelBundleSig), body...), raw[len(body):]) {
 		return nil, ErrInvalid
 	}
@@ -118,7 +118,7 @@ func (b *Bundle) check() error {
 
 // encode is the bundle before its signature.
 func (b *Bundle) encode(pq []byte) []byte {
-	w := cryptobyte.NewBuilder(make([]byte, 0, BundleSize))
+	w := cryptobyte.NewBuilder(make([]byte, 0, bundleSize))
 	w.AddUint8(formatVersion)
 	w.AddUint16(Suite)
 	w.AddBytes(b.f.User[:])
@@ -136,7 +136,7 @@ func (b *Bundle) encode(pq []byte) []byte {
 
 // decodeBundle reads the bytes and verifies nothing.
 func decodeBundle(raw []byte) (*Bundle, error) {
-	if len(raw) != BundleSize {
+	if len(raw) != bundleSize {
 		return nil, ErrInvalid
 	}
 	var b Bundle
@@ -147,7 +147,7 @@ func decodeBundle(raw []byte) (*Bundle, error) {
 		!s.CopyBytes(b.f.User[:]) || !s.CopyBytes(b.sig[:]) || !s.CopyBytes(b.ik[:]) ||
 		!s.ReadUint64(&b.f.Generation) || !s.ReadUint64(&b.f.Number) ||
 		!readTime(&s, &b.f.Issued) || !readTime(&s, &b.f.NotAfter) ||
-		!s.CopyBytes(b.spk[:]) || !s.Skip(PQKeySize) || !s.ReadUint32(&b.f.Flags) || !s.Skip(signatureSize) {
+		!s.CopyBytes(b.spk[:]) || !s.Skip(pqKeySize) || !s.ReadUint32(&b.f.Flags) || !s.Skip(signatureSize) {
 		return nil, ErrInvalid
 	}
 	return &b, nil
@@ -186,12 +186,12 @@ func (b *Bundle) NotAfter() time.Time { return b.f.NotAfter }
 // SPK is the X25519 prekey.
 func (b *Bundle) SPK() [32]byte { return b.spk }
 
-// PQ is the ML-KEM-768 encapsulation key, PQKeySize bytes, checked.
+// PQ is the ML-KEM-768 encapsulation key, 1184 bytes, checked.
 func (b *Bundle) PQ() []byte { return bytes.Clone(b.pq()) }
 
 func (b *Bundle) pq() []byte {
-	end := BundleSize - signatureSize - 4
-	return b.raw[end-PQKeySize : end]
+	end := bundleSize - signatureSize - 4
+	return b.raw[end-pqKeySize : end]
 }
 
 // Flags are the bundle's flags: FlagOneTime and hints.

@@ -33,8 +33,8 @@ func TestBundleReadsAsItWasSigned(t *testing.T) {
 	if d := keys.Public(0, 1); b.SigPub() != d.SigPub || b.IKPub() != d.IKPub {
 		t.Error("keys differ")
 	}
-	if len(b.Bytes()) != BundleSize || BundleSize != 1415 {
-		t.Errorf("%d bytes, BundleSize %d", len(b.Bytes()), BundleSize)
+	if len(b.Bytes()) != bundleSize || bundleSize != 1415 {
+		t.Errorf("%d bytes, bundleSize %d", len(b.Bytes()), bundleSize)
 	}
 }
 
@@ -99,7 +99,7 @@ func TestSignerIsToldWhyABundleIsRefused(t *testing.T) {
 		edit func(*BundleFields)
 	}{
 		{"unknown flags 0x2", func(f *BundleFields) { f.Flags = 2 }},
-		{"not-after too far ahead", func(f *BundleFields) { f.NotAfter = f.Issued.Add(MaxLifetime + time.Second) }},
+		{"not-after too far ahead", func(f *BundleFields) { f.NotAfter = f.Issued.Add(maxLifetime + time.Second) }},
 		{"not-after before issued", func(f *BundleFields) { f.NotAfter = f.Issued.Add(-time.Second) }},
 		{"time out of range", func(f *BundleFields) { f.Issued = time.Time{} }},
 	} {
@@ -188,7 +188,7 @@ func TestPoisonedKeysAreRefusedUnderAGoodSignature(t *testing.T) {
 func TestBundleSignatureIsNoOtherRecords(t *testing.T) {
 	keys := keysOf(t, "phone")
 	good, _ := newBundle(t, "phone", bundleFields(UserID{7}))
-	body := good.Bytes()[:BundleSize-signatureSize]
+	body := good.Bytes()[:bundleSize-signatureSize]
 	if _, err := ParseBundle(sealList(keys.Sign, body)); err != ErrInvalid {
 		t.Errorf("a bundle signed under the label of a list: %v", err)
 	}

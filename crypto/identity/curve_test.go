@@ -119,3 +119,40 @@ func TestOneKeyHasOneSpelling(t *testing.T) {
 		}
 	}
 }
+
+// everybodysSignature verifies under the neutral element, whatever was signed.
+var everybodysSignature = [signatureSize]byte{1}
+
+// TestNobodySpeaksUnderASmallOrderKey puts that key in each place where a
+// record names the key of a signature.
+func TestNobodySpeaksUnderASmallOrderKey(t *testing.T) {
+	a := rootOf("ann").Account(0)
+	honest := &DeviceList{root: a.root, account: a.pub(), cert: a.cert, f: listFields(t, "phone")}
+
+	root := *honest
+	root.root, root.cert = fieldOne, everybodysSignature
+	if !ed25519.Verify(root.root[:], accountSigned(userOf(root.root), 0, root.account), root.cert[:]) {
+		t.Error("control: the root's forged certificate does not verify")
+	}
+	if _, err := ParseDeviceList(sealList(a.key, root.encode())); err != ErrInvalid {
+		t.Errorf("root: %v", err)
+	}
+
+	account := *honest
+	account.account = fieldOne
+	account.cert = [signatureSize]byte(ed25519.Sign(rootOf("ann").key, accountSigned(a.User(), 0, fieldOne)))
+	if _, err := ParseDeviceList(append(account.encode(), everybodysSignature[:]...)); err != ErrInvalid {
+		t.Errorf("account key: %v", err)
+	}
+
+	made, _ := newBundle(t, "phone", bundleFields(a.User()))
+	bundle := made.Bytes()
+	copy(bundle[offBundleSig:], fieldOne[:])
+	copy(bundle[bundleSize-signatureSize:], everybodysSignature[:])
+	if !ed25519.Verify(fieldOne[:], bundle[:offBundleTimes], everybodysSignature[:]) {
+		t.Error("control: everybody's signature does not verify")
+	}
+	if _, err := ParseBundle(bundle); err != ErrInvalid {
+		t.Errorf("device key: %v", err)
+	}
+}

@@ -80,7 +80,7 @@ func sealList(key ed25519.PrivateKey, body []byte) []byte {
 // forgeBundle signs whatever the edit leaves of a good bundle's body: what a
 // hostile owner of a device key can do.
 func forgeBundle(keys *DeviceKeys, good *Bundle, edit func(body []byte)) []byte {
-	body := good.Bytes()[:BundleSize-signatureSize]
+	body := good.Bytes()[:bundleSize-signatureSize]
 	edit(body)
 	return append(body, ed25519.Sign(keys.Sign, append([]byte(labelBundleSig), body...))...)
 }

@@ -28,7 +28,7 @@ func usable(issued, notAfter, now time.Time) bool {
 }
 
 // checkTimes holds the rule of both records: whole seconds since 1970, in
-// order, and no further apart than MaxLifetime.
+// order, and no further apart than maxLifetime.
 func checkTimes(issued, notAfter time.Time) error {
 	from, to := issued.Unix(), notAfter.Unix()
 	switch {
@@ -36,7 +36,7 @@ func checkTimes(issued, notAfter time.Time) error {
 		return errors.New("time out of range")
 	case to < from:
 		return errors.New("not-after before issued")
-	case to-from > int64(MaxLifetime/time.Second):
+	case to-from > int64(maxLifetime/time.Second):
 		return errors.New("not-after too far ahead")
 	}
 	return nil

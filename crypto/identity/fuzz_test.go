@@ -41,7 +41,7 @@ func FuzzParseBundle(f *testing.F) {
 	good, _ := newBundle(f, "phone", bundleFields(UserID{7}))
 	f.Add(good.Bytes())
 	f.Add(good.Bytes()[:offBundleSig])
-	f.Add(bytes.Repeat([]byte{0xff}, BundleSize))
+	f.Add(bytes.Repeat([]byte{0xff}, bundleSize))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		signed := forgeBundle(keys, good, func(body []byte) { copy(body, raw) })
 		for _, in := range [][]byte{raw, signed} {
@@ -131,7 +131,7 @@ func FuzzParsePrekey(f *testing.F) {
 			}
 			return
 		}
-		if !bytes.Equal(p.Marshal(), raw) || len(p.PQ().EncapsulationKey().Bytes()) != PQKeySize || p.SPK() == nil {
+		if !bytes.Equal(p.Marshal(), raw) || len(p.PQ().EncapsulationKey().Bytes()) != pqKeySize || p.SPK() == nil {
 			t.Fatal("a prekey has two spellings")
 		}
 	})

@@ -4,17 +4,17 @@ import "time"
 
 // Limits of the records. Sizes are bytes.
 const (
-	// MaxDevices is the number of devices that one list may name.
-	MaxDevices = 16
+	// maxDevices is the number of devices that one list may name.
+	maxDevices = 16
 
-	// MaxListSize is the size of a device list that names MaxDevices devices.
-	MaxListSize = listFixedSize + MaxDevices*deviceEntrySize
+	// maxListSize is the size of a device list that names maxDevices devices.
+	maxListSize = listFixedSize + maxDevices*deviceEntrySize
 
-	// BundleSize is the exact size of a bundle of suite 1.
-	BundleSize = 1 + 2 + 3*32 + 4*8 + 32 + PQKeySize + 4 + signatureSize
+	// bundleSize is the exact size of a bundle of suite 1.
+	bundleSize = 1 + 2 + 3*32 + 4*8 + 32 + pqKeySize + 4 + signatureSize
 
-	// PQKeySize is the size of an ML-KEM-768 encapsulation key (FIPS 203).
-	PQKeySize = 1184
+	// pqKeySize is the size of an ML-KEM-768 encapsulation key (FIPS 203).
+	pqKeySize = 1184
 
 	// ListLifetime is how far ahead a signer sets the freshness mark of a list.
 	ListLifetime = 14 * 24 * time.Hour
@@ -22,8 +22,8 @@ const (
 	// BundleLifetime is how far ahead a signer sets the freshness mark of a bundle.
 	BundleLifetime = 7 * 24 * time.Hour
 
-	// MaxLifetime bounds NotAfter - Issued of every record.
-	MaxLifetime = 90 * 24 * time.Hour
+	// maxLifetime bounds NotAfter - Issued of every record.
+	maxLifetime = 90 * 24 * time.Hour
 
 	// Grace is how long after its freshness mark a record may still be used
 	// when no newer one can be found: the 30 days that mail waits, and a day

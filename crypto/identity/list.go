@@ -26,7 +26,7 @@ type ListFields struct {
 	// mark, not a death sentence: see Grace.
 	Issued, NotAfter time.Time
 
-	// Flags is 0 with 1 to MaxDevices devices, or FlagTombstone with none.
+	// Flags is 0 with 1 to 16 devices, or FlagTombstone with none.
 	Flags   byte
 	Devices []Device
 }
@@ -57,7 +57,7 @@ func (a *Account) SignList(f ListFields) (*DeviceList, error) {
 	return l.keep(append(body, sig...)), nil
 }
 
-// ParseDeviceList reads and verifies a list of at most MaxListSize bytes:
+// ParseDeviceList reads and verifies a list of at most 1456 bytes:
 // the root's signature over the account key, the account key's over the
 // list, and every rule of the fields. It does not look at the clock (see
 // Usable), and it cannot know which user was asked for: compare User.
@@ -95,8 +95,8 @@ func (l *DeviceList) check() error {
 		return errors.New("no hash of the list before")
 	case f.Flags&^FlagTombstone != 0:
 		return fmt.Errorf("unknown flags %#x", f.Flags)
-	case len(f.Devices) > MaxDevices:
-		return fmt.Errorf("%d devices, at most %d", len(f.Devices), MaxDevices)
+	case len(f.Devices) > maxDevices:
+		return fmt.Errorf("%d devices, at most %d", len(f.Devices), maxDevices)
 	case (f.Flags&FlagTombstone != 0) != (len(f.Devices) == 0):
 		return errors.New("a tombstone, and nothing else, names no device")
 	}

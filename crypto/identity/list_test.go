@@ -47,12 +47,12 @@ func TestListReadsAsItWasSigned(t *testing.T) {
 
 func TestLargestListFitsItsLimit(t *testing.T) {
 	var names []string
-	for i := range MaxDevices {
+	for i := range maxDevices {
 		names = append(names, fmt.Sprint("device ", i))
 	}
 	l := signList(t, rootOf("ann").Account(0), listFields(t, names...))
-	if len(l.Bytes()) != MaxListSize {
-		t.Errorf("%d bytes, limit %d", len(l.Bytes()), MaxListSize)
+	if len(l.Bytes()) != maxListSize || maxListSize != 1456 {
+		t.Errorf("%d bytes, limit %d", len(l.Bytes()), maxListSize)
 	}
 	if _, err := ParseDeviceList(l.Bytes()); err != nil {
 		t.Error(err)
@@ -90,7 +90,7 @@ var brokenLists = []struct {
 	{"time out of range", func(_ *testing.T, f *ListFields) { f.Issued = time.Unix(-1, 0) }},
 	{"time out of range", func(_ *testing.T, f *ListFields) { f.NotAfter = time.Unix(maxUnixSeconds+1, 0) }},
 	{"not-after before issued", func(_ *testing.T, f *ListFields) { f.NotAfter = f.Issued.Add(-time.Second) }},
-	{"not-after too far ahead", func(_ *testing.T, f *ListFields) { f.NotAfter = f.Issued.Add(MaxLifetime + time.Second) }},
+	{"not-after too far ahead", func(_ *testing.T, f *ListFields) { f.NotAfter = f.Issued.Add(maxLifetime + time.Second) }},
 }
 
 // Every rule holds on both sides: the signer is told the reason, and a reader
@@ -138,6 +138,23 @@ func TestEveryBitOfAListIsSigned(t *testing.T) {
 	})
 	if unsigned < len(raw)*8/2 {
 		t.Errorf("control: without signatures only %d of %d flips pass, so the rules hide what the signatures do", unsigned, len(raw)*8)
+	}
+}
+
+// What version 1 does not know is refused even under good signatures.
+func TestListOfAnotherVersionIsRefused(t *testing.T) {
+	a := rootOf("ann").Account(0)
+	body := signList(t, a, listFields(t, "phone")).Bytes()
+	body = body[:len(body)-signatureSize]
+	if _, err := ParseDeviceList(sealList(a.key, bytes.Clone(body))); err != nil {
+		t.Fatalf("control: %v", err)
+	}
+	for name, at := range map[string]int{"version": 0, "root algorithm": 1, "commitment": 34, "its last byte": 65} {
+		other := bytes.Clone(body)
+		other[at] ^= 2
+		if _, err := ParseDeviceList(sealList(a.key, other)); err != ErrInvalid {
+			t.Errorf("another %s: %v", name, err)
+		}
 	}
 }
 
@@ -365,7 +382,7 @@ func TestErrorsOfParsersAreOne(t *testing.T) {
 		"device keys": func(b []byte) error { _, err := ParseDeviceKeys(b); return err },
 		"prekey":      func(b []byte) error { _, err := ParsePrekey(b); return err },
 	} {
-		for _, raw := range [][]byte{nil, {}, {1}, []byte("kith1"), make([]byte, BundleSize), make([]byte, MaxListSize)} {
+		for _, raw := range [][]byte{nil, {}, {1}, []byte("kith1"), make([]byte, bundleSize), make([]byte, maxListSize)} {
 			if err := parse(raw); !errors.Is(err, ErrInvalid) || err.Error() != ErrInvalid.Error() {
 				t.Errorf("%s of %d bytes: %v", name, len(raw), err)
 			}

@@ -33,7 +33,7 @@ func (l *DeviceList) encode() []byte {
 
 // decodeList reads the bytes and verifies nothing.
 func decodeList(raw []byte) (*DeviceList, error) {
-	if len(raw) > MaxListSize {
+	if len(raw) > maxListSize {
 		return nil, ErrInvalid
 	}
 	var l DeviceList

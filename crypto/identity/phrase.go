@@ -23,9 +23,9 @@ var words = strings.Fields(english)
 // rootSalt is fixed: the phrase alone must be enough to find the root again.
 const rootSalt = "kith1 root"
 
-// ErrPhrase is inside every error of ParsePhrase. Unlike ErrInvalid it comes
-// with the reason: a person typed the phrase and wants to repair it.
-var ErrPhrase = errors.New("recovery phrase")
+// errPhrase is inside every error of ParsePhrase. Unlike ErrInvalid it comes
+// with the reason: a person typed the phrase and has to find the mistake.
+var errPhrase = errors.New("recovery phrase")
 
 // Phrase is a recovery phrase: 12 words of the BIP39 English list, lower
 // case, one space between, 128 bits of entropy and 4 of checksum. It is the
@@ -46,23 +46,23 @@ func NewPhrase(rng io.Reader) (Phrase, error) {
 // typed and never log them.
 func ParsePhrase(s string) (Phrase, error) {
 	if len(s) > maxPhraseInput {
-		return "", fmt.Errorf("%w: too long, it has %d words", ErrPhrase, phraseWords)
+		return "", fmt.Errorf("%w: too long, it has %d words", errPhrase, phraseWords)
 	}
 	typed := strings.Fields(strings.ToLower(s))
 	if len(typed) != phraseWords {
-		return "", fmt.Errorf("%w: %d words, expected %d", ErrPhrase, len(typed), phraseWords)
+		return "", fmt.Errorf("%w: %d words, expected %d", errPhrase, len(typed), phraseWords)
 	}
 	var bits wordBits
 	for i, w := range typed {
 		index, ok := slices.BinarySearch(words, w)
 		if !ok {
-			return "", fmt.Errorf("%w: word %d, %q, is not in the list%s", ErrPhrase, i+1, w, suggestion(w))
+			return "", fmt.Errorf("%w: word %d, %q, is not in the list%s", errPhrase, i+1, w, suggestion(w))
 		}
 		bits.set(i, index)
 	}
 	entropy := [phraseEntropy]byte(bits[:phraseEntropy])
 	if bits[phraseEntropy] != checksum(entropy) {
-		return "", fmt.Errorf("%w: the checksum is wrong: a word is mistaken or two are swapped", ErrPhrase)
+		return "", fmt.Errorf("%w: the checksum is wrong: a word is mistaken or two are swapped", errPhrase)
 	}
 	return phraseOf(entropy), nil
 }

@@ -79,7 +79,7 @@ func TestParsePhraseSaysWhatIsWrong(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := ParsePhrase(c.typed)
-			if !errors.Is(err, ErrPhrase) || !strings.Contains(err.Error(), c.want) {
+			if !errors.Is(err, errPhrase) || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %v, want …%s…", err, c.want)
 			}
 			if errors.Is(err, ErrInvalid) {

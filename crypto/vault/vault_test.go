@@ -81,7 +81,7 @@ func TestVaultOpensWhatItSealed(t *testing.T) {
 
 func TestEachReasonNotToOpenIsItsOwn(t *testing.T) {
 	locked, _ := newVault(t, "correct horse")
-	clearFile, _ := newVault(t, "")
+	open, _ := newVault(t, "")
 	for _, c := range []struct {
 		name       string
 		file       []byte
@@ -92,17 +92,51 @@ func TestEachReasonNotToOpenIsItsOwn(t *testing.T) {
 		{"no passphrase", locked, "", ErrNeedPassphrase},
 		{"a wrong passphrase", locked, "correct horse ", ErrPassphrase},
 		{"a passphrase beyond the limit", locked, strings.Repeat("x", MaxPassphrase+1), ErrPassphrase},
-		{"a passphrase where none is", clearFile, "anything", nil},
+		{"a passphrase where none is", open, "anything", nil},
 		{"nothing", nil, "", ErrDamaged},
 		{"another file", bytes.Repeat([]byte("hello "), 30), "", ErrDamaged},
-		{"a file of a later version", resum(append([]byte("kith1 vault\x02"), clearFile[12:len(clearFile)-sumSize]...)), "", ErrDamaged},
-		{"an unknown kind of lock", resum(append([]byte(magic+"\x02"), clearFile[13:len(clearFile)-sumSize]...)), "", ErrDamaged},
+		{"a file of a later version", resum(append([]byte("kith1 vault\x02"), open[12:len(open)-sumSize]...)), "", ErrDamaged},
+		{"an unknown kind of lock", resum(append([]byte(magic+"\x02"), open[13:len(open)-sumSize]...)), "", ErrDamaged},
 		{"a lock without salt", resum([]byte(magic + "\x01salt")), "correct horse", ErrDamaged},
 		{"a file without keys", resum(append([]byte(magic), make([]byte, 1+keySize+1)...)), "", ErrDamaged},
-		{"a file that never ends", append(bytes.Clone(clearFile), make([]byte, MaxFile)...), "", ErrDamaged},
+		{"a file that never ends", append(bytes.Clone(open), make([]byte, MaxFile)...), "", ErrDamaged},
 	} {
 		v, err := openFile(c.file, []byte(c.passphrase), quick)
 		if err != c.want || (v == nil) != (err != nil) {
+			t.Errorf("%s: %v, want %v", c.name, err, c.want)
+		}
+	}
+}
+
+// clearFile is a file without passphrase that holds store keys of these numbers.
+func clearFile(numbers ...int) []byte {
+	ring := keyring{}
+	for _, n := range numbers {
+		ring.store = append(ring.store, storeKey{number: byte(n)})
+	}
+	return resum(append([]byte(magic+"\x00"), ring.encode()...))
+}
+
+func TestKeyringIsWellFormed(t *testing.T) {
+	seventeen := make([]int, MaxKeys+1)
+	for i := range seventeen {
+		seventeen[i] = i
+	}
+	for _, c := range []struct {
+		name    string
+		numbers []int
+		want    error
+	}{
+		{"one key", []int{7}, nil},
+		{"as many as may wait", seventeen[:MaxKeys], nil},
+		{"numbers that begin again", []int{254, 255, 0}, nil},
+		{"no key", nil, ErrDamaged},
+		{"a key too many", seventeen, ErrDamaged},
+		{"one number twice", []int{3, 3}, ErrDamaged},
+		{"a number left out", []int{3, 5}, ErrDamaged},
+		{"numbers that count down", []int{3, 2}, ErrDamaged},
+	} {
+		if _, err := openFile(clearFile(c.numbers...), nil, quick); err != c.want {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
