@@ -53,6 +53,11 @@ var impureNames = map[string][]string{
 // that start from a seed, never the global one.
 var seededRand = []string{"New", "NewPCG", "NewChaCha8", "NewZipf", "Rand", "Source", "PCG", "ChaCha8", "Zipf"}
 
+// kemRooms hold the one exception: encapsulating to a key draws randomness that
+// no caller can give. Nothing may be ordered, branched or seeded by what comes
+// of it (docs/decisions/0001).
+var kemRooms = []string{"crypto/session", "node/link"}
+
 // vagueNames say nothing about what a package does.
 var vagueNames = []string{
 	"util", "utils", "common", "type", "types", "helper", "helpers", "manager", "managers", "misc", "shared",
@@ -179,6 +184,9 @@ func checkPureName(h *house, f *file, sel *ast.SelectorExpr) {
 	// Many GenerateKey functions of the standard library ignore the reader they are given.
 	if strings.HasPrefix(name, "GenerateKey") && !strings.HasPrefix(from, module) {
 		h.at("pure key", f, sel, "%s draws global randomness: build the key from seed bytes", name)
+	}
+	if kem := name == "Encapsulate" || from == "crypto/hpke" && (name == "NewSender" || name == "Seal"); kem && !within(f.dir, kemRooms) {
+		h.at("pure key", f, sel, "%s draws global randomness: only in %s", name, strings.Join(kemRooms, ", "))
 	}
 }
 
