@@ -296,4 +296,3 @@ func BenchmarkPush(b *testing.B) {
 	<-done
 	reportRaw(b, h)
 }
-

@@ -107,8 +107,7 @@ func trickle(c *raw, b []byte, pause time.Duration) time.Duration {
 		if _, err := c.Write(b[i : i+1]); err != nil {
 			break
 		}
-		tick := time.NewTimer(pause)
-		<-tick.C
+		elapse(pause)
 	}
 	return time.Since(start)
 }
@@ -148,8 +147,7 @@ func TestIdleStreamIsHeldButASilentNewOneIsNot(t *testing.T) {
 		held.send(t, getSet(1))
 		refused(t, held.recv(t), mailbox.NotMine)
 		silent.ended(t)
-		day := time.NewTimer(24 * time.Hour)
-		<-day.C
+		elapse(24 * time.Hour)
 		held.send(t, getSet(2))
 		refused(t, held.recv(t), mailbox.NotMine)
 		m.open(t, 1)
@@ -165,8 +163,7 @@ func TestClientThatReadsNothingIsCut(t *testing.T) {
 		c := m.dial(t, "eve")
 		c.send(t, getSet(1))
 		m.open(t, 1) // control: the answer waits
-		late := time.NewTimer(writeWithin + time.Second)
-		<-late.C
+		elapse(writeWithin + time.Second)
 		m.open(t, 0)
 	})
 }
@@ -261,8 +258,7 @@ func TestFullRelayEndsTheIdlestRequestStream(t *testing.T) {
 		watching.challenge(t)
 		older, newer := m.dial(t, "bob"), m.dial(t, "cyd")
 		for _, c := range []*raw{older, newer} {
-			pause := time.NewTimer(time.Second)
-			<-pause.C
+			elapse(time.Second)
 			c.send(t, getSet(1))
 			c.recv(t)
 		}
@@ -309,8 +305,7 @@ func TestRateOfOnePeerIsBounded(t *testing.T) {
 		ask(1, mailbox.RateLimited)
 		c = m.dial(t, "ann") // control: another peer's bucket
 		ask(3, mailbox.NotMine)
-		wait := time.NewTimer(2 * time.Second)
-		<-wait.C
+		elapse(2 * time.Second)
 		c = m.dial(t, "eve")
 		ask(2, mailbox.NotMine)
 		ask(maxRefusedRow-1, mailbox.RateLimited)

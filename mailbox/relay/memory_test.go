@@ -41,6 +41,9 @@ func inMemory(t testing.TB, name string, cfg Config) *memory {
 	return m
 }
 
+// elapse lets virtual time pass; it belongs into a synctest bubble only.
+func elapse(d time.Duration) { <-time.After(d) }
+
 // lease makes a box at the relay without the wire.
 func (m *memory) lease(t testing.TB, key ed25519.PrivateKey) {
 	t.Helper()

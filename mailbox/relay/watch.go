@@ -63,7 +63,6 @@ type watcher struct {
 	boxes   map[mailbox.ID]*seen
 	refused map[uint64]bool
 	spent   credit // handed to each and not yet given back
-	left    credit // what the relay may still send
 }
 
 type credit struct{ items, bytes int64 }
@@ -161,8 +160,6 @@ func (w *watcher) open(relay dht.Peer, keys []ed25519.PrivateKey) error {
 
 // give lets the relay send so much more.
 func (w *watcher) give(c credit) error {
-	w.left.items += c.items
-	w.left.bytes += c.bytes
 	w.spent = credit{}
 	return w.out.send(&pb.Ask{What: &pb.Ask_Credit{Credit: &pb.Credit{Items: uint32(c.items), Bytes: uint32(c.bytes)}}})
 }
@@ -190,7 +187,9 @@ func (w *watcher) take(a *pb.Answer) error {
 	return ErrReply
 }
 
-// items hands envelopes on and gives credit back, half a window at a time.
+// items hands envelopes on and gives credit back, half a window at a time. A
+// relay that ignores its credit gains nothing: frames are read one by one, each
+// after the last was handed on.
 func (w *watcher) items(m *pb.Items) error {
 	box := mailbox.ID(m.GetBox())
 	s := w.boxes[box]
@@ -199,12 +198,10 @@ func (w *watcher) items(m *pb.Items) error {
 	}
 	out := make([]mailbox.Stored, 0, len(m.GetItems()))
 	for _, it := range m.GetItems() {
-		if it.GetSeq() <= s.seq || w.left.items <= 0 || w.left.bytes <= 0 {
+		if it.GetSeq() <= s.seq {
 			return ErrReply
 		}
 		s.seq = it.GetSeq()
-		w.left.items--
-		w.left.bytes -= int64(len(it.GetEnvelope()))
 		w.spent.items++
 		w.spent.bytes += int64(len(it.GetEnvelope()))
 		out = append(out, mailbox.Stored{

@@ -1,0 +1,192 @@
+package relay
+
+import (
+	"bytes"
+	"io"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/pb"
+)
+
+// tape is a stream whose client has already said everything.
+type tape struct {
+	io.Reader
+	said bytes.Buffer
+}
+
+func (t *tape) Write(b []byte) (int, error)      { return t.said.Write(b) }
+func (t *tape) Close() error                     { return nil }
+func (t *tape) Reset() error                     { return nil }
+func (t *tape) SetReadDeadline(time.Time) error  { return nil }
+func (t *tape) SetWriteDeadline(time.Time) error { return nil }
+
+// asks are one well-formed frame of every kind.
+func asks(t testing.TB) []*pb.Ask {
+	key := seedKey("box")
+	relay := inMemory(t, "relay", Config{}).peer.ID
+	room := &pb.Room{Key: publicOf(key), Sig: mailbox.SignRequest(key, relay, mailbox.VerbReserve, nil)}
+	return []*pb.Ask{
+		{Id: 1, What: &pb.Ask_Advert{Advert: &pb.Advert{}}},
+		{Id: 2, What: &pb.Ask_Reserve{Reserve: &pb.Reserve{Boxes: []*pb.Room{room, room}}}},
+		{Id: 3, What: &pb.Ask_Commit{Commit: &pb.Commit{Signed: [][]byte{make([]byte, 300)}}}},
+		{Id: 4, What: &pb.Ask_PutSet{PutSet: &pb.PutSet{Record: make([]byte, 300)}}},
+		getSet(5),
+		depositAsk(6, depositTo(key, 1, 64)),
+		ackAsk(7, key, relay, mailbox.EnvelopeID{1}, mailbox.EnvelopeID{2}),
+		collectAsk(),
+		proveAsk(1, key, relay, make([]byte, nonceSize)),
+		creditAsk(5, 6),
+	}
+}
+
+// answers are one well-formed frame of every kind.
+func answers() []*pb.Answer {
+	id := make([]byte, idSize)
+	return []*pb.Answer{
+		{Id: 1, What: &pb.Answer_Advert{Advert: []byte("advert")}},
+		{Id: 2, What: &pb.Answer_Done{Done: &pb.Done{}}},
+		{Id: 3, What: &pb.Answer_Leases{Leases: &pb.Leases{Leases: []*pb.Lease{{Rank: 1, End: 2, Sig: make([]byte, 64)}}}}},
+		{Id: 4, What: &pb.Answer_Set{Set: []byte("set")}},
+		{Id: 5, What: &pb.Answer_Receipt{Receipt: []byte("receipt")}},
+		{Id: 6, What: refusalFrame(&mailbox.Refusal{Code: mailbox.NeedWork, Bits: 20, Detail: "x"})},
+		{What: &pb.Answer_Challenge{Challenge: &pb.Challenge{Nonce: id}}},
+		{What: &pb.Answer_Items{Items: &pb.Items{Box: id, Items: []*pb.Item{{Seq: 1, Envelope: id}}}}},
+		{What: &pb.Answer_Drained{Drained: &pb.Drained{Box: id}}},
+	}
+}
+
+func seeds[M proto.Message](f *testing.F, ms []M, framed bool) {
+	var all []byte
+	for _, m := range ms {
+		frame, err := appendFrame(nil, m)
+		if err != nil {
+			f.Fatal(err)
+		}
+		body, _ := proto.Marshal(m)
+		if framed {
+			body = frame
+		}
+		f.Add(body)
+		f.Add(body[:len(body)/2])
+		all = append(all, frame...)
+	}
+	if framed {
+		f.Add(all)
+	}
+	f.Add([]byte{0x80, 0x80, 0x04})
+	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x01})
+}
+
+func FuzzFrameReader(f *testing.F) {
+	seeds(f, answers(), true)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		r := newFrameReader(&tape{Reader: bytes.NewReader(b)}, time.Second)
+		used := 0
+		for {
+			body, err := r.next(0)
+			if err != nil {
+				r.release()
+				return
+			}
+			if len(body) == 0 || len(body) > MaxFrame {
+				t.Fatalf("a body of %d bytes", len(body))
+			}
+			if used += len(body) + 1; used > len(b) {
+				t.Fatal("more came out than went in")
+			}
+		}
+	})
+}
+
+func FuzzAsk(f *testing.F) {
+	seeds(f, asks(f), false)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		ask, err := parseAsk(b)
+		if err != nil {
+			return
+		}
+		if d := ask.GetDeposit(); d != nil {
+			back := depositFrame(depositOf(d))
+			back.ProtoReflect().SetUnknown(nil)
+			if !proto.Equal(d, back) {
+				t.Fatal("a deposit changes on its way through")
+			}
+		}
+		if a := ask.GetAck(); a != nil && !bytes.Equal(mailbox.AckContent(idsOf(a.GetIds())), a.GetIds()) {
+			t.Fatal("ids change on their way through")
+		}
+		round(t, ask, new(pb.Ask))
+	})
+}
+
+func FuzzAnswer(f *testing.F) {
+	seeds(f, answers(), false)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a, err := parseAnswer(b)
+		if err != nil {
+			return
+		}
+		if r := a.GetRefusal(); r != nil {
+			for _, c := range refusalOf(r).Detail {
+				if c < ' ' || c > '~' {
+					t.Fatal("a control byte gets through")
+				}
+			}
+		}
+		round(t, a, new(pb.Answer))
+	})
+}
+
+// round checks that what was parsed can be framed and parsed again.
+func round(t *testing.T, m, again proto.Message) {
+	b, err := proto.Marshal(m)
+	if err != nil || len(b) > MaxFrame {
+		return // the unknown fields are gone, never more than came in
+	}
+	if err := parseFrame(b, again); err != nil || !proto.Equal(m, again) {
+		t.Fatalf("does not come back: %v", err)
+	}
+}
+
+// FuzzServer plays a whole stream of a client to a server.
+func FuzzServer(f *testing.F) {
+	seeds(f, asks(f), true)
+	all := asks(f)
+	frames := func(ms ...*pb.Ask) (b []byte) {
+		for _, m := range ms {
+			b = append(b, mustFrame(f, m)...)
+		}
+		return b
+	}
+	f.Add(frames(all[7], all[9], all[8], all[8], all[9]))
+	f.Add(frames(all[5], all[5], all[6], all[1], all[2]))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m := inMemory(t, "relay", Config{})
+		m.lease(t, seedKey("box"))
+		st := &tape{Reader: bytes.NewReader(b)}
+		m.s.serve(mustPeer(t, "eve"), st)
+		if err := m.s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if open := m.s.Stats(); open.Streams != 0 || open.Collectors != 0 || len(m.s.hub.each) != 0 {
+			t.Fatalf("something is left: %+v", open)
+		}
+		in := newFrameReader(&tape{Reader: &st.said}, time.Second)
+		for {
+			body, err := in.next(0)
+			if err == io.EOF {
+				return
+			}
+			if err == nil {
+				_, err = parseAnswer(body)
+			}
+			if err != nil {
+				t.Fatalf("the server said something malformed: %v", err)
+			}
+		}
+	})
+}
