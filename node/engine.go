@@ -118,7 +118,21 @@ func Load(t *Turn, c Config) (*Engine, error) {
 	}
 	e.publishOwn(t)
 	e.planElection(t, 0)
+	e.meetFriends(t)
 	return e, t.Tx.Err()
+}
+
+// meetFriends asks for a connection to our other devices, and, while no relay serves us, to our contacts' devices: they
+// could not leave anything for us while we were away.
+func (e *Engine) meetFriends(t *Turn) {
+	alone := e.frontDoor(t) == nil
+	t.Tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
+		d := &pb.PeerDevice{}
+		if proto.Unmarshal(value, d) == nil && d.Endpoint != nil && (alone || string(d.User) == string(e.user[:])) {
+			t.Out.Connects = append(t.Out.Connects, toPeer(d.Endpoint))
+		}
+		return len(t.Out.Connects) < maxMeet
+	})
 }
 
 func (e *Engine) parseSelf() error {

@@ -75,6 +75,7 @@ const (
 	parkFor       = Retention
 	maxInvites    = 64
 	maxDeclines   = 16 // of one used or expired link
+	maxMeet       = 64 // connections asked for at the start
 	maxSteps      = 32 // trace steps of one delivery
 	maxHeads      = 3
 	maxSets       = 8 // set records kept of one device

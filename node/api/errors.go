@@ -72,6 +72,14 @@ func ErrorOf(err error) *Error {
 	return e
 }
 
+// HintOf returns the next command that err itself names, if any.
+func HintOf(err error) string {
+	if p, ok := errors.AsType[*node.Problem](err); ok {
+		return p.Hint
+	}
+	return ""
+}
+
 func exitOf(err error) int {
 	switch {
 	case errors.Is(err, node.ErrUsage), errors.Is(err, node.ErrAmbiguous):

@@ -9,7 +9,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/kith-im/kith/dht"
-	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/mailbox/election"
 )
 
 // candidates asks the relays that this node meets for their adverts and hands
@@ -17,7 +17,7 @@ import (
 // day, so connected relays are asked again.
 type candidates struct {
 	advert func(ctx context.Context, relay dht.Peer) ([]byte, error)
-	tell   func(advert []byte, s node.Source)
+	tell   func(advert []byte, s election.Source)
 	now    func() time.Time
 	lanes  *lanes
 
@@ -26,7 +26,7 @@ type candidates struct {
 }
 
 type candidate struct {
-	source node.Source
+	source election.Source
 	relay  bool // speaks the relay protocol
 	busy   bool
 	next   time.Time // when its advert is wanted again
@@ -39,7 +39,7 @@ func newCandidates(now func() time.Time) *candidates {
 func (c *candidates) close() { c.lanes.close() }
 
 // seenAs remembers where a peer was seen, the most trusted place first.
-func (c *candidates) seenAs(p peer.ID, s node.Source) {
+func (c *candidates) seenAs(p peer.ID, s election.Source) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if k := c.getLocked(p, s); k != nil && s < k.source {
@@ -49,13 +49,13 @@ func (c *candidates) seenAs(p peer.ID, s node.Source) {
 
 // getLocked returns the entry of p, making room for it among those that a
 // stranger named.
-func (c *candidates) getLocked(p peer.ID, s node.Source) *candidate {
+func (c *candidates) getLocked(p peer.ID, s election.Source) *candidate {
 	if k := c.seen[p]; k != nil {
 		return k
 	}
 	if len(c.seen) >= maxCandidates {
 		for id, k := range c.seen {
-			if k.source >= node.SourceDirectory && !k.busy {
+			if k.source >= election.SourceDHT && !k.busy {
 				delete(c.seen, id)
 				break
 			}
@@ -76,7 +76,7 @@ func (c *candidates) met(p peer.ID, isRelay bool) {
 	if !isRelay {
 		return
 	}
-	if k := c.getLocked(p, node.SourceGossip); k != nil {
+	if k := c.getLocked(p, election.SourceGossip); k != nil {
 		k.relay = true
 		c.askLocked(p, k)
 	}
@@ -193,7 +193,7 @@ func (s *scout) look(ctx context.Context) {
 		return
 	}
 	for _, p := range peers {
-		s.n.seen(p, node.SourceDirectory)
+		s.n.seen(p, election.SourceDHT)
 		s.n.performers.dial(p)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/node/link"
 )
 
 // Protocols of this package.
@@ -110,16 +111,15 @@ const (
 
 // Linking. Both sides close a stream that breaks one of these.
 const (
-	maxLinkHello   = 4 << 10   // bytes
-	maxLinkWelcome = 512 << 10 // bytes: contacts with their device lists
-	maxLinkRecord  = 16 << 10  // bytes
-	maxLinkListed  = 64 << 10  // bytes
+	maxLinkHello   = 4 << 10 // bytes
+	maxLinkWelcome = link.MaxPairFrame
+	maxLinkRecord  = 16 << 10 // bytes
+	maxLinkListed  = 64 << 10 // bytes
 	linkWithin     = 30 * time.Second
 	maxLinkStreams = 4
 	linkPerMinute  = 30 // tries of all peers together
 	linkBurst      = 10
 	linkRetry      = time.Second
-	linkLookAround = 3 * time.Second // how long mDNS is listened to beyond the hints
 )
 
 // Connections that the connection manager keeps: below low it closes none,

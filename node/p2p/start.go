@@ -145,13 +145,13 @@ func (n *Node) openEngine(context.Context) error {
 	}
 	p := &performers{
 		host: n.host, peers: n.book, loop: n.loop, client: n.client, directory: n.directory,
-		bell: newBell(), log: n.cfg.Log, contacts: func(p dht.Peer) { n.seen(p, node.SourceContact) },
+		bell: newBell(), log: n.cfg.Log, contacts: func(p dht.Peer) { n.seen(p, election.SourceContact) },
 	}
 	p.init()
 	p.courier = newCourier(n.host, n.book, n.receive)
 	p.collectors = &collectors{collect: n.client.Collect, deliver: n.deliver, guard: n.guard}
 	n.performers = p
-	n.candidates.tell = func(advert []byte, s node.Source) {
+	n.candidates.tell = func(advert []byte, s election.Source) {
 		p.tell(func(e *node.Engine, t *node.Turn) { e.Advertised(t, advert, s) })
 	}
 	n.loop.perform = p.perform
@@ -201,7 +201,7 @@ func (n *Node) openDoors(context.Context) error {
 	n.cancel = cancel
 	n.links = newLinkServer(n.host, n.Do)
 	for _, p := range n.cfg.Pins {
-		n.seen(p, node.SourcePin)
+		n.seen(p, election.SourceOwn)
 		n.performers.connect(p)
 	}
 	n.wg.Go(func() { n.scout.run(ctx) })
@@ -220,7 +220,7 @@ func (n *Node) openAPI(context.Context) (err error) {
 }
 
 // seen remembers where a peer was seen, and its addresses.
-func (n *Node) seen(p dht.Peer, s node.Source) {
+func (n *Node) seen(p dht.Peer, s election.Source) {
 	if info, err := n.book.info(p); err == nil {
 		n.book.remember(p)
 		n.candidates.seenAs(info.ID, s)
@@ -229,7 +229,7 @@ func (n *Node) seen(p dht.Peer, s node.Source) {
 
 func (n *Node) metOnLAN(info peer.AddrInfo) {
 	p := kad.PlainPeer(info)
-	n.seen(p, node.SourceLAN)
+	n.seen(p, election.SourceLAN)
 	n.performers.dial(p)
 }
 

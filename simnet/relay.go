@@ -1,0 +1,241 @@
+package simnet
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/node"
+)
+
+// errAway is what a device learns of a relay that does not answer.
+var errAway = errors.New("simnet: relay unreachable")
+
+// Relay is the production rules of a relay on a store in memory.
+type Relay struct {
+	w       *World
+	name    string
+	self    dht.Peer
+	key     ed25519.PrivateKey
+	rules   *mailbox.Relay
+	store   *mailbox.Memory
+	up      bool
+	links   []string
+	adverts uint64
+	watches map[mailbox.ID][]*Device
+	Stored  int // deposits answered with a receipt
+}
+
+// AddRelay makes a relay that is up.
+func (w *World) AddRelay(name string) *Relay {
+	r := &Relay{w: w, name: name, store: mailbox.NewMemory(), up: true, watches: map[mailbox.ID][]*Device{}}
+	r.key, r.self = w.newPeer(w.entropy(name))
+	r.rules = mailbox.NewRelay(r.key, mailbox.Limits{})
+	w.hosts[string(r.self.ID)] = r
+	w.relays = append(w.relays, r)
+	r.tick()
+	return r
+}
+
+// Name is the relay's name in the trace.
+func (r *Relay) Name() string   { return r.name }
+func (r *Relay) online() bool   { return r.up }
+func (r *Relay) peer() dht.Peer { return r.self }
+
+func (r *Relay) linkUp(peer []byte) { r.links = append(r.links, string(peer)) }
+
+func (r *Relay) linkDown(peer []byte) {
+	r.links = slices.DeleteFunc(r.links, func(p string) bool { return p == string(peer) })
+	for box, ds := range r.watches {
+		r.watches[box] = slices.DeleteFunc(ds, func(d *Device) bool { return string(d.self.ID) == string(peer) })
+	}
+}
+
+// Kill ends the relay's process; its store stays.
+func (r *Relay) Kill() {
+	r.w.Log(r.name, "is killed")
+	r.up = false
+	for _, peer := range slices.Clone(r.links) {
+		r.w.disconnect(r, peer)
+	}
+	clear(r.watches)
+}
+
+// Restart brings it back with its store, and connects the devices that are up.
+func (r *Relay) Restart() {
+	r.w.Log(r.name, "restarts")
+	r.up = true
+	for _, d := range r.w.devices {
+		d.connect(r)
+	}
+}
+
+// Wipe loses the relay's store: what a dead disk does.
+func (r *Relay) Wipe() {
+	r.w.Log(r.name, "loses its disk")
+	r.store = mailbox.NewMemory()
+}
+
+// tick runs the reaper every few minutes of virtual time.
+func (r *Relay) tick() {
+	if r.up {
+		if err := r.do(func(tx mailbox.Tx) error { _, err := r.rules.Tick(tx, r.w.now); return err }); err != nil {
+			r.w.fail("%s: tick: %v", r.name, err)
+		}
+	}
+	r.w.after(time.Hour, r.tick)
+}
+
+func (r *Relay) do(fn func(mailbox.Tx) error) error { return r.store.Do(context.Background(), fn) }
+
+func (r *Relay) advert() []byte {
+	r.adverts++
+	a, err := dht.SignAdvert(r.key, dht.Advert{
+		Peer: r.self, Number: r.adverts, Issued: r.w.now, NotAfter: r.w.now.Add(dht.MaxAdvertLife),
+		MaxEnvelope: r.rules.Limits().MaxEnvelope, RetentionDays: 30,
+	})
+	if err != nil {
+		r.w.fail("%s: advert: %v", r.name, err)
+		return nil
+	}
+	return a.Bytes()
+}
+
+func (r *Relay) deposit(d mailbox.Deposit) (*mailbox.Receipt, error) {
+	if !r.up {
+		return nil, errAway
+	}
+	var rec *mailbox.Receipt
+	err := r.do(func(tx mailbox.Tx) (err error) { rec, err = r.rules.Deposit(tx, r.w.now, d); return err })
+	if err != nil {
+		return nil, err
+	}
+	if err := rec.Verify(r.self.ID, d.Box, mailbox.EnvelopeIDOf(d.Envelope)); err != nil {
+		r.w.fail("%s: its own receipt does not verify", r.name)
+	}
+	r.Stored++
+	r.w.Log(r.name, "stores %d bytes", len(d.Envelope))
+	for _, to := range slices.Clone(r.watches[d.Box]) {
+		r.push(d.Box, to)
+	}
+	return rec, nil
+}
+
+// watch hands a device the backlog of a box, and what comes later.
+func (r *Relay) watch(box mailbox.ID, d *Device) {
+	if slices.Contains(r.watches[box], d) {
+		return
+	}
+	r.watches[box] = append(r.watches[box], d)
+	r.push(box, d)
+}
+
+func (r *Relay) push(box mailbox.ID, d *Device) {
+	if items := r.items(box); len(items) > 0 {
+		d.collected(r, box, items)
+	}
+}
+
+// items reads what a box holds now.
+func (r *Relay) items(box mailbox.ID) []mailbox.Stored {
+	var out []mailbox.Stored
+	after, more := uint64(0), true
+	for more {
+		err := r.store.View(func(tx mailbox.Tx) error {
+			items, m, err := r.rules.Fetch(tx, r.w.now, box, after, 0, 1<<20)
+			out, more = append(out, items...), m
+			return err
+		})
+		if err != nil {
+			r.w.fail("%s: fetch: %v", r.name, err)
+			return nil
+		}
+		if len(out) > 0 {
+			after = out[len(out)-1].Seq
+		}
+	}
+	return out
+}
+
+func (r *Relay) ack(a node.RelayAck) {
+	if !r.up {
+		return
+	}
+	sig := mailbox.SignRequest(a.Key, r.self.ID, mailbox.VerbAck, mailbox.AckContent(a.IDs))
+	pub := a.Key.Public().(ed25519.PublicKey)
+	if err := r.do(func(tx mailbox.Tx) error { return r.rules.Ack(tx, r.w.now, pub, a.IDs, sig) }); err != nil {
+		r.w.fail("%s: ack: %v", r.name, err)
+	}
+}
+
+// Held counts the live envelopes of all boxes.
+func (r *Relay) Held() int {
+	n := 0
+	_ = r.store.View(func(tx mailbox.Tx) error { n = tx.Total().Count; return nil })
+	return n
+}
+
+func (r *Relay) putSet(raw []byte) {
+	if !r.up {
+		return
+	}
+	if err := r.do(func(tx mailbox.Tx) error { return r.rules.PutSet(tx, r.w.now, raw) }); err != nil {
+		r.w.Log(r.name, "set refused: %v", err)
+	}
+}
+
+func (w *World) relayAt(peer []byte) (*Relay, bool) {
+	h, ok := w.reach(peer)
+	r, relay := h.(*Relay)
+	return r, ok && relay
+}
+
+func (w *World) reserve(x node.Reserve) error {
+	r, ok := w.relayAt(x.Relay.ID)
+	if !ok {
+		return errAway
+	}
+	for _, key := range x.Boxes {
+		sig := mailbox.SignRequest(key, r.self.ID, mailbox.VerbReserve, nil)
+		pub := key.Public().(ed25519.PublicKey)
+		if err := r.do(func(tx mailbox.Tx) error { return r.rules.Reserve(tx, w.now, pub, sig) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *World) commit(x node.Commit) ([]dht.Lease, error) {
+	r, ok := w.relayAt(x.Relay.ID)
+	if !ok {
+		return nil, errAway
+	}
+	var out []dht.Lease
+	for i, core := range x.Cores {
+		signed, err := dht.SignSetCore(x.Keys[i], core)
+		if err != nil {
+			return nil, err
+		}
+		var lease dht.Lease
+		if err := r.do(func(tx mailbox.Tx) (err error) { lease, err = r.rules.Commit(tx, w.now, signed); return err }); err != nil {
+			return nil, err
+		}
+		out = append(out, lease)
+	}
+	return out, nil
+}
+
+// put stores a record if it is valid and newer than what is there: the directory, without its network.
+func (w *World) put(p node.Put) {
+	if dht.Validate(p.Key, p.Value, w.now) != nil {
+		w.fail("an engine publishes an invalid record")
+		return
+	}
+	if v := dht.Newer(p.Key, w.records[p.Key], p.Value); v == dht.VerdictNewer {
+		w.records[p.Key] = p.Value
+	}
+}

@@ -1,0 +1,45 @@
+package scenario_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kith-im/kith/simnet/scenario"
+)
+
+// Every story holds, and one seed gives one trace: the engine reads no clock, no randomness and no map order of its own.
+func TestStoriesHoldAndRepeat(t *testing.T) {
+	for _, name := range scenario.Names() {
+		for seed := range uint64(5) {
+			first, err := scenario.Stories[name].Run(seed)
+			if err != nil {
+				t.Fatalf("%s, seed %d: %v\n%s", name, seed, err, strings.Join(first.Trace, "\n"))
+			}
+			if len(first.Broken) > 0 {
+				t.Fatalf("%s, seed %d: %q\n%s", name, seed, first.Broken, strings.Join(first.Trace, "\n"))
+			}
+			again, err := scenario.Stories[name].Run(seed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(first.Trace, again.Trace) {
+				t.Errorf("%s, seed %d: two runs, two traces", name, seed)
+			}
+		}
+	}
+}
+
+func TestSeedsDiffer(t *testing.T) {
+	a, err := scenario.FirstSteps(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := scenario.FirstSteps(2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if slices.Equal(a.Trace, b.Trace) {
+		t.Error("the seed changes nothing")
+	}
+}

@@ -1,0 +1,175 @@
+// Package simnet is a network in virtual time: the engines and relay rules that run in production, on memory stores,
+// between simulated links, driven by one queue of events. It proves that the engine is pure, and measures what it does.
+//
+// One seed gives one trace, byte for byte: events are ordered by (time, number), every source of entropy is seeded, and
+// what the trace shows is names, sizes and times, never ciphertext. Virtual time charges no CPU and no disk: latencies
+// are the links' only. What needs real sockets or files is not here.
+package simnet
+
+import (
+	"container/heap"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+)
+
+// Start is when every world begins: virtual time has nothing to do with the wall clock.
+var Start = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// World is one simulated network. It belongs to one goroutine.
+type World struct {
+	seed    uint64
+	now     time.Time
+	queue   eventQueue
+	numbers uint64 // of events, so that equal times keep their order
+	rng     *rand.Rand
+	events  int
+
+	devices []*Device
+	relays  []*Relay
+	hosts   map[string]host // peer id -> device or relay
+	records map[string][]byte
+	trace   []string
+	failure []string
+}
+
+// host is whatever a peer id leads to.
+type host interface {
+	Name() string
+	online() bool
+	peer() dht.Peer
+	linkUp(peer []byte)
+	linkDown(peer []byte)
+}
+
+// New makes an empty world.
+func New(seed uint64) *World {
+	return &World{
+		seed: seed, now: Start, rng: rand.New(rand.NewPCG(seed, 0)), hosts: map[string]host{}, records: map[string][]byte{},
+	}
+}
+
+// event is something that happens at a time.
+type event struct {
+	at     time.Time
+	number uint64
+	do     func()
+}
+
+type eventQueue []event
+
+func (q eventQueue) Len() int      { return len(q) }
+func (q eventQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q eventQueue) Less(i, j int) bool {
+	if c := q[i].at.Compare(q[j].at); c != 0 {
+		return c < 0
+	}
+	return q[i].number < q[j].number
+}
+func (q *eventQueue) Push(x any) { *q = append(*q, x.(event)) }
+func (q *eventQueue) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
+// after plans do.
+func (w *World) after(d time.Duration, do func()) { w.at(w.now.Add(d), do) }
+
+func (w *World) at(at time.Time, do func()) {
+	if at.Before(w.now) {
+		at = w.now
+	}
+	w.numbers++
+	heap.Push(&w.queue, event{at, w.numbers, do})
+}
+
+// Now is the world's time.
+func (w *World) Now() time.Time { return w.now }
+
+// Events is how many events have happened.
+func (w *World) Events() int { return w.events }
+
+// step runs the next event that is due by limit.
+func (w *World) step(limit time.Time) bool {
+	if len(w.queue) == 0 || w.queue[0].at.After(limit) {
+		return false
+	}
+	e := heap.Pop(&w.queue).(event)
+	w.now = e.at
+	w.events++
+	e.do()
+	return true
+}
+
+// Run lets d pass.
+func (w *World) Run(d time.Duration) {
+	limit := w.now.Add(d)
+	for w.step(limit) {
+	}
+	w.now = limit
+}
+
+// RunUntil lets time pass until cond holds, at most d; it reports whether it did.
+func (w *World) RunUntil(d time.Duration, cond func() bool) bool {
+	limit := w.now.Add(d)
+	for !cond() {
+		if !w.step(limit) {
+			w.now = limit
+			return cond()
+		}
+	}
+	return true
+}
+
+// latency of one message between two hosts: 20 to 60 ms.
+func (w *World) latency() time.Duration {
+	return 20*time.Millisecond + time.Duration(w.rng.Int64N(int64(40*time.Millisecond)))
+}
+
+// Log writes one line of the trace.
+func (w *World) Log(who, format string, args ...any) {
+	w.trace = append(w.trace, fmt.Sprintf("%12s  %-14s %s", w.now.Sub(Start).Round(time.Millisecond), who, fmt.Sprintf(format, args...)))
+}
+
+// Trace is what happened, line by line.
+func (w *World) Trace() []string { return w.trace }
+
+// fail records a broken invariant.
+func (w *World) fail(format string, args ...any) {
+	w.failure = append(w.failure, fmt.Sprintf(format, args...))
+	w.Log("INVARIANT", format, args...)
+}
+
+// Failures lists the broken invariants.
+func (w *World) Failures() []string { return w.failure }
+
+// entropy is a source for one host, from the world's seed and the host's name.
+func (w *World) entropy(name string) io.Reader {
+	h := sha256.Sum256(binary.BigEndian.AppendUint64([]byte("simnet entropy "+name+" "), w.seed))
+	return rand.NewChaCha8(h)
+}
+
+// newPeer draws a host key and an address that nothing listens on.
+func (w *World) newPeer(rng io.Reader) (ed25519.PrivateKey, dht.Peer) {
+	seed := make([]byte, ed25519.SeedSize)
+	if _, err := io.ReadFull(rng, seed); err != nil {
+		panic(err)
+	}
+	key := ed25519.NewKeyFromSeed(seed)
+	n := len(w.hosts) + 1
+	addr := []byte{4, 10, byte(n >> 16), byte(n >> 8), byte(n), 6, 0x10, 0x00}
+	return key, dht.Peer{ID: dht.PeerFromKey(key.Public().(ed25519.PublicKey)), Addrs: [][]byte{addr}}
+}
+
+// reach finds a host that is online now.
+func (w *World) reach(peer []byte) (host, bool) {
+	h, ok := w.hosts[string(peer)]
+	return h, ok && h.online()
+}
