@@ -14,7 +14,7 @@ const (
 	// MaxSetRecord bounds a mailbox set record, in bytes.
 	MaxSetRecord = 3328
 	// SealPadding is the step to which a sealed set is padded, in bytes.
-	SealPadding = 256
+	SealPadding = 1024
 	// MaxAdvert bounds a relay advert, in bytes.
 	MaxAdvert = 1 << 10
 
