@@ -83,6 +83,13 @@ func (s *shared) Do(ctx context.Context, fn func(mailbox.Tx) error) error {
 	return s.m.Do(ctx, fn)
 }
 
+// count is how many transactions there were.
+func (s *shared) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dos
+}
+
 func (s *shared) View(fn func(mailbox.Tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
