@@ -32,6 +32,7 @@ func (e *Engine) delivery(t *Turn, n uint64) *pb.Delivery {
 	if !getRow(t.Tx, BucketOutbox, u64(n), d) {
 		return nil
 	}
+	e.noteSent(n, d)
 	return d
 }
 
@@ -42,8 +43,10 @@ func (e *Engine) put(t *Turn, n uint64, d *pb.Delivery, next time.Time) {
 	putRow(t.Tx, BucketOutbox, u64(n), d)
 }
 
-func step(t *Turn, d *pb.Delivery, what, detail string) {
-	s := &pb.Step{At: t.Now.UnixMilli(), What: what, Detail: detail}
+func step(t *Turn, d *pb.Delivery, what, detail string) { addStep(d, t.Now, what, detail) }
+
+func addStep(d *pb.Delivery, at time.Time, what, detail string) {
+	s := &pb.Step{At: at.UnixMilli(), What: what, Detail: detail}
 	if len(d.Steps) >= maxSteps {
 		d.Steps[maxSteps-1] = s // keep how it began and how it stands
 		return
@@ -96,22 +99,28 @@ func (e *Engine) goDirect(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 // nobody acknowledges an acknowledgement.
 func (e *Engine) DirectDone(t *Turn, n uint64, sent bool) {
 	it, d := e.out.items[n], e.delivery(t, n)
-	if it == nil || d == nil {
+	switch {
+	case it == nil || d == nil:
 		return
-	}
-	if !sent {
+	case !sent:
 		if it.direct {
 			e.attempt(t, n)
 		}
-		return
-	}
-	d.Sent = t.Now.UnixMilli()
-	step(t, d, "direct", "written to the device's stream")
-	if d.Kind == uint32(chat.KindAck) {
+	case d.Kind == uint32(chat.KindAck):
 		e.finish(t, n, StageDelivered, "")
+	default:
+		it.sent = t.Now // goes to disk with the next change: an fsync of its own would only delay the answer
+	}
+}
+
+// noteSent brings what only memory knows of a delivery into its row.
+func (e *Engine) noteSent(n uint64, d *pb.Delivery) {
+	it := e.out.items[n]
+	if it == nil || it.sent.IsZero() || d.Sent == it.sent.UnixMilli() {
 		return
 	}
-	e.put(t, n, d, unixMilli(d.Next))
+	d.Sent = it.sent.UnixMilli()
+	addStep(d, it.sent, "direct", "written to the device's stream")
 }
 
 // goRelays deposits at every member of the device's set that has not signed yet; when one cannot be reached, at a standby.

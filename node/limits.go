@@ -70,7 +70,7 @@ const (
 const (
 	maxContacts   = 10_000
 	maxDevices    = 16 // of one account
-	maxSessions   = 5 // of one device
+	maxSessions   = 5  // of one device
 	maxParked     = 256
 	parkFor       = Retention
 	maxInvites    = 64

@@ -27,6 +27,7 @@ type outItem struct {
 	direct bool            // this attempt has tried the direct way
 	asked  map[string]bool // relays whose answer is on its way
 	failed map[string]bool // relays that could not be reached in this attempt
+	sent   time.Time       // when it was written to a stream, until its row says so
 }
 
 type dueEntry struct {

@@ -1,0 +1,411 @@
+package p2p
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node"
+)
+
+// testNode makes an identity and starts it on loopback.
+func testNode(t testing.TB, name string, change func(*Config)) *Node {
+	t.Helper()
+	home := filepath.Join(t.TempDir(), name)
+	if _, _, err := Init(home, InitParams{Name: name, DeviceName: name + "-desk"}); err != nil {
+		t.Fatal(err)
+	}
+	return startNode(t, home, change)
+}
+
+func startNode(t testing.TB, home string, change func(*Config)) *Node {
+	t.Helper()
+	c := Config{Home: home, Loopback: true, Log: testLog(filepath.Base(home))}
+	if change != nil {
+		change(&c)
+	}
+	n, err := Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
+// testLog is silent unless KITH_TEST_LOG asks.
+func testLog(name string) *slog.Logger {
+	if os.Getenv("KITH_TEST_LOG") == "" {
+		return nil
+	}
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", name)
+}
+
+func isRelay(c *Config) { c.Relay = true }
+
+func knows(peers ...*Node) func(*Config) {
+	return func(c *Config) {
+		for _, p := range peers {
+			c.Bootstrap = append(c.Bootstrap, p.Self())
+		}
+	}
+}
+
+// befriend makes a and b contacts, each under the other's name.
+func befriend(t testing.TB, a, b *Node, nameOfA string) {
+	t.Helper()
+	var link string
+	do(t, a, func(e *node.Engine, t *node.Turn) error {
+		v, err := e.CreateInvite(t, 0)
+		link = v.Text
+		return err
+	})
+	do(t, b, func(e *node.Engine, t *node.Turn) error {
+		_, err := e.Join(t, link, nameOfA)
+		return err
+	})
+	for _, n := range []*Node{a, b} {
+		eventually(t, "contacts", func() bool {
+			for _, c := range contactsOf(t, n) {
+				if c.State == "accepted" && c.Devices > 0 {
+					return true
+				}
+			}
+			return false
+		})
+	}
+}
+
+func do(t testing.TB, n *Node, fn func(*node.Engine, *node.Turn) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	if err := n.Do(ctx, fn); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func contactsOf(t testing.TB, n *Node) (list []node.ContactView) {
+	t.Helper()
+	err := n.Look(t.Context(), func(tx node.Tx, e *node.Engine, _ time.Time) (err error) {
+		list, err = node.Contacts(tx, e)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// eventually waits until ok is true, looking again after each event and every
+// few milliseconds.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	end := time.After(within)
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("%s: not within %v", what, within)
+		}
+	}
+}
+
+func send(t testing.TB, n *Node, to, text string) (id string) {
+	t.Helper()
+	do(t, n, func(e *node.Engine, t *node.Turn) error {
+		m, err := e.Send(t, node.SendRequest{To: to, Text: text})
+		id = m.ID
+		return err
+	})
+	return id
+}
+
+func stage(t testing.TB, n *Node, id string) (s node.Stage) {
+	t.Helper()
+	err := n.View(func(tx node.Tx) error {
+		v, err := node.Status(tx, id)
+		s = v.Stage
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func waitStage(t testing.TB, n *Node, id string, want ...node.Stage) {
+	t.Helper()
+	eventually(t, "stage "+string(want[0]), func() bool {
+		s := stage(t, n, id)
+		for _, w := range want {
+			if s == w {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// texts are the messages of a conversation in order.
+func texts(t testing.TB, n *Node, handle string) (out []string) {
+	t.Helper()
+	err := n.View(func(tx node.Tx) error {
+		list, err := node.Messages(tx, handle, 1000)
+		for _, m := range list {
+			out = append(out, m.Text)
+		}
+		return err
+	})
+	if err != nil && !errors.Is(err, node.ErrNotFound) {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func handleOf(t testing.TB, n *Node) string {
+	t.Helper()
+	list := contactsOf(t, n)
+	if len(list) != 1 {
+		t.Fatalf("%d contacts", len(list))
+	}
+	return list[0].Handle
+}
+
+func mailboxOf(t testing.TB, n *Node) (v node.MailboxView) {
+	t.Helper()
+	err := n.Look(t.Context(), func(tx node.Tx, e *node.Engine, now time.Time) (err error) {
+		v, err = node.Mailbox(tx, e, now)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func members(v node.MailboxView) (n int) {
+	for _, r := range v.Relays {
+		if r.Member {
+			n++
+		}
+	}
+	return n
+}
+
+func TestTwoNodesTalkWithoutAnythingElse(t *testing.T) {
+	ada, ben := testNode(t, "ada", nil), testNode(t, "ben", nil)
+	befriend(t, ada, ben, "ada")
+	id := send(t, ben, "ada", "hello Ada")
+	waitStage(t, ben, id, node.StageDelivered, node.StageRead)
+	if got := texts(t, ada, handleOf(t, ada)); len(got) != 1 || got[0] != "hello Ada" {
+		t.Errorf("Ada sees %q", got)
+	}
+	id = send(t, ada, handleOf(t, ada), "hello Ben")
+	waitStage(t, ada, id, node.StageDelivered, node.StageRead)
+	if got := texts(t, ben, "ada"); len(got) != 2 || got[1] != "hello Ben" {
+		t.Errorf("Ben sees %q", got)
+	}
+}
+
+func TestMailReachesADeviceThatWasAway(t *testing.T) {
+	for relays := range 4 {
+		if relays == 0 {
+			continue
+		}
+		t.Run(string(rune('0'+relays))+" relays", func(t *testing.T) { mailThroughRelays(t, relays) })
+	}
+}
+
+func mailThroughRelays(t *testing.T, relays int) {
+	var rs []*Node
+	for i := range relays {
+		rs = append(rs, testNode(t, "relay"+string(rune('1'+i)), func(c *Config) { c.Relay = true; knows(rs...)(c) }))
+	}
+	ada, ben := testNode(t, "ada", knows(rs...)), testNode(t, "ben", knows(rs...))
+	befriend(t, ada, ben, "ada")
+	for _, n := range []*Node{ada, ben} {
+		eventually(t, "mailbox", func() bool { return members(mailboxOf(t, n)) == min(relays, 3) })
+	}
+	id := send(t, ben, "ada", "one")
+	waitStage(t, ben, id, node.StageDelivered)
+	home := ada.cfg.Home
+	if err := ada.Close(); err != nil {
+		t.Fatal(err)
+	}
+	id = send(t, ben, "ada", "while you were away")
+	waitStage(t, ben, id, node.StageCustody)
+	if err := ben.Close(); err != nil { // the sender goes too: the relays have it
+		t.Fatal(err)
+	}
+	ada = startNode(t, home, knows(rs...))
+	eventually(t, "mail", func() bool { return len(texts(t, ada, handleOf(t, ada))) == 2 })
+	if got := texts(t, ada, handleOf(t, ada)); got[1] != "while you were away" {
+		t.Errorf("Ada sees %q", got)
+	}
+	ben = startNode(t, ben.cfg.Home, knows(rs...))
+	waitStage(t, ben, id, node.StageDelivered)
+}
+
+func TestASecondDeviceIsLinked(t *testing.T) {
+	relay := testNode(t, "relay", isRelay)
+	ada, ben := testNode(t, "ada", knows(relay)), testNode(t, "ben", knows(relay))
+	befriend(t, ada, ben, "ada")
+	var link string
+	do(t, ada, func(e *node.Engine, t *node.Turn) error {
+		v, err := e.OfferDevice(t, 0)
+		link = v.Text
+		return err
+	})
+	home := filepath.Join(t.TempDir(), "phone")
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	id, err := Link(ctx, home, LinkParams{Link: link, DeviceName: "phone", Loopback: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id.Name != "ada" || id.DeviceName != "phone" || id.Admin {
+		t.Errorf("linked as %+v", id)
+	}
+	phone := startNode(t, home, knows(relay))
+	if got := contactsOf(t, phone); len(got) != 1 || got[0].State != "accepted" {
+		t.Fatalf("the phone's contacts: %+v", got)
+	}
+	eventually(t, "two devices", func() bool {
+		list := contactsOf(t, ben)
+		return len(list) == 1 && list[0].Devices == 2
+	})
+	mid := send(t, ben, "ada", "to both")
+	waitStage(t, ben, mid, node.StageDelivered)
+	for _, n := range []*Node{ada, phone} {
+		eventually(t, "text", func() bool { return len(texts(t, n, handleOf(t, n))) == 1 })
+	}
+	mid = send(t, phone, handleOf(t, phone), "from the phone")
+	waitStage(t, phone, mid, node.StageDelivered)
+	eventually(t, "own copy", func() bool { return len(texts(t, ada, handleOf(t, ada))) == 2 })
+}
+
+func TestCloseLeavesNothingBehind(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	relay := testNode(t, "relay", isRelay)
+	ada, ben := testNode(t, "ada", knows(relay)), testNode(t, "ben", knows(relay))
+	befriend(t, ada, ben, "ada")
+	for i := range 20 { // work in flight
+		send(t, ben, "ada", string(rune('a'+i)))
+	}
+	for _, n := range []*Node{ben, relay, ada} {
+		if err := n.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	goleak.VerifyNone(t, before)
+	if err := ada.Do(t.Context(), func(*node.Engine, *node.Turn) error { return nil }); !errors.Is(err, ErrClosed) {
+		t.Errorf("after Close: %v", err)
+	}
+}
+
+func TestAStartThatFailsLeavesNothingBehind(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	home := filepath.Join(t.TempDir(), "ada")
+	if _, _, err := Init(home, InitParams{Name: "Ada", DeviceName: "desk"}); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]Config{
+		"address": {Home: home, Loopback: true, Listen: []string{"/ip4/127.0.0.1/tcp/notaport"}},
+		"socket":  {Home: home, Loopback: true, APISocket: filepath.Join(home, "none", "api.sock")},
+		"no home": {Home: home + "-other"},
+	} {
+		if n, err := Start(t.Context(), c); err == nil {
+			n.Close()
+			t.Errorf("%s: started", name)
+		}
+	}
+	goleak.VerifyNone(t, before)
+	startNode(t, home, nil) // the control: nothing holds the store
+}
+
+func TestTheRelayRoleIsSwitchedWhileRunning(t *testing.T) {
+	ada, ben := testNode(t, "ada", nil), testNode(t, "ben", nil)
+	kept := []bool{}
+	ada.cfg.KeepRelay = func(on bool) error { kept = append(kept, on); return nil }
+	ask := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		_, err := ben.client.Advert(ctx, ada.Self())
+		return err
+	}
+	if ask() == nil {
+		t.Error("a node that is no relay answered as one")
+	}
+	if err := ada.SetRelay(true); err != nil {
+		t.Fatal(err)
+	}
+	if err := ask(); err != nil || !ada.Relay().Enabled {
+		t.Errorf("after relay enable: %v", err)
+	}
+	if err := ada.SetRelay(false); err != nil {
+		t.Fatal(err)
+	}
+	if ask() == nil || ada.Relay().Enabled {
+		t.Error("still a relay after relay disable")
+	}
+	if len(kept) != 2 || !kept[0] || kept[1] {
+		t.Errorf("the choice was kept as %v", kept)
+	}
+}
+
+func TestAddressesSurviveARestart(t *testing.T) {
+	ada := testNode(t, "ada", nil)
+	before := ada.Self()
+	home := ada.cfg.Home
+	ada.Close()
+	after := startNode(t, home, nil).Self()
+	if len(before.Addrs) == 0 || len(before.Addrs) != len(after.Addrs) || string(before.Addrs[0]) != string(after.Addrs[0]) {
+		t.Errorf("%x became %x", before.Addrs, after.Addrs)
+	}
+}
+
+func TestPingAndPeers(t *testing.T) {
+	ada, ben := testNode(t, "ada", nil), testNode(t, "ben", nil)
+	if _, err := ada.Ping(t.Context(), "nobody"); !errors.Is(err, node.ErrNotFound) {
+		t.Errorf("%v", err)
+	}
+	rtt, err := ada.Ping(t.Context(), ben.Addrs()[0])
+	if err != nil || rtt <= 0 {
+		t.Fatalf("%v, %v", rtt, err)
+	}
+	eventually(t, "agent", func() bool {
+		p := ada.Peers()
+		return len(p) == 1 && p[0].Peer == ben.PeerID() && p[0].Agent == agentVersion
+	})
+	if s := ada.Net(); s.State != "online" || s.Peers != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestStrangersAddressesAreChecked(t *testing.T) {
+	h := testHost(t, "a")
+	far := &addressBook{host: h}
+	near := &addressBook{host: h, loopback: true}
+	self := near.self()
+	for _, p := range []dht.Peer{self, {ID: []byte("x")}, {}} {
+		if _, err := near.info(p); err == nil {
+			t.Errorf("%x can be dialled", p.ID)
+		}
+	}
+	other := (&addressBook{host: testHost(t, "b"), loopback: true}).self()
+	if info, err := far.info(other); err != nil || len(info.Addrs) != 0 {
+		t.Errorf("loopback addresses of another machine would be dialled: %v, %v", info, err)
+	}
+	if info, err := near.info(other); err != nil || len(info.Addrs) != 2 { // the control
+		t.Errorf("%v, %v", info, err)
+	}
+}
