@@ -2,6 +2,9 @@
 package election
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"slices"
 	"time"
 
 	"github.com/kith-im/kith/dht"
@@ -75,5 +78,17 @@ func (t Transcript) Explain() []string { return nil }
 // Elect chooses members and standbys. It is a pure function: the order of the
 // candidates does not matter.
 func Elect(seed [32]byte, candidates []Candidate, incumbents []Incumbent, pins [][]byte, p Policy, now time.Time) Result {
-	return Result{}
+	ranked := slices.Clone(candidates)
+	score := func(c Candidate) [32]byte { return sha256.Sum256(slices.Concat([]byte("elect"), seed[:], c.Peer.ID)) }
+	slices.SortFunc(ranked, func(a, b Candidate) int { x, y := score(a), score(b); return bytes.Compare(x[:], y[:]) })
+	var r Result
+	for _, c := range ranked {
+		if len(r.Members) < p.R {
+			r.Members = append(r.Members, c.Peer)
+		} else if len(r.Standbys) < p.S {
+			r.Standbys = append(r.Standbys, c.Peer)
+		}
+	}
+	r.W, r.Thin = min(p.W, len(r.Members)/2+1), len(r.Members) < p.R
+	return r
 }
