@@ -4,7 +4,7 @@ import "time"
 
 const (
 	// lockWait is how long Open waits for the lock of another process.
-	lockWait = 2 * time.Second
+	lockWait = time.Second
 	// pageSize is the page of a new file, in bytes. Envelopes of 2 and 4 KiB
 	// would waste half of a 4 KiB page.
 	pageSize = 16 << 10

@@ -46,7 +46,12 @@ func create(path string) error {
 				return err
 			}
 		}
-		return t.Bucket(metaBucket).Put(formatKey, binary.BigEndian.AppendUint32(nil, formatVersion))
+		b := t.Bucket(metaBucket)
+		return errors.Join(
+			b.Put(formatKey, binary.BigEndian.AppendUint32(nil, formatVersion)),
+			b.Put(seqKey, sealed(metaBucket, seqKey, make([]byte, seqSize))),
+			b.Put(clockKey, sealed(metaBucket, clockKey, appendClock(nil, mailbox.Clock{}))),
+		)
 	})
 	if err = errors.Join(err, db.Close()); err != nil {
 		return err
@@ -108,25 +113,30 @@ func (s *Store) loadMeta(t *bolt.Tx, x *index) error {
 	if len(format) != 4 || binary.BigEndian.Uint32(format) != formatVersion {
 		return fmt.Errorf("mailbox store: unknown format %x", format)
 	}
-	if raw := b.Get(seqKey); raw != nil {
-		if value, ok := opened(metaBucket, seqKey, raw); ok && len(value) == seqSize {
-			x.seq = binary.BigEndian.Uint64(value)
-		} else {
-			s.damaged.Add(1)
-		}
+	if value, ok := opened(metaBucket, seqKey, b.Get(seqKey)); ok && len(value) == seqSize {
+		x.seq = binary.BigEndian.Uint64(value)
+	} else {
+		s.damaged.Add(1)
 	}
-	if raw := b.Get(clockKey); raw != nil {
-		value, ok := opened(metaBucket, clockKey, raw)
-		clock, parsed := parseClock(value)
-		if x.clock = clock; !ok || !parsed {
-			x.clock = mailbox.Clock{Trusted: lostClock}
-			s.damaged.Add(1)
-		}
+	value, ok := opened(metaBucket, clockKey, b.Get(clockKey))
+	clock, parsed := parseClock(value)
+	if x.clock = clock; !ok || !parsed {
+		x.clock = mailbox.Clock{Trusted: lostClock}
+		s.damaged.Add(1)
 	}
 	return nil
 }
 
 func (s *Store) loadBoxes(t *bolt.Tx, x *index) error {
+	err := t.Bucket(setBucket).ForEach(func(key, raw []byte) error { // only looked at
+		if _, ok := opened(setBucket, key, raw); !ok {
+			s.damaged.Add(1)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
 	return t.Bucket(boxBucket).ForEach(func(key, raw []byte) error {
 		value, ok := opened(boxBucket, key, raw)
 		box, parsed := parseBox(value)

@@ -56,7 +56,12 @@ func open(path string, ctl controls) (*Store, error) {
 		return nil, fmt.Errorf("mailbox store: create: %w", err)
 	}
 	s := &Store{ctl: ctl, ended: make(chan struct{}), queue: newQueue()}
-	err := guard(func() (err error) {
+	spoilt, err := inspect(path)
+	if err != nil {
+		return nil, fmt.Errorf("mailbox store: open: %w", err)
+	}
+	s.damaged.Add(spoilt)
+	err = guard(func() (err error) {
 		if s.db, err = openBolt(path); err == nil {
 			s.index, err = s.load()
 		}

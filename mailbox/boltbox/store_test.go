@@ -4,13 +4,11 @@ import (
 	"path/filepath"
 	"testing"
 
-	"go.uber.org/goleak"
 
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/mailboxtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // opener opens a store in a fresh folder; it is closed with the test.
 func opener(t testing.TB) (mailbox.Store, func() mailbox.Store) {
