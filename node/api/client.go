@@ -67,6 +67,11 @@ func (c *Client) Events(ctx context.Context, since uint64, fn func(node.Notice) 
 	return c.stream(ctx, url.Values{"since": {strconv.FormatUint(since, 10)}}, fn)
 }
 
+// Now is Events from the next event on.
+func (c *Client) Now(ctx context.Context, fn func(node.Notice) error) error {
+	return c.stream(ctx, url.Values{"since": {"now"}}, fn)
+}
+
 // Consume is Events from the cursor that the node keeps for a named consumer. fn's success does not move it: call
 // consumer_set.
 func (c *Client) Consume(ctx context.Context, consumer string, fn func(node.Notice) error) error {

@@ -49,8 +49,9 @@ func mailbox(tx node.Tx, e *node.Engine, now time.Time, _ None) (node.MailboxVie
 	return node.Mailbox(tx, e, now)
 }
 
-func explain(tx node.Tx, e *node.Engine, now time.Time, _ None) (Explanation, error) {
-	return Explanation{}, Fail(ExitFailed, "no election is recorded", "kith relay status")
+func explain(tx node.Tx, _ None) (Explanation, error) {
+	lines, err := node.Explain(tx)
+	return Explanation{Lines: lines}, err
 }
 
 func relayStatus(_ context.Context, b *Backend, _ None) (Relay, error) { return b.Relay(), nil }

@@ -44,7 +44,10 @@ func contactAccept(e *node.Engine, t *node.Turn, q ContactRequest) (node.Contact
 }
 
 func contactBlock(e *node.Engine, t *node.Turn, q BlockRequest) (node.ContactView, error) {
-	return e.BlockContact(t, q.Contact, q.Blocked)
+	if !q.Blocked {
+		return e.AcceptContact(t, q.Contact)
+	}
+	return e.BlockContact(t, q.Contact)
 }
 
 func identity(tx node.Tx, _ None) (node.IdentityView, error) { return node.Identity(tx) }

@@ -241,18 +241,7 @@ type Consumer struct {
 
 // Explanation says why our relays were elected: the election is run again from its transcript.
 type Explanation struct {
-	Epoch      uint32      `json:"epoch"`
-	Recomputed bool        `json:"recomputed"` // running it again gave the same relays
-	Thin       bool        `json:"thin"`       // fewer relays than wanted
-	Candidates []Candidate `json:"candidates"`
-}
-
-// Candidate is one relay of an election.
-type Candidate struct {
-	Peer   string  `json:"peer"`
-	Chosen string  `json:"chosen"` // member, standby, no
-	Why    string  `json:"why"`
-	Weight float64 `json:"weight"`
+	Lines []string `json:"lines"` // one for each candidate: rank, weight, and the reason
 }
 
 // Health says that the node answers.

@@ -1,0 +1,324 @@
+// Package config finds the folders of a node and reads its settings.
+//
+// A setting comes from, in this order: a flag, the environment (KITH_NAME), the file config.toml, the default. The file
+// is strict: an unknown key is an error that names it, so that a misspelt setting is never silently ignored. No setting
+// is a secret; a passphrase is only ever named by the file that holds it.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Config is every setting.
+type Config struct {
+	Listen         []string `toml:"listen"`
+	Bootstrap      []string `toml:"bootstrap"`
+	Pins           []string `toml:"pins"`
+	Relay          bool     `toml:"relay"`
+	MDNS           bool     `toml:"mdns"`
+	LogLevel       string   `toml:"log_level"`
+	Color          string   `toml:"color"`
+	PassphraseFile string   `toml:"passphrase_file"`
+}
+
+// Default is what holds where nobody said anything.
+func Default() Config { return Config{MDNS: true, LogLevel: "info", Color: "auto"} }
+
+// Origin says where a setting came from.
+type Origin string
+
+// The origins, from the weakest.
+const (
+	FromDefault Origin = "default"
+	FromFile    Origin = "file"
+	FromEnv     Origin = "environment"
+	FromFlag    Origin = "flag"
+)
+
+// Settings is a Config with the origin of each key.
+type Settings struct {
+	Config
+	Path    string // of the file, whether it exists or not
+	origins map[string]Origin
+}
+
+// key is one setting: how it is read from text and shown.
+type key struct {
+	name string
+	set  func(c *Config, s string) error
+	get  func(c Config) any
+}
+
+var keys = []key{
+	{"listen", func(c *Config, s string) error { c.Listen = list(s); return nil }, func(c Config) any { return c.Listen }},
+	{"bootstrap", func(c *Config, s string) error { c.Bootstrap = list(s); return nil }, func(c Config) any { return c.Bootstrap }},
+	{"pins", func(c *Config, s string) error { c.Pins = list(s); return nil }, func(c Config) any { return c.Pins }},
+	{"relay", func(c *Config, s string) error { return boolean(&c.Relay, s) }, func(c Config) any { return c.Relay }},
+	{"mdns", func(c *Config, s string) error { return boolean(&c.MDNS, s) }, func(c Config) any { return c.MDNS }},
+	{"log_level", func(c *Config, s string) error { c.LogLevel = s; return nil }, func(c Config) any { return c.LogLevel }},
+	{"color", func(c *Config, s string) error { c.Color = s; return nil }, func(c Config) any { return c.Color }},
+	{"passphrase_file", func(c *Config, s string) error { c.PassphraseFile = s; return nil }, func(c Config) any { return c.PassphraseFile }},
+}
+
+func list(s string) []string {
+	var out []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+func boolean(into *bool, s string) error {
+	b, err := strconv.ParseBool(s)
+	if err != nil {
+		return errors.New("is true or false")
+	}
+	*into = b
+	return nil
+}
+
+// Error is a setting that cannot be used.
+type Error struct {
+	Where string // file and line, or the environment variable
+	Why   string
+}
+
+func (e *Error) Error() string { return e.Where + ": " + e.Why }
+
+// Load reads the file at path, which may be missing, and the environment.
+func Load(path string, env func(string) string) (*Settings, error) {
+	s := &Settings{Config: Default(), Path: path, origins: map[string]Origin{}}
+	if err := s.readFile(); err != nil {
+		return nil, err
+	}
+	for _, k := range keys {
+		name := "KITH_" + strings.ToUpper(k.name)
+		if v := env(name); v != "" {
+			if err := s.Set(k.name, v, FromEnv); err != nil {
+				return nil, &Error{Where: name, Why: err.Error()}
+			}
+		}
+	}
+	return s, s.valid()
+}
+
+func (s *Settings) readFile() error {
+	raw, err := os.ReadFile(s.Path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case len(raw) > maxFile:
+		return &Error{Where: s.Path, Why: fmt.Sprintf("longer than %d bytes", maxFile)}
+	}
+	meta, err := toml.Decode(string(raw), &s.Config)
+	if bad, ok := errors.AsType[toml.ParseError](err); ok {
+		return &Error{Where: fmt.Sprintf("%s:%d", s.Path, bad.Position.Line), Why: bad.Message}
+	}
+	if err != nil {
+		return &Error{Where: s.Path, Why: err.Error()}
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return &Error{Where: s.Path, Why: fmt.Sprintf("there is no setting %q", unknown[0].String())}
+	}
+	for _, k := range meta.Keys() {
+		s.origins[k.String()] = FromFile
+	}
+	return nil
+}
+
+// maxFile is the size of config.toml in bytes.
+const maxFile = 64 << 10
+
+func (s *Settings) valid() error {
+	if !slices.Contains([]string{"auto", "always", "never"}, s.Color) {
+		return &Error{Where: s.where("color"), Why: "color is auto, always or never"}
+	}
+	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s.LogLevel) {
+		return &Error{Where: s.where("log_level"), Why: "log_level is debug, info, warn or error"}
+	}
+	return nil
+}
+
+func (s *Settings) where(name string) string {
+	if o := s.Origin(name); o != FromFile {
+		return string(o)
+	}
+	return s.Path
+}
+
+// Set changes one setting.
+func (s *Settings) Set(name, value string, o Origin) error {
+	for _, k := range keys {
+		if k.name == name {
+			s.origins[name] = o
+			return k.set(&s.Config, value)
+		}
+	}
+	return fmt.Errorf("there is no setting %q", name)
+}
+
+// Check is for after the flags were set.
+func (s *Settings) Check() error { return s.valid() }
+
+// Names lists the settings in the order of the file.
+func Names() []string {
+	var out []string
+	for _, k := range keys {
+		out = append(out, k.name)
+	}
+	return out
+}
+
+// Get returns a setting's value.
+func (s *Settings) Get(name string) any {
+	for _, k := range keys {
+		if k.name == name {
+			return k.get(s.Config)
+		}
+	}
+	return nil
+}
+
+// Origin says where a setting came from.
+func (s *Settings) Origin(name string) Origin {
+	if o := s.origins[name]; o != "" {
+		return o
+	}
+	return FromDefault
+}
+
+// Text is a setting as it stands in the file.
+func Text(v any) string {
+	switch v := v.(type) {
+	case []string:
+		var quoted []string
+		for _, s := range v {
+			quoted = append(quoted, strconv.Quote(s))
+		}
+		return "[" + strings.Join(quoted, ", ") + "]"
+	case string:
+		return strconv.Quote(v)
+	}
+	return fmt.Sprint(v)
+}
+
+// words explains each setting in a fresh file.
+var words = map[string]string{
+	"listen":          "Addresses to listen on, for example [\"/ip4/0.0.0.0/tcp/4101\", \"/ip4/0.0.0.0/udp/4101/quic-v1\"]; empty: every interface.",
+	"bootstrap":       "Peers to begin with: addresses that end in /p2p/PEER. Two people need none: an invite carries a hint.",
+	"pins":            "Relays that shall hold our mail, whatever the election says: addresses that end in /p2p/PEER.",
+	"relay":           "Serve as a relay for others (kith relay enable).",
+	"mdns":            "Find nodes on the local network, and be found.",
+	"log_level":       "debug, info, warn or error.",
+	"color":           "auto, always or never.",
+	"passphrase_file": "File with the passphrase of this home, if it has one.",
+}
+
+// WriteFresh writes a file in which every setting is explained and none is set. It keeps one that exists.
+func WriteFresh(path string) error {
+	var b strings.Builder
+	b.WriteString("# Settings of kith. A flag wins over KITH_NAME, that wins over this file: kith config show --origin\n")
+	d := &Settings{Config: Default()}
+	for _, k := range keys {
+		fmt.Fprintf(&b, "\n# %s\n# %s = %s\n", words[k.name], k.name, Text(d.Get(k.name)))
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(b.String())
+	return errors.Join(err, f.Close())
+}
+
+// Keep writes one setting into the file and leaves the rest, comments included, as it is.
+func Keep(path, name, value string) error {
+	raw, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	line := name + " = " + value
+	lines := strings.Split(strings.TrimRight(string(raw), "\n"), "\n")
+	if i := slices.IndexFunc(lines, func(l string) bool { return assigns(l, name) }); i >= 0 {
+		lines[i] = line
+	} else if i := slices.IndexFunc(lines, func(l string) bool { return assigns(strings.TrimPrefix(l, "# "), name) }); i >= 0 {
+		lines[i] = line
+	} else {
+		// Before any table, where a top-level key has to stand.
+		lines = append([]string{line}, lines...)
+	}
+	fresh := path + ".new"
+	if err := os.WriteFile(fresh, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(fresh, path)
+}
+
+func assigns(line, name string) bool {
+	left, _, ok := strings.Cut(line, "=")
+	return ok && strings.TrimSpace(left) == name
+}
+
+// Folders are where a node keeps its things.
+type Folders struct {
+	Home   string // identity, store, socket
+	Config string // path of config.toml
+}
+
+// ErrNoFolder says that the environment names no folder at all.
+var ErrNoFolder = errors.New("neither --home nor KITH_HOME nor HOME is set")
+
+// Find returns the folders: one for all if home (the flag) or KITH_HOME is set, else those of the XDG base directories.
+func Find(home string, env func(string) string) (Folders, error) {
+	if home == "" {
+		home = env("KITH_HOME")
+	}
+	if home != "" {
+		abs, err := filepath.Abs(home)
+		return Folders{Home: abs, Config: filepath.Join(abs, "config.toml")}, err
+	}
+	user := env("HOME")
+	data, conf := env("XDG_DATA_HOME"), env("XDG_CONFIG_HOME")
+	if user == "" && (data == "" || conf == "") {
+		return Folders{}, ErrNoFolder
+	}
+	// The specification says to ignore relative ones.
+	if !filepath.IsAbs(data) {
+		data = filepath.Join(user, ".local", "share")
+	}
+	if !filepath.IsAbs(conf) {
+		conf = filepath.Join(user, ".config")
+	}
+	return Folders{Home: filepath.Join(data, "kith"), Config: filepath.Join(conf, "kith", "config.toml")}, nil
+}
+
+// All returns every setting with its value and origin, in order of the file, for config show.
+func (s *Settings) All() []Entry {
+	var out []Entry
+	for _, k := range keys {
+		out = append(out, Entry{Name: k.name, Value: k.get(s.Config), Origin: s.Origin(k.name)})
+	}
+	return out
+}
+
+// Entry is one setting as it is shown.
+type Entry struct {
+	Name   string `json:"name"`
+	Value  any    `json:"value"`
+	Origin Origin `json:"origin"`
+}

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/p2p"
+)
+
+// caller is a running node, or the store that it left.
+type caller interface {
+	Call(ctx context.Context, method string, req, resp any) error
+	Raw(ctx context.Context, method string, req json.RawMessage) (json.RawMessage, error)
+}
+
+// node is the running node.
+func (a *app) node() (*api.Client, error) {
+	c, err := api.Dial(p2p.SocketPath(a.folders.Home))
+	if err == nil {
+		return c, nil
+	}
+	// A home that others can read is a worse problem than one without a node.
+	if err := p2p.CheckHome(a.folders.Home); err != nil {
+		return nil, err
+	}
+	return nil, api.ErrorOf(err)
+}
+
+// reader is the running node, or else its store, open read-only.
+func (a *app) reader() (caller, error) {
+	c, err := api.Dial(p2p.SocketPath(a.folders.Home))
+	if err == nil {
+		return c, nil
+	}
+	if err := p2p.CheckHome(a.folders.Home); err != nil {
+		return nil, err
+	}
+	secret, err := a.readPassphrase()
+	if err != nil {
+		return nil, err
+	}
+	return api.Local{Open: func(fn func(node.Tx) error) error { return p2p.View(a.folders.Home, secret, fn) }}, nil
+}
+
+// ask runs a method and prints its answer: as it is with --json, else by human.
+func ask[A any](ctx context.Context, a *app, c caller, method string, req any, human func(A)) error {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return err
+	}
+	raw, err := c.Raw(ctx, method, body)
+	if err != nil {
+		return err
+	}
+	var answer A
+	if err := json.Unmarshal(raw, &answer); err != nil {
+		return err
+	}
+	return a.emit(raw, func() { human(answer) })
+}
+
+// maxPassphrase is the size of a passphrase file in bytes.
+const maxPassphrase = 1024
+
+// readPassphrase finds the passphrase: flag, setting, systemd credential. Nil if none is given.
+func (a *app) readPassphrase() ([]byte, error) {
+	path := a.passphrase
+	if path == "" {
+		path = a.set.PassphraseFile
+	}
+	if dir := a.env("CREDENTIALS_DIRECTORY"); path == "" && dir != "" {
+		path = filepath.Join(dir, "kith-passphrase")
+		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+			return nil, nil
+		}
+	}
+	if path == "" {
+		return nil, nil
+	}
+	raw, err := readSmall(path, maxPassphrase)
+	if err != nil {
+		return nil, api.Fail(api.ExitPassphrase, "the passphrase cannot be read: "+err.Error(), "kith status --passphrase-file FILE")
+	}
+	line, _, _ := bytes.Cut(raw, []byte("\n"))
+	line = bytes.TrimSuffix(line, []byte("\r"))
+	if len(line) == 0 {
+		return nil, api.Fail(api.ExitPassphrase, "the passphrase in "+path+" is empty", "kith status --passphrase-file FILE")
+	}
+	return line, nil
+}
+
+// readSmall reads a file of limited size.
+func readSmall(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return readAtMost(f, most)
+}
+
+func readAtMost(r io.Reader, most int64) ([]byte, error) {
+	raw, err := io.ReadAll(io.LimitReader(r, most+1))
+	if err == nil && int64(len(raw)) > most {
+		err = fmt.Errorf("longer than %d bytes", most)
+	}
+	return raw, err
+}

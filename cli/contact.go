@@ -1,0 +1,167 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kith-im/kith/cli/term"
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/api"
+)
+
+func (a *app) cmdContact() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "contact", GroupID: groupPeople, Args: cobra.ArbitraryArgs, Short: "The people you know",
+		Example: "  kith contact list\n  kith contact show bob", RunE: group,
+	}
+	cmd.AddCommand(a.contactList(), a.contactShow(), a.contactRename(), a.contactAccept(), a.contactBlock())
+	return cmd
+}
+
+func (a *app) contactList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Args: args(0, 0), Short: "Everybody you know",
+		Example: "  kith contact list\n  kith contact list --jq '.contacts[].handle'",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.reader()
+			if err != nil {
+				return err
+			}
+			return ask(cmd.Context(), a, c, "contacts", api.None{}, a.showContacts)
+		},
+	}
+}
+
+func (a *app) showContacts(l api.Contacts) {
+	if len(l.Contacts) == 0 {
+		a.note("nobody yet")
+		a.next("kith invite")
+		return
+	}
+	var rows [][]any
+	for _, c := range l.Contacts {
+		rows = append(rows, []any{term.In(term.Bold, c.Handle), contactWords(c), count(c.Devices, "device"), c.Name})
+	}
+	a.out.Table(rows)
+}
+
+// contactWords says how we stand to a contact.
+func contactWords(c node.ContactView) string {
+	words := c.State
+	for _, w := range []struct {
+		say  bool
+		word string
+	}{{c.Verified, "verified"}, {c.EpochChanged, "identity changed"}, {c.Left, "has left"}, {c.Online, "online"}} {
+		if w.say {
+			words += ", " + w.word
+		}
+	}
+	return words
+}
+
+func (a *app) contactShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show CONTACT", Args: args(1, 1), Short: "One contact, with the safety number",
+		Example: "  kith contact show bob",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			c, err := a.reader()
+			if err != nil {
+				return err
+			}
+			one, err := findContact(cmd.Context(), c, args[0])
+			if err != nil {
+				return err
+			}
+			return a.emitAs("contact", one, func() { a.showContact(one) })
+		},
+	}
+}
+
+// findContact looks a contact up by handle or by the beginning of its user id.
+func findContact(ctx context.Context, c caller, name string) (node.ContactView, error) {
+	var l api.Contacts
+	if err := c.Call(ctx, "contacts", api.None{}, &l); err != nil {
+		return node.ContactView{}, err
+	}
+	var found []node.ContactView
+	for _, one := range l.Contacts {
+		if one.Handle == name {
+			return one, nil
+		}
+		if len(name) >= 4 && len(one.User) >= len(name) && one.User[:len(name)] == name {
+			found = append(found, one)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return node.ContactView{}, api.Fail(api.ExitNotFound, fmt.Sprintf("there is no contact %q", name), "kith contact list")
+	}
+	return node.ContactView{}, api.Fail(api.ExitUsage, fmt.Sprintf("%q is %s and %s: give more of it", name, found[0].Handle, found[1].Handle), "kith contact list")
+}
+
+func (a *app) showContact(c node.ContactView) {
+	rows := [][]any{
+		{"handle", term.In(term.Bold, c.Handle)},
+		{"name", c.Name},
+		{"state", contactWords(c)},
+		{"user", c.User},
+		{"devices", fmt.Sprint(c.Devices)},
+		{"relays", fmt.Sprint(c.Relays)},
+		{"since", when(c.Added)},
+	}
+	if c.SafetyNumber != "" {
+		rows = append(rows, []any{"safety number", c.SafetyNumber})
+	}
+	a.out.Table(rows)
+	if c.EpochChanged {
+		a.next("kith contact accept " + c.Handle)
+	}
+}
+
+// change makes a command that changes one contact through a method.
+func (a *app) change(cmd *cobra.Command, method string, req any) error {
+	c, err := a.node()
+	if err != nil {
+		return err
+	}
+	return ask(cmd.Context(), a, c, method, req, func(v node.ContactView) {
+		a.out.Printf("%s  %s\n", term.In(term.Bold, v.Handle), contactWords(v))
+	})
+}
+
+func (a *app) contactRename() *cobra.Command {
+	return &cobra.Command{
+		Use: "rename CONTACT NAME", Args: args(2, 2), Short: "Give a contact another name of yours",
+		Example: "  kith contact rename robert bob",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.change(cmd, "contact_rename", api.RenameRequest{Contact: args[0], Handle: args[1]})
+		},
+	}
+}
+
+func (a *app) contactAccept() *cobra.Command {
+	return &cobra.Command{
+		Use: "accept CONTACT", Args: args(1, 1), Short: "Accept a request, a blocked contact, or a changed identity",
+		Example: "  kith contact accept bob",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.change(cmd, "contact_accept", api.ContactRequest{Contact: args[0]})
+		},
+	}
+}
+
+func (a *app) contactBlock() *cobra.Command {
+	var undo bool
+	cmd := &cobra.Command{
+		Use: "block CONTACT", Args: args(1, 1), Short: "Take nothing more from a contact",
+		Example: "  kith contact block mallory\n  kith contact block mallory --undo",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.change(cmd, "contact_block", api.BlockRequest{Contact: args[0], Blocked: !undo})
+		},
+	}
+	cmd.Flags().BoolVar(&undo, "undo", false, "let the contact in again")
+	return cmd
+}

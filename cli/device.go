@@ -1,0 +1,118 @@
+package cli
+
+import (
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kith-im/kith/cli/term"
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/api"
+)
+
+func (a *app) cmdDevice() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "device", GroupID: groupSelf, Args: cobra.ArbitraryArgs, Short: "Your devices",
+		Example: "  kith device add        # then on the new one: kith init --link LINK\n  kith device list", RunE: group,
+	}
+	cmd.AddCommand(a.deviceList(), a.deviceAdd(), a.deviceRemove(), a.deviceLeave())
+	return cmd
+}
+
+func (a *app) deviceList() *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Args: args(0, 0), Short: "Every device of yours", Example: "  kith device list",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.reader()
+			if err != nil {
+				return err
+			}
+			return ask(cmd.Context(), a, c, "devices", api.None{}, a.showDevices)
+		},
+	}
+}
+
+func (a *app) showDevices(l api.Devices) {
+	var rows [][]any
+	for _, d := range l.Devices {
+		words := ""
+		for _, w := range []struct {
+			say  bool
+			word string
+		}{{d.This, "this device "}, {d.Admin, "admin "}, {d.Online && !d.This, "online "}} {
+			if w.say {
+				words += w.word
+			}
+		}
+		rows = append(rows, []any{short(d.Device), words, term.In(term.Bold, d.Name)})
+	}
+	a.out.Table(rows)
+}
+
+func (a *app) deviceAdd() *cobra.Command {
+	var ttl time.Duration
+	var qr bool
+	cmd := &cobra.Command{
+		Use: "add", Args: args(0, 0), Short: "Make a link for one more device of yours",
+		Long:    "Makes a link for one more device of yours. Whoever has the link becomes you: show it to nobody.",
+		Example: "  kith device add\n  kith device add --jq .text",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := a.node()
+			if err != nil {
+				return err
+			}
+			return ask(cmd.Context(), a, c, "device_offer", api.TTLRequest{TTLSeconds: seconds(ttl)}, func(v node.InviteView) {
+				a.showLink(v, qr, "works once, until "+until(v.Expires)+"; leave this node running meanwhile", "kith init --link")
+			})
+		},
+	}
+	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long the link works (default 15 minutes)")
+	cmd.Flags().BoolVar(&qr, "qr", false, "draw the QR code also without a terminal")
+	return cmd
+}
+
+func (a *app) deviceRemove() *cobra.Command {
+	var yes bool
+	cmd := &cobra.Command{
+		Use: "remove DEVICE", Args: args(1, 1), Short: "Remove a device: it gets nothing more",
+		Example: "  kith device remove old-phone --yes",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !yes {
+				return usage(cmd, "removing a device cannot be undone: say --yes")
+			}
+			c, err := a.node()
+			if err != nil {
+				return err
+			}
+			return ask(cmd.Context(), a, c, "device_remove", api.DeviceRequest{Device: args[0]}, func(d node.DeviceView) {
+				a.out.Printf("%s is removed\n", term.In(term.Bold, d.Name))
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "it cannot be undone, and I mean it")
+	return cmd
+}
+
+func (a *app) deviceLeave() *cobra.Command {
+	var yes, all bool
+	cmd := &cobra.Command{
+		Use: "leave", Args: args(0, 0), Short: "Take this device, or with --all yourself, out of the network",
+		Long:    "Signs this device out; with --all every device of yours, so that senders are told that you left. Your files stay.",
+		Example: "  kith device leave --yes\n  kith device leave --all --yes",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !yes {
+				return usage(cmd, "leaving cannot be undone: say --yes")
+			}
+			c, err := a.node()
+			if err != nil {
+				return err
+			}
+			return ask(cmd.Context(), a, c, "leave", api.LeaveRequest{All: all}, func(api.Left) {
+				a.out.Printf("left; senders are told as they meet the new list\n")
+			})
+		},
+	}
+	cmd.Flags().BoolVar(&yes, "yes", false, "it cannot be undone, and I mean it")
+	cmd.Flags().BoolVar(&all, "all", false, "every device: the person leaves")
+	return cmd
+}

@@ -1,0 +1,72 @@
+package cli
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/api"
+)
+
+type eventsFlags struct {
+	streamFlags
+	since, consumer string
+}
+
+func (a *app) cmdEvents() *cobra.Command {
+	var f eventsFlags
+	cmd := &cobra.Command{
+		Use: "events", GroupID: groupMachine, Args: args(0, 0),
+		Short: "Everything that happens, one JSON object a line",
+		Long: `Prints events as they come, one JSON object a line, in order. Each has a cursor: --since CURSOR goes on after it.
+With --consumer NAME the node keeps the cursor: an event counts as done when the next one was printed, so that after a
+crash none is missing and the last one may come again.`,
+		Example: `  kith events
+  kith events --since 0 --jq 'select(.type == "message") | .message.text'
+  kith events --consumer bot | ./bot`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.doEvents(cmd, f) },
+	}
+	f.add(cmd)
+	cmd.Flags().StringVar(&f.since, "since", "now", "cursor of the last event that you have, or now")
+	cmd.Flags().StringVar(&f.consumer, "consumer", "", "let the node keep the cursor under this name")
+	return cmd
+}
+
+func (a *app) doEvents(cmd *cobra.Command, f eventsFlags) error {
+	c, err := a.node()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	a.json = true // it has no other form
+	done := uint64(0)
+	stream := func(ctx context.Context, fn func(node.Notice) (bool, error)) error {
+		each := func(n node.Notice) error { _, err := fn(n); return err }
+		if f.consumer != "" {
+			return c.Consume(ctx, f.consumer, each)
+		}
+		if f.since == "now" {
+			return c.Now(ctx, each)
+		}
+		since, err := strconv.ParseUint(f.since, 10, 64)
+		if err != nil {
+			return usage(cmd, "--since is the cursor of an event, or now")
+		}
+		return c.Events(ctx, since, each)
+	}
+	err = f.follow(cmd.Context(), stream, func(n node.Notice) (bool, error) {
+		if f.consumer != "" && done > 0 {
+			if err := c.Call(cmd.Context(), "consumer_set", api.ConsumerRequest{Consumer: f.consumer, Cursor: done}, nil); err != nil {
+				return false, err
+			}
+		}
+		done = n.Cursor
+		return true, a.emitAs("", n, nil)
+	})
+	if err == nil && f.consumer != "" && done > 0 {
+		return c.Call(cmd.Context(), "consumer_set", api.ConsumerRequest{Consumer: f.consumer, Cursor: done}, nil)
+	}
+	return err
+}

@@ -1,0 +1,182 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kith-im/kith/cli/config"
+	"github.com/kith-im/kith/cli/term"
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/p2p"
+)
+
+type initFlags struct {
+	link, name, device, phrase string
+	timeout                    time.Duration
+	noMDNS, loopback           bool
+}
+
+func (a *app) cmdInit() *cobra.Command {
+	var f initFlags
+	cmd := &cobra.Command{
+		Use: "init", GroupID: groupStart, Args: args(0, 0),
+		Short: "Make an identity on this device, or link it to one you have",
+		Long: `Makes an identity on this device and prints twelve recovery words: write them down, they are kept nowhere.
+With --link this device becomes one more device of an identity that you have; the link comes from 'kith device add'.`,
+		Example: `  kith init --name Ada
+  kith init --link LINK --device-name laptop      # after on the other device: kith device add
+  kith init --name Ada --passphrase-file secret   # the passphrase is asked at every start`,
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.doInit(cmd, f) },
+	}
+	cmd.Flags().StringVar(&f.name, "name", "", "your name, as your contacts first see it")
+	cmd.Flags().StringVar(&f.device, "device-name", "", "name of this device (default: the machine's)")
+	cmd.Flags().StringVar(&f.link, "link", "", "link of 'kith device add' on another device of yours; - reads it from stdin")
+	cmd.Flags().StringVar(&f.phrase, "phrase-file", "", "file with twelve recovery words to begin from")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to look for the other device (with --link)")
+	cmd.Flags().BoolVar(&f.noMDNS, "no-mdns", false, "do not look for the other device on the local network")
+	cmd.Flags().BoolVar(&f.loopback, "loopback", false, "this machine only, for tests")
+	_ = cmd.Flags().MarkHidden("loopback")
+	return cmd
+}
+
+func (a *app) doInit(cmd *cobra.Command, f initFlags) error {
+	secret, err := a.readPassphrase()
+	if err != nil {
+		return err
+	}
+	if f.device == "" {
+		f.device, _ = os.Hostname()
+	}
+	if f.link != "" {
+		return a.initLink(cmd, f, secret)
+	}
+	return a.initNew(cmd, f, secret)
+}
+
+func (a *app) initNew(cmd *cobra.Command, f initFlags, secret []byte) error {
+	var err error
+	if f.name == "" && !p2p.Exists(a.folders.Home) {
+		if f.name, err = a.askLine("your name: ", "--name"); err != nil {
+			return err
+		}
+	}
+	params := p2p.InitParams{Name: f.name, DeviceName: f.device, Passphrase: secret}
+	if f.phrase != "" {
+		raw, err := readSmall(f.phrase, maxPassphrase)
+		if err != nil {
+			return usage(cmd, "the recovery words cannot be read: "+err.Error())
+		}
+		params.Phrase = strings.Join(strings.Fields(string(raw)), " ")
+	}
+	phrase, id, err := p2p.Init(a.folders.Home, params)
+	if err != nil {
+		return err
+	}
+	if err := a.freshConfig(); err != nil {
+		return err
+	}
+	return a.emitAs("init", initAnswer{IdentityView: id, Home: a.folders.Home, Phrase: phrase}, func() {
+		a.out.Printf("%s is %s on device %s\n\n", term.In(term.Bold, id.Name), id.Fingerprint, id.DeviceName)
+		if f.phrase == "" {
+			a.out.Printf("Write these words down. They are the only way back if you lose your devices, and are kept nowhere:\n\n")
+			a.words(phrase)
+		}
+		a.next("kith daemon")
+	})
+}
+
+// initAnswer is what init prints with --json.
+type initAnswer struct {
+	node.IdentityView
+	Home   string `json:"home"`
+	Phrase string `json:"phrase,omitempty"`
+}
+
+// words prints the recovery words, numbered, in three columns.
+func (a *app) words(phrase string) {
+	words := strings.Fields(phrase)
+	rows := (len(words) + 2) / 3
+	for r := range rows {
+		for i := r; i < len(words); i += rows {
+			a.out.Printf("  %2d %-12s", i+1, words[i])
+		}
+		a.out.Printf("\n")
+	}
+	a.out.Printf("\n")
+}
+
+func (a *app) initLink(cmd *cobra.Command, f initFlags, secret []byte) error {
+	if f.name != "" || f.phrase != "" {
+		return usage(cmd, "--link brings the name and the keys: leave --name and --phrase-file out")
+	}
+	link, err := a.argOrStdin(f.link)
+	if err != nil {
+		return usage(cmd, "the link cannot be read: "+err.Error())
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), f.timeout)
+	defer cancel()
+	params := p2p.LinkParams{
+		Link: link, DeviceName: f.device, Passphrase: secret, MDNS: a.set.MDNS && !f.noMDNS, Loopback: f.loopback,
+		Progress: func(step string) { a.note("%s", step) },
+	}
+	if f.loopback {
+		params.Listen = loopbackListen
+	}
+	id, err := p2p.Link(ctx, a.folders.Home, params)
+	if err != nil && errors.Is(err, context.DeadlineExceeded) && api.HintOf(err) == "" {
+		err = api.Fail(api.ExitTimeout, "the other device was not found in "+f.timeout.String()+": its node has to run", "kith init --link LINK --timeout 10m")
+	}
+	if err != nil {
+		return err
+	}
+	if err := a.freshConfig(); err != nil {
+		return err
+	}
+	return a.emitAs("init", initAnswer{IdentityView: id, Home: a.folders.Home}, func() {
+		a.out.Printf("%s has a new device: %s (%s in all)\n", term.In(term.Bold, id.Name), id.DeviceName, count(id.Devices, "device"))
+		a.next("kith daemon")
+	})
+}
+
+var loopbackListen = []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"}
+
+func (a *app) freshConfig() error {
+	if err := os.MkdirAll(filepath.Dir(a.folders.Config), 0o700); err != nil {
+		return err
+	}
+	return config.WriteFresh(a.folders.Config)
+}
+
+// askLine asks a person; without a terminal it names the flag instead.
+func (a *app) askLine(prompt, flag string) (string, error) {
+	if !isTerminal(a.in) || a.json {
+		return "", api.Fail(api.ExitUsage, "there is no terminal to ask on: give "+flag, "kith init --help")
+	}
+	a.err.Printf("%s", prompt)
+	line, err := bufio.NewReader(a.in).ReadString('\n')
+	line = strings.TrimSpace(line)
+	if line == "" {
+		return "", api.Fail(api.ExitUsage, "nothing was given for "+flag, "kith init --help")
+	}
+	if err != nil {
+		return "", err
+	}
+	return line, nil
+}
+
+// argOrStdin is an argument, or stdin for -.
+func (a *app) argOrStdin(arg string) (string, error) {
+	if arg != "-" {
+		return arg, nil
+	}
+	raw, err := readAtMost(a.in, api.MaxRequest/2)
+	return strings.TrimSpace(string(raw)), err
+}

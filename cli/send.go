@@ -1,0 +1,138 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/api"
+)
+
+type sendFlags struct {
+	wait, key string
+	timeout   time.Duration
+}
+
+func (a *app) cmdSend() *cobra.Command {
+	var f sendFlags
+	cmd := &cobra.Command{
+		Use: "send TO [TEXT|-]", GroupID: groupTalk, Args: args(1, 2),
+		Short: "Send a text",
+		Long: `Sends a text of at most 3,500 bytes. The message is on your disk before anything leaves, and is tried for 30 days.
+Then it waits until the message has come as far as --wait: queued (on your disk), custody (relays hold it and signed for
+it), delivered (each device has it), read. A later stage satisfies an earlier one.`,
+		Example: `  kith send bob "hi"
+  kith send bob "on my way" --wait delivered --timeout 1m
+  date | kith send bob -
+  kith send bob "once" --key job-17     # the same key again sends nothing twice`,
+		RunE: func(cmd *cobra.Command, args []string) error { return a.doSend(cmd, args, f) },
+	}
+	cmd.Flags().StringVar(&f.wait, "wait", "custody", "queued, custody, delivered or read")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 15*time.Second, "how long to wait; afterwards the message is still queued")
+	cmd.Flags().StringVar(&f.key, "key", "", "idempotency key")
+	return cmd
+}
+
+// textOf is the text to send: the argument, or stdin.
+func (a *app) textOf(cmd *cobra.Command, args []string) (string, error) {
+	text := ""
+	switch {
+	case len(args) == 2 && args[1] != "-":
+		text = args[1]
+	case len(args) == 1 && isTerminal(a.in):
+		return "", usage(cmd, "the text is missing; - reads it from stdin")
+	default:
+		raw, err := readAtMost(a.in, api.MaxText)
+		if err != nil {
+			return "", usage(cmd, "the text from stdin: "+err.Error())
+		}
+		text = string(raw)
+		if n := len(text); n > 0 && text[n-1] == '\n' {
+			text = text[:n-1]
+		}
+	}
+	if len(text) > api.MaxText {
+		return "", usage(cmd, fmt.Sprintf("the text has %d bytes; at most %d fit in a message", len(text), api.MaxText))
+	}
+	return text, nil
+}
+
+func (a *app) doSend(cmd *cobra.Command, args []string, f sendFlags) error {
+	text, err := a.textOf(cmd, args)
+	if err != nil {
+		return err
+	}
+	switch node.Stage(f.wait) {
+	case node.StageQueued, node.StageCustody, node.StageDelivered, node.StageRead:
+	default:
+		return usage(cmd, "--wait is queued, custody, delivered or read")
+	}
+	c, err := a.node()
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	ctx := cmd.Context()
+	var sent api.Sent
+	if err := c.Call(ctx, "send", api.SendRequest{To: args[0], Text: text, Key: f.key}, &sent); err != nil {
+		return err
+	}
+	w, err := await(ctx, c, sent.Message.ID, f)
+	if err != nil {
+		return fmt.Errorf("%s is queued, but: %w", short(sent.Message.ID), err)
+	}
+	answer := sendAnswer{ID: sent.Message.ID, To: args[0], Stage: w.Status.Stage, Reached: w.Reached, Deliveries: w.Status.Deliveries}
+	err = a.emitAs("sent", answer, func() { a.out.Printf("%s  %s\n", short(answer.ID), stageOf(w.Status)) })
+	if err != nil || w.Reached {
+		return err
+	}
+	return notReached(w, f)
+}
+
+// sendAnswer is what send prints with --json.
+type sendAnswer struct {
+	ID         string              `json:"id"`
+	To         string              `json:"to"`
+	Stage      node.Stage          `json:"stage"`
+	Reached    bool                `json:"reached"` // as far as --wait
+	Deliveries []node.DeliveryView `json:"deliveries"`
+}
+
+// stageOf is the stage with its evidence: the least over the recipient's devices.
+func stageOf(s node.MessageStatus) string {
+	if s.Stage != node.StageCustody {
+		return string(s.Stage)
+	}
+	least := node.DeliveryView{Custody: -1}
+	for _, d := range s.Deliveries {
+		if !d.Own && d.Stage == node.StageCustody && (least.Custody < 0 || d.Custody < least.Custody) {
+			least = d
+		}
+	}
+	return fmt.Sprintf("custody %d/%d", max(0, least.Custody), least.Replicas)
+}
+
+// await waits in the node, which waits for events.
+func await(ctx context.Context, c caller, id string, f sendFlags) (w api.Waited, err error) {
+	err = c.Call(ctx, "message_wait", api.WaitRequest{ID: id, Stage: node.Stage(f.wait), TimeoutMS: f.timeout.Milliseconds()}, &w)
+	return w, err
+}
+
+// notReached says why a message did not come as far as asked. It is on our disk in every case.
+func notReached(w api.Waited, f sendFlags) error {
+	id := short(w.Status.Message.ID)
+	switch node.Stage(w.Why) {
+	case node.StageWaiting:
+		return api.Fail(api.ExitTimeout, id+" is queued: no relay of the recipient and no connection to a device is known yet; it goes out when there is one", "kith status "+id)
+	case node.StageFull:
+		return api.Fail(api.ExitRefused, id+" is queued: the recipient's relays are full; it is tried again", "kith status "+id)
+	case node.StageExpired:
+		return api.Fail(api.ExitRefused, id+" expired after 30 days", "kith status "+id)
+	case node.StageDropped:
+		return api.Fail(api.ExitRefused, id+" was not delivered: the recipient has no device left for it", "kith status "+id)
+	}
+	return api.Fail(api.ExitTimeout, fmt.Sprintf("%s is queued and stays so: not %s after %s", id, f.wait, f.timeout), "kith trace "+id)
+}

@@ -1,0 +1,117 @@
+package cli
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kith-im/kith/cli/term"
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/api"
+)
+
+func (a *app) cmdStatus() *cobra.Command {
+	return &cobra.Command{
+		Use: "status [MSG]", GroupID: groupStart, Args: args(0, 1),
+		Short: "The node at a glance, or how far a message came",
+		Example: `  kith status
+  kith status 3fa9c1          # a message: its id, or the beginning of it
+  kith status --jq .node.state`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				c, err := a.reader()
+				if err != nil {
+					return err
+				}
+				return ask(cmd.Context(), a, c, "message_status", api.MessageRequest{ID: args[0]}, a.showMessageStatus)
+			}
+			c, err := a.node()
+			if err != nil {
+				return err
+			}
+			return ask(cmd.Context(), a, c, "status", api.None{}, a.showStatus)
+		},
+	}
+}
+
+func (a *app) showStatus(s api.Status) {
+	a.out.Table([][]any{
+		{"node", term.In(term.Bold, s.State), ""},
+		{"name", fmt.Sprintf("%s on %s", s.Identity.Name, s.Identity.DeviceName), ""},
+		{"peers", fmt.Sprintf("%d, %d of them relays", s.Net.Peers, s.Net.Relays), ""},
+		{"mailbox", mailboxWords(s.Mailbox), ""},
+		{"contacts", fmt.Sprint(s.Contacts), ""},
+		{"unread", fmt.Sprint(s.Unread), ""},
+	})
+	if s.Net.Relay {
+		a.out.Printf("serves as a relay\n")
+	}
+	if a.verbose {
+		for _, addr := range s.Net.Addrs {
+			a.out.Printf("  %s\n", addr)
+		}
+	}
+	a.next(s.Hint)
+}
+
+// mailboxWords says in a line which relays hold our mail.
+func mailboxWords(m node.MailboxView) string {
+	members := 0
+	for _, r := range m.Relays {
+		if r.Member {
+			members++
+		}
+	}
+	if members == 0 {
+		return m.State + ": no relay holds mail for us yet"
+	}
+	return fmt.Sprintf("%s: %s of %d", m.State, count(members, "relay"), m.R)
+}
+
+func (a *app) showMessageStatus(s node.MessageStatus) {
+	a.out.Printf("%s  %s  to %s\n", short(s.Message.ID), stageWords(s.Stage), handleOf(s))
+	var rows [][]any
+	for _, d := range s.Deliveries {
+		rows = append(rows, []any{"  " + short(d.Device), who(d), deliveryWords(d)})
+	}
+	a.out.Table(rows)
+}
+
+func handleOf(s node.MessageStatus) string {
+	for _, d := range s.Deliveries {
+		if !d.Own {
+			return d.Handle
+		}
+	}
+	return s.Message.Chat
+}
+
+func who(d node.DeliveryView) string {
+	if d.Own {
+		return "own device"
+	}
+	return d.Handle
+}
+
+func stageWords(s node.Stage) term.Styled {
+	switch s {
+	case node.StageDelivered, node.StageRead:
+		return term.In(term.Green, string(s))
+	case node.StageFull, node.StageExpired, node.StageDropped:
+		return term.In(term.Red, string(s))
+	}
+	return term.In(term.Yellow, string(s))
+}
+
+// deliveryWords says how far one device is, with the evidence.
+func deliveryWords(d node.DeliveryView) string {
+	switch d.Stage {
+	case node.StageQueued, node.StageWaiting:
+		if !d.NextTry.IsZero() {
+			return fmt.Sprintf("%s, %s, next try %s", d.Stage, count(d.Attempts, "attempt"), when(d.NextTry))
+		}
+	case node.StageCustody:
+		return fmt.Sprintf("custody %d/%d, until %s", d.Custody, d.Replicas, when(d.Expires))
+	}
+	return string(d.Stage)
+}

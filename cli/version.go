@@ -1,0 +1,36 @@
+package cli
+
+import (
+	"runtime"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker; without it the build's own record is shown.
+var version = buildVersion()
+
+func buildVersion() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}
+
+func (a *app) cmdVersion() *cobra.Command {
+	return tolerant(&cobra.Command{
+		Use: "version", GroupID: groupStart, Args: args(0, 0),
+		Short:   "Which kith this is",
+		Example: "  kith version\n  kith version --jq .version",
+		RunE: func(*cobra.Command, []string) error {
+			v := versionAnswer{Version: version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
+			return a.emitAs("version", v, func() { a.out.Printf("kith %s (%s, %s)\n", v.Version, v.Go, v.System) })
+		},
+	})
+}
+
+type versionAnswer struct {
+	Version string `json:"version"`
+	Go      string `json:"go"`
+	System  string `json:"system"`
+}
