@@ -44,11 +44,16 @@ func (r *round) deadline() time.Time {
 
 // boxKey derives the key of our mailbox in an epoch, or of our front door.
 func (e *Engine) boxKey(epoch uint32) ed25519.PrivateKey {
+	if key, ok := e.boxKeys[epoch]; ok {
+		return key
+	}
 	info := labelEpochBox + string(u32(epoch))
 	if epoch == dht.FrontDoorEpoch {
 		info = labelFrontDoor
 	}
-	return ed25519.NewKeyFromSeed(derive(e.self.MailboxSecret, info))
+	key := ed25519.NewKeyFromSeed(derive(e.self.MailboxSecret, info))
+	e.boxKeys[epoch] = key
+	return key
 }
 
 // recordKey derives the key that seals the directory copy of an epoch's set.
@@ -79,7 +84,7 @@ func (e *Engine) box(t *Turn, epoch uint32) (*pb.Box, *dht.SetRecord) {
 	if !getRow(t.Tx, BucketBoxes, u32(epoch), b) {
 		return nil, nil
 	}
-	rec, err := dht.ParseSetRecord(b.Set)
+	rec, err := e.sets.get(b.Set)
 	if err != nil {
 		return b, nil
 	}

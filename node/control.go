@@ -138,7 +138,7 @@ func (e *Engine) keepReach(t *Turn, dev *pb.PeerDevice, r *chatpb.Reach) {
 	}
 	for _, raw := range r.Sets[:min(len(r.Sets), maxSets)] {
 		if rec, err := dht.ParseSetRecord(raw); err == nil {
-			keepPeerSet(dev, rec)
+			e.keepPeerSet(dev, rec)
 			e.candidates(t, rec)
 		}
 	}
@@ -163,14 +163,14 @@ func validEndpoint(p *chatpb.Endpoint) (dht.Peer, bool) {
 }
 
 // keepPeerSet keeps the newest set of each epoch of a device, if its box key is the one that the device told.
-func keepPeerSet(dev *pb.PeerDevice, rec *dht.SetRecord) bool {
+func (e *Engine) keepPeerSet(dev *pb.PeerDevice, rec *dht.SetRecord) bool {
 	i := int64(rec.Epoch()) - int64(dev.FirstEpoch)
 	if len(dev.Boxes) > 0 && (i < 0 || i >= int64(len(dev.Boxes)) || string(dev.Boxes[i]) != string(rec.Box())) {
 		return false
 	}
 	var sets [][]byte
 	for _, raw := range dev.Sets {
-		old, err := dht.ParseSetRecord(raw)
+		old, err := e.sets.get(raw)
 		if err != nil {
 			continue
 		}
@@ -195,7 +195,7 @@ func (e *Engine) route(t *Turn, dev *pb.PeerDevice, size int) *dht.SetRecord {
 	cur := dht.EpochAt(t.Now)
 	var best *dht.SetRecord
 	for _, raw := range dev.Sets {
-		rec, err := dht.ParseSetRecord(raw)
+		rec, err := e.sets.get(raw)
 		if err != nil || !rec.Usable(t.Now) {
 			continue
 		}
@@ -214,7 +214,7 @@ func (e *Engine) route(t *Turn, dev *pb.PeerDevice, size int) *dht.SetRecord {
 	if best != nil {
 		return best
 	}
-	rec, err := dht.ParseDeviceRecord(dev.Record)
+	rec, err := e.records.get(dev.Record)
 	if err != nil || size > frontEnvelope {
 		return nil
 	}
@@ -228,7 +228,7 @@ func (e *Engine) route(t *Turn, dev *pb.PeerDevice, size int) *dht.SetRecord {
 func (e *Engine) learnSet(t *Turn, device identity.DeviceID, raw []byte) bool {
 	dev := e.peerDevice(t, device)
 	rec, err := dht.ParseSetRecord(raw)
-	if dev == nil || err != nil || len(dev.Boxes) == 0 || !keepPeerSet(dev, rec) {
+	if dev == nil || err != nil || len(dev.Boxes) == 0 || !e.keepPeerSet(dev, rec) {
 		return false
 	}
 	e.saveDevice(t, dev)
@@ -248,7 +248,7 @@ func (e *Engine) learnSealedSet(t *Turn, key string, value []byte) {
 			continue
 		}
 		rec, err := dht.OpenSet(recordKey(dev.RecordSecret, dev.FirstEpoch+uint32(i)), value)
-		if err == nil && keepPeerSet(dev, rec) {
+		if err == nil && e.keepPeerSet(dev, rec) {
 			e.saveDevice(t, dev)
 			e.out.retryDevice(id, t.Now)
 		}

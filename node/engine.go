@@ -15,6 +15,7 @@ package node
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"time"
@@ -80,7 +81,11 @@ type Engine struct {
 	reachAt time.Time        // when to tell contacts how to reach us; zero: nothing new
 	stats   Stats
 
-	observed map[string]observation       // relay -> counted since its row was written
+	observed map[string]observation // relay -> counted since its row was written
+	lists    parsed[*identity.DeviceList]
+	records  parsed[*dht.DeviceRecord]
+	sets     parsed[*dht.SetRecord]
+	boxKeys  map[uint32]ed25519.PrivateKey
 	boxesOf  map[string]identity.DeviceID // directory key of a set that we look up -> whose it is
 }
 
@@ -102,6 +107,8 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		cfg: c, self: &pb.Self{}, book: session.NewBook(), chats: map[chat.ChatID][contactKeySize]byte{},
 		peers: map[string]identity.DeviceID{}, live: map[string]bool{}, out: newOutbox(),
 		wants: map[string]*want{}, publish: map[string]*want{},
+		boxKeys: map[uint32]ed25519.PrivateKey{}, lists: parsed[*identity.DeviceList]{parse: identity.ParseDeviceList},
+		records: parsed[*dht.DeviceRecord]{parse: dht.ParseDeviceRecord}, sets: parsed[*dht.SetRecord]{parse: dht.ParseSetRecord},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
 	}
 	if !getRow(t.Tx, BucketMeta, keySelf, e.self) {

@@ -74,9 +74,10 @@ const (
 	maxParked     = 256
 	parkFor       = Retention
 	maxInvites    = 64
-	maxDeclines   = 16 // of one used or expired link
-	maxMeet       = 64 // connections asked for at the start
-	maxSteps      = 32 // trace steps of one delivery
+	maxDeclines   = 16   // of one used or expired link
+	maxParsed     = 1024 // records of one kind, parsed and in memory
+	maxMeet       = 64   // connections asked for at the start
+	maxSteps      = 32   // trace steps of one delivery
 	maxHeads      = 3
 	maxSets       = 8 // set records kept of one device
 	maxEvents     = 10_000

@@ -212,7 +212,7 @@ func (e *Engine) listOf(t *Turn, u identity.UserID) *identity.DeviceList {
 	if c == nil || len(c.List) == 0 {
 		return nil
 	}
-	l, err := identity.ParseDeviceList(c.List)
+	l, err := e.lists.get(c.List)
 	if err != nil {
 		return nil
 	}
@@ -261,7 +261,7 @@ func (e *Engine) newEpoch(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 // adoptList makes l the contact's list: devices that it no longer names get nothing from now on.
 func (e *Engine) adoptList(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 	var old []identity.Device
-	if known, err := identity.ParseDeviceList(c.List); err == nil {
+	if known, err := e.lists.get(c.List); err == nil {
 		old = known.Devices()
 	}
 	user := l.User()

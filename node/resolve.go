@@ -23,6 +23,27 @@ func (w *want) hurry(now time.Time) {
 	}
 }
 
+// parsed remembers what was parsed and verified, by its bytes: a stored record is verified once, not at every use.
+type parsed[T any] struct {
+	parse func([]byte) (T, error)
+	known map[string]T
+}
+
+func (p *parsed[T]) get(raw []byte) (T, error) {
+	if v, ok := p.known[string(raw)]; ok {
+		return v, nil
+	}
+	v, err := p.parse(raw)
+	if err != nil {
+		return v, err
+	}
+	if p.known == nil || len(p.known) >= maxParsed {
+		p.known = map[string]T{}
+	}
+	p.known[string(raw)] = v
+	return v, nil
+}
+
 // need asks for a record, unless it is being looked for already.
 func (e *Engine) need(t *Turn, key string) {
 	if _, ok := e.wants[key]; ok {
@@ -97,7 +118,7 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 	if list == nil || identity.Claims(list, r.Bundle()) != nil {
 		return
 	}
-	old, err := dht.ParseDeviceRecord(d.Record)
+	old, err := e.records.get(d.Record)
 	if err == nil && old.Number() >= r.Number() {
 		return
 	}

@@ -230,7 +230,7 @@ func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte) ([]byte, erro
 	sessions := e.sessions(t, dev)
 	i := session.Choose(sessions)
 	if i < 0 {
-		rec, err := dht.ParseDeviceRecord(dev.Record)
+		rec, err := e.records.get(dev.Record)
 		if err != nil {
 			return nil, err
 		}

@@ -105,8 +105,6 @@ func contactView(c *pb.Contact, live map[string]bool) ContactView {
 
 // Contacts lists the people that we know, by handle. e may be nil: then nobody is online.
 func Contacts(tx Tx, e *Engine) ([]ContactView, error) {
-	self := &pb.Self{}
-	getRow(tx, BucketMeta, keySelf, self)
 	online := map[string]bool{}
 	relays := map[string]int{}
 	tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
@@ -127,14 +125,29 @@ func Contacts(tx Tx, e *Engine) ([]ContactView, error) {
 		}
 		v := contactView(c, e.online())
 		v.Online, v.Relays = online[string(c.User)], relays[string(c.User)]
-		if len(c.User) == 32 && len(self.User) == 32 {
-			v.SafetyNumber = identity.SafetyNumber(identity.UserID(self.User), identity.UserID(c.User))
-		}
 		out = append(out, v)
 		return true
 	})
 	slices.SortFunc(out, func(a, b ContactView) int { return strings.Compare(a.Handle, b.Handle) })
 	return out, tx.Err()
+}
+
+// Contact shows one person, with the safety number.
+func Contact(tx Tx, e *Engine, who string) (ContactView, error) {
+	c, err := findContact(tx, who)
+	if err != nil {
+		return ContactView{}, err
+	}
+	all, err := Contacts(tx, e)
+	if err != nil {
+		return ContactView{}, err
+	}
+	i := slices.IndexFunc(all, func(v ContactView) bool { return v.Handle == c.Handle })
+	self := &pb.Self{}
+	if getRow(tx, BucketMeta, keySelf, self) && len(c.User) == 32 {
+		all[i].SafetyNumber = identity.SafetyNumber(identity.UserID(self.User), identity.UserID(c.User))
+	}
+	return all[i], tx.Err()
 }
 
 // setSize is how many relays serve a device now, as far as we know.
