@@ -22,7 +22,7 @@ func (c *Client) Deposit(ctx context.Context, relay dht.Peer, d mailbox.Deposit)
 	if err != nil {
 		return mailbox.Receipt{}, fmt.Errorf("deposit: %w", err)
 	}
-	r, err := checkReceipt(a.GetReceipt(), relay, d)
+	r, err := c.roots.checkReceipt(a.GetReceipt(), relay, d)
 	if err != nil {
 		return mailbox.Receipt{}, fmt.Errorf("deposit: %w", err)
 	}

@@ -10,12 +10,12 @@ import (
 
 // checkReceipt is the receipt of a deposit, if it says that this relay keeps
 // this envelope in this box.
-func checkReceipt(raw []byte, relay dht.Peer, d mailbox.Deposit) (mailbox.Receipt, error) {
+func (s *roots) checkReceipt(raw []byte, relay dht.Peer, d mailbox.Deposit) (mailbox.Receipt, error) {
 	r, err := mailbox.ParseReceipt(raw)
 	if err != nil {
 		return mailbox.Receipt{}, ErrReply
 	}
-	if r.Verify(relay.ID, d.Box, mailbox.EnvelopeIDOf(d.Envelope)) != nil {
+	if s.verify(r, relay, d) != nil {
 		return mailbox.Receipt{}, ErrReply
 	}
 	return *r, nil

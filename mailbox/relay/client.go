@@ -26,7 +26,8 @@ type Client struct {
 	open  func(ctx context.Context, relay dht.Peer) (stream, error)
 	now   func() time.Time
 	times deadlines
-	late  time.Duration // answerWithin; tests shorten it
+	late  time.Duration // answerWithin
+	roots roots
 
 	mu       sync.Mutex
 	each     map[string]*entry // by peer id

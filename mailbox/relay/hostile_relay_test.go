@@ -113,7 +113,12 @@ func TestForgedReceiptsAreNotReturned(t *testing.T) {
 	}
 	for name, raw := range cases {
 		t.Run(name, func(t *testing.T) {
-			p := puppetRelay(t, func(_ *puppet, ask *pb.Ask) []byte { return frames(receiptAnswer(ask.Id, raw)) })
+			say := good.Bytes()
+			p := puppetRelay(t, func(_ *puppet, ask *pb.Ask) []byte { return frames(receiptAnswer(ask.Id, say)) })
+			if _, err := p.c.Deposit(t.Context(), p.peer, d); err != nil {
+				t.Fatalf("good receipt: %v", err) // its root is remembered now
+			}
+			say = raw
 			r, err := p.c.Deposit(t.Context(), p.peer, d)
 			if string(raw) == string(good.Bytes()) {
 				if err != nil || r.Sig != good.Sig {

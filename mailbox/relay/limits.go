@@ -99,5 +99,8 @@ const (
 	maxMillis = 1<<53 - 1 // latest time in a frame, unix milliseconds
 )
 
+// rememberedRoots is how many verified roots of receipts a client remembers.
+const rememberedRoots = 16
+
 // maxRank bounds the rank in a lease.
 const maxRank = 255

@@ -22,7 +22,12 @@ import (
 	"github.com/kith-im/kith/mailbox"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if runSenders() {
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	overTCP  = "/ip4/127.0.0.1/tcp/0"
@@ -138,23 +143,28 @@ func coreFor(key ed25519.PrivateKey, number uint64, now time.Time, relays ...dht
 // openBox leases a box at a relay over the wire and returns its set record.
 func openBox(t testing.TB, c *Client, relay dht.Peer, key ed25519.PrivateKey) *dht.SetRecord {
 	t.Helper()
-	ctx := t.Context()
-	if err := c.Reserve(ctx, relay, []ed25519.PrivateKey{key}); err != nil {
-		t.Fatal(err)
-	}
-	core := coreFor(key, 1, time.Now(), relay)
-	leases, err := c.Commit(ctx, relay, []ed25519.PrivateKey{key}, []dht.SetCore{core})
+	set, err := leaseBox(t.Context(), c, relay, key)
 	if err != nil {
-		t.Fatal(err)
-	}
-	set, err := dht.SignSetRecord(key, core, leases)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.PutSet(ctx, relay, set.Bytes()); err != nil {
 		t.Fatal(err)
 	}
 	return set
+}
+
+func leaseBox(ctx context.Context, c *Client, relay dht.Peer, key ed25519.PrivateKey) (*dht.SetRecord, error) {
+	keys := []ed25519.PrivateKey{key}
+	if err := c.Reserve(ctx, relay, keys); err != nil {
+		return nil, err
+	}
+	core := coreFor(key, 1, time.Now(), relay)
+	leases, err := c.Commit(ctx, relay, keys, []dht.SetCore{core})
+	if err != nil {
+		return nil, err
+	}
+	set, err := dht.SignSetRecord(key, core, leases)
+	if err != nil {
+		return nil, err
+	}
+	return set, c.PutSet(ctx, relay, set.Bytes())
 }
 
 // depositTo is the n-th envelope of size bytes for a box.
