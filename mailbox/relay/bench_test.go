@@ -91,7 +91,7 @@ func rawTrips(b *testing.B, relay host.Host) []time.Duration {
 	if err != nil {
 		b.Fatal(err)
 	}
-	defer st.Reset()
+	defer func() { _ = st.Reset() }()
 	buf := make([]byte, benchEnvelope)
 	ds := make([]time.Duration, 0, rawRounds)
 	for range rawRounds {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -76,7 +77,7 @@ func (l *link) ask(ctx context.Context, ask *pb.Ask, within time.Duration) (*pb.
 // nothing since it was sent: the next call then opens a new one. A call that
 // was merely given up leaves the stream to the others.
 func (l *link) silent(err error, before uint64) error {
-	if err == context.DeadlineExceeded && l.heard.Load() == before {
+	if errors.Is(err, context.DeadlineExceeded) && l.heard.Load() == before {
 		l.fail(fmt.Errorf("relay: no answer: %w", err))
 	}
 	return err

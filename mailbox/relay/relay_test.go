@@ -105,7 +105,9 @@ func TestDepositIsPushedAckedAndGone(t *testing.T) {
 				t.Fatalf("a repeated deposit: %v", err)
 			}
 			_ = owner.Close()
-			<-done
+			if err := <-done; !errors.Is(err, ErrClosed) {
+				t.Fatalf("collect ended with %v", err)
+			}
 			if st := s.Stats(); st.Deposits != 3 || st.Pushed != 2 || st.Acked != 2 || st.Malformed != 0 {
 				t.Fatalf("stats %+v", st)
 			}

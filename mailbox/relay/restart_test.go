@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"path/filepath"
 	"sync"
 	"testing"
@@ -68,7 +69,9 @@ func TestRestartLosesNothingThatWasReceipted(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop()
-	<-done // the relay went away
+	if err := <-done; err == nil {
+		t.Fatal("collect outlived its relay")
+	}
 	relay, stop = serveFile(t, path)
 	defer stop()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -78,7 +81,9 @@ func TestRestartLosesNothingThatWasReceipted(t *testing.T) {
 		t.Fatalf("%d envelopes after the acks", len(second.items))
 	}
 	cancel()
-	<-done
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
 }
 
 // depositMany leaves n envelopes with a full window and returns what was

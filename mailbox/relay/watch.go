@@ -19,7 +19,8 @@ import (
 // box held at the start has been handed over. After a reconnection whatever was
 // not acknowledged comes again; the caller knows it by its id.
 func (c *Client) Collect(ctx context.Context, relay dht.Peer, keys []ed25519.PrivateKey,
-	each func(box mailbox.ID, items []mailbox.Stored) error) error {
+	each func(box mailbox.ID, items []mailbox.Stored) error,
+) error {
 	if len(keys) == 0 || len(keys) > MaxBoxesPerStream {
 		return fmt.Errorf("collect: 1 to %d boxes are needed", MaxBoxesPerStream)
 	}
@@ -75,7 +76,8 @@ type seen struct {
 }
 
 func (c *Client) watcher(ctx context.Context, relay dht.Peer,
-	each func(mailbox.ID, []mailbox.Stored) error) (*watcher, error) {
+	each func(mailbox.ID, []mailbox.Stored) error,
+) (*watcher, error) {
 	dial, cancel := context.WithTimeout(ctx, dialWithin)
 	defer cancel()
 	st, err := c.open(dial, relay)

@@ -9,7 +9,7 @@
 // versions:
 // 	protoc-gen-go v1.36.11
 // 	protoc        v3.21.12
-// source: relay.proto
+// source: mailbox/relay/pb/relay.proto
 
 package pb
 
@@ -52,7 +52,7 @@ type Ask struct {
 
 func (x *Ask) Reset() {
 	*x = Ask{}
-	mi := &file_relay_proto_msgTypes[0]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -64,7 +64,7 @@ func (x *Ask) String() string {
 func (*Ask) ProtoMessage() {}
 
 func (x *Ask) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[0]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -77,7 +77,7 @@ func (x *Ask) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ask.ProtoReflect.Descriptor instead.
 func (*Ask) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{0}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Ask) GetId() uint64 {
@@ -270,7 +270,7 @@ type Answer struct {
 
 func (x *Answer) Reset() {
 	*x = Answer{}
-	mi := &file_relay_proto_msgTypes[1]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -282,7 +282,7 @@ func (x *Answer) String() string {
 func (*Answer) ProtoMessage() {}
 
 func (x *Answer) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[1]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -295,7 +295,7 @@ func (x *Answer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Answer.ProtoReflect.Descriptor instead.
 func (*Answer) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{1}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Answer) GetId() uint64 {
@@ -459,7 +459,7 @@ type Advert struct {
 
 func (x *Advert) Reset() {
 	*x = Advert{}
-	mi := &file_relay_proto_msgTypes[2]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -471,7 +471,7 @@ func (x *Advert) String() string {
 func (*Advert) ProtoMessage() {}
 
 func (x *Advert) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[2]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -484,7 +484,7 @@ func (x *Advert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Advert.ProtoReflect.Descriptor instead.
 func (*Advert) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{2}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{2}
 }
 
 type Reserve struct {
@@ -496,7 +496,7 @@ type Reserve struct {
 
 func (x *Reserve) Reset() {
 	*x = Reserve{}
-	mi := &file_relay_proto_msgTypes[3]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -508,7 +508,7 @@ func (x *Reserve) String() string {
 func (*Reserve) ProtoMessage() {}
 
 func (x *Reserve) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[3]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -521,7 +521,7 @@ func (x *Reserve) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reserve.ProtoReflect.Descriptor instead.
 func (*Reserve) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{3}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Reserve) GetBoxes() []*Room {
@@ -541,7 +541,7 @@ type Room struct {
 
 func (x *Room) Reset() {
 	*x = Room{}
-	mi := &file_relay_proto_msgTypes[4]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +553,7 @@ func (x *Room) String() string {
 func (*Room) ProtoMessage() {}
 
 func (x *Room) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[4]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +566,7 @@ func (x *Room) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Room.ProtoReflect.Descriptor instead.
 func (*Room) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{4}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Room) GetKey() []byte {
@@ -592,7 +592,7 @@ type Commit struct {
 
 func (x *Commit) Reset() {
 	*x = Commit{}
-	mi := &file_relay_proto_msgTypes[5]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -604,7 +604,7 @@ func (x *Commit) String() string {
 func (*Commit) ProtoMessage() {}
 
 func (x *Commit) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[5]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -617,7 +617,7 @@ func (x *Commit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Commit.ProtoReflect.Descriptor instead.
 func (*Commit) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{5}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Commit) GetSigned() [][]byte {
@@ -636,7 +636,7 @@ type PutSet struct {
 
 func (x *PutSet) Reset() {
 	*x = PutSet{}
-	mi := &file_relay_proto_msgTypes[6]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -648,7 +648,7 @@ func (x *PutSet) String() string {
 func (*PutSet) ProtoMessage() {}
 
 func (x *PutSet) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[6]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -661,7 +661,7 @@ func (x *PutSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutSet.ProtoReflect.Descriptor instead.
 func (*PutSet) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{6}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *PutSet) GetRecord() []byte {
@@ -680,7 +680,7 @@ type GetSet struct {
 
 func (x *GetSet) Reset() {
 	*x = GetSet{}
-	mi := &file_relay_proto_msgTypes[7]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -692,7 +692,7 @@ func (x *GetSet) String() string {
 func (*GetSet) ProtoMessage() {}
 
 func (x *GetSet) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[7]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -705,7 +705,7 @@ func (x *GetSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSet.ProtoReflect.Descriptor instead.
 func (*GetSet) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{7}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetSet) GetBox() []byte {
@@ -729,7 +729,7 @@ type Deposit struct {
 
 func (x *Deposit) Reset() {
 	*x = Deposit{}
-	mi := &file_relay_proto_msgTypes[8]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -741,7 +741,7 @@ func (x *Deposit) String() string {
 func (*Deposit) ProtoMessage() {}
 
 func (x *Deposit) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[8]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -754,7 +754,7 @@ func (x *Deposit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deposit.ProtoReflect.Descriptor instead.
 func (*Deposit) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{8}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Deposit) GetBox() []byte {
@@ -810,7 +810,7 @@ type Ack struct {
 
 func (x *Ack) Reset() {
 	*x = Ack{}
-	mi := &file_relay_proto_msgTypes[9]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -822,7 +822,7 @@ func (x *Ack) String() string {
 func (*Ack) ProtoMessage() {}
 
 func (x *Ack) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[9]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -835,7 +835,7 @@ func (x *Ack) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ack.ProtoReflect.Descriptor instead.
 func (*Ack) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{9}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Ack) GetKey() []byte {
@@ -868,7 +868,7 @@ type Collect struct {
 
 func (x *Collect) Reset() {
 	*x = Collect{}
-	mi := &file_relay_proto_msgTypes[10]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +880,7 @@ func (x *Collect) String() string {
 func (*Collect) ProtoMessage() {}
 
 func (x *Collect) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[10]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +893,7 @@ func (x *Collect) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Collect.ProtoReflect.Descriptor instead.
 func (*Collect) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{10}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{10}
 }
 
 // Prove adds one box to a collect stream; the frame's id names it in a refusal.
@@ -908,7 +908,7 @@ type Prove struct {
 
 func (x *Prove) Reset() {
 	*x = Prove{}
-	mi := &file_relay_proto_msgTypes[11]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +920,7 @@ func (x *Prove) String() string {
 func (*Prove) ProtoMessage() {}
 
 func (x *Prove) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[11]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +933,7 @@ func (x *Prove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prove.ProtoReflect.Descriptor instead.
 func (*Prove) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{11}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Prove) GetKey() []byte {
@@ -968,7 +968,7 @@ type Credit struct {
 
 func (x *Credit) Reset() {
 	*x = Credit{}
-	mi := &file_relay_proto_msgTypes[12]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -980,7 +980,7 @@ func (x *Credit) String() string {
 func (*Credit) ProtoMessage() {}
 
 func (x *Credit) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[12]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -993,7 +993,7 @@ func (x *Credit) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credit.ProtoReflect.Descriptor instead.
 func (*Credit) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{12}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Credit) GetItems() uint32 {
@@ -1018,7 +1018,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_relay_proto_msgTypes[13]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1030,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[13]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1043,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{13}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{13}
 }
 
 type Leases struct {
@@ -1055,7 +1055,7 @@ type Leases struct {
 
 func (x *Leases) Reset() {
 	*x = Leases{}
-	mi := &file_relay_proto_msgTypes[14]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1067,7 +1067,7 @@ func (x *Leases) String() string {
 func (*Leases) ProtoMessage() {}
 
 func (x *Leases) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[14]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1080,7 +1080,7 @@ func (x *Leases) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Leases.ProtoReflect.Descriptor instead.
 func (*Leases) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{14}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Leases) GetLeases() []*Lease {
@@ -1101,7 +1101,7 @@ type Lease struct {
 
 func (x *Lease) Reset() {
 	*x = Lease{}
-	mi := &file_relay_proto_msgTypes[15]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1113,7 @@ func (x *Lease) String() string {
 func (*Lease) ProtoMessage() {}
 
 func (x *Lease) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[15]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1126,7 @@ func (x *Lease) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Lease.ProtoReflect.Descriptor instead.
 func (*Lease) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{15}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Lease) GetRank() uint32 {
@@ -1162,7 +1162,7 @@ type Refusal struct {
 
 func (x *Refusal) Reset() {
 	*x = Refusal{}
-	mi := &file_relay_proto_msgTypes[16]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1174,7 @@ func (x *Refusal) String() string {
 func (*Refusal) ProtoMessage() {}
 
 func (x *Refusal) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[16]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1187,7 @@ func (x *Refusal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Refusal.ProtoReflect.Descriptor instead.
 func (*Refusal) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{16}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Refusal) GetCode() uint32 {
@@ -1227,7 +1227,7 @@ type Challenge struct {
 
 func (x *Challenge) Reset() {
 	*x = Challenge{}
-	mi := &file_relay_proto_msgTypes[17]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1239,7 +1239,7 @@ func (x *Challenge) String() string {
 func (*Challenge) ProtoMessage() {}
 
 func (x *Challenge) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[17]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1252,7 +1252,7 @@ func (x *Challenge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Challenge.ProtoReflect.Descriptor instead.
 func (*Challenge) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{17}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Challenge) GetNonce() []byte {
@@ -1272,7 +1272,7 @@ type Items struct {
 
 func (x *Items) Reset() {
 	*x = Items{}
-	mi := &file_relay_proto_msgTypes[18]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1284,7 +1284,7 @@ func (x *Items) String() string {
 func (*Items) ProtoMessage() {}
 
 func (x *Items) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[18]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1297,7 +1297,7 @@ func (x *Items) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Items.ProtoReflect.Descriptor instead.
 func (*Items) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{18}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Items) GetBox() []byte {
@@ -1324,7 +1324,7 @@ type Item struct {
 
 func (x *Item) Reset() {
 	*x = Item{}
-	mi := &file_relay_proto_msgTypes[19]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1336,7 +1336,7 @@ func (x *Item) String() string {
 func (*Item) ProtoMessage() {}
 
 func (x *Item) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[19]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1349,7 +1349,7 @@ func (x *Item) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Item.ProtoReflect.Descriptor instead.
 func (*Item) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{19}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Item) GetSeq() uint64 {
@@ -1376,7 +1376,7 @@ type Drained struct {
 
 func (x *Drained) Reset() {
 	*x = Drained{}
-	mi := &file_relay_proto_msgTypes[20]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1388,7 +1388,7 @@ func (x *Drained) String() string {
 func (*Drained) ProtoMessage() {}
 
 func (x *Drained) ProtoReflect() protoreflect.Message {
-	mi := &file_relay_proto_msgTypes[20]
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1401,7 +1401,7 @@ func (x *Drained) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Drained.ProtoReflect.Descriptor instead.
 func (*Drained) Descriptor() ([]byte, []int) {
-	return file_relay_proto_rawDescGZIP(), []int{20}
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Drained) GetBox() []byte {
@@ -1411,11 +1411,11 @@ func (x *Drained) GetBox() []byte {
 	return nil
 }
 
-var File_relay_proto protoreflect.FileDescriptor
+var File_mailbox_relay_pb_relay_proto protoreflect.FileDescriptor
 
-const file_relay_proto_rawDesc = "" +
+const file_mailbox_relay_pb_relay_proto_rawDesc = "" +
 	"\n" +
-	"\vrelay.proto\x12\rkith.relay.v1\"\x86\x04\n" +
+	"\x1cmailbox/relay/pb/relay.proto\x12\rkith.relay.v1\"\x86\x04\n" +
 	"\x03Ask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\x06advert\x18\x02 \x01(\v2\x15.kith.relay.v1.AdvertH\x00R\x06advert\x122\n" +
@@ -1500,19 +1500,19 @@ const file_relay_proto_rawDesc = "" +
 	"\x03box\x18\x01 \x01(\fR\x03boxB*Z(github.com/kith-im/kith/mailbox/relay/pbb\x06proto3"
 
 var (
-	file_relay_proto_rawDescOnce sync.Once
-	file_relay_proto_rawDescData []byte
+	file_mailbox_relay_pb_relay_proto_rawDescOnce sync.Once
+	file_mailbox_relay_pb_relay_proto_rawDescData []byte
 )
 
-func file_relay_proto_rawDescGZIP() []byte {
-	file_relay_proto_rawDescOnce.Do(func() {
-		file_relay_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_relay_proto_rawDesc), len(file_relay_proto_rawDesc)))
+func file_mailbox_relay_pb_relay_proto_rawDescGZIP() []byte {
+	file_mailbox_relay_pb_relay_proto_rawDescOnce.Do(func() {
+		file_mailbox_relay_pb_relay_proto_rawDescData = protoimpl.X.CompressGZIP(unsafe.Slice(unsafe.StringData(file_mailbox_relay_pb_relay_proto_rawDesc), len(file_mailbox_relay_pb_relay_proto_rawDesc)))
 	})
-	return file_relay_proto_rawDescData
+	return file_mailbox_relay_pb_relay_proto_rawDescData
 }
 
-var file_relay_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
-var file_relay_proto_goTypes = []any{
+var file_mailbox_relay_pb_relay_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_mailbox_relay_pb_relay_proto_goTypes = []any{
 	(*Ask)(nil),       // 0: kith.relay.v1.Ask
 	(*Answer)(nil),    // 1: kith.relay.v1.Answer
 	(*Advert)(nil),    // 2: kith.relay.v1.Advert
@@ -1535,7 +1535,7 @@ var file_relay_proto_goTypes = []any{
 	(*Item)(nil),      // 19: kith.relay.v1.Item
 	(*Drained)(nil),   // 20: kith.relay.v1.Drained
 }
-var file_relay_proto_depIdxs = []int32{
+var file_mailbox_relay_pb_relay_proto_depIdxs = []int32{
 	2,  // 0: kith.relay.v1.Ask.advert:type_name -> kith.relay.v1.Advert
 	3,  // 1: kith.relay.v1.Ask.reserve:type_name -> kith.relay.v1.Reserve
 	5,  // 2: kith.relay.v1.Ask.commit:type_name -> kith.relay.v1.Commit
@@ -1562,12 +1562,12 @@ var file_relay_proto_depIdxs = []int32{
 	0,  // [0:19] is the sub-list for field type_name
 }
 
-func init() { file_relay_proto_init() }
-func file_relay_proto_init() {
-	if File_relay_proto != nil {
+func init() { file_mailbox_relay_pb_relay_proto_init() }
+func file_mailbox_relay_pb_relay_proto_init() {
+	if File_mailbox_relay_pb_relay_proto != nil {
 		return
 	}
-	file_relay_proto_msgTypes[0].OneofWrappers = []any{
+	file_mailbox_relay_pb_relay_proto_msgTypes[0].OneofWrappers = []any{
 		(*Ask_Advert)(nil),
 		(*Ask_Reserve)(nil),
 		(*Ask_Commit)(nil),
@@ -1579,7 +1579,7 @@ func file_relay_proto_init() {
 		(*Ask_Prove)(nil),
 		(*Ask_Credit)(nil),
 	}
-	file_relay_proto_msgTypes[1].OneofWrappers = []any{
+	file_mailbox_relay_pb_relay_proto_msgTypes[1].OneofWrappers = []any{
 		(*Answer_Advert)(nil),
 		(*Answer_Done)(nil),
 		(*Answer_Leases)(nil),
@@ -1594,17 +1594,17 @@ func file_relay_proto_init() {
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
-			RawDescriptor: unsafe.Slice(unsafe.StringData(file_relay_proto_rawDesc), len(file_relay_proto_rawDesc)),
+			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mailbox_relay_pb_relay_proto_rawDesc), len(file_mailbox_relay_pb_relay_proto_rawDesc)),
 			NumEnums:      0,
 			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
-		GoTypes:           file_relay_proto_goTypes,
-		DependencyIndexes: file_relay_proto_depIdxs,
-		MessageInfos:      file_relay_proto_msgTypes,
+		GoTypes:           file_mailbox_relay_pb_relay_proto_goTypes,
+		DependencyIndexes: file_mailbox_relay_pb_relay_proto_depIdxs,
+		MessageInfos:      file_mailbox_relay_pb_relay_proto_msgTypes,
 	}.Build()
-	File_relay_proto = out.File
-	file_relay_proto_goTypes = nil
-	file_relay_proto_depIdxs = nil
+	File_mailbox_relay_pb_relay_proto = out.File
+	file_mailbox_relay_pb_relay_proto_goTypes = nil
+	file_mailbox_relay_pb_relay_proto_depIdxs = nil
 }
