@@ -64,9 +64,11 @@ var vagueNames = []string{
 }
 
 // budget is how large things may grow. Tests and generated code are free of it.
-type budget struct{ functionLines, fileLines, packageFiles, architectureLines int }
+// Package cli is a flat list of commands, one file each: it has a budget of its
+// own, because to group commands by file would hide them.
+type budget struct{ functionLines, fileLines, packageFiles, commandFiles, architectureLines int }
 
-var houseBudget = budget{functionLines: 70, fileLines: 500, packageFiles: 15, architectureLines: 120}
+var houseBudget = budget{functionLines: 70, fileLines: 500, packageFiles: 15, commandFiles: 60, architectureLines: 120}
 
 // with tightens one figure ("functionLines=3"), so that a fixture stays short.
 func (b budget) with(t *testing.T, setting string) budget {
@@ -75,7 +77,7 @@ func (b budget) with(t *testing.T, setting string) budget {
 	n, err := strconv.Atoi(figure)
 	field := map[string]*int{
 		"functionLines": &b.functionLines, "fileLines": &b.fileLines,
-		"packageFiles": &b.packageFiles, "architectureLines": &b.architectureLines,
+		"packageFiles": &b.packageFiles, "commandFiles": &b.commandFiles, "architectureLines": &b.architectureLines,
 	}[name]
 	if err != nil || field == nil {
 		t.Fatalf("budget %q: want name=number", setting)
@@ -279,8 +281,12 @@ func checkPackages(h *house) {
 		if len(own) == 0 {
 			continue
 		}
-		if len(own) > h.budget.packageFiles {
-			h.report("package", dir, 0, "%d files, at most %d", len(own), h.budget.packageFiles)
+		most := h.budget.packageFiles
+		if dir == "cli" {
+			most = h.budget.commandFiles
+		}
+		if len(own) > most {
+			h.report("package", dir, 0, "%d files, at most %d", len(own), most)
 		}
 		pkg := own[0].syntax.Name.Name
 		if slices.Contains(vagueNames, pkg) || slices.Contains(vagueNames, path.Base(dir)) {
