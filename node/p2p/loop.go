@@ -314,20 +314,24 @@ func (l *loop) commit(batch []call, tick bool) (*result, error) {
 	return r, err
 }
 
-// reload reads the engine from the store. With probe it also proves that the
-// store can write.
+// reload reads the engine from the store, and has the performers agree with
+// what it wants. With probe it also proves that the store can write.
 func (l *loop) reload(probe bool) error {
 	l.engine = nil
-	var e *node.Engine
-	out := &node.Effects{}
+	var (
+		e *node.Engine
+		r *result
+	)
 	err := l.store.Update(func(tx node.Tx) error {
+		r = &result{}
 		w := &writeTx{Tx: tx}
 		now := l.now()
-		t := &node.Turn{Now: now, Rand: l.rand, Tx: w, Out: out}
+		t := &node.Turn{Now: now, Rand: l.rand, Tx: w, Out: &r.out}
 		var err error
 		if e, err = l.load(t); err != nil {
 			return err
 		}
+		r.watches, r.out.Watches = e.Watches(t), true
 		if probe {
 			w.Put(node.BucketMeta, probeKey, []byte(now.UTC().Format(time.RFC3339)))
 		}
@@ -337,7 +341,7 @@ func (l *loop) reload(probe bool) error {
 		return err
 	}
 	l.engine = e
-	l.backlog = append(l.backlog, l.perform(&result{out: *out})...)
+	l.backlog = append(l.backlog, l.perform(r)...)
 	return nil
 }
 

@@ -192,6 +192,16 @@ func mailboxOf(t testing.TB, n *Node) (v node.MailboxView) {
 	return v
 }
 
+func awaitMailbox(t testing.TB, n *Node, relays int) {
+	t.Helper()
+	defer func() {
+		if t.Failed() {
+			t.Logf("%+v\n%+v", mailboxOf(t, n), n.Net())
+		}
+	}()
+	eventually(t, "mailbox", func() bool { return members(mailboxOf(t, n)) == min(relays, 3) })
+}
+
 func members(v node.MailboxView) (n int) {
 	for _, r := range v.Relays {
 		if r.Member {
@@ -233,7 +243,7 @@ func mailThroughRelays(t *testing.T, relays int) {
 	ada, ben := testNode(t, "ada", knows(rs...)), testNode(t, "ben", knows(rs...))
 	befriend(t, ada, ben, "ada")
 	for _, n := range []*Node{ada, ben} {
-		eventually(t, "mailbox", func() bool { return members(mailboxOf(t, n)) == min(relays, 3) })
+		awaitMailbox(t, n, relays)
 	}
 	id := send(t, ben, "ada", "one")
 	waitStage(t, ben, id, node.StageDelivered)
