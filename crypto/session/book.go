@@ -54,7 +54,7 @@ func NewBook() *Book {
 }
 
 // Put indexes a session under ref, replacing what stood there. Call it whenever the session has
-// received something. It costs about 10 µs.
+// received something. It costs about 15 µs.
 func (b *Book) Put(ref Ref, s *Session) {
 	e := b.byRef[ref]
 	if e == nil {
@@ -68,12 +68,13 @@ func (b *Book) Put(ref Ref, s *Session) {
 		recv = e.window(s.recv.head, s.recv.n)
 	}
 	next := e.window(s.nextRecv, 0)
-	b.drop(e, e.recv.tags)
-	b.drop(e, e.next.tags)
+	sameRecv, sameNext := recv.shared(e.recv), next.shared(e.next)
+	b.drop(e, e.recv.tags[:len(e.recv.tags)-sameRecv])
+	b.drop(e, e.next.tags[:len(e.next.tags)-sameNext])
 	b.keep(e, s.skipped)
+	b.add(e, recv.tags[sameRecv:])
+	b.add(e, next.tags[sameNext:])
 	e.recv, e.next, e.received, e.ad = recv, next, s.lastReceived, s.ad
-	b.add(e, e.recv.tags)
-	b.add(e, e.next.tags)
 	at, _ := slices.BinarySearchFunc(b.order, e, (*entry).compare)
 	b.order = slices.Insert(b.order, at, e)
 }
@@ -198,11 +199,19 @@ func (e *entry) window(head headKey, from uint32) lane {
 	l := lane{head: head, from: from, tags: make([][tagSize]byte, window)}
 	known := 0
 	for _, old := range []lane{e.recv, e.next} {
-		if old.tags != nil && old.head.secret == head.secret && from >= old.from && from-old.from < window {
+		if n := l.shared(old); n > 0 {
 			l.head = old.head
-			known = copy(l.tags, old.tags[from-old.from:])
+			known = copy(l.tags, old.tags[window-n:])
 		}
 	}
 	l.head.tags(from+uint32(known), l.tags[known:])
 	return l
+}
+
+// shared is how many tags at the start of l stand at the end of old.
+func (l lane) shared(old lane) int {
+	if old.tags == nil || l.tags == nil || old.head.secret != l.head.secret || l.from < old.from || l.from-old.from >= window {
+		return 0
+	}
+	return window - int(l.from-old.from)
 }

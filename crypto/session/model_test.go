@@ -2,6 +2,7 @@ package session
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"testing"
 	"time"
@@ -146,6 +147,27 @@ func (w *world) restart(t *rapid.T, at int) {
 	}
 }
 
+// checkBooks compares each book, kept up to date by many Puts, with a fresh one.
+func (w *world) checkBooks(t *rapid.T) {
+	for _, s := range w.sides {
+		fresh := NewBook()
+		for _, x := range s.sessions {
+			fresh.Put(refOf(x), x)
+		}
+		if !maps.Equal(tagsOf(fresh), tagsOf(s.book)) {
+			t.Fatal("the book is out of date")
+		}
+	}
+}
+
+func tagsOf(b *Book) map[[tagSize]byte]Ref {
+	out := map[[tagSize]byte]Ref{}
+	for tag, e := range b.byTag {
+		out[tag] = e.ref
+	}
+	return out
+}
+
 func TestNoScheduleLosesOrRepeatsWhatWasDelivered(t *testing.T) {
 	a, b := newDevice(t, 1), newDevice(t, 2)
 	rapid.Check(t, func(rt *rapid.T) {
@@ -173,6 +195,7 @@ func TestNoScheduleLosesOrRepeatsWhatWasDelivered(t *testing.T) {
 			},
 			"drop":      func(t *rapid.T) { w.drop(t, who()) },
 			"duplicate": func(t *rapid.T) { w.duplicate(t, who()) },
+			"books":     w.checkBooks,
 			"restart":   func(t *rapid.T) { w.restart(t, who()) },
 		}
 		rt.Repeat(steps)
@@ -186,6 +209,7 @@ func TestNoScheduleLosesOrRepeatsWhatWasDelivered(t *testing.T) {
 				}
 			}
 		}
+		w.checkBooks(rt)
 		for from := range 2 { // both still understand each other
 			w.send(rt, from)
 			w.deliver(rt, 1-from)

@@ -170,22 +170,23 @@ func TestAKeptKeyExpires(t *testing.T) {
 	}
 }
 
-// forge seals a message with a header of the attacker's choice in the place of the peer: only
-// the peer itself could.
+// forge seals the next message of s with a header of the attacker's choice: only the peer itself
+// could.
 func forge(s *Session, change func(*header), body []byte) []byte {
-	c := s.Clone()
-	tagFor := func(h header) [tagSize]byte { return c.send.head.tagOf(h.n) }
-	h := header{ratchet: c.localPub, previous: c.previous, n: c.send.n}
+	h := header{ratchet: s.localPub, previous: s.previous, n: s.send.n}
 	change(&h)
-	tag, raw := tagFor(h), h.encode()
-	key, _ := stepChain(c.send.key)
+	raw := h.encode()
+	return forgeRaw(s, s.send.head.tagOf(h.n), raw[:], body)
+}
+
+func forgeRaw(s *Session, tag [tagSize]byte, raw, body []byte) []byte {
 	out := make([]byte, 1+tagSize+guardSize, overhead+len(body))
 	out[0] = typeMessage
 	copy(out[1:], tag[:])
-	m := message(out)
-	nonce := m.nonce()
-	out = seal(out, c.send.head.seal[:], nonce, raw[:], m.headerAD(&c.ad))
-	return seal(out, key[:], nonce, body, message(out).bodyAD(&c.ad))
+	nonce := message(out).nonce()
+	key, _ := stepChain(s.send.key)
+	out = seal(out, s.send.head.seal[:], nonce, raw, message(out).headerAD(&s.ad))
+	return seal(out, key[:], nonce, body, message(out).bodyAD(&s.ad))
 }
 
 func TestAHostilePeerGainsNothingFromItsHeaders(t *testing.T) {
@@ -216,6 +217,23 @@ func TestAHostilePeerGainsNothingFromItsHeaders(t *testing.T) {
 			mustRefuse(t, p.sb, env, c.want)
 		})
 	}
+}
+
+func TestAHeaderMustFitItsTagAndSetNoFlag(t *testing.T) {
+	// A peer that names one number in the tag and another in the header would use up the key of a
+	// message that others look for under its own tag.
+	p := newPair(t)
+	p.a.seal(t, p.sa, "so that the chain lives")
+	body := padded(tlvContent, 0, 1, 'x')
+	raw := header{ratchet: p.sa.localPub, previous: p.sa.previous, n: p.sa.send.n}.encode()
+	own, other := p.sa.send.head.tagOf(p.sa.send.n), p.sa.send.head.tagOf(7)
+	mustRefuse(t, p.sb, forgeRaw(p.sa, other, raw[:], body), ErrOpen)
+	for bit := range 8 {
+		flagged := raw
+		flagged[0] = 1 << bit
+		mustRefuse(t, p.sb, forgeRaw(p.sa, own, flagged[:], body), ErrOpen)
+	}
+	mustOpen(t, p.sb, forgeRaw(p.sa, own, raw[:], body), "x") // control
 }
 
 func TestAPeerCannotTurnTwiceWithoutAnAnswer(t *testing.T) {
