@@ -97,6 +97,7 @@ check-build:
 	(cd "$$tmp/one" && $(call build-into,kith)); \
 	(cd "$$tmp/elsewhere/two" && GOCACHE="$$tmp/cache" $(call build-into,kith)); \
 	cmp "$$tmp/one/kith" "$$tmp/elsewhere/two/kith" || { echo 'two builds of one tree differ' >&2; exit 1; }; \
+	"$$tmp/one/kith" version | grep -qF '$(VERSION)' || { echo 'the binary does not know its version: $(VERSION_VAR) is not a plain string' >&2; exit 1; }; \
 	echo "reproducible build: sha256 $$( (sha256sum || shasum -a 256) 2>/dev/null <"$$tmp/one/kith" | cut -c 1-64)"
 
 # The version of protoc itself stands in a comment and may differ.
