@@ -21,8 +21,8 @@ type Memory struct {
 
 // heldBox is the content of one box.
 type heldBox struct {
-	entries []*heldEnvelope // by ascending Seq
-	newest  map[EnvelopeID]*heldEnvelope
+	entries []*heldEnvelope              // by ascending Seq
+	byID    map[EnvelopeID]*heldEnvelope // the same
 	usage   Usage
 }
 

@@ -43,8 +43,8 @@ func (t memoryTx) PutSet(id ID, raw []byte) error {
 }
 
 func (t memoryTx) Find(box ID, id EnvelopeID) (Entry, bool) {
-	if h := t.held[box]; h != nil && h.newest[id] != nil {
-		return h.newest[id].Entry, true
+	if h := t.held[box]; h != nil && h.byID[id] != nil {
+		return h.byID[id].Entry, true
 	}
 	return Entry{}, false
 }
@@ -52,9 +52,9 @@ func (t memoryTx) Find(box ID, id EnvelopeID) (Entry, bool) {
 func (t memoryTx) Add(box ID, e Entry, envelope []byte) error {
 	h := t.held[box]
 	if h == nil {
-		h = &heldBox{newest: map[EnvelopeID]*heldEnvelope{}}
+		h = &heldBox{byID: map[EnvelopeID]*heldEnvelope{}}
 	}
-	old := h.newest[e.ID]
+	old := h.byID[e.ID]
 	if old != nil && !old.Buried {
 		return errMisuse
 	}
@@ -66,18 +66,32 @@ func (t memoryTx) Add(box ID, e Entry, envelope []byte) error {
 	e.Seq, e.Buried = t.lastSeq, false
 	added := &heldEnvelope{Entry: e, body: bytes.Clone(envelope)}
 	_ = put(t, t.held, box, h)
-	_ = put(t, h.newest, e.ID, added)
+	if old != nil {
+		t.forget(h, old)
+	}
+	_ = put(t, h.byID, e.ID, added)
 	t.replace(h, append(h.entries, added)) // undo shortens it again
 	t.count(h, Usage{Count: 1, Bytes: uint64(e.Size)})
 	return put(t, t.days, e.Day(), t.days[e.Day()]+1)
 }
 
+// forget removes a tombstone.
+func (t memoryTx) forget(h *heldBox, old *heldEnvelope) {
+	t.replace(h, slices.DeleteFunc(slices.Clone(h.entries), func(e *heldEnvelope) bool { return e == old }))
+	t.count(h, Usage{Tombs: -1})
+	if n := t.days[old.Day()] - 1; n > 0 {
+		_ = put(t, t.days, old.Day(), n)
+	} else {
+		_ = drop(t, t.days, old.Day())
+	}
+}
+
 func (t memoryTx) Bury(box ID, id EnvelopeID) error {
 	h := t.held[box]
-	if h == nil || h.newest[id] == nil || h.newest[id].Buried {
+	if h == nil || h.byID[id] == nil || h.byID[id].Buried {
 		return errMisuse
 	}
-	e := h.newest[id]
+	e := h.byID[id]
 	was := *e
 	if err := t.write(func() { *e = was }); err != nil {
 		return err
@@ -101,7 +115,7 @@ func (t memoryTx) List(box ID, after uint64, fn func(Entry) bool) {
 
 func (t memoryTx) Body(box ID, e Entry) ([]byte, error) {
 	if h := t.held[box]; h != nil {
-		if found := h.newest[e.ID]; found != nil && found.Seq == e.Seq && !found.Buried {
+		if found := h.byID[e.ID]; found != nil && found.Seq == e.Seq && !found.Buried {
 			return found.body, nil
 		}
 	}
@@ -126,9 +140,7 @@ func (t memoryTx) DropDay(day Day) (Usage, error) {
 			if e.Day() != day {
 				continue
 			}
-			if h.newest[e.ID] == e {
-				_ = drop(t, h.newest, e.ID)
-			}
+			_ = drop(t, h.byID, e.ID)
 			minus = minus.minus(e.Entry)
 		}
 		t.replace(h, rest)

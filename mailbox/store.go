@@ -58,7 +58,8 @@ type Envelopes interface {
 	// Find returns the entry of an envelope, buried ones included.
 	Find(ID, EnvelopeID) (Entry, bool)
 	// Add stores an envelope under the next arrival number (e.Seq is ignored).
-	// An earlier entry of the same envelope must be buried; it is replaced.
+	// An earlier entry of the same envelope must be buried; its tombstone goes,
+	// so that a box has one entry of an envelope at most.
 	Add(box ID, e Entry, envelope []byte) error
 	// Bury drops the bytes and leaves a tombstone till the entry's day is dropped.
 	Bury(ID, EnvelopeID) error

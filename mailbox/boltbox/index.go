@@ -22,7 +22,7 @@ type index struct {
 // which keeps the garbage collector away from them.
 type content struct {
 	entries []mailbox.Entry               // by ascending Seq
-	newest  map[mailbox.EnvelopeID]uint64 // Seq of the entry in force
+	seqs    map[mailbox.EnvelopeID]uint64 // Seq of its entry
 	usage   mailbox.Usage
 }
 
@@ -49,22 +49,31 @@ func (x *index) find(box mailbox.ID, id mailbox.EnvelopeID) *mailbox.Entry {
 	if c == nil {
 		return nil
 	}
-	seq, ok := c.newest[id]
+	seq, ok := c.seqs[id]
 	if !ok {
 		return nil
 	}
 	return &c.entries[c.from(seq)]
 }
 
+func (x *index) has(box mailbox.ID, id mailbox.EnvelopeID) bool {
+	c := x.held[box]
+	if c == nil {
+		return false
+	}
+	_, ok := c.seqs[id]
+	return ok
+}
+
 // add takes an entry in; the caller sees to ascending Seq.
 func (x *index) add(box mailbox.ID, e mailbox.Entry) {
 	c := x.held[box]
 	if c == nil {
-		c = &content{newest: map[mailbox.EnvelopeID]uint64{}}
+		c = &content{seqs: map[mailbox.EnvelopeID]uint64{}}
 		x.held[box] = c
 	}
 	c.entries = append(c.entries, e)
-	c.newest[e.ID] = e.Seq
+	c.seqs[e.ID] = e.Seq
 	x.count(c, one(e))
 	x.day(e.Day()).entries++
 	x.seq = max(x.seq, e.Seq)
@@ -76,6 +85,20 @@ func (x *index) bury(box mailbox.ID, id mailbox.EnvelopeID) {
 	x.count(c, negative(one(*e)))
 	e.Buried, e.Size = true, 0
 	x.count(c, one(*e))
+}
+
+// forget removes an entry: its envelope comes again.
+func (x *index) forget(box mailbox.ID, e mailbox.Entry) {
+	c := x.held[box]
+	at := c.from(e.Seq)
+	x.count(c, negative(one(c.entries[at])))
+	c.entries = slices.Delete(c.entries, at, at+1)
+	delete(c.seqs, e.ID)
+	if day := x.day(e.Day()); day.entries > 1 {
+		day.entries--
+	} else {
+		delete(x.days, e.Day())
+	}
 }
 
 func (x *index) day(d mailbox.Day) *day {
@@ -92,9 +115,7 @@ func (x *index) dropDay(d mailbox.Day) {
 		for _, e := range c.entries {
 			if e.Day() == d {
 				gone = plus(gone, one(e))
-				if c.newest[e.ID] == e.Seq {
-					delete(c.newest, e.ID)
-				}
+				delete(c.seqs, e.ID)
 			}
 		}
 		if gone != (mailbox.Usage{}) {

@@ -90,8 +90,7 @@ func (s *Store) load() (*index, error) {
 	var latest int64
 	for _, c := range x.held {
 		slices.SortFunc(c.entries, func(a, b mailbox.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
-		for _, e := range c.entries { // the latest arrival is in force
-			c.newest[e.ID] = e.Seq
+		for _, e := range c.entries {
 			latest = max(latest, e.Stored)
 		}
 	}
@@ -179,7 +178,7 @@ func (s *Store) loadDay(t *bolt.Tx, x *index, d mailbox.Day, b *bolt.Bucket) err
 		return b.ForEach(func(key, raw []byte) error {
 			value, ok := opened(name, key, raw)
 			box, e, parsed := parseEntry(key, value)
-			if !ok || !parsed || e.Day() != d {
+			if !ok || !parsed || e.Day() != d || x.has(box, e.ID) {
 				spoilt++
 				return nil
 			}
@@ -196,10 +195,12 @@ func (s *Store) loadDay(t *bolt.Tx, x *index, d mailbox.Day, b *bolt.Bucket) err
 	want, parsed := parseSum(value)
 	if missing := int64(want.entries - found.entries); ok && parsed && found != want {
 		spoilt = max(spoilt, missing, 1)
-	} else if !ok || !parsed {
+	} else if (!ok || !parsed) && found.entries > 0 {
 		spoilt = max(spoilt, 1)
 	}
 	s.damaged.Add(spoilt)
-	x.day(d).sum = found
+	if found.entries > 0 {
+		x.day(d).sum = found
+	}
 	return err
 }

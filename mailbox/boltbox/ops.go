@@ -170,6 +170,31 @@ func (o buryEntry) disk(d *disk) error {
 
 func (o buryEntry) apply(x *index) { x.bury(o.box, o.entry.ID) }
 
+// forgetEntry removes a tombstone, because its envelope comes again.
+type forgetEntry struct {
+	box   mailbox.ID
+	entry mailbox.Entry
+}
+
+func (o forgetEntry) disk(d *disk) error {
+	day, key := o.entry.Day(), seqBytes(o.entry.Seq)
+	b, err := d.bucket('i', day)
+	if err != nil {
+		return err
+	}
+	if err := b.Delete(key); err != nil {
+		return err
+	}
+	was := check(indexBucket(day), key, appendEntry(nil, o.box, o.entry))
+	d.sums[day] = d.sum(day).add(was, -1)
+	if d.sums[day].entries == 0 {
+		return dropDay{day}.disk(d)
+	}
+	return nil
+}
+
+func (o forgetEntry) apply(x *index) { x.forget(o.box, o.entry) }
+
 type dropDay struct{ day mailbox.Day }
 
 func (o dropDay) disk(d *disk) error {

@@ -87,3 +87,9 @@ func (q *queue) isClosed() bool {
 	defer q.mu.Unlock()
 	return q.closed
 }
+
+func (q *queue) len() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return len(q.calls)
+}

@@ -4,11 +4,9 @@ import (
 	"path/filepath"
 	"testing"
 
-
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/mailboxtest"
 )
-
 
 // opener opens a store in a fresh folder; it is closed with the test.
 func opener(t testing.TB) (mailbox.Store, func() mailbox.Store) {

@@ -42,7 +42,8 @@ type overlay struct {
 	buried  map[uint64]struct{}          // committed entries buried here
 	usage   map[mailbox.ID]mailbox.Usage // difference to the index
 	dropped map[mailbox.Day]struct{}     // committed days dropped here
-	days    map[mailbox.Day]int          // entries added here, by day
+	gone    map[uint64]struct{}          // committed entries forgotten here
+	days    map[mailbox.Day]int          // entries more, or fewer, by day
 	total   mailbox.Usage                // difference to the index
 	clock   *mailbox.Clock
 	seq     uint64 // numbers given here

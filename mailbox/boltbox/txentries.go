@@ -25,7 +25,8 @@ func (t *tx) Find(box mailbox.ID, id mailbox.EnvelopeID) (mailbox.Entry, bool) {
 
 // seen is a committed entry as this transaction sees it.
 func (t *tx) seen(e mailbox.Entry) (mailbox.Entry, bool) {
-	if _, gone := t.over.dropped[e.Day()]; gone {
+	_, dropped := t.over.dropped[e.Day()]
+	if _, gone := t.over.gone[e.Seq]; gone || dropped {
 		return mailbox.Entry{}, false
 	}
 	if _, buried := t.over.buried[e.Seq]; buried {
@@ -35,8 +36,14 @@ func (t *tx) seen(e mailbox.Entry) (mailbox.Entry, bool) {
 }
 
 func (t *tx) Add(box mailbox.ID, e mailbox.Entry, envelope []byte) error {
-	if old, ok := t.Find(box, e.ID); ok && !old.Buried {
+	old, known := t.Find(box, e.ID)
+	if known && !old.Buried {
 		return errMisuse
+	}
+	if known {
+		if err := t.forget(box, old); err != nil {
+			return err
+		}
 	}
 	e.Seq, e.Buried = t.ix.seq+t.over.seq+1, false
 	if err := t.write(addEntry{box, e, envelope}); err != nil {
@@ -49,6 +56,21 @@ func (t *tx) Add(box mailbox.ID, e mailbox.Entry, envelope []byte) error {
 	set(&t.over.order, box, append(t.over.order[box], a))
 	set(&t.over.days, e.Day(), t.over.days[e.Day()]+1)
 	t.count(box, one(e))
+	return nil
+}
+
+// forget takes a tombstone away.
+func (t *tx) forget(box mailbox.ID, old mailbox.Entry) error {
+	if err := t.write(forgetEntry{box, old}); err != nil {
+		return err
+	}
+	t.count(box, negative(one(old)))
+	set(&t.over.days, old.Day(), t.over.days[old.Day()]-1)
+	if a := t.over.entries[entryKey{box, old.ID}]; a != nil {
+		t.over.order[box] = slices.DeleteFunc(slices.Clone(t.over.order[box]), func(x *added) bool { return x == a })
+		return nil
+	}
+	set(&t.over.gone, old.Seq, struct{}{})
 	return nil
 }
 
@@ -109,15 +131,16 @@ func (t *tx) Body(box mailbox.ID, e mailbox.Entry) ([]byte, error) {
 }
 
 func (t *tx) Days() []mailbox.Day {
-	all := map[mailbox.Day]struct{}{}
-	for d := range t.ix.days {
+	all := map[mailbox.Day]int{}
+	for d, known := range t.ix.days {
 		if _, gone := t.over.dropped[d]; !gone {
-			all[d] = struct{}{}
+			all[d] = known.entries
 		}
 	}
-	for d := range t.over.days {
-		all[d] = struct{}{}
+	for d, more := range t.over.days {
+		all[d] += more
 	}
+	maps.DeleteFunc(all, func(_ mailbox.Day, n int) bool { return n == 0 })
 	return slices.Sorted(maps.Keys(all))
 }
 
@@ -157,9 +180,7 @@ func (t *tx) dropAdded(box mailbox.ID, order []*added, d mailbox.Day) (gone mail
 			continue
 		}
 		gone = plus(gone, one(a.Entry))
-		if key := (entryKey{box, a.ID}); t.over.entries[key] == a {
-			t.over.entries[key] = nil
-		}
+		t.over.entries[entryKey{box, a.ID}] = nil
 	}
 	if gone != (mailbox.Usage{}) {
 		rest := slices.DeleteFunc(slices.Clone(order), func(a *added) bool { return a.Day() == d })

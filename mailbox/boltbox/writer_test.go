@@ -1,0 +1,270 @@
+package boltbox
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/mailboxtest"
+)
+
+// controlled opens a store with switches.
+func controlled(t *testing.T, ctl controls) (*Store, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "box.db")
+	s, err := open(path, ctl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s, path
+}
+
+func addOne(s *Store, box, n int) error {
+	e, body := mailboxtest.Envelope(n, 1)
+	return s.Do(context.Background(), func(tx mailbox.Tx) error { return tx.Add(mailboxtest.Box(box), e, body) })
+}
+
+func TestCallersWhoWaitShareACommit(t *testing.T) {
+	var s *Store
+	const callers = 50
+	first := true
+	s, _ = controlled(t, controls{beforeWrite: func() {
+		if !first {
+			return
+		}
+		first = false
+		for s.queue.len() < callers { // all others queue while this commit runs
+			<-time.After(time.Millisecond)
+		}
+	}})
+	var wg sync.WaitGroup
+	wg.Go(func() { check1(t, addOne(s, 1, 0)) })
+	for s.calls.Load() == 0 && s.queue.len() > 0 {
+		<-time.After(time.Millisecond)
+	}
+	for n := 1; n <= callers; n++ {
+		wg.Go(func() { check1(t, addOne(s, 1, n)) })
+	}
+	wg.Wait()
+	if st := s.Stats(); st.Commits > 3 || st.Calls != callers+1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+func check1(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestACallThatFailsDoesNotTakeOthersAlong(t *testing.T) {
+	s, path := controlled(t, controls{})
+	stop := errors.New("stop")
+	var calls []*call
+	for n := range 5 {
+		e, body := mailboxtest.Envelope(n, 1)
+		calls = append(calls, &call{done: make(chan error, 1), fn: func(tx mailbox.Tx) error {
+			if err := tx.Add(mailboxtest.Box(1), e, body); err != nil {
+				return err
+			}
+			if n%2 == 1 {
+				return stop
+			}
+			return nil
+		}})
+	}
+	s.queue.put(&call{done: make(chan error, 1), fn: func(mailbox.Tx) error {
+		for _, c := range calls { // queued while the writer is busy, so they share a commit
+			s.queue.put(c)
+		}
+		return nil
+	}})
+	for n, c := range calls {
+		if err := <-c.done; (n%2 == 1) != errors.Is(err, stop) {
+			t.Errorf("call %d: %v", n, err)
+		}
+	}
+	_ = s.Close()
+	again := mustOpen(t, path)
+	defer func() { _ = again.Close() }()
+	if got := mailboxtest.Look(t, again, 2, 5); got.Total.Count != 3 {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestDiskFullIsTypedAndEnds(t *testing.T) {
+	full := false
+	s, path := controlled(t, controls{commit: func() error {
+		if full {
+			return &fs.PathError{Op: "write", Path: "box.db", Err: syscall.ENOSPC}
+		}
+		return nil
+	}})
+	check1(t, addOne(s, 1, 0))
+	before := mailboxtest.Look(t, s, 2, 5)
+	full = true
+	if err := addOne(s, 1, 1); !errors.Is(err, mailbox.ErrDiskFull) {
+		t.Errorf("full disk: %v", err)
+	}
+	if got := mailboxtest.Look(t, s, 2, 5); fmt.Sprint(got) != fmt.Sprint(before) {
+		t.Errorf("a full disk changed %v to %v", before, got)
+	}
+	full = false
+	check1(t, addOne(s, 1, 1))
+	check1(t, s.Close())
+	again := mustOpen(t, path)
+	defer func() { _ = again.Close() }()
+	if got := mailboxtest.Look(t, again, 2, 5); got.Total.Count != 2 || s.Stats().DiskFull != 1 {
+		t.Errorf("%+v, %+v", got, s.Stats())
+	}
+}
+
+func TestFailedSyncEndsTheStore(t *testing.T) {
+	broken := true
+	s, path := controlled(t, controls{commit: func() error {
+		if broken {
+			return syscall.ENOSPC // as fdatasync says it: not a write's error
+		}
+		return nil
+	}})
+	first := addOne(s, 1, 0)
+	broken = false
+	second := addOne(s, 1, 1)
+	if first == nil || second == nil || errors.Is(first, mailbox.ErrDiskFull) {
+		t.Errorf("first %v, second %v", first, second)
+	}
+	check1(t, s.Close())
+	again := mustOpen(t, path)
+	defer func() { _ = again.Close() }()
+	check1(t, addOne(again, 1, 2))
+}
+
+func TestClosedStoreRefuses(t *testing.T) {
+	s, _ := controlled(t, controls{})
+	check1(t, s.Close())
+	check1(t, s.Close())
+	if err := addOne(s, 1, 0); !errors.Is(err, mailbox.ErrClosed) {
+		t.Errorf("do: %v", err)
+	}
+	if err := s.View(func(mailbox.Tx) error { return nil }); !errors.Is(err, mailbox.ErrClosed) {
+		t.Errorf("view: %v", err)
+	}
+}
+
+func TestCancelledCallLeavesTheQueue(t *testing.T) {
+	s, _ := controlled(t, controls{})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	s.queue.put(&call{done: make(chan error, 1), fn: func(mailbox.Tx) error {
+		go func() { done <- s.Do(ctx, func(mailbox.Tx) error { t.Error("ran"); return nil }) }()
+		for s.queue.len() == 0 {
+			<-time.After(time.Millisecond)
+		}
+		cancel()
+		if err := <-done; !errors.Is(err, context.Canceled) {
+			t.Errorf("do: %v", err)
+		}
+		return nil
+	}})
+	check1(t, addOne(s, 1, 0))
+}
+
+func TestOpenIsExclusiveAndSurvivesARest(t *testing.T) {
+	s, path := controlled(t, controls{})
+	if _, err := Open(path); err == nil {
+		t.Error("opened twice")
+	}
+	check1(t, s.Close())
+	check1(t, os.WriteFile(path+".new", []byte("torn at birth"), 0o600))
+	check1(t, mustOpen(t, path).Close())
+	check1(t, os.Remove(path))
+	check1(t, mustOpen(t, path).Close()) // the rest is replaced
+	if _, err := os.Stat(path + ".new"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("rest: %v", err)
+	}
+	check1(t, os.WriteFile(path, []byte("not a store"), 0o600))
+	if _, err := Open(path); !errors.Is(err, mailbox.ErrDamaged) {
+		t.Errorf("open garbage: %v", err)
+	}
+	if _, err := Open(filepath.Join(path, "no", "folder")); err == nil {
+		t.Error("opened in no folder")
+	}
+}
+
+// TestEverybodyAtOnce deposits, fetches, acks and ticks from many goroutines:
+// nothing is lost, nothing is taken for damaged.
+func TestEverybodyAtOnce(t *testing.T) {
+	s, _ := controlled(t, controls{})
+	r := testRelay(mailbox.Limits{})
+	now := mailboxtest.T0
+	const boxes, each = 4, 150
+	check1(t, s.Do(context.Background(), func(tx mailbox.Tx) error {
+		for b := range boxes {
+			check1(t, tx.PutBox(mailboxtest.Box(b), mailbox.Box{Member: true, End: now.Add(time.Hour)}))
+		}
+		return nil
+	}))
+	var wg sync.WaitGroup
+	for b := range boxes {
+		for half := range 2 {
+			wg.Go(func() {
+				for n := half; n < each; n += 2 {
+					_, body := mailboxtest.Envelope(n, 0)
+					check1(t, s.Do(context.Background(), func(tx mailbox.Tx) error {
+						_, err := r.Deposit(tx, now, mailbox.Deposit{Box: mailboxtest.Box(b), Envelope: body, Expires: now.Add(24 * time.Hour)})
+						return err
+					}))
+				}
+			})
+		}
+		wg.Go(func() { drain(t, s, r, b, each) })
+		wg.Go(func() {
+			for range 50 {
+				check1(t, s.View(func(tx mailbox.Tx) error { // the same box, beside the acks
+					_, _, err := r.Fetch(tx, now, mailboxtest.Box(b), 0, 0, 1<<20)
+					return err
+				}))
+				check1(t, s.Do(context.Background(), func(tx mailbox.Tx) error { _, err := r.Tick(tx, now); return err }))
+			}
+		})
+	}
+	wg.Wait()
+	if got := mailboxtest.Look(t, s, boxes, each).Total; got.Tombs != boxes*each || got.Count != 0 || s.Stats().Damaged != 0 {
+		t.Errorf("%+v, %+v", got, s.Stats())
+	}
+}
+
+// drain fetches and acks until it has n envelopes of a box.
+func drain(t *testing.T, s *Store, r *mailbox.Relay, b, n int) {
+	key := mailboxtest.Key(b)
+	for got := 0; got < n; {
+		var ids []mailbox.EnvelopeID
+		check1(t, s.View(func(tx mailbox.Tx) error {
+			ids = ids[:0]
+			items, _, err := r.Fetch(tx, mailboxtest.T0, mailboxtest.Box(b), 0, 7, 1<<20)
+			for _, i := range items {
+				ids = append(ids, i.ID)
+			}
+			return err
+		}))
+		if len(ids) == 0 {
+			continue
+		}
+		sig := mailbox.SignRequest(key, r.Peer(), mailbox.VerbAck, mailbox.AckContent(ids))
+		check1(t, s.Do(context.Background(), func(tx mailbox.Tx) error {
+			return r.Ack(tx, mailboxtest.T0, key.Public().(ed25519.PublicKey), ids, sig)
+		}))
+		got += len(ids)
+	}
+}
