@@ -174,6 +174,21 @@ func TestBrokenAnswersEndTheStream(t *testing.T) {
 	}
 }
 
+func TestRequestThatFitsNoFrameIsNotSent(t *testing.T) {
+	p := puppetRelay(t, func(_ *puppet, ask *pb.Ask) []byte {
+		return frames(&pb.Answer{Id: ask.Id, What: refusalFrame(&mailbox.Refusal{Code: mailbox.TooLarge})})
+	})
+	d := depositTo(seedKey("box"), 1, 1<<20)
+	if _, err := p.c.Deposit(t.Context(), p.peer, d); !errors.Is(err, errTooLarge) {
+		t.Fatal(err)
+	}
+	d.Envelope = d.Envelope[:mailbox.MaxEnvelope+1] // control: one that fits gets the relay's word
+	_, err := p.c.Deposit(t.Context(), p.peer, d)
+	if r, ok := errors.AsType[*mailbox.Refusal](err); !ok || r.Code != mailbox.TooLarge {
+		t.Fatal(err)
+	}
+}
+
 func TestWrongKindOfAnswerIsRefused(t *testing.T) {
 	d := depositTo(seedKey("box"), 1, 100)
 	key := seedKey("box")

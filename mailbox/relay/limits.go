@@ -93,10 +93,11 @@ const (
 
 // Sizes of what a frame carries.
 const (
-	idSize    = 32        // bytes of a box or envelope id
-	nonceSize = 32        // bytes of a challenge
-	maxDetail = 120       // bytes of a refusal's detail
-	maxMillis = 1<<53 - 1 // latest time in a frame, unix milliseconds
+	idSize     = 32        // bytes of a box or envelope id
+	nonceSize  = 32        // bytes of a challenge
+	maxIDBytes = 11        // bytes of a request's id with its tag
+	maxDetail  = 120       // bytes of a refusal's detail
+	maxMillis  = 1<<53 - 1 // latest time in a frame, unix milliseconds
 )
 
 // rememberedRoots is how many verified roots of receipts a client remembers.

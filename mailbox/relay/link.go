@@ -8,8 +8,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
+
+// errTooLarge says that a caller's request does not fit a frame.
+var errTooLarge = errors.New("relay: request too large")
 
 // link is one held request stream to one relay. Its reader runs until the
 // stream ends; any failure ends the stream and every call that waits on it.
@@ -40,6 +45,9 @@ func newLink(st stream, t deadlines) *link {
 
 // ask sends one request and waits for its answer, ctx, or the stream's end.
 func (l *link) ask(ctx context.Context, ask *pb.Ask, within time.Duration) (*pb.Answer, error) {
+	if proto.Size(ask) > MaxFrame-maxIDBytes {
+		return nil, errTooLarge
+	}
 	late := time.NewTimer(within)
 	defer late.Stop()
 	select {
@@ -49,7 +57,7 @@ func (l *link) ask(ctx context.Context, ask *pb.Ask, within time.Duration) (*pb.
 	case <-ctx.Done():
 		return nil, l.silent(ctx.Err(), 0)
 	case <-late.C:
-		return nil, l.silent(context.DeadlineExceeded, 0)
+		return nil, l.late()
 	}
 	before := l.heard.Load()
 	id, answer, err := l.register()
@@ -69,16 +77,24 @@ func (l *link) ask(ctx context.Context, ask *pb.Ask, within time.Duration) (*pb.
 	case <-ctx.Done():
 		return nil, l.silent(ctx.Err(), before)
 	case <-late.C:
-		return nil, l.silent(context.DeadlineExceeded, before)
+		return nil, l.late()
 	}
 }
 
-// silent ends the stream if a call ran out of time and the relay has answered
-// nothing since it was sent: the next call then opens a new one. A call that
-// was merely given up leaves the stream to the others.
+// late ends the stream: a relay that leaves one question unanswered for so long
+// would in the end hold every place in flight.
+func (l *link) late() error {
+	err := fmt.Errorf("relay: no answer: %w", context.DeadlineExceeded)
+	l.fail(err)
+	return err
+}
+
+// silent ends the stream if a call's context ran out of time and the relay has
+// answered nothing since the call was sent: the next call then opens a new one.
+// A call that was merely given up leaves the stream to the others.
 func (l *link) silent(err error, before uint64) error {
 	if errors.Is(err, context.DeadlineExceeded) && l.heard.Load() == before {
-		l.fail(fmt.Errorf("relay: no answer: %w", err))
+		return l.late()
 	}
 	return err
 }

@@ -1,0 +1,248 @@
+package relay
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/pb"
+)
+
+func TestBucketsFillWithTimeAndNeverOverflow(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	b := newBuckets(Rate{PerSecond: 10, Burst: 20}, func() time.Time { return now })
+	for _, step := range []struct {
+		after time.Duration
+		n     int
+		want  bool
+	}{
+		{0, 20, true},
+		{0, 1, false},
+		{100 * time.Millisecond, 2, false},
+		{0, 1, true},
+		{-time.Hour, 1, false}, // a clock that goes back gives nothing
+		{time.Hour, 21, false}, // and an hour no more than the burst
+		{0, 20, true},
+	} {
+		now = now.Add(step.after)
+		if got := b.take("p", step.n); got != step.want {
+			t.Fatalf("%+v: %v", step, got)
+		}
+	}
+}
+
+func TestBucketsOfManyPeersAreBoundedAndKeepDebts(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	b := newBuckets(Rate{PerSecond: 1, Burst: 10}, func() time.Time { return now })
+	for i := range maxBuckets {
+		if !b.take(peer.ID(fmt.Sprint(i)), 10) {
+			t.Fatal("a new peer is refused")
+		}
+	}
+	if b.take("one more", 1) {
+		t.Fatal("a debt was forgotten to make room")
+	}
+	now = now.Add(10 * time.Second)
+	if !b.take("one more", 1) || len(b.each) != 1 {
+		t.Fatalf("control: full buckets make room, %d are left", len(b.each))
+	}
+}
+
+func TestBudgetMakesReadersWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBudget(10)
+		if !b.take(8) {
+			t.Fatal("closed")
+		}
+		var wg sync.WaitGroup
+		got := make(chan bool, 2)
+		for range 2 {
+			wg.Go(func() { got <- b.take(8) })
+		}
+		synctest.Wait()
+		if len(got) != 0 {
+			t.Fatal("more was given than there is")
+		}
+		b.give(8)
+		if !<-got {
+			t.Fatal("closed")
+		}
+		b.close()
+		wg.Wait()
+		if <-got {
+			t.Fatal("room in a closed budget")
+		}
+	})
+}
+
+func TestFlushGathersWhatWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := pipe()
+		f := newFlusher(near, time.Minute, func() {})
+		for id := range uint64(100) {
+			if err := f.send(getSet(id + 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait() // the first write waits for its reader
+		writes := 0
+		buf := make([]byte, 1<<20)
+		for total := 0; total < 100*len(mustFrame(t, getSet(100))); writes++ {
+			n, err := far.Read(buf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += n
+		}
+		if writes > 2 {
+			t.Fatalf("%d writes for 100 frames", writes)
+		}
+		f.wait()
+		if f.pending != nil {
+			t.Fatal("an idle flusher holds a buffer")
+		}
+		_ = far.Close()
+		_ = f.send(getSet(1))
+		f.wait()
+		if err := f.send(getSet(2)); !errors.Is(err, errGone) {
+			t.Fatalf("after a failed write: %v", err)
+		}
+	})
+}
+
+func TestIdleCollectStreamSaysNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key := seedKey("box")
+		frames := 0
+		p := puppetRelay(t, func(_ *puppet, ask *pb.Ask) []byte {
+			frames++
+			if ask.GetCollect() == nil {
+				return nil
+			}
+			return appendAll(t, &pb.Answer{What: &pb.Answer_Challenge{Challenge: &pb.Challenge{Nonce: make([]byte, nonceSize)}}})
+		})
+		_, done := gather(t.Context(), p.c, p.peer, key)
+		synctest.Wait()
+		before := frames
+		elapse(24 * time.Hour)
+		if frames != before || before != 3 {
+			t.Fatalf("%d frames to begin with, %d after a day", before, frames)
+		}
+		_ = p.c.Close()
+		if err := <-done; !errors.Is(err, ErrClosed) {
+			t.Fatal(err)
+		}
+	})
+}
+
+func appendAll(t *testing.T, ms ...*pb.Answer) (b []byte) {
+	for _, m := range ms {
+		b = append(b, mustFrame(t, m)...)
+	}
+	return b
+}
+
+func TestAdvertIsSignedAnewWhenItAges(t *testing.T) {
+	now := time.Now()
+	m := inMemory(t, "relay", Config{Now: func() time.Time { return now }})
+	get := func() []byte {
+		raw, err := m.s.advert.get(m.s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return raw
+	}
+	first := get()
+	now = now.Add(advertEvery - time.Second)
+	if !bytes.Equal(first, get()) {
+		t.Fatal("signed anew too early")
+	}
+	now = now.Add(2 * time.Second)
+	second := get()
+	if bytes.Equal(first, second) {
+		t.Fatal("an old advert is served")
+	}
+	m.s.addrs = func() []ma.Multiaddr { return []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")} }
+	now = now.Add(time.Second)
+	a, err := dht.ParseAdvert(get())
+	if err != nil || len(a.Peer.Addrs) != 1 {
+		t.Fatalf("after a change of address: %v", err)
+	}
+}
+
+func TestAdvertNamesReachableAddressesFirst(t *testing.T) {
+	var all []ma.Multiaddr
+	for _, s := range []string{
+		"/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/ip4/8.8.8.8/tcp/1",
+		"/ip4/127.0.0.1/tcp/2", "/ip4/1.1.1.1/tcp/1", "/ip6/::1/tcp/1",
+	} {
+		all = append(all, ma.StringCast(s))
+	}
+	var got []string
+	for _, b := range advertAddrs(all) {
+		a, err := ma.NewMultiaddrBytes(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, a.String())
+	}
+	want := []string{"/ip4/8.8.8.8/tcp/1", "/ip4/1.1.1.1/tcp/1", "/ip4/10.0.0.1/tcp/1", "/ip4/127.0.0.1/tcp/1"}
+	if !slices.Equal(got, want) {
+		t.Fatalf("%v", got)
+	}
+}
+
+// heard is an observer.
+type heard struct {
+	mu   sync.Mutex
+	each map[Event]int
+}
+
+func (h *heard) Event(_ peer.ID, what Event, n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.each[what] += n
+}
+
+func TestObserverHearsWhatStatsCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &heard{each: make(map[Event]int)}
+		m := inMemory(t, "relay", Config{Observer: o})
+		key := seedKey("box")
+		m.lease(t, key)
+		c := m.dial(t, "bob")
+		d := depositTo(key, 1, 100)
+		c.send(t, depositAsk(1, d))
+		c.recv(t)
+		c.send(t, ackAsk(2, key, m.peer.ID, mailbox.EnvelopeIDOf(d.Envelope)))
+		c.recv(t)
+		c.send(t, getSet(3))
+		c.recv(t)
+		go func() { _, _ = c.Write([]byte{0}) }()
+		c.ended(t)
+		m.open(t, 0)
+		for what, n := range map[Event]int{Deposited: 1, Acked: 1, Refused: 1, Malformed: 1} {
+			if o.each[what] != n {
+				t.Errorf("event %d: heard %d, want %d", what, o.each[what], n)
+			}
+		}
+	})
+}
+
+func TestServeNeedsTheHostsOwnKey(t *testing.T) {
+	h := newHost(t, seedKey("relay"), overTCP)
+	other := mailbox.NewRelay(seedKey("other"), mailbox.Limits{})
+	if _, err := Serve(h, Config{Store: newShared(), Relay: other}); err == nil {
+		t.Fatal("a relay would sign with a key that is not its address")
+	}
+}
