@@ -12,38 +12,44 @@ import (
 // check decides whether the sender's keys fit its device list, pinned or fetched; its error is
 // returned as it is. It is asked last, when the message has proved that the sender holds the
 // identity key it names (in the symbolic model, asking or keeping anything earlier breaks
-// authentication). On any error nothing exists that was not there before.
+// authentication). On any error nothing exists that was not there before; ErrTooFar asks, as for
+// Open, to keep the envelope until an earlier one of the same sender has been accepted.
 //
 // A replay is accepted again: before the call, look [ParseFirstFlight]'s result up in a cache
 // that lives as long as the prekey's secret, and use the session found there.
 func Accept(self Self, pre *identity.Prekey, check func(Sender) error, envelope []byte, now time.Time) (*Session, Sender, Body, error) {
-	s, from, body, ok := accept(self, pre, envelope, now)
+	s, from, ok := accept(self, pre, envelope)
 	if !ok {
 		return nil, Sender{}, Body{}, ErrOpen
 	}
-	if err := check(from); err != nil {
+	body, err := s.Open(envelope, now)
+	if err == nil {
+		err = check(from)
+	}
+	if err != nil {
 		return nil, Sender{}, Body{}, err
 	}
 	return s, from, body, nil
 }
 
-func accept(self Self, pre *identity.Prekey, envelope []byte, now time.Time) (*Session, Sender, Body, bool) {
-	none := func() (*Session, Sender, Body, bool) { return nil, Sender{}, Body{}, false }
+// accept makes the session that a first flight would begin. It is nobody's yet: only the
+// message inside proves the sender.
+func accept(self Self, pre *identity.Prekey, envelope []byte) (*Session, Sender, bool) {
 	f, ok := parseFirstFlight(envelope)
 	if !ok {
-		return none()
+		return nil, Sender{}, false
 	}
 	r := responderOf(self, pre)
 	o, block, from, ok := r.sender(self, f)
 	if !ok {
-		return none()
+		return nil, Sender{}, false
 	}
 	d3, ok := agree(r.spk, from.IK[:])
 	if !ok {
-		return none()
+		return nil, Sender{}, false
 	}
 	a := o.finish(block, f.sealedID(), from.IK[:], d3)
-	s := &Session{
+	return &Session{
 		peer:        from.Peer,
 		prekey:      [prekeyIDSize]byte(f.prekey()),
 		ad:          a.ad,
@@ -53,12 +59,7 @@ func accept(self Self, pre *identity.Prekey, envelope []byte, now time.Time) (*S
 		local:       [keySize]byte(r.spk.Bytes()),
 		nextSend:    newHeadKey(a.headB),
 		nextRecv:    newHeadKey(a.headA),
-	}
-	body, err := s.Open(envelope, now)
-	if err != nil {
-		return none()
-	}
-	return s, from, body, true
+	}, from, true
 }
 
 // PeekSender opens only the identity block of a first flight, so that the sender's device list

@@ -89,6 +89,22 @@ func TestAcceptAloneDoesNotStopReplays(t *testing.T) {
 	}
 }
 
+func TestAFirstFlightTooFarAheadIsDeferred(t *testing.T) {
+	a, b := newDevice(t, 1), newDevice(t, 2)
+	sa := a.initiate(t, b)
+	first := a.seal(t, sa, "first")
+	for range maxGap {
+		a.seal(t, sa, "lost")
+	}
+	far := a.seal(t, sa, "far")
+	s, _, _, err := Accept(b.Self, b.pre, trust, far, day0)
+	if err != ErrTooFar || s != nil { //nolint:errorlint // as it is
+		t.Fatal(s, err)
+	}
+	sb, _, _ := b.accept(t, first)
+	mustOpen(t, sb, far, "far")
+}
+
 func TestAnotherPrekeyDoesNotAccept(t *testing.T) {
 	a, b := newDevice(t, 1), newDevice(t, 2)
 	env := a.seal(t, a.initiate(t, b), "hello")

@@ -92,12 +92,13 @@ func ParseSession(raw []byte) (*Session, error) {
 	s.send.live, s.recv.live = flags&stateSending != 0, flags&stateReceiving != 0
 	s.lastReceived = int64(received)
 	s.prefix = append(s.prefix, prefix...)
-	if !s.readSkipped(&in) || !in.Empty() || !s.sound() {
+	if !s.readSkipped(&in) || !s.sound() {
 		return nil, ErrState
 	}
 	return &s, nil
 }
 
+// readSkipped reads the kept keys, which are the rest of the state to its last byte.
 func (s *Session) readSkipped(in *cryptobyte.String) bool {
 	var count uint16
 	if !in.ReadUint16(&count) || count > maxSkipped || len(*in) != int(count)*skippedSize {
