@@ -14,11 +14,14 @@ type want struct {
 	next   time.Time
 	failed int
 	busy   bool // asked; the answer is on its way
+	again  bool // somebody new can be asked: if the answer is no, ask at once
 }
 
-// hurry tries again at once, unless an answer is on its way.
+// hurry tries again at once; if an answer is on its way, once that has come and is no.
 func (w *want) hurry(now time.Time) {
-	if !w.busy && w.failed > 0 {
+	if w.busy {
+		w.again = true
+	} else if w.failed > 0 {
 		w.next = now
 	}
 }
@@ -81,6 +84,10 @@ func (e *Engine) Looked(t *Turn, key string, value []byte) {
 	if w != nil {
 		w.busy = false
 		w.failed++
+		if w.again {
+			w.again, w.next = false, t.Now
+			return
+		}
 		w.next = t.Now.Add(backoff(t.Rand, w.failed, 0))
 		if w.failed > lookupRetries {
 			w.next = t.Now.Add(backoff(t.Rand, w.failed-lookupRetries, retryLate))
@@ -198,6 +205,10 @@ func (e *Engine) Published(t *Turn, key string, stored int) {
 		w.failed = 0
 	} else {
 		w.failed++
+		if w.again {
+			w.again, w.next = false, t.Now
+			return
+		}
 	}
 	if next, err := dht.NextPublish(t.Rand, t.Now, stored, w.failed); err == nil {
 		w.next = next
