@@ -140,7 +140,7 @@ func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 	if stageOf(d.Stage) == StageWaiting {
 		e.stage(t, n, d, StageQueued, "")
 	}
-	d.SetNumber, d.SetW, d.SetR = set.Number(), uint32(set.W()), uint32(set.R())
+	d.SetNumber, d.SetW, d.SetR = set.Number(), uint32(set.W()), uint32(activeMembers(set))
 	targets := depositTargets(set, d, it)
 	for _, p := range targets {
 		it.asked[string(p.ID)] = true
@@ -151,7 +151,7 @@ func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 	if len(targets) > 0 || len(it.asked) > 0 {
 		d.Attempts++
 		if len(targets) > 0 {
-			step(t, d, "deposit", fmt.Sprintf("at %d of %d relays", len(targets), set.R()))
+			step(t, d, "deposit", fmt.Sprintf("at %d of %d relays", len(targets), d.SetR))
 		}
 		e.put(t, n, d, t.Now.Add(backoff(t.Rand, int(d.Attempts)+2, age)))
 		return
@@ -169,7 +169,7 @@ func depositTargets(set *dht.SetRecord, d *pb.Delivery, it *outItem) []dht.Peer 
 		switch {
 		case signed || it.asked[id]:
 			have++
-		case it.failed[id] || have+len(out) >= int(set.R()):
+		case it.failed[id] || have+len(out) >= activeMembers(set):
 		default:
 			out = append(out, m.Peer)
 		}
