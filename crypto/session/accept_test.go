@@ -15,7 +15,7 @@ func mustNotAccept(t testing.TB, d *device, envelope []byte) {
 	t.Helper()
 	asked := false
 	s, from, body, err := Accept(d.Self, d.pre, func(Sender) error { asked = true; return nil }, envelope, day0)
-	if err != ErrOpen || s != nil || from != (Sender{}) || body.Content != nil { //nolint:errorlint // one value for every failure
+	if err != ErrOpen || s != nil || from != (Sender{}) || body.Content != nil {
 		t.Fatalf("accept: %v %v %v %v", s, from, body, err)
 	}
 	if asked {
@@ -62,7 +62,7 @@ func TestTheCheckDecides(t *testing.T) {
 	env := a.seal(t, a.initiate(t, b), "hello")
 	unlisted := errors.New("not listed")
 	s, _, body, err := Accept(b.Self, b.pre, func(Sender) error { return unlisted }, env, day0)
-	if err != unlisted || s != nil || body.Content != nil { //nolint:errorlint // as it is
+	if err != unlisted || s != nil || body.Content != nil {
 		t.Fatal(s, body, err)
 	}
 	b.accept(t, env)
@@ -98,7 +98,7 @@ func TestAFirstFlightTooFarAheadIsDeferred(t *testing.T) {
 	}
 	far := a.seal(t, sa, "far")
 	s, _, _, err := Accept(b.Self, b.pre, trust, far, day0)
-	if err != ErrTooFar || s != nil { //nolint:errorlint // as it is
+	if err != ErrTooFar || s != nil {
 		t.Fatal(s, err)
 	}
 	sb, _, _ := b.accept(t, first)
@@ -177,7 +177,7 @@ func TestPeekSenderReadsOnlyFlightsForThisPrekey(t *testing.T) {
 		t.Fatal(from, err)
 	}
 	for _, bad := range [][]byte{nil, env[1:], flip(env, 1), flip(env, 9), flip(env, 41), flip(env, prefixSize-1)} {
-		if from, err := PeekSender(b.Self, b.pre, bad); err != ErrOpen || from != (Sender{}) { //nolint:errorlint // one value
+		if from, err := PeekSender(b.Self, b.pre, bad); err != ErrOpen || from != (Sender{}) {
 			t.Fatal(from, err)
 		}
 	}

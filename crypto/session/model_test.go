@@ -122,7 +122,7 @@ func (w *world) duplicate(t *rapid.T, to int) {
 		return
 	}
 	p := rapid.SampledFrom(w.used[to]).Draw(t, "again")
-	if _, err := w.receive(t, to, p); err != ErrOpen { //nolint:errorlint // one value
+	if _, err := w.receive(t, to, p); err != ErrOpen {
 		t.Fatalf("%s a second time: %v", p.text, err)
 	}
 }

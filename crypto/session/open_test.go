@@ -159,7 +159,7 @@ func TestAKeptKeyExpires(t *testing.T) {
 	if _, err := p.sb.Open(late, day0.Add(skippedLife)); err != nil {
 		t.Fatal("control: within the time it opens:", err)
 	}
-	if _, err := p.sb.Open(later, day0.Add(skippedLife+time.Millisecond)); err != ErrOpen { //nolint:errorlint // one value
+	if _, err := p.sb.Open(later, day0.Add(skippedLife+time.Millisecond)); err != ErrOpen {
 		t.Fatal(err)
 	}
 	if n := p.sb.Expire(day0.Add(skippedLife)); n != 0 {

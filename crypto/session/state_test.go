@@ -71,7 +71,7 @@ func TestDamagedStateIsRefused(t *testing.T) {
 		"too many kept keys": append(binary.BigEndian.AppendUint16(all["sending"].Marshal()[:stateFixed-2], maxSkipped+1),
 			make([]byte, (maxSkipped+1)*skippedSize)...),
 	} {
-		if s, err := ParseSession(raw); err != ErrState || s != nil { //nolint:errorlint // one value
+		if s, err := ParseSession(raw); err != ErrState || s != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

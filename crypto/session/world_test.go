@@ -108,7 +108,7 @@ func mustRefuse(t testing.TB, s *Session, envelope []byte, want error) {
 	t.Helper()
 	before := s.Marshal()
 	body, err := s.Open(envelope, day0)
-	if err != want { //nolint:errorlint // identity is the guarantee: one value for every failure
+	if err != want { // identical, not only errors.Is: one value for every failure
 		t.Fatalf("open: %v, want %v", err, want)
 	}
 	if body.Content != nil || body.Token != nil || body.Counter != 0 {
