@@ -26,6 +26,7 @@ const (
 	dhtFile    = "dht.db"      // dht/kad
 	socketFile = "api.sock"    // node/api
 	buildDir   = ".new"        // Init and Link build here, then rename
+	seedFile   = "link.seed"   // of a linking that was begun; only in buildDir
 	configFile = "config.toml" // the commands' configuration
 )
 
@@ -107,21 +108,28 @@ func openHome(dir string, passphrase []byte, readOnly bool) (*home, error) {
 		return nil, err
 	}
 	h := &home{dir: dir}
-	raw, err := os.ReadFile(filepath.Join(dir, vaultFile))
-	if err != nil {
-		return nil, fmt.Errorf("home folder: %w", err)
-	}
-	if h.vault, err = vault.Open(raw, passphrase); err != nil {
-		return nil, fmt.Errorf("%s: %w", vaultFile, err)
-	}
-	if h.key, err = readHostKey(dir, h.vault); err != nil {
+	if err := h.openKeys(passphrase); err != nil {
 		return nil, err
 	}
+	var err error
 	h.store, err = boltstore.Open(dir, h.vault, boltstore.Options{ReadOnly: readOnly})
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", storeFile, err)
 	}
 	return h, nil
+}
+
+// openKeys opens the vault and the host key.
+func (h *home) openKeys(passphrase []byte) error {
+	raw, err := os.ReadFile(filepath.Join(h.dir, vaultFile))
+	if err != nil {
+		return fmt.Errorf("home folder: %w", err)
+	}
+	if h.vault, err = vault.Open(raw, passphrase); err != nil {
+		return fmt.Errorf("%s: %w", vaultFile, err)
+	}
+	h.key, err = readHostKey(h.dir, h.vault)
+	return err
 }
 
 // View opens the store of a home folder read-only, for commands that run
@@ -157,6 +165,10 @@ type build struct {
 	target string
 }
 
+func buildFor(target string) *build {
+	return &build{target: target, home: home{dir: filepath.Join(target, buildDir)}}
+}
+
 // newBuild begins a home for target. It refuses one that has an identity.
 func newBuild(target string, passphrase []byte, rng io.Reader) (*build, error) {
 	if Exists(target) {
@@ -172,7 +184,7 @@ func newBuild(target string, passphrase []byte, rng io.Reader) (*build, error) {
 	if err := checkMode(target, folderMode); err != nil {
 		return nil, err
 	}
-	b := &build{target: target, home: home{dir: filepath.Join(target, buildDir)}}
+	b := buildFor(target)
 	if err := os.RemoveAll(b.dir); err != nil {
 		return nil, fmt.Errorf("home folder: %w", err)
 	}
@@ -186,6 +198,7 @@ func newBuild(target string, passphrase []byte, rng io.Reader) (*build, error) {
 	return b, nil
 }
 
+// fill draws the secrets and makes the files.
 func (b *build) fill(passphrase []byte, rng io.Reader) error {
 	file, v, err := vault.Create(rng, passphrase)
 	if err != nil {
@@ -206,7 +219,19 @@ func (b *build) fill(passphrase []byte, rng io.Reader) error {
 	if err := writeFile(filepath.Join(b.dir, hostFile), sealed); err != nil {
 		return err
 	}
-	if b.store, err = boltstore.Create(b.dir, v); err != nil {
+	return b.emptyStore()
+}
+
+// emptyStore makes the store anew.
+func (b *build) emptyStore() (err error) {
+	if b.store != nil {
+		b.store.Close()
+		b.store = nil
+	}
+	if err := os.RemoveAll(filepath.Join(b.dir, storeFile)); err != nil {
+		return fmt.Errorf("home folder: %w", err)
+	}
+	if b.store, err = boltstore.Create(b.dir, b.vault); err != nil {
 		return fmt.Errorf("%s: %w", storeFile, err)
 	}
 	return nil

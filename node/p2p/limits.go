@@ -120,6 +120,7 @@ const (
 	linkPerMinute  = 30 // tries of all peers together
 	linkBurst      = 10
 	linkRetry      = time.Second
+	linkRetryMax   = 8 * time.Second
 )
 
 // Connections that the connection manager keeps: below low it closes none,

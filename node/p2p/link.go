@@ -2,19 +2,22 @@ package p2p
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"golang.org/x/crypto/hkdf"
 
-	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 )
 
@@ -174,46 +177,118 @@ type LinkParams struct {
 
 // Link makes the home folder of a further device of the identity that offered
 // the link. It tries the link's hints, and the local network, until ctx ends.
-// An interrupted Link leaves no identity; run it again with the same link. If
-// it was interrupted after the other device had listed this one, that entry
-// stays in the list until it is removed there.
+//
+// An interrupted Link leaves no identity, but remembers who it was: run it
+// again with the same link and it goes on as the same device, which the other
+// side may have listed already.
 func Link(ctx context.Context, dir string, p LinkParams) (id node.IdentityView, err error) {
 	p.Now, p.Rand = defaults(p.Now, p.Rand)
 	if p.Progress == nil {
 		p.Progress = func(string) {}
 	}
-	linker, err := node.NewLinker(p.Now(), p.Rand, p.Link, p.DeviceName)
+	if _, err := node.NewLinker(p.Now(), p.Rand, p.Link, p.DeviceName); err != nil {
+		return id, err // before anything is written
+	}
+	b, seed, err := linkBuild(dir, p)
 	if err != nil {
 		return id, err
 	}
-	b, err := newBuild(dir, p.Passphrase, p.Rand)
-	if err != nil {
-		return id, err
+	linker, err := node.NewLinker(p.Now(), seed.stream("keys"), p.Link, p.DeviceName)
+	if err == nil {
+		err = linkInto(ctx, b, &joiner{build: b, linker: linker, seed: seed, params: p})
 	}
-	if err = linkInto(ctx, b, linker, p); err != nil {
-		b.abandon()
-		return id, err
+	if err == nil {
+		err = b.store.View(func(tx node.Tx) (err error) {
+			id, err = node.Identity(tx)
+			return err
+		})
 	}
-	err = b.store.View(func(tx node.Tx) error {
-		id, err = node.Identity(tx)
-		return err
-	})
 	if err != nil {
-		b.abandon()
-		return id, err
+		b.store.Close()
+		return node.IdentityView{}, err
 	}
 	return id, b.finish()
 }
 
-func linkInto(ctx context.Context, b *build, linker *node.Linker, p LinkParams) error {
+// linkSeed is what makes an interrupted linking go on as the same device: all
+// keys of the device follow from it, so it is sealed by the vault and goes when
+// the device is linked.
+type linkSeed struct {
+	secret [32]byte
+	begun  time.Time // also the time that the identity is made at
+	link   [32]byte  // hash of the link's text
+}
+
+// stream is entropy for one purpose, the same in every try.
+func (s *linkSeed) stream(purpose string) io.Reader {
+	return hkdf.New(sha256.New, s.secret[:], nil, []byte("kith1 linking "+purpose))
+}
+
+var linkSeedPlace = []byte("kith1 link seed")
+
+func (s *linkSeed) marshal() []byte {
+	out := append([]byte{}, s.secret[:]...)
+	out = binary.BigEndian.AppendUint64(out, uint64(s.begun.UnixMilli()))
+	return append(out, s.link[:]...)
+}
+
+func parseLinkSeed(raw []byte) (*linkSeed, bool) {
+	if len(raw) != 32+8+32 {
+		return nil, false
+	}
+	return &linkSeed{
+		secret: [32]byte(raw[:32]),
+		begun:  time.UnixMilli(int64(binary.BigEndian.Uint64(raw[32:]))).UTC(),
+		link:   [32]byte(raw[40:]),
+	}, true
+}
+
+// linkBuild goes on with a linking that the same link began, or begins one.
+func linkBuild(dir string, p LinkParams) (*build, *linkSeed, error) {
+	hash := sha256.Sum256([]byte(p.Link))
+	b := buildFor(dir)
+	if sealed, err := os.ReadFile(filepath.Join(b.dir, seedFile)); err == nil && !Exists(dir) {
+		if err := b.openKeys(p.Passphrase); err != nil {
+			return nil, nil, err
+		}
+		raw, err := b.vault.Open(linkSeedPlace, sealed)
+		if seed, ok := parseLinkSeed(raw); err == nil && ok && seed.link == hash {
+			return b, seed, b.emptyStore()
+		}
+	}
+	b, err := newBuild(dir, p.Passphrase, p.Rand)
+	if err != nil {
+		return nil, nil, err
+	}
+	seed := &linkSeed{begun: p.Now(), link: hash}
+	if err := b.keepSeed(seed, p.Rand); err != nil {
+		b.abandon()
+		return nil, nil, err
+	}
+	return b, seed, nil
+}
+
+func (b *build) keepSeed(seed *linkSeed, rng io.Reader) error {
+	if _, err := io.ReadFull(rng, seed.secret[:]); err != nil {
+		return fmt.Errorf("entropy: %w", err)
+	}
+	sealed, err := b.vault.Seal(rng, linkSeedPlace, seed.marshal())
+	if err != nil {
+		return fmt.Errorf("%s: %w", seedFile, err)
+	}
+	return writeFile(filepath.Join(b.dir, seedFile), sealed)
+}
+
+func linkInto(ctx context.Context, b *build, j *joiner) error {
+	p := j.params
 	h, err := newHost(b.key, hostConfig{listen: p.Listen, loopback: p.Loopback})
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	j := &joiner{host: h, book: &addressBook{host: h, loopback: p.Loopback}, build: b, linker: linker, params: p}
+	j.host, j.book = h, &addressBook{host: h, loopback: p.Loopback}
 	found := make(chan peer.AddrInfo, maxLinkStreams)
-	for _, hint := range linker.Hints() {
+	for _, hint := range j.linker.Hints() {
 		if info, err := j.book.info(hint); err == nil && len(found) < cap(found) {
 			found <- info
 		}
@@ -236,20 +311,22 @@ type joiner struct {
 	book   *addressBook
 	build  *build
 	linker *node.Linker
+	seed   *linkSeed
 	params LinkParams
+	dirty  bool // an earlier try wrote to the store
 }
 
 // search tries peers as they are found, again and again, until one answers.
 func (j *joiner) search(ctx context.Context, found chan peer.AddrInfo) error {
 	known := map[peer.ID]peer.AddrInfo{}
 	var last error
-	for {
+	for failures := 0; ; failures++ {
 		select {
 		case info := <-found:
 			known[info.ID] = info
 		case <-ctx.Done():
 			return j.gaveUp(len(known), last)
-		case <-time.After(linkRetry):
+		case <-time.After(fullJitter(linkRetry, linkRetryMax, failures)):
 		}
 		for _, info := range known {
 			err := j.try(ctx, info)
@@ -271,7 +348,7 @@ func (j *joiner) gaveUp(known int, last error) error {
 		Hint:    "run `kith daemon` on the other device, on the same network if you can, and this command again",
 	}
 	if known > 0 {
-		p.Message = fmt.Sprintf("the other device did not answer: %v", last)
+		p.Message = fmt.Sprintf("the other device did not accept the link (used, expired, or its daemon is not running): %v", last)
 	}
 	return p
 }
@@ -300,11 +377,7 @@ func (j *joiner) talk(stream linkStream) error {
 		return err
 	}
 	j.params.Progress("the other device answered")
-	var record []byte
-	err = j.turn(func(t *node.Turn) error {
-		record, err = j.linker.Welcome(t, welcome, j.self())
-		return err
-	})
+	record, err := j.welcome(welcome)
 	if err != nil {
 		return err
 	}
@@ -312,7 +385,23 @@ func (j *joiner) talk(stream linkStream) error {
 	if err != nil {
 		return err
 	}
-	return j.turn(func(t *node.Turn) error { return j.linker.Finish(t, listed) })
+	return j.turn(j.params.Now(), j.params.Rand, func(t *node.Turn) error { return j.linker.Finish(t, listed) })
+}
+
+// welcome writes the identity. Its time and entropy are those of the first
+// try, so that every try makes the same device with the same record.
+func (j *joiner) welcome(frame []byte) (record []byte, err error) {
+	if j.dirty {
+		if err := j.build.emptyStore(); err != nil {
+			return nil, err
+		}
+	}
+	j.dirty = true
+	err = j.turn(j.seed.begun, j.seed.stream("identity"), func(t *node.Turn) (err error) {
+		record, err = j.linker.Welcome(t, frame, j.book.self())
+		return err
+	})
+	return record, err
 }
 
 func (j *joiner) ask(stream linkStream, frame []byte, most int) ([]byte, error) {
@@ -322,10 +411,8 @@ func (j *joiner) ask(stream linkStream, frame []byte, most int) ([]byte, error) 
 	return readLinkFrame(stream, most)
 }
 
-func (j *joiner) turn(fn func(t *node.Turn) error) error {
+func (j *joiner) turn(now time.Time, rng io.Reader, fn func(t *node.Turn) error) error {
 	return j.build.store.Update(func(tx node.Tx) error {
-		return fn(&node.Turn{Now: j.params.Now(), Rand: j.params.Rand, Tx: tx, Out: &node.Effects{}})
+		return fn(&node.Turn{Now: now, Rand: rng, Tx: tx, Out: &node.Effects{}})
 	})
 }
-
-func (j *joiner) self() dht.Peer { return j.book.self() }

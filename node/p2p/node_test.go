@@ -11,6 +11,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 )
@@ -301,6 +302,56 @@ func TestASecondDeviceIsLinked(t *testing.T) {
 	mid = send(t, phone, handleOf(t, phone), "from the phone")
 	waitStage(t, phone, mid, node.StageDelivered)
 	eventually(t, "own copy", func() bool { return len(texts(t, ada, handleOf(t, ada))) == 2 })
+}
+
+func TestAnInterruptedLinkGoesOnAsTheSameDevice(t *testing.T) {
+	relay := testNode(t, "relay", isRelay)
+	ada, ben := testNode(t, "ada", knows(relay)), testNode(t, "ben", knows(relay))
+	befriend(t, ada, ben, "ada")
+	var link string
+	do(t, ada, func(e *node.Engine, t *node.Turn) error {
+		v, err := e.OfferDevice(t, 0)
+		link = v.Text
+		return err
+	})
+	// The list is signed, but its answer is lost every time.
+	list := ada.links.steps[1].answer
+	ada.links.steps[1].answer = func(ctx context.Context, frame []byte) ([]byte, error) {
+		list(ctx, frame)
+		return nil, errors.New("the line is cut")
+	}
+	p := LinkParams{Link: link, DeviceName: "phone", Loopback: true, Passphrase: []byte("secret")}
+	home := filepath.Join(t.TempDir(), "phone")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	if _, err := Link(ctx, home, p); !errors.Is(err, node.ErrNotFound) {
+		t.Fatalf("the cut line: %v", err)
+	}
+	if Exists(home) {
+		t.Fatal("an identity after an interrupted link")
+	}
+	if _, err := Link(ctx, home, LinkParams{Link: link, Loopback: true, Passphrase: []byte("wrong")}); !errors.Is(err, vault.ErrPassphrase) {
+		t.Errorf("another passphrase: %v", err)
+	}
+	ada.links.steps[1].answer = list
+	again, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	if _, err := Link(again, home, p); err != nil {
+		t.Fatal(err)
+	}
+	phone := startNode(t, home, func(c *Config) { knows(relay)(c); c.Passphrase = p.Passphrase })
+	eventually(t, "two devices", func() bool {
+		list := contactsOf(t, ben)
+		return len(list) == 1 && list[0].Devices >= 2
+	})
+	if list := contactsOf(t, ben); list[0].Devices != 2 {
+		t.Errorf("%d devices, want 2: the second try is another device", list[0].Devices)
+	}
+	waitStage(t, ben, send(t, ben, "ada", "to both"), node.StageDelivered)
+	eventually(t, "text", func() bool { return len(texts(t, phone, handleOf(t, phone))) == 1 })
+	if left, _ := filepath.Glob(filepath.Join(home, buildDir)); len(left) != 0 {
+		t.Error("the seed of the linking is left")
+	}
 }
 
 func TestCloseLeavesNothingBehind(t *testing.T) {
