@@ -268,7 +268,8 @@ func messageView(tx Tx, me identity.UserID, m *pb.Message) MessageView {
 	return v
 }
 
-// deliveries lists a message's deliveries and the least stage among the recipient's devices.
+// deliveries lists a message's deliveries and the least stage among the recipient's devices. What another device wrote
+// has none here, and no stage.
 func deliveries(tx Tx, me identity.UserID, m *pb.Message) (Stage, []DeliveryView) {
 	var all []DeliveryView
 	for _, d := range m.Done {
@@ -279,6 +280,9 @@ func deliveries(tx Tx, me identity.UserID, m *pb.Message) (Stage, []DeliveryView
 		if getRow(tx, BucketOutbox, u64(n), d) {
 			all = append(all, deliveryView(tx, me, d))
 		}
+	}
+	if len(all) == 0 && !m.Unsent {
+		return "", nil
 	}
 	least, found := StageQueued, false
 	for _, v := range all {

@@ -36,6 +36,7 @@ const (
 	waitingGrace = 2 * time.Second
 
 	defaultInviteTTL = 7 * 24 * time.Hour
-	defaultOfferTTL  = 15 * time.Minute
+	defaultOfferTTL  = time.Hour
+	minTTL           = time.Hour
 	maxTTL           = 30 * 24 * time.Hour
 )

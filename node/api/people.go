@@ -1,7 +1,6 @@
 package api
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/kith-im/kith/node"
@@ -12,8 +11,8 @@ func ttl(q TTLRequest, standard time.Duration) (time.Duration, error) {
 	switch {
 	case q.TTLSeconds == 0:
 		return standard, nil
-	case q.TTLSeconds < 0, q.TTLSeconds > int64(maxTTL/time.Second):
-		return 0, Fail(ExitUsage, fmt.Sprintf("a link lives between 1 second and %d days", maxTTL/(24*time.Hour)), "kith invite --help")
+	case q.TTLSeconds < int64(minTTL/time.Second), q.TTLSeconds > int64(maxTTL/time.Second):
+		return 0, Fail(ExitUsage, "a link works for at least an hour and at most 30 days", "kith invite --help")
 	}
 	return d, nil
 }

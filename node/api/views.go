@@ -164,7 +164,7 @@ type TraceView struct {
 
 // TTLRequest says how long a link lives.
 type TTLRequest struct {
-	TTLSeconds int64 `json:"ttl_seconds,omitempty"` // at most 30 days; default: 7 days for an invite, 15 minutes for a device
+	TTLSeconds int64 `json:"ttl_seconds,omitempty"` // 1 hour to 30 days; default: 7 days for an invite, 1 hour for a device
 }
 
 // JoinRequest is an invite link of another person.
