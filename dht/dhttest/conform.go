@@ -10,17 +10,36 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/kith-im/kith/dht"
 )
 
-// Clock is a clock that only moves when told to.
-type Clock struct{ At time.Time }
+// Clock is a clock that only moves when told to. The goroutines of a directory
+// may read it meanwhile.
+type Clock struct {
+	mu sync.Mutex
+	at time.Time
+}
+
+// NewClock returns a clock that stands at at.
+func NewClock(at time.Time) *Clock { return &Clock{at: at} }
 
 // Now is the clock's time.
-func (c *Clock) Now() time.Time { return c.At }
+func (c *Clock) Now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at
+}
+
+// Set moves the clock.
+func (c *Clock) Set(at time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.at = at
+}
 
 // Conform runs the suite. open returns an empty directory whose clock is now;
 // it registers its own clean-up.
@@ -43,7 +62,7 @@ func Conform(t *testing.T, open func(t *testing.T, now func() time.Time) dht.Dir
 		t.Run(check.name, func(t *testing.T) {
 			for i, name := range []string{"list", "device", "set"} {
 				t.Run(name, func(t *testing.T) {
-					clock := &Clock{Start}
+					clock := NewClock(Start)
 					kind := Kinds(t, NewPerson(t, "conform", Start))[i]
 					check.run(&bench{t, kind, clock, open(t, clock.Now)})
 				})
@@ -118,9 +137,9 @@ func (b *bench) refuses() {
 	} {
 		b.refused(b.kind.Key, bad, dht.ErrInvalid)
 	}
-	b.clock.At = Start.Add(Life + dht.Grace + time.Second)
+	b.clock.Set(Start.Add(Life + dht.Grace + time.Second))
 	b.refused(b.kind.Key, good, dht.ErrInvalid)
-	b.clock.At = Start
+	b.clock.Set(Start)
 	b.holdsNothing()
 }
 
@@ -148,9 +167,9 @@ func (b *bench) lastOfFork() {
 
 func (b *bench) expires() {
 	b.put(b.kind.Make(1, 0))
-	b.clock.At = Start.Add(Life + dht.Grace)
+	b.clock.Set(Start.Add(Life + dht.Grace))
 	b.holds(b.kind.Make(1, 0))
-	b.clock.At = Start.Add(Life + dht.Grace + time.Second)
+	b.clock.Set(Start.Add(Life + dht.Grace + time.Second))
 	b.holdsNothing()
 }
 

@@ -142,7 +142,7 @@ func published(b *testing.B, net []*Directory) (dhttest.Kind, []*Directory) {
 
 // forget empties what a lookup leaves behind, verified claims included.
 func forget(d *Directory) {
-	d.cache = newCache()
+	forgetValues(d)
 	d.verifier.mu.Lock()
 	defer d.verifier.mu.Unlock()
 	d.verifier.young, d.verifier.elders = map[[32]byte]dht.Claim{}, nil

@@ -104,7 +104,7 @@ func TestHostileValuesAreNeverAccepted(t *testing.T) {
 func TestControlValidatorOffAcceptsTheForgedValue(t *testing.T) {
 	kind := persons(t, 1)[0]
 	forged := dhttest.Forged(kind.Make(9, 0))
-	off := newVerifier(func() time.Time { return dhttest.Start })
+	off := newVerifier(at(dhttest.Start))
 	genuine, err := dht.Inspect(kind.Key, kind.Make(9, 0))
 	if err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func TestControlValidatorOffAcceptsTheForgedValue(t *testing.T) {
 }
 
 func TestRollbackNeverReplacesOurCopy(t *testing.T) {
-	clock := &dhttest.Clock{At: dhttest.Start}
+	clock := dhttest.NewClock(dhttest.Start)
 	kind := persons(t, 1)[0]
 	d := newNode(t, Config{Now: clock.Now})
 	for range 3 {
@@ -128,7 +128,7 @@ func TestRollbackNeverReplacesOurCopy(t *testing.T) {
 	if _, err := d.Put(t.Context(), kind.Key, kind.Make(5, 0)); err != nil {
 		t.Fatal(err)
 	}
-	clock.At = clock.At.Add(2 * cacheFor) // our copy is old: the peers are asked
+	clock.Set(clock.Now().Add(2 * cacheFor)) // our copy is old: the peers are asked
 	for name, get := range map[string]func() ([]byte, error){
 		"Get":    func() ([]byte, error) { return d.Get(t.Context(), kind.Key) },
 		"Newest": func() ([]byte, error) { return d.Newest(t.Context(), kind.Key) },
@@ -205,7 +205,8 @@ func TestAStoredValueIsVerifiedOnEveryExit(t *testing.T) {
 		t.Error("Get returned a damaged value")
 	}
 	damage(t, reader)
-	d.cache, reader.cache = newCache(), newCache()
+	forgetValues(d)
+	forgetValues(reader)
 	for name, get := range map[string]func() ([]byte, error){
 		"own disk":        func() ([]byte, error) { return d.Get(t.Context(), kind.Key) },
 		"kad and record":  func() ([]byte, error) { return reader.Get(t.Context(), kind.Key) },
@@ -219,18 +220,20 @@ func TestAStoredValueIsVerifiedOnEveryExit(t *testing.T) {
 
 // The control: a store that does not verify serves the damaged value.
 func TestControlVerificationOffServesADamagedValue(t *testing.T) {
-	d, reader := newNode(t, Config{}), newNode(t, Config{})
-	connect(t, d.host, reader.host)
 	kind := persons(t, 1)[0]
-	if _, err := d.Put(t.Context(), kind.Key, kind.Make(1, 0)); err != nil {
-		t.Fatal(err)
-	}
-	claim, err := d.verifier.claim(kind.Key, kind.Make(1, 0))
+	off := newVerifier(at(dhttest.Start))
+	claim, err := off.claim(kind.Key, kind.Make(1, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
+	off.inspect = func(string, []byte) (dht.Claim, error) { return claim, nil }
+	d, reader := newNode(t, Config{verifier: off}), newNode(t, Config{})
+	connect(t, d.host, reader.host)
+	if _, err := d.Put(t.Context(), kind.Key, kind.Make(1, 0)); err != nil {
+		t.Fatal(err)
+	}
 	damage(t, d)
-	d.cache, d.verifier.inspect = newCache(), func(string, []byte) (dht.Claim, error) { return claim, nil }
+	forgetValues(d)
 	got, err := reader.fetchRecord(t.Context(), d.host.ID(), kind.Key)
 	if err != nil || len(got) == 0 || bytes.Equal(got, kind.Make(1, 0)) {
 		t.Fatalf("the control serves %d bytes, %v", len(got), err)
@@ -241,10 +244,13 @@ func TestControlVerificationOffServesADamagedValue(t *testing.T) {
 // an entry are the time at which it came.
 func damage(tb testing.TB, d *Directory) {
 	tb.Helper()
-	for key, value := range d.store.keeper.(*memory).values {
+	m := d.store.keeper.(*memory)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key, value := range m.values {
 		value = bytes.Clone(value)
 		value[len(value)-40] ^= 1
-		d.store.keeper.(*memory).values[key] = value
+		m.values[key] = value
 	}
 }
 

@@ -174,6 +174,13 @@ func identified(tb testing.TB, h host.Host) <-chan peer.ID {
 	return ids
 }
 
+// forgetValues empties the cache, so that only the store and the network know.
+func forgetValues(d *Directory) {
+	d.cache.mu.Lock()
+	defer d.cache.mu.Unlock()
+	d.cache.young, d.cache.elders = map[string]held{}, nil
+}
+
 func knownPeer(tb testing.TB, seen time.Time) []byte {
 	tb.Helper()
 	raw, err := proto.Marshal(&pb.KnownPeer{Id: []byte("id"), SeenUnixMs: seen.UnixMilli()})

@@ -107,7 +107,7 @@ func TestNewestReplacesAnOlderLocalCopy(t *testing.T) {
 }
 
 func TestGetAsksAgainWhenItsCopyIsOld(t *testing.T) {
-	clock := &dhttest.Clock{At: dhttest.Start}
+	clock := dhttest.NewClock(dhttest.Start)
 	a, b := newNode(t, Config{Mode: Client}), newNode(t, Config{Mode: Client, Now: clock.Now})
 	connect(t, a.host, b.host)
 	kind := persons(t, 1)[0]
@@ -115,7 +115,7 @@ func TestGetAsksAgainWhenItsCopyIsOld(t *testing.T) {
 		if _, err := a.Put(t.Context(), kind.Key, kind.Make(uint64(number+1), 0)); err != nil {
 			t.Fatal(err)
 		}
-		clock.At = dhttest.Start.Add(wait)
+		clock.Set(dhttest.Start.Add(wait))
 		got, err := b.Get(t.Context(), kind.Key)
 		want := []uint64{1, 1, 3}[number]
 		if err != nil || !bytes.Equal(got, kind.Make(want, 0)) {

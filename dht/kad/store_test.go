@@ -59,7 +59,7 @@ func newTestStore(tb testing.TB, k keeper, v *verifier, entries, size int) *stor
 func newMemory() *memory { return &memory{values: map[string][]byte{}} }
 
 func TestAFullStoreRefusesNewKeysAndTakesUpdates(t *testing.T) {
-	clock := &dhttest.Clock{At: dhttest.Start}
+	clock := dhttest.NewClock(dhttest.Start)
 	s := newTestStore(t, newMemory(), trusting(t, clock), 3, maxBytes)
 	put := func(key, value string) error {
 		k, v := entry(t, key, []byte(value))
@@ -80,7 +80,7 @@ func TestAFullStoreRefusesNewKeysAndTakesUpdates(t *testing.T) {
 	if err := put("1", "something longer than what is there"); !errors.Is(err, errFull) {
 		t.Errorf("an update past the bytes: %v", err)
 	}
-	if n := sweepAt(s, clock.At.Add(dhttest.Life+dht.Grace+time.Hour)); n != 3 || len(s.slots) != 0 || s.bytes != 0 {
+	if n := sweepAt(s, clock.Now().Add(dhttest.Life+dht.Grace+time.Hour)); n != 3 || len(s.slots) != 0 || s.bytes != 0 {
 		t.Errorf("swept %d, left %d entries of %d bytes", n, len(s.slots), s.bytes)
 	}
 	if err := put("now there is room", "v"); err != nil {
@@ -124,7 +124,7 @@ func TestTheStoreAgreesWithAMapUnderRandomOperations(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.close()
-	clock := &dhttest.Clock{At: dhttest.Start}
+	clock := dhttest.NewClock(dhttest.Start)
 	v := trusting(t, clock)
 	run := 0
 	rapid.Check(t, func(rt *rapid.T) {
