@@ -122,16 +122,15 @@ func (e *Engine) tickElection(t *Turn) {
 	if e.round != nil || !due(e.roundAt, t.Now) {
 		return
 	}
-	e.roundAt = e.nextEpoch(t.Now)
+	e.roundAt = e.nextElection(t)
 	e.dropBoxes(t)
 	e.startRound(t, map[string]bool{})
 }
 
-// nextEpoch is shortly after the next epoch begins, spread by the device's own secret.
-func (e *Engine) nextEpoch(now time.Time) time.Time {
-	end := int64(dht.EpochAt(now)+1) * int64(dht.EpochLength/time.Second)
-	spread := time.Duration(e.self.MailboxSecret[0]) * time.Second
-	return time.Unix(end, 0).Add(spread).UTC()
+// nextElection is when to look at our relays again: a member may have fallen silent, or a new epoch begun. Looking is
+// cheap and asks nobody.
+func (e *Engine) nextElection(t *Turn) time.Time {
+	return t.Now.Add(electEvery + jitter(t.Rand, electJitter))
 }
 
 // startRound elects, and asks the chosen relays for room, unless every set stands already with just these members.
@@ -500,9 +499,13 @@ func (e *Engine) candidateList(t *Turn, excluded map[string]bool) (out []electio
 		if row.Pinned {
 			pins = append(pins, row.Peer)
 		}
+		seen := unixMilli(row.LastOk)
+		if e.live[string(row.Peer)] {
+			seen = t.Now // a held stream may be silent for days
+		}
 		out = append(out, election.Candidate{
 			Peer: a.Peer, Source: election.Source(row.Source), Family: a.Family, Known: unixMilli(row.FirstSeen),
-			LastSeen: unixMilli(row.LastOk), Good: uint32(row.Ok), Bad: uint32(row.Failed),
+			LastSeen: seen, Good: uint32(row.Ok), Bad: uint32(row.Failed),
 			WeekGood: uint32(row.WeekOk), WeekBad: uint32(row.WeekFailed), LeavingAt: a.LeavingAt,
 		})
 		return true

@@ -62,8 +62,10 @@ const (
 	leaseBeyond   = 31 * 24 * time.Hour // a lease lasts this long after its epoch
 	frontDoorLife = 35 * 24 * time.Hour
 	frontDoorTurn = 7 * 24 * time.Hour // renewed when less than frontDoorLife - frontDoorTurn is left
-	maxRelays     = 256                // candidates kept
-	observeEvery  = time.Minute        // between two writes of a relay's counters
+	electEvery    = time.Hour          // between two looks at our relays
+	electJitter   = 10 * time.Minute
+	maxRelays     = 256         // candidates kept
+	observeEvery  = time.Minute // between two writes of a relay's counters
 )
 
 // Counts.

@@ -16,6 +16,9 @@ import (
 	"github.com/kith-im/kith/node/pb"
 )
 
+// recordsRoom bounds the records in one content, in bytes.
+const recordsRoom = 3800
+
 // OfferDevice makes a link that adds one device. Only the admin device can, because it signs the list.
 func (e *Engine) OfferDevice(t *Turn, ttl time.Duration) (InviteView, error) {
 	if e.account == nil {
@@ -143,13 +146,17 @@ func (e *Engine) addDevice(t *Turn, hello link.Hello, rec *dht.DeviceRecord) err
 		e.saveDevice(t, dev)
 	}
 	e.learnRecord(t, rec)
-	e.pushList(t)
+	e.pushList(t, rec.Bytes())
 	return nil
 }
 
-// pushList hands our newest list to everybody who talks to us; the directory is the slower way.
-func (e *Engine) pushList(t *Turn) {
+// pushList hands our newest list, and the record of the device that it adds, to everybody who talks to us; the directory
+// is the slower way.
+func (e *Engine) pushList(t *Turn, record []byte) {
 	r := &chatpb.Records{Lists: [][]byte{e.list.Bytes()}}
+	if size := len(record); size > 0 && proto.Size(r)+size < recordsRoom {
+		r.Devices = [][]byte{record}
+	}
 	e.sendControl(t, chat.KindRecords, r, e.user, e.siblings())
 	for _, c := range e.contacts(t) {
 		if c.State != contactAccepted || c.Left {
@@ -217,7 +224,7 @@ func (e *Engine) RemoveDevice(t *Turn, prefix string) (DeviceView, error) {
 	}
 	e.tellRemoved(t, gone, next)
 	e.adoptOwnList(t, next)
-	e.pushList(t)
+	e.pushList(t, nil)
 	return DeviceView{Device: gone.String()}, t.Tx.Err()
 }
 
