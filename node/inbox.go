@@ -138,6 +138,7 @@ func (e *Engine) openWith(t *Turn, ref session.Ref, envelope []byte) (arrival, e
 	if err := e.parse(t, &a); err != nil {
 		return a, err
 	}
+	s.Expire(t.Now) // kept keys of messages that will not come any more
 	e.saveSession(t, dev, s)
 	return a, nil
 }

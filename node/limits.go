@@ -84,6 +84,6 @@ const (
 	maxSets       = 8 // set records kept of one device
 	maxEvents     = 10_000
 	maxOutbox     = 100_000
-	trialBudget   = 256 // header trials for one envelope without a known tag
+	trialBudget   = 64 // header trials for one envelope without a known tag
 	frontEnvelope = 4 << 10
 )
