@@ -12,9 +12,10 @@ import (
 )
 
 // Get returns the best valid value it can show soon. A copy that the network
-// confirmed within the last minutes is returned at once; otherwise connected
-// kith peers and the peers closest to the key are asked, and the first valid
-// value that is not older than our own copy wins. If nobody has one, our own
+// confirmed within the last seconds is returned at once; otherwise connected
+// kith peers and the peers closest to the key are asked. Without a copy of our
+// own the first valid value wins; with one, the first newer value, or our own
+// after confirmations peers have shown the same. If nobody has one, our own
 // copy is returned as long as it is valid.
 func (d *Directory) Get(ctx context.Context, key string) ([]byte, error) {
 	own, err := d.local(ctx, key)
@@ -69,6 +70,7 @@ type copies struct {
 
 	mu      sync.Mutex
 	highest held
+	same    int // peers that hold what we hold
 }
 
 func (c *copies) best() held {
@@ -77,8 +79,9 @@ func (c *copies) best() held {
 	return c.highest
 }
 
-// offer takes a value from a peer; true if it is valid and not older than our
-// own copy, so that a lookup for the first value may end.
+// offer takes a value from a peer. It reports whether a lookup for the first
+// value may end: the value is valid, and newer than our own copy or the last of
+// enough that confirm it.
 func (c *copies) offer(value []byte) bool {
 	if len(value) == 0 || len(value) > dht.MaxRecord {
 		return false
@@ -92,7 +95,11 @@ func (c *copies) offer(value []byte) bool {
 	if c.highest.value == nil || claim.Compare(c.highest.claim) > 0 {
 		c.highest = held{value: slices.Clone(value), claim: claim}
 	}
-	return true
+	if c.own.value == nil || claim.Compare(c.own.claim) > 0 {
+		return true
+	}
+	c.same++
+	return c.same >= confirmations
 }
 
 // search asks connected peers directly and walks towards the key, side by side.

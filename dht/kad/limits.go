@@ -48,8 +48,12 @@ const (
 	maxAnswerFrame  = dht.MaxRecord + 16
 
 	// cacheFor is how long a value found or confirmed by the network is
-	// returned without asking again.
-	cacheFor = 5 * time.Minute
+	// returned without asking again: long enough for a burst of lookups, short
+	// enough for an engine that asks because what it has does not work.
+	cacheFor = 15 * time.Second
+	// confirmations is how many peers must hold nothing newer than our own copy
+	// before a lookup ends with it.
+	confirmations = 3
 	// maxCached bounds the values kept in memory (at most 8 KiB each).
 	maxCached = 512
 	// maxClaims bounds the verified claims kept in memory (about 150 B each).

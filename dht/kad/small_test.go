@@ -124,6 +124,34 @@ func TestGetAsksAgainWhenItsCopyIsOld(t *testing.T) {
 	}
 }
 
+func TestGetPrefersTheNewerOfWhatItsPeersHold(t *testing.T) {
+	clock := dhttest.NewClock(dhttest.Start)
+	kind := persons(t, 1)[0]
+	d := newNode(t, Config{Mode: Client, Now: clock.Now})
+	for number := range uint64(4) { // one peer knows number 2, the others 1
+		peer := newNode(t, Config{Mode: Client})
+		if _, err := peer.Put(t.Context(), kind.Key, kind.Make(1+number/3, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if number < confirmations {
+			connect(t, d.host, peer.host)
+			continue
+		}
+		if _, err := d.Get(t.Context(), kind.Key); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.host.Network().ClosePeer(d.host.Network().Peers()[0]); err != nil {
+			t.Fatal(err)
+		}
+		connect(t, d.host, peer.host)
+	}
+	clock.Set(dhttest.Start.Add(cacheFor))
+	got, err := d.Get(t.Context(), kind.Key)
+	if err != nil || !bytes.Equal(got, kind.Make(2, 0)) {
+		t.Fatalf("the newer value lost to fewer than %d equal ones: %v", confirmations, err)
+	}
+}
+
 func TestDeadPeersCauseNoMiss(t *testing.T) {
 	net := newNet(t, 16, 8)
 	kinds := persons(t, 24)
