@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
-	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -20,8 +19,6 @@ import (
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/mailboxtest"
 )
-
-var kills = flag.Int("kills", 60, "how often the crash test kills its child")
 
 // The child's role and file travel in its environment.
 const (
@@ -184,9 +181,9 @@ func (l ledger) lost(t *testing.T, path string) (lost int) {
 
 func TestWhatHasAReceiptSurvivesKill(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "box.db")
-	rng := rand.New(rand.NewPCG(1, uint64(*kills)))
+	rng := rand.New(rand.NewPCG(1, uint64(kills())))
 	l := ledger{}
-	for i := range *kills {
+	for i := range kills() {
 		l.life(t, path, "honest", 1+rng.IntN(200))
 		if i%5 == 4 {
 			if lost := l.lost(t, path); lost > 0 {
@@ -194,10 +191,10 @@ func TestWhatHasAReceiptSurvivesKill(t *testing.T) {
 			}
 		}
 	}
-	if lost := l.lost(t, path); lost > 0 || len(l) < *kills {
+	if lost := l.lost(t, path); lost > 0 || len(l) < kills() {
 		t.Errorf("%d of %d lost", lost, len(l))
 	}
-	t.Logf("%d kills, %d envelopes with receipts, none lost", *kills, len(l))
+	t.Logf("%d kills, %d envelopes with receipts, none lost", kills(), len(l))
 }
 
 // TestControlReceiptBeforeCommitIsLost shows that the test above can fail.
