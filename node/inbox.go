@@ -83,10 +83,10 @@ func (e *Engine) take(t *Turn, envelope []byte, live bool) {
 }
 
 func (e *Engine) markSeen(t *Turn, id mailbox.EnvelopeID) {
-	day := uint32(t.Now.Unix() / 86400)
-	t.Tx.Put(BucketSeen, id[:16], u32(day))
-	t.Tx.Put(BucketSeenDays, slices.Concat(u32(day), id[:16]), nil)
-	oldest := day - uint32(seenFor/(24*time.Hour))
+	today := uint32(t.Now.Unix() / int64(day/time.Second))
+	t.Tx.Put(BucketSeen, id[:16], u32(today))
+	t.Tx.Put(BucketSeenDays, slices.Concat(u32(today), id[:16]), nil)
+	oldest := today - uint32(seenFor/day)
 	var gone [][]byte
 	t.Tx.Scan(BucketSeenDays, nil, func(key, _ []byte) bool {
 		if len(gone) == 16 || string(key[:4]) >= string(u32(oldest)) {

@@ -1,11 +1,16 @@
 package node
 
-import "time"
+import (
+	"time"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/mailbox"
+)
 
 // Times of delivery.
 const (
 	// Retention is how long a message is tried, and how long a relay keeps it.
-	Retention = 30 * 24 * time.Hour
+	Retention = mailbox.MaxTTL
 	// headStart is how long a device has to acknowledge what went over its held stream before relays get a copy.
 	headStart = time.Second
 	// dialHeadStart is the same when the stream has yet to be made.
@@ -35,21 +40,22 @@ const (
 const (
 	maxAhead  = 2 * time.Minute // a message may claim to be this far in the future
 	maxBehind = Retention       // ... and this far in the past
-	seenFor   = 45 * 24 * time.Hour
+	seenFor   = Retention * 3 / 2
+	day       = 24 * time.Hour
 )
 
 // Life of what we publish.
 const (
-	listLife      = 14 * 24 * time.Hour
-	listRenew     = 7 * 24 * time.Hour
-	bundleLife    = 7 * 24 * time.Hour
-	bundleEvery   = 24 * time.Hour
+	listLife      = identity.ListLifetime
+	listRenew     = listLife / 2
+	bundleLife    = identity.BundleLifetime
+	bundleEvery   = day
 	bundleJitter  = bundleEvery / 5
-	prekeyCap     = 37 * 24 * time.Hour // after supersession
+	prekeyCap     = Retention + bundleLife // after supersession: no envelope to it travels longer
 	reachDebounce = 500 * time.Millisecond
-	listRecheck   = 24 * time.Hour
-	maxInvite     = 30 * 24 * time.Hour
-	inviteDefault = 7 * 24 * time.Hour
+	listRecheck   = day
+	maxInvite     = 30 * day
+	inviteDefault = 7 * day
 )
 
 // Election.
@@ -59,10 +65,10 @@ const (
 	roundPatience = 5 * time.Second // for each step of an election round
 	roundDebounce = 400 * time.Millisecond
 	roundRetry    = 30 * time.Second
-	leaseBeyond   = 31 * 24 * time.Hour // a lease lasts this long after its epoch
-	frontDoorLife = 35 * 24 * time.Hour
-	frontDoorTurn = 7 * 24 * time.Hour // renewed when less than frontDoorLife - frontDoorTurn is left
-	electEvery    = time.Hour          // between two looks at our relays
+	leaseBeyond   = Retention + day // a lease lasts this long after its epoch
+	frontDoorLife = 35 * day
+	frontDoorTurn = 7 * day   // renewed when less than frontDoorLife - frontDoorTurn is left
+	electEvery    = time.Hour // between two looks at our relays
 	electJitter   = 10 * time.Minute
 	maxRelays     = 256         // candidates kept
 	observeEvery  = time.Minute // between two writes of a relay's counters

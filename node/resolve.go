@@ -90,9 +90,20 @@ func (e *Engine) Looked(t *Turn, key string, value []byte) {
 		}
 		w.next = t.Now.Add(backoff(t.Rand, w.failed, 0))
 		if w.failed > lookupRetries {
+			if e.onlyRefresh(t, key) {
+				delete(e.wants, key)
+				return
+			}
 			w.next = t.Now.Add(backoff(t.Rand, w.failed-lookupRetries, retryLate))
 		}
 	}
+}
+
+// onlyRefresh reports whether a key's record is known already, so that nothing waits for a newer one.
+func (e *Engine) onlyRefresh(t *Turn, key string) bool {
+	kind, id, err := dht.ParseKey(key)
+	c := &pb.Contact{}
+	return err == nil && kind == dht.KindUser && getRow(t.Tx, BucketContacts, id, c) && len(c.List) > 0
 }
 
 // learn takes in a valid record, whoever brought it.

@@ -42,6 +42,7 @@ func (e *Engine) Send(t *Turn, r SendRequest) (MessageView, error) {
 	for _, h := range c.Heads {
 		content.Parents = append(content.Parents, [16]byte(h[:16]))
 	}
+	e.refresh(t, c)
 	m := e.ownMessage(t, content)
 	m.Contact, m.Key = c.User, r.Key
 	e.place(t, c, m)
@@ -105,6 +106,17 @@ func (e *Engine) mayWrite(t *Turn, r SendRequest) (*pb.Contact, error) {
 		return nil, &Problem{Class: ErrRefused, Message: "the outbox is full", Hint: "kith status"}
 	}
 	return c, nil
+}
+
+// refresh looks a recipient's device list up once a day that we write: a device may have been removed by somebody who
+// could not tell us. The message does not wait for it.
+func (e *Engine) refresh(t *Turn, c *pb.Contact) {
+	if t.Now.Sub(unixMilli(c.Checked)) < listRecheck {
+		return
+	}
+	c.Checked = t.Now.UnixMilli()
+	e.saveContact(t, c)
+	e.need(t, dht.UserKey(identity.UserID(c.User)))
 }
 
 // ownMessage makes the row of content that this device authors.
