@@ -13,6 +13,7 @@ import (
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/dht/dhttest"
 )
 
 var update = flag.Bool("update", false, "rewrite docs/vectors/records.json")
@@ -28,6 +29,8 @@ type vectors struct {
 	IssuedUnix int64             `json:"issued_unix"`
 	EndUnix    int64             `json:"not_after_unix"`
 	LeaseUnix  int64             `json:"lease_end_unix"`
+	Inputs     map[string]uint64 `json:"inputs"`
+	Address    string            `json:"address"`
 	Bundle     string            `json:"bundle"`
 	Keys       map[string]string `json:"directory_keys"`
 	Records    map[string]string `json:"records"`
@@ -37,29 +40,38 @@ type vectors struct {
 func makeVectors(tb testing.TB) vectors {
 	p := person(tb)
 	set := p.Set(tb, dht.EpochAt(now), 7, 0)
+	a := advert(tb)
 	core, err := dht.SignSetCore(p.Box, set.Core())
 	if err != nil {
 		tb.Fatal(err)
 	}
-	box, user, device := set.BoxID(), p.Account.User(), p.Keys.ID()
+	box, userID, device := set.BoxID(), p.Account.User(), p.Keys.ID()
 	hash, lease := set.Core().Hash(), set.Leases()[0]
 	return vectors{
 		About: "Records of package dht, docs/protocol.md. Ed25519 keys are given by their 32-byte seeds. Rewrite with: go test ./dht -run Vectors -update",
 		Seeds: map[string]string{
 			"device signing key": text(p.Keys.Sign.Seed()), "box key": text(p.Box.Seed()), "record key": text(p.RecordKey[:]),
 			"relay 0": text(p.Relays[0].Seed()), "relay 1": text(p.Relays[1].Seed()), "relay 2": text(p.Relays[2].Seed()),
+			"device host": text(dhttest.Seed("device")), "user id": text(userID[:]), "family": text(a.Family[:]),
 		},
 		IssuedUnix: set.Issued().Unix(), EndUnix: set.NotAfter().Unix(), LeaseUnix: lease.End.Unix(),
-		Bundle: text(p.Bundle.Bytes()),
+		Inputs: map[string]uint64{
+			"set epoch": uint64(set.Epoch()), "set number": 7, "R": 3, "W": 2, "S": 2, "front door number": 1,
+			"device record number": 4, "head epoch": 1, "head seq": 1, "advert number": a.Number,
+			"max envelope": uint64(a.MaxEnvelope), "box bytes": a.BoxBytes, "box count": uint64(a.BoxCount), "retention": uint64(a.RetentionDays),
+			"work bits": uint64(a.WorkBits), "advert not after": uint64(a.NotAfter.Unix()), "leaving at": uint64(a.LeavingAt.Unix()),
+		},
+		Address: text(p.Peer("device", 0).Addrs[0]),
+		Bundle:  text(p.Bundle.Bytes()),
 		Keys: map[string]string{
-			"user": text([]byte(dht.UserKey(user))), "device": text([]byte(dht.DeviceKey(device))), "mailbox": text([]byte(dht.MailboxKey(box))),
+			"user": text([]byte(dht.UserKey(userID))), "device": text([]byte(dht.DeviceKey(device))), "mailbox": text([]byte(dht.MailboxKey(box))),
 		},
 		Records: map[string]string{
 			"set core": text(set.Core().Bytes()), "signed set core": text(core), "lease 0 signature": text(lease.Sig[:]),
 			"set": text(set.Bytes()), "sealed set": text(seal(tb, p, set)),
-			"device record": text(p.Record(tb, 4, 0)), "advert": text(advert(tb).Bytes()), "peer": text(dht.PeerFromKey(publicKey(p.Relays[0]))),
+			"device record": text(p.Record(tb, 4, 0)), "advert": text(a.Bytes()), "peer": text(dht.PeerFromKey(publicKey(p.Relays[0]))),
 		},
-		Hashes: map[string]string{"set core": text(hash[:]), "mailbox id": text(box[:]), "user id": text(user[:]), "device id": text(device[:])},
+		Hashes: map[string]string{"set core": text(hash[:]), "mailbox id": text(box[:]), "user id": text(userID[:]), "device id": text(device[:])},
 	}
 }
 

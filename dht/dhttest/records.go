@@ -139,10 +139,13 @@ func Forged(value []byte) []byte {
 	return forged
 }
 
-func key(seed string) ed25519.PrivateKey {
-	sum := sha256.Sum256([]byte("dhttest " + seed))
-	return ed25519.NewKeyFromSeed(sum[:])
+// Seed is the seed of the host key of Peer(name).
+func Seed(name string) []byte {
+	sum := sha256.Sum256([]byte("dhttest " + name))
+	return sum[:]
 }
+
+func key(name string) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(Seed(name)) }
 
 func must(tb testing.TB, err error) {
 	tb.Helper()
