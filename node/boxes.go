@@ -35,13 +35,6 @@ type round struct {
 	leases   map[string][]dht.Lease // relay -> one lease a core
 }
 
-func (r *round) deadline() time.Time {
-	if r == nil {
-		return time.Time{}
-	}
-	return r.until
-}
-
 // boxKey derives the key of our mailbox in an epoch, or of our front door.
 func (e *Engine) boxKey(epoch uint32) ed25519.PrivateKey {
 	if key, ok := e.boxKeys[epoch]; ok {

@@ -71,7 +71,7 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		return
 	}
 	if len(d.Envelope) == 0 && !e.sealDelivery(t, n, d, dev) {
-		e.put(t, n, d, time.Time{}) // learnRecord wakes it
+		e.put(t, n, d, unixMilli(d.Expires)) // learnRecord wakes it before
 		return
 	}
 	if !it.direct && dev.Endpoint != nil {

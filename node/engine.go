@@ -124,9 +124,34 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		e.pin(t, p)
 	}
 	e.publishOwn(t)
+	e.needMissing(t)
 	e.planElection(t, 0)
 	e.meetFriends(t)
 	return e, t.Tx.Err()
+}
+
+// needMissing looks for the records without which something cannot go on: what was asked for before the process ended is
+// in no row of its own.
+func (e *Engine) needMissing(t *Turn) {
+	var keys []string
+	t.Tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
+		d := &pb.PeerDevice{}
+		if proto.Unmarshal(value, d) == nil && len(d.Record) == 0 {
+			keys = append(keys, dht.DeviceKey(identity.DeviceID(d.Device)))
+		}
+		return true
+	})
+	for _, c := range e.contacts(t) {
+		if len(c.List) == 0 {
+			keys = append(keys, dht.UserKeyFromPrefix([contactKeySize]byte(c.User[:contactKeySize])))
+		}
+	}
+	if len(e.self.Pairing) > 0 { // linking was cut off: the old device may have listed us
+		keys = append(keys, dht.UserKey(e.user))
+	}
+	for _, key := range keys {
+		e.need(t, key)
+	}
 }
 
 // meetFriends asks for a connection to our other devices, and, while no relay serves us, to our contacts' devices: they
@@ -186,16 +211,26 @@ func (e *Engine) loadSessions(t *Turn) {
 	})
 }
 
-// Deadline is when Tick wants to be called next; zero: never.
+// Deadline is when Tick wants to be called next; zero: never. It names only what Tick will act on, so that a tick is
+// always followed by a later deadline.
 func (e *Engine) Deadline() time.Time {
-	next := e.out.deadline()
-	for _, at := range []time.Time{e.roundAt, e.reachAt, unixMilli(e.self.BundleDue), e.round.deadline()} {
+	next := nextWant(e.out.deadline(), e.publish)
+	if e.self.Removed {
+		return next
+	}
+	next = nextWant(next, e.wants)
+	for _, at := range []time.Time{e.reachAt, unixMilli(e.self.BundleDue)} {
 		next = earlier(next, at)
 	}
-	for _, m := range []map[string]*want{e.wants, e.publish} {
-		for _, w := range m {
-			next = earlier(next, w.next)
-		}
+	if e.round != nil {
+		return earlier(next, e.round.until)
+	}
+	return earlier(next, e.roundAt)
+}
+
+func nextWant(next time.Time, m map[string]*want) time.Time {
+	for _, w := range m {
+		next = earlier(next, w.next)
 	}
 	return next
 }

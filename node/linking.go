@@ -186,8 +186,10 @@ func (e *Engine) adoptOwnList(t *Turn, l *identity.DeviceList) {
 	}
 	e.list, e.self.List = l, l.Bytes()
 	_, named := l.Find(e.device)
-	if !named {
-		e.self.Removed = true
+	e.self.Removed = !named
+	if named {
+		e.self.Pairing = nil
+	} else {
 		e.notice(t, Notice{Type: "identity", Text: "this device was removed from its account"})
 	}
 	e.saveSelf(t)
@@ -389,7 +391,6 @@ func (l *Linker) Finish(t *Turn, frame []byte) error {
 	if _, ok := list.Find(e.device); !ok || list.User() != e.user {
 		return link.ErrPair
 	}
-	e.self.Pairing = nil
 	e.adoptOwnList(t, list)
 	return t.Tx.Err()
 }

@@ -166,10 +166,10 @@ func (e *Engine) setEndpoint(d *pb.PeerDevice, p dht.Peer) {
 
 // publishOwn plans a put of every record of ours that the directory should hold.
 func (e *Engine) publishOwn(t *Turn) {
-	if e.self.Removed {
-		return
-	}
 	e.publishKey(t, dht.UserKey(e.user))
+	if e.self.Removed {
+		return // the list that says so, or the tombstone, is all that is left to tell
+	}
 	if e.self.Record != nil {
 		e.publishKey(t, dht.DeviceKey(e.device))
 	}

@@ -661,3 +661,5 @@ func count[T any](in []T, ok func(T) bool) (n int) {
 }
 
 func text(i int) string { return fmt.Sprintf("text %d", i) }
+
+func listOf(raw []byte) (*identity.DeviceList, error) { return identity.ParseDeviceList(raw) }
