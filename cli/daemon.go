@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"net"
 	"strconv"
 	"time"
@@ -17,7 +18,8 @@ import (
 )
 
 type daemonFlags struct {
-	relay, noMDNS, loopback bool
+	relay, noMDNS           bool
+	loopback, leash         bool
 	listen, bootstrap, pins []string
 	level                   string
 }
@@ -39,7 +41,9 @@ func (a *app) cmdDaemon() *cobra.Command {
 	cmd.Flags().BoolVar(&f.noMDNS, "no-mdns", false, "neither find nodes on the local network nor be found")
 	cmd.Flags().StringVar(&f.level, "log-level", "", "debug, info, warn or error")
 	cmd.Flags().BoolVar(&f.loopback, "loopback", false, "this machine only, for tests")
+	cmd.Flags().BoolVar(&f.leash, "leash", false, "end when stdin does")
 	_ = cmd.Flags().MarkHidden("loopback")
+	_ = cmd.Flags().MarkHidden("leash")
 	return cmd
 }
 
@@ -87,8 +91,8 @@ func (a *app) doDaemon(cmd *cobra.Command, f daemonFlags) error {
 		return err
 	}
 	notify(a.env("NOTIFY_SOCKET"), "READY=1")
-	a.online(cmd.Context(), n, ready)
-	<-cmd.Context().Done()
+	a.online(n)
+	a.stay(cmd.Context(), f.leash)
 	notify(a.env("NOTIFY_SOCKET"), "STOPPING=1")
 	if err := n.Close(); err != nil {
 		return err
@@ -123,11 +127,24 @@ func (a *app) tell(s daemonState) error {
 	})
 }
 
-// online says so once there is a peer, and else the next step.
-func (a *app) online(ctx context.Context, n *p2p.Node, s daemonState) {
+// online names the next step of a node without peers.
+func (a *app) online(n *p2p.Node) {
 	if net := n.Net(); net.Peers == 0 {
 		a.note("%s", net.Hint)
 	}
+}
+
+// stay returns when the node shall end: by a signal, or on a leash when whoever holds it is gone.
+func (a *app) stay(ctx context.Context, leash bool) {
+	if leash {
+		held, cancel := context.WithCancel(ctx)
+		go func() {
+			_, _ = io.Copy(io.Discard, a.in)
+			cancel()
+		}()
+		ctx = held
+	}
+	<-ctx.Done()
 }
 
 // nodeConfig makes the node's configuration from the settings.

@@ -66,7 +66,7 @@ func (a *app) deviceAdd() *cobra.Command {
 			})
 		},
 	}
-	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long the link works (default 15 minutes)")
+	cmd.Flags().DurationVar(&ttl, "ttl", 0, "how long the link works (default 1 hour)")
 	cmd.Flags().BoolVar(&qr, "qr", false, "draw the QR code also without a terminal")
 	return cmd
 }

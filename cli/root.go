@@ -18,6 +18,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/config"
@@ -79,11 +80,7 @@ func (a *app) writers(color string) {
 // isTerminal reports whether s is a terminal that a person looks at.
 func isTerminal(s any) bool {
 	f, ok := s.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && f.Name() != os.DevNull
+	return ok && isatty.IsTerminal(f.Fd())
 }
 
 // The groups of the help, in order.
