@@ -136,11 +136,14 @@ func (cs *collectors) run(ctx context.Context, c *collector) {
 	for {
 		began := time.Now()
 		cs.collect(ctx, c.relay, c.keys, func(box mailbox.ID, items []mailbox.Stored) error {
-			failures = 0
 			if len(items) == 0 {
 				return nil
 			}
-			return cs.deliver(c.relay, collected(box, items))
+			err := cs.deliver(c.relay, collected(box, items))
+			if err == nil {
+				failures = 0
+			}
+			return err
 		})
 		if time.Since(began) > collectSteady {
 			failures = 0

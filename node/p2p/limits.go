@@ -27,6 +27,9 @@ const (
 	// the person's own commands out.
 	maxCalls  = 256
 	maxInputs = 1024
+	// lazyWait is how long the news that a frame went out waits for company. It
+	// is short beside every deadline of the engine.
+	lazyWait = 25 * time.Millisecond
 	// minTick is the shortest time between two ticks.
 	minTick = 2 * time.Millisecond
 	// maxWait is the longest the loop sleeps: it bounds the error that a step

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,8 @@ type call struct {
 	fn func(e *node.Engine, t *node.Turn) error
 	// look replaces fn for a caller that only reads; it also runs without an engine.
 	look func(tx node.Tx, e *node.Engine, now time.Time) error
+	// lazy inputs wait up to lazyWait for others to share a commit with.
+	lazy bool
 	// after hears the outcome once it is durable. It must not block; nil: nobody asks.
 	after func(error)
 }
@@ -57,6 +60,7 @@ type loop struct {
 	backlog  []call
 	retryAt  time.Time
 	backoff  time.Duration
+	lazyAt   time.Time // when the lazy inputs in the backlog have waited enough
 	lastTick time.Time
 	tickHold time.Duration
 }
@@ -161,9 +165,28 @@ func (l *loop) run() {
 		case <-timer.C:
 		}
 		batch := l.gather()
-		l.backlog = nil
+		if l.backlog = nil; l.mayWait(batch) {
+			l.backlog = batch
+			continue
+		}
+		l.lazyAt = time.Time{}
 		l.turn(batch)
 	}
+}
+
+// mayWait reports whether nothing in a batch is urgent yet.
+func (l *loop) mayWait(batch []call) bool {
+	if len(batch) == 0 || urgent(batch) || !l.retryAt.IsZero() || l.tickDue() {
+		return false
+	}
+	if l.lazyAt.IsZero() {
+		l.lazyAt = l.now().Add(lazyWait)
+	}
+	return l.now().Before(l.lazyAt)
+}
+
+func urgent(batch []call) bool {
+	return slices.ContainsFunc(batch, func(c call) bool { return !c.lazy })
 }
 
 // gather adds everything that is present to the backlog, local calls first.
@@ -185,12 +208,15 @@ func (l *loop) gather() []call {
 
 // wait is how long nothing has to happen by itself.
 func (l *loop) wait() time.Duration {
-	if len(l.backlog) > 0 {
+	if urgent(l.backlog) {
 		return 0
 	}
 	next := l.retryAt
 	if next.IsZero() {
 		next = l.nextTick()
+	}
+	if len(l.backlog) > 0 && (next.IsZero() || l.lazyAt.Before(next)) {
+		next = l.lazyAt
 	}
 	if next.IsZero() {
 		return maxWait

@@ -300,6 +300,30 @@ func TestReadingCostsNoCommit(t *testing.T) {
 	})
 }
 
+func TestLazyInputsWaitForCompany(t *testing.T) {
+	inLoop(t, func(t *testing.T, r *rig) {
+		lazy := func(key string) call { c := row(key); c.lazy = true; return c }
+		for _, key := range []string{"a", "b", "c"} {
+			r.post(lazy(key))
+			rest(t.Context(), time.Millisecond)
+		}
+		r.do(t.Context(), row("urgent"))
+		if r.store.commits != 1 || !r.has("a") || !r.has("c") {
+			t.Errorf("%d commits, want all in one", r.store.commits)
+		}
+		began := time.Now()
+		r.postWait(row("control").fn) // what is not lazy does not wait
+		if took := time.Since(began); took > lazyWait/2 {
+			t.Errorf("waited %v", took)
+		}
+		r.post(lazy("d"))
+		rest(t.Context(), 2*lazyWait)
+		if !r.has("d") {
+			t.Error("a lazy input without company was never run")
+		}
+	})
+}
+
 func TestAFloodOfInputsKeepsNoCallerOut(t *testing.T) {
 	inLoop(t, func(t *testing.T, r *rig) {
 		slow := call{fn: func(*node.Engine, *node.Turn) error { rest(context.Background(), time.Millisecond); return nil }}

@@ -115,7 +115,9 @@ func (p *performers) tell(fn func(*node.Engine, *node.Turn)) { p.loop.post(input
 
 func (p *performers) direct(d node.Direct) bool {
 	return p.courier.send(d.Peer, d.Envelope, func(sent bool) {
-		p.tell(func(e *node.Engine, t *node.Turn) { e.DirectDone(t, d.Ref, sent) })
+		c := input(func(e *node.Engine, t *node.Turn) { e.DirectDone(t, d.Ref, sent) })
+		c.lazy = sent // nobody waits for good news
+		p.loop.post(c)
 	})
 }
 
