@@ -1,37 +1,36 @@
 // Package election decides which relays serve a mailbox.
+//
+// The recipient's device elects; relays countersign leases and senders verify
+// them, so nobody else has to reach the same result. An election is a race: a
+// hash of a secret seed and the relay's peer id gives every candidate a draw,
+// and its weight, made of this device's own observations alone, shortens its
+// time. Incumbents stay as long as they serve well.
+//
+// Guarantees. Elect is a pure function: the same arguments give the same
+// result on every machine (it counts in integers), and the order of the
+// candidates does not matter. At most one member comes from one network group
+// and from one family, at most two are newcomers, and at most half, rounded
+// up, come from one source, unless no other candidates are left; then the
+// rules give way in the order newcomers, source, family and network. A
+// transcript holds all that was looked at and recomputes to the same result.
+//
+// Not guaranteed. Whoever ages many relays in many networks can win
+// strangers' places; only pinned relays and those of contacts bound him. The
+// seed is secret, so that peer ids cannot be ground towards one mailbox.
 package election
 
 import (
-	"bytes"
-	"crypto/sha256"
-	"slices"
 	"time"
 
 	"github.com/kith-im/kith/dht"
 )
 
-// Policy says how many relays serve and how they are chosen.
-type Policy struct {
-	R, W, S    int           // replicas, receipts for custody, standbys
-	Pool       int           // candidates considered
-	Term       time.Duration // how long a member serves before it may be swapped
-	TermJitter time.Duration // spread of Term, either way
-	Dead       time.Duration // silence after which a member is replaced
-	SwapEvery  time.Duration // at most one voluntary swap in this time
-	Caps       bool          // caps per network group, family, newcomer and source
-}
-
-// DefaultPolicy is R=3, W=2, S=2, term 120±30 days, caps on.
-func DefaultPolicy() Policy { return Policy{R: 3, W: 2, S: 2} }
-
-// LocalPolicy is DefaultPolicy without caps, for loopback and LAN.
-func LocalPolicy() Policy { return Policy{R: 3, W: 2, S: 2} }
-
 // Source says how we learned of a candidate.
 type Source byte
 
+// The sources of a candidate.
 const (
-	SourceOwn     Source = 1 + iota // our own relay, or a friend's by hand
+	SourceOwn     Source = 1 + iota // our own relay, or one named by hand
 	SourceInviter                   // relays of the person who invited us
 	SourceContact                   // relays of contacts
 	SourceLAN                       // found on the local network
@@ -45,50 +44,43 @@ type Candidate struct {
 	Source            Source
 	Family            [8]byte   // of its advert; zero: none
 	Known             time.Time // when we first saw it
-	LastSeen          time.Time // last good answer
+	LastSeen          time.Time // last good answer; zero: never asked
 	Good, Bad         uint32    // answers and failures over 30 days
 	WeekGood, WeekBad uint32    // the same over 7 days
 	Failed            time.Time // last failed possession proof or refused lease; zero: none
 	LeavingAt         time.Time // from its advert; zero: stays
 }
 
-// Incumbent is a member of the set in force.
+// Incumbent is a relay of the set in force.
 type Incumbent struct {
-	Peer  []byte // peer id
-	Since time.Time
+	Peer  []byte    // peer id, 38 bytes
+	Since time.Time // since when it serves
 }
 
-// Result of an election. Members and Standbys are in rank order.
+// Result of an election.
 type Result struct {
-	Members, Standbys []dht.Peer
-	W                 int  // receipts that make custody in this set
-	Thin              bool // fewer than R relays were found
+	Members, Standbys []dht.Peer // in rank order: members, then standbys
+	W                 int        // receipts that make custody in this set
+	Thin              bool       // fewer members than wanted, or nobody stands by
 	Transcript        Transcript
 }
 
-// Transcript is everything an election looked at, and what it decided.
-type Transcript struct{ raw []byte }
-
-// Bytes encodes the transcript.
-func (t Transcript) Bytes() []byte { return t.raw }
-
-// Explain gives one line per candidate: rank, weight, score and the reason.
-func (t Transcript) Explain() []string { return nil }
-
-// Elect chooses members and standbys. It is a pure function: the order of the
-// candidates does not matter.
+// Elect chooses members and standbys.
+//
+// incumbents are in rank order, standbys after members: a standby that serves
+// well moves up before anybody new. pins are peer ids that the person chose;
+// the first two that are eligible are members. Both name candidates; a peer
+// that is not among these is left out. At most maxPool candidates race.
 func Elect(seed [32]byte, candidates []Candidate, incumbents []Incumbent, pins [][]byte, p Policy, now time.Time) Result {
-	ranked := slices.Clone(candidates)
-	score := func(c Candidate) [32]byte { return sha256.Sum256(slices.Concat([]byte("elect"), seed[:], c.Peer.ID)) }
-	slices.SortFunc(ranked, func(a, b Candidate) int { x, y := score(a), score(b); return bytes.Compare(x[:], y[:]) })
-	var r Result
-	for _, c := range ranked {
-		if len(r.Members) < p.R {
-			r.Members = append(r.Members, c.Peer)
-		} else if len(r.Standbys) < p.S {
-			r.Standbys = append(r.Standbys, c.Peer)
-		}
+	in := input{seed: seed, policy: p.filled(), now: now}
+	in.incumbents = incumbents[:min(len(incumbents), maxIncumbents)]
+	in.pins = pins[:min(len(pins), maxPins)]
+	in.candidates = in.pool(normalised(candidates))
+	// What runs is the transcript, so that recomputing cannot differ.
+	t := in.transcript()
+	r, err := t.Recompute()
+	if err != nil {
+		panic("election: our own transcript: " + err.Error())
 	}
-	r.W, r.Thin = min(p.W, len(r.Members)/2+1), len(r.Members) < p.R
 	return r
 }

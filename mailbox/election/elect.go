@@ -1,0 +1,188 @@
+package election
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+)
+
+// input is all that an election looks at.
+type input struct {
+	seed       [32]byte
+	policy     Policy
+	now        time.Time
+	candidates []Candidate // by peer id, one of each, at most policy.Pool
+	incumbents []Incumbent
+	pins       [][]byte
+	rows       []*row // in the order of the race; made by elect
+}
+
+// row is one candidate in the race.
+type row struct {
+	Candidate
+	weight, score uint64
+	groups        []string
+	kept          int // position among the incumbents, -1 if it is none
+	place         place
+	reason        string
+}
+
+// place is what a candidate became.
+type place struct {
+	rank    int // -1: none
+	standby bool
+}
+
+// normalised sorts candidates by peer id and keeps one of each: the one seen
+// last, so that the order of the arguments does not matter.
+func normalised(candidates []Candidate) []Candidate {
+	all := slices.Clone(candidates)
+	slices.SortFunc(all, func(a, b Candidate) int {
+		return cmp.Or(bytes.Compare(a.Peer.ID, b.Peer.ID), b.LastSeen.Compare(a.LastSeen),
+			bytes.Compare(appendCandidate(nil, a), appendCandidate(nil, b)))
+	})
+	all = slices.CompactFunc(all, func(a, b Candidate) bool { return bytes.Equal(a.Peer.ID, b.Peer.ID) })
+	return slices.DeleteFunc(all, func(c Candidate) bool {
+		_, ok := dht.PeerKey(c.Peer.ID)
+		return !ok || !fits(c.Peer)
+	})
+}
+
+// fits says whether a peer has no more addresses than a record can carry.
+func fits(p dht.Peer) bool {
+	return len(p.Addrs) <= dht.MaxAddrs &&
+		!slices.ContainsFunc(p.Addrs, func(a []byte) bool { return len(a) == 0 || len(a) > dht.MaxAddr })
+}
+
+// pool keeps those that race where there are too many: pins and incumbents,
+// then the fastest, one of each network group first.
+func (in *input) pool(all []Candidate) []Candidate {
+	if len(all) <= in.policy.Pool {
+		return all
+	}
+	rows := in.race(all)
+	rank := map[*row]int{}
+	seen := map[string]bool{}
+	for _, r := range rows {
+		switch {
+		case in.pinRank(r) >= 0 || r.kept >= 0:
+			rank[r] = 0
+		case in.policy.Caps && slices.ContainsFunc(r.groups, func(g string) bool { return seen[g] }):
+			rank[r] = 2
+		default:
+			rank[r] = 1
+		}
+		for _, g := range r.groups {
+			seen[g] = true
+		}
+	}
+	slices.SortStableFunc(rows, func(a, b *row) int { return cmp.Compare(rank[a], rank[b]) })
+	out := make([]Candidate, 0, in.policy.Pool)
+	for _, r := range rows[:in.policy.Pool] {
+		out = append(out, r.Candidate)
+	}
+	return normalised(out)
+}
+
+// race computes weight and score of each and sorts by score.
+func (in *input) race(candidates []Candidate) []*row {
+	rows := make([]*row, 0, len(candidates))
+	for _, c := range candidates {
+		r := &row{Candidate: c, weight: c.weight(in.now), groups: groups(c.Peer), place: place{rank: -1}}
+		r.score = score(in.seed, c.Peer.ID, r.weight)
+		r.kept = slices.IndexFunc(in.incumbents, func(i Incumbent) bool { return bytes.Equal(i.Peer, c.Peer.ID) })
+		rows = append(rows, r)
+	}
+	slices.SortStableFunc(rows, func(a, b *row) int {
+		return cmp.Or(cmp.Compare(a.score, b.score), bytes.Compare(a.Peer.ID, b.Peer.ID))
+	})
+	return rows
+}
+
+func (in *input) pinRank(r *row) int {
+	return slices.IndexFunc(in.pins, func(p []byte) bool { return bytes.Equal(p, r.Peer.ID) })
+}
+
+// elect runs the election.
+func (in *input) elect() Result {
+	in.rows = in.race(in.candidates)
+	in.exclude()
+	in.swapOne()
+	b := &seats{in: in}
+	b.takePins()
+	b.takeIncumbents(in.policy.R)
+	b.fill(in.policy.R)
+	members := len(b.taken)
+	b.takeIncumbents(members + in.policy.S)
+	b.fill(members + in.policy.S)
+	return b.result(members)
+}
+
+// exclude gives those out of the race their reason.
+func (in *input) exclude() {
+	good := 0
+	for _, r := range in.rows {
+		if r.reason = in.unfit(r); r.reason == "" && up(r.Good, r.Bad) >= percent(goodEnough) {
+			good++
+		}
+	}
+	if good < in.policy.R {
+		return
+	}
+	for _, r := range in.rows {
+		if r.reason == "" && r.kept < 0 && in.pinRank(r) < 0 && up(r.Good, r.Bad) < percent(goodEnough) {
+			r.reason = "less than 90 % up, and enough others are better"
+		}
+	}
+}
+
+// unfit says why a candidate cannot serve at all.
+func (in *input) unfit(r *row) string {
+	switch {
+	case r.weight == 0:
+		return "failed a proof or refused a lease within 90 days"
+	case !r.LeavingAt.IsZero():
+		return "is leaving"
+	case !r.LastSeen.IsZero() && in.now.Sub(r.LastSeen) > in.policy.Dead:
+		return "is silent"
+	case r.kept >= 0 && r.WeekBad > 0 && up(r.WeekGood, r.WeekBad) < percent(keepAbove):
+		return "was less than 85 % up this week"
+	}
+	return ""
+}
+
+// swapOne ends the term of the incumbent that is over it longest, unless
+// somebody joined within SwapEvery.
+func (in *input) swapOne() {
+	var oldest *row
+	var over time.Duration
+	for _, r := range in.rows {
+		if r.kept < 0 {
+			continue
+		}
+		served := in.now.Sub(in.incumbents[r.kept].Since)
+		if served < in.policy.SwapEvery {
+			return
+		}
+		if late := served - in.term(r.Peer.ID); r.reason == "" && in.pinRank(r) < 0 && late > over {
+			oldest, over = r, late
+		}
+	}
+	if oldest != nil && in.spare() {
+		oldest.reason = "its term is over"
+	}
+}
+
+// spare says whether a set is complete without the one that would leave.
+func (in *input) spare() bool {
+	fit := 0
+	for _, r := range in.rows {
+		if r.reason == "" {
+			fit++
+		}
+	}
+	return fit > in.policy.R+in.policy.S
+}
