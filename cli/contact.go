@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -70,37 +69,9 @@ func (a *app) contactShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			one, err := findContact(cmd.Context(), c, args[0])
-			if err != nil {
-				return err
-			}
-			return a.emitAs("contact", one, func() { a.showContact(one) })
+			return ask(cmd.Context(), a, c, "contact", api.ContactRequest{Contact: args[0]}, a.showContact)
 		},
 	}
-}
-
-// findContact looks a contact up by handle or by the beginning of its user id.
-func findContact(ctx context.Context, c caller, name string) (node.ContactView, error) {
-	var l api.Contacts
-	if err := c.Call(ctx, "contacts", api.None{}, &l); err != nil {
-		return node.ContactView{}, err
-	}
-	var found []node.ContactView
-	for _, one := range l.Contacts {
-		if one.Handle == name {
-			return one, nil
-		}
-		if len(name) >= 4 && len(one.User) >= len(name) && one.User[:len(name)] == name {
-			found = append(found, one)
-		}
-	}
-	switch len(found) {
-	case 1:
-		return found[0], nil
-	case 0:
-		return node.ContactView{}, api.Fail(api.ExitNotFound, fmt.Sprintf("there is no contact %q", name), "kith contact list")
-	}
-	return node.ContactView{}, api.Fail(api.ExitUsage, fmt.Sprintf("%q is %s and %s: give more of it", name, found[0].Handle, found[1].Handle), "kith contact list")
 }
 
 func (a *app) showContact(c node.ContactView) {

@@ -42,8 +42,7 @@ func (a *app) doEvents(cmd *cobra.Command, f eventsFlags) error {
 	defer c.Close()
 	a.json = true // it has no other form
 	done := uint64(0)
-	stream := func(ctx context.Context, fn func(node.Notice) (bool, error)) error {
-		each := func(n node.Notice) error { _, err := fn(n); return err }
+	stream := func(ctx context.Context, each func(node.Notice) error) error {
 		if f.consumer != "" {
 			return c.Consume(ctx, f.consumer, each)
 		}
@@ -56,17 +55,21 @@ func (a *app) doEvents(cmd *cobra.Command, f eventsFlags) error {
 		}
 		return c.Events(ctx, since, each)
 	}
-	err = f.follow(cmd.Context(), stream, func(n node.Notice) (bool, error) {
-		if f.consumer != "" && done > 0 {
-			if err := c.Call(cmd.Context(), "consumer_set", api.ConsumerRequest{Consumer: f.consumer, Cursor: done}, nil); err != nil {
-				return false, err
-			}
+	keep := func(cursor uint64) error {
+		if f.consumer == "" || cursor == 0 {
+			return nil
+		}
+		return c.Call(cmd.Context(), "consumer_set", api.ConsumerRequest{Consumer: f.consumer, Cursor: cursor}, nil)
+	}
+	err = a.follow(cmd.Context(), f.streamFlags, stream, func(n node.Notice) error {
+		if err := keep(done); err != nil {
+			return err
 		}
 		done = n.Cursor
-		return true, a.emitAs("", n, nil)
+		return a.emitAs("", n, nil)
 	})
-	if err == nil && f.consumer != "" && done > 0 {
-		return c.Call(cmd.Context(), "consumer_set", api.ConsumerRequest{Consumer: f.consumer, Cursor: done}, nil)
+	if err != nil {
+		return err
 	}
-	return err
+	return keep(done)
 }

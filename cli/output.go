@@ -21,10 +21,12 @@ import (
 // emit prints an answer: the object as it is, or what human writes.
 func (a *app) emit(object []byte, human func()) error {
 	if !a.json {
+		a.shown++
 		human()
 		return nil
 	}
 	if a.jq == "" {
+		a.shown++
 		a.out.JSON(object)
 		return nil
 	}
@@ -55,6 +57,7 @@ func (a *app) filter(object []byte) error {
 		if !ok {
 			return nil
 		}
+		a.shown++
 		if err, bad := v.(error); bad {
 			return api.Fail(api.ExitUsage, "--jq: "+err.Error(), "kith --help")
 		}

@@ -40,6 +40,7 @@ type app struct {
 
 	folders config.Folders
 	set     *config.Settings
+	shown   int   // answers printed, after --jq
 	broken  error // why the settings cannot be used; nil if they can
 }
 

@@ -24,23 +24,21 @@ func (f *streamFlags) add(cmd *cobra.Command) {
 // errEnough ends a stream that has given what was asked for.
 var errEnough = errors.New("enough")
 
-// follow runs a stream until it gave enough, or its time is up.
-func (f streamFlags) follow(ctx context.Context, stream func(context.Context, func(node.Notice) (bool, error)) error, each func(node.Notice) (bool, error)) error {
+// follow runs a stream until it has shown enough, or its time is up.
+func (a *app) follow(ctx context.Context, f streamFlags, stream func(context.Context, func(node.Notice) error) error, each func(node.Notice) error) error {
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.timeout)
 		defer cancel()
 	}
-	shown := 0
-	err := stream(ctx, func(n node.Notice) (bool, error) {
-		counts, err := each(n)
-		if counts {
-			shown++
+	err := stream(ctx, func(n node.Notice) error {
+		if err := each(n); err != nil {
+			return err
 		}
-		if err == nil && f.count > 0 && shown == f.count {
-			err = errEnough
+		if f.count > 0 && a.shown >= f.count {
+			return errEnough
 		}
-		return counts, err
+		return nil
 	})
 	switch {
 	case errors.Is(err, errEnough):
@@ -82,17 +80,11 @@ func (a *app) doTail(ctx context.Context, chat string, f streamFlags) error {
 			return err
 		}
 	}
-	stream := func(ctx context.Context, fn func(node.Notice) (bool, error)) error {
-		return c.Now(ctx, func(n node.Notice) error { _, err := fn(n); return err })
-	}
-	return f.follow(ctx, stream, func(n node.Notice) (bool, error) {
-		if n.Type != "message" || n.Message == nil {
-			return false, nil
+	return a.follow(ctx, f, c.Now, func(n node.Notice) error {
+		if n.Type != "message" || n.Message == nil || chat != "" && n.Message.With != chat {
+			return nil
 		}
-		if chat != "" && n.Message.With != chat {
-			return false, nil
-		}
-		return true, a.emitAs("message", n.Message, func() { a.showTailed(chat, *n.Message) })
+		return a.emitAs("message", n.Message, func() { a.showTailed(chat, *n.Message) })
 	})
 }
 

@@ -2,9 +2,13 @@ package api
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kith-im/kith/node"
 )
@@ -16,7 +20,7 @@ func status(ctx context.Context, b *Backend, _ None) (Status, error) {
 		var chats []node.ChatView
 		var people []node.ContactView
 		s.Identity, errs[0] = node.Identity(tx)
-		s.Mailbox, errs[1] = node.Mailbox(tx, e, now)
+		s.Mailbox, errs[1] = mailbox(tx, e, now, None{})
 		chats, errs[2] = node.Inbox(tx)
 		people, errs[3] = node.Contacts(tx, e)
 		for _, c := range chats {
@@ -46,7 +50,39 @@ func statusHint(s Status) string {
 }
 
 func mailbox(tx node.Tx, e *node.Engine, now time.Time, _ None) (node.MailboxView, error) {
-	return node.Mailbox(tx, e, now)
+	v, err := node.Mailbox(tx, e, now)
+	for i := range v.Relays {
+		v.Relays[i] = readable(v.Relays[i])
+	}
+	return v, err
+}
+
+// readable writes a relay's peer id and addresses as people and programs know them; the engine knows only their bytes.
+func readable(r node.RelayView) node.RelayView {
+	r.Peer = peerText(r.Peer)
+	for i, a := range r.Addrs {
+		raw, err := hex.DecodeString(a)
+		if err != nil {
+			continue
+		}
+		if addr, err := ma.NewMultiaddrBytes(raw); err == nil {
+			r.Addrs[i] = addr.String()
+		}
+	}
+	return r
+}
+
+// peerText turns the hex of a peer id into its text.
+func peerText(hexID string) string {
+	raw, err := hex.DecodeString(hexID)
+	if err != nil {
+		return hexID
+	}
+	id, err := peer.IDFromBytes(raw)
+	if err != nil {
+		return hexID
+	}
+	return id.String()
 }
 
 func explain(tx node.Tx, _ None) (Explanation, error) {
@@ -79,23 +115,40 @@ func ping(ctx context.Context, b *Backend, q PingRequest) (Pings, error) {
 		return Pings{}, err
 	}
 	out := Pings{To: q.To}
-	for _, p := range targets {
-		rtt, err := b.Ping(ctx, p.Peer)
-		p.OK, p.RTTMS = err == nil, float64(rtt.Microseconds())/1000
+	for _, t := range targets {
+		rtt, err := b.Ping(ctx, t.Peer)
+		t.OK, t.RTTMS = err == nil, float64(rtt.Microseconds())/1000
 		if err != nil {
-			p.Error = err.Error()
+			t.Error = err.Error()
 		}
-		out.Pings = append(out.Pings, p)
+		out.Pings = append(out.Pings, t)
 	}
 	return out, nil
 }
 
-// pingTargets takes a peer as it is.
-func pingTargets(b *Backend, to string) ([]Ping, error) {
+// pingTargets are the devices of a contact, or else one peer.
+func pingTargets(b *Backend, to string) (out []Ping, err error) {
 	if to == "" {
 		return nil, Fail(ExitUsage, "whom to ping is missing", "kith ping --help")
 	}
-	return []Ping{{Peer: to}}, nil
+	if id, err := peer.Decode(to); err == nil {
+		return []Ping{{Peer: id.String()}}, nil
+	}
+	if _, err := peer.AddrInfoFromString(to); err == nil {
+		return []Ping{{Peer: to}}, nil
+	}
+	var list []node.Endpoint
+	err = b.View(func(tx node.Tx) (err error) {
+		list, err = node.Endpoints(tx, to)
+		return err
+	})
+	for _, e := range list {
+		out = append(out, Ping{Device: e.Device, Peer: peer.ID(e.Peer.ID).String()})
+	}
+	if err == nil && len(out) == 0 {
+		err = Fail(ExitNotFound, "where the devices of "+to+" are is not known", "kith contact list")
+	}
+	return out, err
 }
 
 func netcheck(ctx context.Context, b *Backend, _ None) (Checks, error) {

@@ -34,6 +34,10 @@ func contacts(tx node.Tx, e *node.Engine, _ time.Time, _ None) (Contacts, error)
 	return Contacts{Contacts: list}, err
 }
 
+func contact(tx node.Tx, e *node.Engine, _ time.Time, q ContactRequest) (node.ContactView, error) {
+	return node.Contact(tx, e, q.Contact)
+}
+
 func contactRename(e *node.Engine, t *node.Turn, q RenameRequest) (node.ContactView, error) {
 	return e.RenameContact(t, q.Contact, q.Handle)
 }

@@ -19,6 +19,7 @@ func init() {
 		method("invite_create", ScopeManage, "invite", "Make an invite link: it works once, until it expires.", turn(inviteCreate)),
 		method("join", ScopeManage, "contact", "Take up another person's invite link.", turn(join)),
 		method("contacts", ScopeRead, "contacts", "Everybody we know.", look(contacts)).offline(),
+		method("contact", ScopeRead, "contact", "One contact, with the safety number.", look(contact)).offline(),
 		method("contact_rename", ScopeManage, "contact", "Give a contact another handle.", turn(contactRename)),
 		method("contact_accept", ScopeManage, "contact", "Accept a request, or a contact's new identity.", turn(contactAccept)),
 		method("contact_block", ScopeManage, "contact", "Block a contact, or let it in again.", turn(contactBlock)),

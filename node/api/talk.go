@@ -23,7 +23,18 @@ func send(ctx context.Context, b *Backend, q SendRequest) (Sent, error) {
 }
 
 func messageStatus(tx node.Tx, q MessageRequest) (node.MessageStatus, error) {
-	return node.Status(tx, q.ID)
+	return statusOf(tx, q.ID)
+}
+
+// statusOf is a message's status with its relays' peer ids as text.
+func statusOf(tx node.Tx, id string) (node.MessageStatus, error) {
+	s, err := node.Status(tx, id)
+	for _, d := range s.Deliveries {
+		for i, r := range d.Receipts {
+			d.Receipts[i].Relay = peerText(r.Relay)
+		}
+	}
+	return s, err
 }
 
 func trace(tx node.Tx, q MessageRequest) (TraceView, error) {
@@ -102,7 +113,7 @@ func giveUp(ctx context.Context, w Waited, err error) (Waited, error) {
 func lookAt(b *Backend, q WaitRequest) (cursor uint64, w Waited, err error) {
 	err = b.View(func(tx node.Tx) (err error) {
 		cursor = newest(tx)
-		w.Status, err = node.Status(tx, q.ID)
+		w.Status, err = statusOf(tx, q.ID)
 		return err
 	})
 	have := w.Status.Stage
