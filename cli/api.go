@@ -78,6 +78,5 @@ func (a *app) callMethod(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	a.json = true // it has no other form
 	return a.emit(raw, nil)
 }

@@ -40,7 +40,6 @@ func (a *app) doEvents(cmd *cobra.Command, f eventsFlags) error {
 		return err
 	}
 	defer c.Close()
-	a.json = true // it has no other form
 	done := uint64(0)
 	stream := func(ctx context.Context, each func(node.Notice) error) error {
 		if f.consumer != "" {

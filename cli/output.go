@@ -18,9 +18,9 @@ import (
 	"github.com/kith-im/kith/node/p2p"
 )
 
-// emit prints an answer: the object as it is, or what human writes.
+// emit prints an answer: the object as it is, or what human writes. What has no human form (nil) is always an object.
 func (a *app) emit(object []byte, human func()) error {
-	if !a.json {
+	if !a.json && human != nil {
 		a.shown++
 		human()
 		return nil
