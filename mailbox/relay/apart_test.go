@@ -28,7 +28,7 @@ const sendersVariable = "KITH_RELAY_BENCH_SENDERS"
 // BenchmarkDepositApart is 64 hosts in another process, each with one deposit
 // at a time; relay-cpu-us/op is what the relay's process alone used.
 func BenchmarkDepositApart(b *testing.B) {
-	_, h, relay := benchRelay(b)
+	h, relay := benchRelay(b, overQUIC)
 	cmd := exec.CommandContext(b.Context(), os.Args[0], "-test.run=^$")
 	cmd.Env = append(os.Environ(), fmt.Sprintf("%s=%d %s", sendersVariable, b.N, encodePeer(relay)))
 	cmd.Stderr = os.Stderr

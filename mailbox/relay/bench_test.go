@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -28,8 +29,8 @@ const (
 	echoProtocol  = "/kith/bench/echo"
 )
 
-// benchRelay is a relay on loopback QUIC with the durable store.
-func benchRelay(b *testing.B) (*Server, host.Host, dht.Peer) {
+// benchRelay is a relay on loopback with the durable store.
+func benchRelay(b *testing.B, listen string) (host.Host, dht.Peer) {
 	b.Helper()
 	store, err := boltbox.Open(filepath.Join(b.TempDir(), "relay.db"))
 	if err != nil {
@@ -37,7 +38,7 @@ func benchRelay(b *testing.B) (*Server, host.Host, dht.Peer) {
 	}
 	b.Cleanup(func() { _ = store.Close() })
 	key := seedKey("relay")
-	h := newHost(b, key, overQUIC)
+	h := newHost(b, key, listen)
 	s, err := Serve(h, Config{
 		Store: store,
 		Relay: mailbox.NewRelay(key, mailbox.Limits{BoxCount: 1 << 30, BoxBytes: 1 << 40, BoxTombs: 1 << 30, MaxBytes: 1 << 40}),
@@ -47,7 +48,7 @@ func benchRelay(b *testing.B) (*Server, host.Host, dht.Peer) {
 		b.Fatal(err)
 	}
 	b.Cleanup(func() { _ = s.Close() })
-	return s, h, peerOf(h)
+	return h, peerOf(h)
 }
 
 // quantile of durations, sorted in place.
@@ -85,7 +86,11 @@ func rawTrips(b *testing.B, relay host.Host) []time.Duration {
 			}
 		}
 	})
-	h := newHost(b, seedKey("echo"), overQUIC)
+	listen := overTCP
+	if strings.Contains(relay.Addrs()[0].String(), "quic") {
+		listen = overQUIC
+	}
+	h := newHost(b, seedKey("echo"), listen)
 	h.Peerstore().AddAddrs(relay.ID(), relay.Addrs(), time.Hour)
 	st, err := h.NewStream(b.Context(), relay.ID(), echoProtocol)
 	if err != nil {
@@ -181,32 +186,39 @@ func deposits(b *testing.B, relay dht.Peer, clients []*Client, lanes int) {
 	reportLatency(b, "deposit", all)
 }
 
-func benchClients(b *testing.B, n int) []*Client {
+func benchClients(b *testing.B, n int, listen string) []*Client {
 	var clients []*Client
 	for i := range n {
-		clients = append(clients, clientAt(b, fmt.Sprint("sender", i), overQUIC))
+		clients = append(clients, clientAt(b, fmt.Sprint("sender", i), listen))
 	}
 	return clients
 }
 
 // One sender, one deposit at a time.
 func BenchmarkDeposit1(b *testing.B) {
-	_, h, relay := benchRelay(b)
-	deposits(b, relay, benchClients(b, 1), 1)
+	h, relay := benchRelay(b, overQUIC)
+	deposits(b, relay, benchClients(b, 1, overQUIC), 1)
 	reportRaw(b, h)
 }
 
-// 64 hosts, each with its own connection and one deposit at a time.
+// 64 senders, one deposit at a time each: on 64 hosts with a connection and a
+// receipt check each, all in this process, and on one host.
 func BenchmarkDeposit64(b *testing.B) {
-	_, h, relay := benchRelay(b)
-	deposits(b, relay, benchClients(b, 64), 1)
-	reportRaw(b, h)
+	for _, listen := range []string{overQUIC, overTCP} {
+		for _, hosts := range []int{64, 1} {
+			b.Run(fmt.Sprintf("%s/hosts=%d", strings.Split(listen, "/")[3], hosts), func(b *testing.B) {
+				h, relay := benchRelay(b, listen)
+				deposits(b, relay, benchClients(b, hosts, listen), 64/hosts)
+				reportRaw(b, h)
+			})
+		}
+	}
 }
 
 // One host that keeps its window full.
 func BenchmarkDepositPipelined(b *testing.B) {
-	_, h, relay := benchRelay(b)
-	deposits(b, relay, benchClients(b, 1), MaxInFlight)
+	h, relay := benchRelay(b, overQUIC)
+	deposits(b, relay, benchClients(b, 1, overQUIC), MaxInFlight)
 	reportRaw(b, h)
 }
 
@@ -215,7 +227,7 @@ const benchBacklog = 10_000
 // One operation drains a backlog of 10,000 envelopes to one device and
 // acknowledges all of it.
 func BenchmarkDrain(b *testing.B) {
-	_, h, relay := benchRelay(b)
+	h, relay := benchRelay(b, overQUIC)
 	c := clientAt(b, "owner", overQUIC)
 	key := seedKey("box")
 	openBox(b, c, relay, key)
@@ -277,7 +289,7 @@ func drain(b *testing.B, c *Client, relay dht.Peer, key ed25519.PrivateKey) []ma
 
 // From the call of Deposit at the sender to the envelope at the owner.
 func BenchmarkPush(b *testing.B) {
-	_, h, relay := benchRelay(b)
+	h, relay := benchRelay(b, overQUIC)
 	owner, sender := clientAt(b, "owner", overQUIC), clientAt(b, "sender", overQUIC)
 	key := seedKey("box")
 	openBox(b, owner, relay, key)
