@@ -466,7 +466,19 @@ func Explain(tx Tx) ([]string, error) {
 	if raw == nil {
 		return nil, &Problem{Class: ErrNotFound, Message: "no election has taken place yet", Hint: "kith relay status"}
 	}
-	return nil, tx.Err()
+	tr, err := election.ParseTranscript(raw)
+	if err != nil {
+		return nil, err
+	}
+	again, err := tr.Recompute()
+	if err != nil {
+		return nil, err
+	}
+	lines := tr.Explain()
+	if string(again.Transcript.Bytes()) != string(raw) {
+		lines = append(lines, "This build comes to another result than the one recorded.")
+	}
+	return lines, tx.Err()
 }
 
 func inviteView(id []byte, row *pb.Invite) InviteView {
