@@ -226,8 +226,8 @@ func (e *Engine) stepOver(t *Turn) {
 	}
 }
 
-// again starts the round over without the relays that failed.
-func (e *Engine) again(t *Turn) {
+// restartRound starts the round over without the relays that failed.
+func (e *Engine) restartRound(t *Turn) {
 	excluded := e.round.excluded
 	e.round = nil
 	e.startRound(t, excluded)
@@ -243,7 +243,7 @@ func (e *Engine) anyExcluded() bool {
 // afterReserve has the chosen relays countersign the cores of all epochs.
 func (e *Engine) afterReserve(t *Turn) {
 	if e.anyExcluded() {
-		e.again(t)
+		e.restartRound(t)
 		return
 	}
 	r := e.round
@@ -297,7 +297,7 @@ func (e *Engine) Committed(t *Turn, number uint64, relay []byte, leases []dht.Le
 // afterCommit signs the set records, keeps them, and lets everybody know who needs them.
 func (e *Engine) afterCommit(t *Turn) {
 	if e.anyExcluded() {
-		e.again(t)
+		e.restartRound(t)
 		return
 	}
 	r := e.round

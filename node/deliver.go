@@ -185,11 +185,14 @@ func (e *Engine) Deposited(t *Turn, n uint64, relay []byte, r *mailbox.Receipt, 
 		return
 	}
 	delete(it.asked, string(relay))
-	if err == nil && r != nil && mailbox.EnvelopeIDOf(d.Envelope) == r.Envelope && string(d.SetBox) == string(r.Box[:]) {
+	switch {
+	case err != nil || r == nil:
+		e.refused(t, n, d, relay, err)
+	case len(d.Envelope) == 0 || mailbox.EnvelopeIDOf(d.Envelope) != r.Envelope || string(d.SetBox) != string(r.Box[:]):
+		e.out.restart(n, t.Now) // the answer is for a copy that was sealed anew, or for another box, meanwhile
+	default:
 		e.keepReceipt(t, n, d, r)
-		return
 	}
-	e.refused(t, n, d, relay, err)
 }
 
 func (e *Engine) keepReceipt(t *Turn, n uint64, d *pb.Delivery, r *mailbox.Receipt) {
@@ -197,6 +200,7 @@ func (e *Engine) keepReceipt(t *Turn, n uint64, d *pb.Delivery, r *mailbox.Recei
 		return
 	}
 	d.Receipts = append(d.Receipts, &pb.Receipt{Relay: r.Relay, Stored: r.StoredAt.UnixMilli()})
+	d.Left = t.Now.UnixMilli()
 	step(t, d, "custody", fmt.Sprintf("%d of %d relays signed", len(d.Receipts), d.SetR))
 	next := unixMilli(d.Next)
 	if len(d.Receipts) >= int(d.SetW) {
@@ -288,31 +292,4 @@ func (e *Engine) finish(t *Turn, n uint64, s Stage, why string) {
 	}
 	putRow(t.Tx, BucketMessages, d.Message, m)
 	e.stageNotice(t, n, d)
-}
-
-// heard repairs: the device is alive, so what it has not acknowledged by now did not reach it, or its acknowledgement
-// was lost. It is sealed anew, because relays remember the old envelope as done.
-func (e *Engine) heard(t *Turn, id identity.DeviceID) {
-	for _, n := range e.out.ofDevice(id) {
-		d := e.delivery(t, n)
-		if d == nil || len(d.Envelope) == 0 || (d.Sent == 0 && len(d.Receipts) == 0) || len(d.Acks) > 0 {
-			continue
-		}
-		last := max(d.Sent, d.Resealed, lastReceipt(d))
-		if t.Now.Sub(unixMilli(last)) < repairAfter || t.Now.Sub(unixMilli(d.Resealed)) < repairEvery {
-			continue
-		}
-		d.Envelope, d.Receipts, d.SetBox, d.Resealed = nil, nil, nil, t.Now.UnixMilli()
-		step(t, d, "again", "the device is there and has not acknowledged")
-		e.put(t, n, d, t.Now)
-		e.out.restart(n, t.Now)
-	}
-}
-
-func lastReceipt(d *pb.Delivery) int64 {
-	var last int64
-	for _, r := range d.Receipts {
-		last = max(last, r.Stored)
-	}
-	return last
 }

@@ -81,6 +81,10 @@ type Engine struct {
 	reachAt time.Time        // when to tell contacts how to reach us; zero: nothing new
 	stats   Stats
 
+	checks    map[identity.DeviceID]time.Time // when to look for deliveries that a device must have missed
+	parked    map[identity.UserID]int         // envelopes of a user that wait
+	unparking bool
+
 	observed map[string]observation // relay -> counted since its row was written
 	lists    parsed[*identity.DeviceList]
 	records  parsed[*dht.DeviceRecord]
@@ -110,6 +114,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		boxKeys: map[uint32]ed25519.PrivateKey{}, lists: parsed[*identity.DeviceList]{parse: identity.ParseDeviceList},
 		records: parsed[*dht.DeviceRecord]{parse: dht.ParseDeviceRecord}, sets: parsed[*dht.SetRecord]{parse: dht.ParseSetRecord},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
+		checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 	}
 	if !getRow(t.Tx, BucketMeta, keySelf, e.self) {
 		return nil, ErrNoIdentity
@@ -120,6 +125,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 	e.loadPeople(t)
 	e.loadSessions(t)
 	e.loadOutbox(t)
+	e.loadParked(t)
 	for _, p := range c.Pins {
 		e.pin(t, p)
 	}
@@ -222,6 +228,9 @@ func (e *Engine) Deadline() time.Time {
 	for _, at := range []time.Time{e.reachAt, unixMilli(e.self.BundleDue)} {
 		next = earlier(next, at)
 	}
+	for _, at := range e.checks {
+		next = earlier(next, at)
+	}
 	if e.round != nil {
 		return earlier(next, e.round.until)
 	}
@@ -243,6 +252,7 @@ func (e *Engine) Tick(t *Turn) {
 		return
 	}
 	e.renew(t)
+	e.tickRepair(t)
 	e.tickLookups(t)
 	e.tickPublish(t)
 	e.tickElection(t)

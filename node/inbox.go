@@ -22,24 +22,26 @@ type arrival struct {
 	body    session.Body
 	content chat.Content
 	id      chat.ID
-	live    bool // it came over a direct stream
 	contact *pb.Contact
 	own     bool // from another device of ours
 }
 
-// Received takes an envelope from a direct stream.
-func (e *Engine) Received(t *Turn, _ []byte, envelope []byte) {
-	e.take(t, envelope, true)
+// Received takes an envelope from a direct stream with a peer.
+func (e *Engine) Received(t *Turn, peer []byte, envelope []byte) {
+	e.take(t, envelope, peer)
 	e.flush(t)
 }
 
 // Collected takes envelopes that a relay handed out. Each is acknowledged to the relay after the commit, whether it could
-// be opened or not: what does not authenticate now never will, and what has to wait is parked in our own store.
+// be opened or not: what does not authenticate now never will, and what has to wait is parked in our own store, or stays
+// at the relay while there is no room to park it.
 func (e *Engine) Collected(t *Turn, relay dht.Peer, items []Collected) {
 	acks := map[mailbox.ID][]mailbox.EnvelopeID{}
 	var boxes []mailbox.ID
 	for _, it := range items {
-		e.take(t, it.Envelope, false)
+		if !e.take(t, it.Envelope, nil) {
+			continue
+		}
 		if len(acks[it.Box]) == 0 {
 			boxes = append(boxes, it.Box)
 		}
@@ -61,30 +63,58 @@ func (e *Engine) flush(t *Turn) {
 	}
 }
 
-// take opens an envelope once. Whatever fails leaves no trace but a counter.
-func (e *Engine) take(t *Turn, envelope []byte, live bool) {
+// take opens an envelope once; peer is who brought it over a stream, nil: a relay. Whatever fails leaves no trace but a
+// counter. False means that whoever holds the envelope should keep it.
+func (e *Engine) take(t *Turn, envelope, peer []byte) bool {
 	id := mailbox.EnvelopeIDOf(envelope)
-	if t.Tx.Get(BucketSeen, id[:16]) != nil {
+	if row := t.Tx.Get(BucketSeen, id[:16]); row != nil {
 		e.stats.Duplicate++
-		return
+		e.seenAgain(t, row, peer)
+		return true
 	}
 	a, err := e.open(t, envelope)
 	switch {
 	case errors.Is(err, errPark), errors.Is(err, session.ErrTooFar):
-		e.park(t, envelope, a.sender.User)
+		if !e.park(t, envelope, a.sender.User) {
+			return false
+		}
 	case err != nil:
 		e.stats.Dropped++
-		return // not marked as seen: an attacker's copy must not shadow a later, honest arrival
+		return true // not marked as seen: an attacker's copy must not shadow a later, honest arrival
 	default:
-		a.live = live
-		e.accept(t, a)
+		if !e.accept(t, a) {
+			a = arrival{} // nothing to acknowledge
+		}
+		e.unpark(t, a.sender.User)
 	}
-	e.markSeen(t, id)
+	e.markSeen(t, id, a)
+	return true
 }
 
-func (e *Engine) markSeen(t *Turn, id mailbox.EnvelopeID) {
+// seenAgain answers a device that brings an envelope a second time: it would not if our acknowledgement had arrived.
+// Copies from relays come in any case, beside the direct one, and say nothing.
+func (e *Engine) seenAgain(t *Turn, row, peer []byte) {
+	if len(row) != seenRow || peer == nil {
+		return
+	}
+	device := identity.DeviceID(row[4:36])
+	if dev := e.peerDevice(t, device); dev != nil && dev.Endpoint != nil && string(dev.Endpoint.Id) == string(peer) {
+		e.acknowledge(t, device, chat.ID(row[36:]))
+	}
+}
+
+// seenRow is the size of what is kept of an envelope that was acknowledged: day 4 | sending device 32 | message id 32.
+// Of others only the day is kept.
+const seenRow = 4 + 32 + 32
+
+func (e *Engine) markSeen(t *Turn, id mailbox.EnvelopeID, a arrival) {
 	today := uint32(t.Now.Unix() / int64(day/time.Second))
-	t.Tx.Put(BucketSeen, id[:16], u32(today))
+	row := u32(today)
+	if a.content.Kind != 0 && a.content.Kind != chat.KindAck {
+		device := a.sender.Device()
+		row = slices.Concat(row, device[:], a.id[:])
+	}
+	t.Tx.Put(BucketSeen, id[:16], row)
 	t.Tx.Put(BucketSeenDays, slices.Concat(u32(today), id[:16]), nil)
 	oldest := today - uint32(seenFor/day)
 	var gone [][]byte
@@ -167,7 +197,7 @@ func (e *Engine) openFirst(t *Turn, f session.FirstFlight, envelope []byte) (arr
 		return a, err
 	}
 	dev := e.peerDevice(t, sender.Device())
-	if dev == nil {
+	if dev == nil || e.listOf(t, sender.User) == nil {
 		if dev = e.stranger(t, &a); dev == nil {
 			return a, session.ErrOpen
 		}
@@ -192,21 +222,24 @@ func (e *Engine) checkSender(t *Turn, s session.Sender) error {
 }
 
 // lateList tells a forged first flight from one of a device that we have not heard of yet: the latter is parked until
-// its user's newer list is here.
+// its user's newer list is here. A device that was removed claims no newer list, or waits for one in vain.
 func (e *Engine) lateList(t *Turn, pre *identity.Prekey, envelope []byte, err error) (arrival, error) {
+	if !errors.Is(err, errPark) {
+		return arrival{}, err
+	}
 	sender, perr := session.PeekSender(e.sessionSelf(), pre, envelope)
 	list := e.listOf(t, sender.User)
 	if perr != nil || list == nil {
-		return arrival{}, err
+		return arrival{}, session.ErrOpen
 	}
 	if _, ok := list.Find(sender.Device()); ok || sender.Head.Order(list.Head()) != identity.Newer {
-		return arrival{}, err
+		return arrival{}, session.ErrOpen
 	}
 	e.need(t, dht.UserKey(sender.User))
 	return arrival{sender: sender.Peer}, errPark
 }
 
-// parse reads the content and finds out who speaks.
+// parse reads the content and finds out who speaks. What a person says before its welcome is here has to wait for it.
 func (e *Engine) parse(t *Turn, a *arrival) error {
 	var err error
 	if a.content, err = chat.Parse(a.body.Content); err != nil {
@@ -215,66 +248,93 @@ func (e *Engine) parse(t *Turn, a *arrival) error {
 	a.id = chat.MessageID(a.sender.User, a.sender.SigPub, a.body.Content)
 	a.own = a.sender.User == e.user
 	a.contact = e.contact(t, a.sender.User)
+	if a.contact != nil && a.contact.State == contactPending && a.content.Kind != chat.KindWelcome &&
+		a.content.Kind != chat.KindAck && a.content.Kind != chat.KindJoin {
+		return errPark
+	}
 	return nil
 }
 
-// park keeps an envelope until its sender's list is known.
-func (e *Engine) park(t *Turn, envelope []byte, user identity.UserID) {
-	count := 0
-	t.Tx.Scan(BucketParked, nil, func(_, _ []byte) bool { count++; return true })
-	if count >= maxParked {
+// park keeps an envelope until its sender's list, its welcome, or what was sent before it is here. False: there is no room.
+func (e *Engine) park(t *Turn, envelope []byte, user identity.UserID) bool {
+	total := 0
+	for _, n := range e.parked {
+		total += n
+	}
+	if total >= maxParked || e.parked[user] >= maxParkedUser {
 		e.stats.Dropped++
-		return
+		return false
 	}
 	e.stats.Parked++
+	e.parked[user]++
 	putRow(t.Tx, BucketParked, u64(e.nextCounter(t, counterParked)), &pb.Parked{
 		Envelope: envelope, User: user[:], Until: t.Now.Add(parkFor).UnixMilli(),
 	})
+	return true
 }
 
-// unpark tries a user's parked envelopes again.
+func (e *Engine) loadParked(t *Turn) {
+	t.Tx.Scan(BucketParked, nil, func(_, value []byte) bool {
+		p := &pb.Parked{}
+		if proto.Unmarshal(value, p) == nil && len(p.User) == 32 {
+			e.parked[identity.UserID(p.User)]++
+		}
+		return true
+	})
+}
+
+// unpark tries a user's parked envelopes again, oldest first. What still has to wait stays.
 func (e *Engine) unpark(t *Turn, user identity.UserID) {
-	var keys [][]byte
-	var envelopes [][]byte
+	if e.parked[user] == 0 || e.unparking {
+		return
+	}
+	e.unparking = true
+	defer func() { e.unparking = false }()
+	rows := map[string]*pb.Parked{}
+	var keys []string
 	t.Tx.Scan(BucketParked, nil, func(key, value []byte) bool {
 		p := &pb.Parked{}
-		switch {
-		case proto.Unmarshal(value, p) != nil || p.Until < t.Now.UnixMilli():
-			keys = append(keys, key)
-		case string(p.User) == string(user[:]):
-			keys, envelopes = append(keys, key), append(envelopes, p.Envelope)
+		if proto.Unmarshal(value, p) == nil && string(p.User) == string(user[:]) {
+			keys, rows[string(key)] = append(keys, string(key)), p
 		}
 		return true
 	})
 	for _, k := range keys {
-		t.Tx.Delete(BucketParked, k)
-	}
-	for _, envelope := range envelopes {
-		if a, err := e.open(t, envelope); err == nil {
-			e.accept(t, a)
+		p := rows[k]
+		a, err := e.open(t, p.Envelope)
+		if p.Until >= t.Now.UnixMilli() && (errors.Is(err, errPark) || errors.Is(err, session.ErrTooFar)) {
+			continue
 		}
+		t.Tx.Delete(BucketParked, []byte(k))
+		if e.parked[user]--; err == nil && e.accept(t, a) {
+			e.markSeen(t, mailbox.EnvelopeIDOf(p.Envelope), a)
+		}
+	}
+	if e.parked[user] == 0 {
+		delete(e.parked, user)
 	}
 }
 
-// accept acts on what was said, once, and acknowledges.
-func (e *Engine) accept(t *Turn, a arrival) {
+// accept acts on what was said, once, and acknowledges; it reports whether it did.
+func (e *Engine) accept(t *Turn, a arrival) bool {
 	if a.contact != nil && a.contact.State == contactBlocked && !a.own {
-		return
+		return false
 	}
 	e.witness(t, a.content.SentAt)
 	e.noteHeads(t, a)
 	known := t.Tx.Get(BucketMessages, a.id[:]) != nil
 	if !known && !e.dispatch(t, a) {
 		e.stats.Dropped++
-		return
+		return false
 	}
 	if a.content.Kind != chat.KindAck {
-		e.acknowledge(t, a)
+		e.acknowledge(t, a.sender.Device(), a.id)
 	}
 	e.heard(t, a.sender.Device())
 	if known {
 		e.stats.Duplicate++
 	}
+	return true
 }
 
 // noteHeads follows the sender's word on its own device list: a head that we do not hold is looked up.
@@ -337,14 +397,16 @@ func (e *Engine) gotMessage(t *Turn, a arrival) bool {
 
 // acknowledge tells the author's device that the message is on our disk: one envelope for all that arrived since the
 // last, due at once (a mailbox adds its jitter in goDirect).
-func (e *Engine) acknowledge(t *Turn, a arrival) {
-	device := a.sender.Device()
-	if e.peerDevice(t, device) == nil {
+func (e *Engine) acknowledge(t *Turn, device identity.DeviceID, id chat.ID) {
+	dev := e.peerDevice(t, device)
+	if dev == nil {
 		return
 	}
 	if n, ok := e.out.acks[device]; ok {
 		if d := e.delivery(t, n); d != nil && len(d.Acks) < chat.MaxIDs {
-			d.Acks = append(d.Acks, a.id[:])
+			if !slices.ContainsFunc(d.Acks, func(o []byte) bool { return string(o) == string(id[:]) }) {
+				d.Acks = append(d.Acks, id[:])
+			}
 			e.put(t, n, d, unixMilli(d.Next))
 			return
 		}
@@ -353,8 +415,8 @@ func (e *Engine) acknowledge(t *Turn, a arrival) {
 	e.out.add(n, device, t.Now)
 	e.out.acks[device] = n
 	e.put(t, n, &pb.Delivery{
-		Device: device[:], User: a.sender.User[:], Kind: uint32(chat.KindAck), Stage: stageNumber(StageQueued),
-		Acks: [][]byte{a.id[:]}, Created: t.Now.UnixMilli(), Expires: t.Now.Add(Retention).UnixMilli(),
+		Device: device[:], User: dev.User, Kind: uint32(chat.KindAck), Stage: stageNumber(StageQueued),
+		Acks: [][]byte{id[:]}, Created: t.Now.UnixMilli(), Expires: t.Now.Add(Retention).UnixMilli(),
 	}, t.Now)
 }
 

@@ -210,7 +210,10 @@ func (e *Engine) stranger(t *Turn, a *arrival) *pb.PeerDevice {
 		return nil
 	}
 	device := a.sender.Device()
-	dev := &pb.PeerDevice{Device: device[:], User: a.sender.User[:]}
+	dev := e.peerDevice(t, device)
+	if dev == nil {
+		dev = &pb.PeerDevice{Device: device[:], User: a.sender.User[:]}
+	}
 	if j.reason != "" {
 		if j.invite.Declines++; j.invite.Declines > maxDeclines {
 			return nil
@@ -229,6 +232,7 @@ func (e *Engine) stranger(t *Turn, a *arrival) *pb.PeerDevice {
 	}
 	e.saveDevice(t, dev)
 	e.adoptList(t, a.contact, j.list)
+	e.need(t, dht.DeviceKey(device))
 	return e.peerDevice(t, device)
 }
 
@@ -267,8 +271,11 @@ func (e *Engine) gotJoin(t *Turn, a arrival) bool {
 func (e *Engine) gotWelcome(t *Turn, a arrival) bool {
 	w := &chatpb.Welcome{}
 	c := a.contact
-	if c == nil || len(c.JoinSecret) != link.SecretSize || proto.Unmarshal(a.content.Payload, w) != nil {
+	if c == nil || proto.Unmarshal(a.content.Payload, w) != nil {
 		return false
+	}
+	if len(c.JoinSecret) != link.SecretSize {
+		return c.State == contactAccepted // a repeated one: its sender has not heard that we have it
 	}
 	secret := [link.SecretSize]byte(c.JoinSecret)
 	id := link.ID(secret)
@@ -276,6 +283,7 @@ func (e *Engine) gotWelcome(t *Turn, a arrival) bool {
 		return false
 	}
 	if w.Decline {
+		e.endJoin(t, c)
 		c.JoinSecret, c.Declined = nil, chat.CleanName(w.Reason)
 		if c.Declined == "" {
 			c.Declined = "no reason given"
@@ -286,6 +294,7 @@ func (e *Engine) gotWelcome(t *Turn, a arrival) bool {
 	if !hmac.Equal(w.Proof, link.WelcomeProof(secret, a.sender.User, e.user, a.sender.Device())) {
 		return false
 	}
+	e.endJoin(t, c)
 	c.JoinSecret, c.Hints, c.JoinMessage = nil, nil, nil
 	c.State, c.Verified, c.Name = contactAccepted, true, chat.CleanName(w.Name)
 	e.nameAfter(t, c)
@@ -296,6 +305,18 @@ func (e *Engine) gotWelcome(t *Turn, a arrival) bool {
 	e.fanOutWaiting(t, c)
 	e.tellContact(t, c)
 	return true
+}
+
+// endJoin stops the copies of an answered join that are still on their way to the inviter's other devices: they do not
+// have the link, and learn of us from the one that has it.
+func (e *Engine) endJoin(t *Turn, c *pb.Contact) {
+	m := &pb.Message{}
+	if len(c.JoinMessage) == 0 || !getRow(t.Tx, BucketMessages, c.JoinMessage, m) {
+		return
+	}
+	for _, n := range m.Pending {
+		e.finish(t, n, StageDropped, "the join was answered")
+	}
 }
 
 // nameAfter gives a contact whose handle was made up the handle of its own name.

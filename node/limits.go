@@ -19,8 +19,11 @@ const (
 	ackJitter = 5 * time.Second
 	// repairAfter is the age of an unacknowledged delivery at which hearing from its device means that it was lost.
 	repairAfter = 60 * time.Second
-	// repairEvery bounds how often one delivery is sealed anew.
+	// repairEvery is the pause before a delivery is sealed anew for the second time; it doubles, up to repairMax.
 	repairEvery = 10 * time.Minute
+	repairMax   = 12 * time.Hour
+	// reinitAfter is how long a first flight may go unanswered before a newer bundle of its device is tried.
+	reinitAfter = 48 * time.Hour
 	// recheckCustody is when a delivery that every relay signed for is looked at again.
 	recheckCustody = 6 * time.Hour
 )
@@ -80,6 +83,7 @@ const (
 	maxDevices    = 16 // of one account
 	maxSessions   = 5  // of one device
 	maxParked     = 256
+	maxParkedUser = 64 // of one user, so that nobody fills the place alone
 	parkFor       = Retention
 	maxInvites    = 64
 	maxDeclines   = 16   // of one used or expired link

@@ -68,6 +68,7 @@ func (e *Engine) loadOutbox(t *Turn) {
 		if len(d.Acks) > 0 && len(d.Envelope) == 0 {
 			e.out.acks[identity.DeviceID(d.Device)] = n
 		}
+		e.checks[identity.DeviceID(d.Device)] = t.Now.Add(repairAfter)
 		return true
 	})
 }

@@ -140,12 +140,18 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 	if err == nil && old.Number() >= r.Number() {
 		return
 	}
-	if err == nil && r.Bundle().Generation() > old.Bundle().Generation() {
+	lost := err == nil && r.Bundle().Generation() > old.Bundle().Generation()
+	if lost {
 		e.dropSessions(t, d)
 	}
 	d.Record = r.Bytes()
 	e.setEndpoint(d, r.Peer())
 	e.saveDevice(t, d)
+	if lost {
+		e.anew(t, d, "the device has lost its sessions")
+	} else {
+		e.reinit(t, d, r.Bundle())
+	}
 	e.out.retryDevice(r.Device(), t.Now)
 	e.tellDevice(t, d)
 	if f := r.FrontDoor(); f != nil {

@@ -242,11 +242,11 @@ func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte) ([]byte, erro
 	sessions := e.sessions(t, dev)
 	i := session.Choose(sessions)
 	if i < 0 {
-		rec, err := e.records.get(dev.Record)
+		bundle, err := e.freshBundle(t, dev)
 		if err != nil {
 			return nil, err
 		}
-		s, err := session.Initiate(t.Rand, e.sessionSelf(), rec.Bundle())
+		s, err := session.Initiate(t.Rand, e.sessionSelf(), bundle)
 		if err != nil {
 			return nil, err
 		}

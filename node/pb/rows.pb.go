@@ -1256,6 +1256,8 @@ type Delivery struct {
 	SetNumber     uint64                 `protobuf:"varint,18,opt,name=set_number,json=setNumber,proto3" json:"set_number,omitempty"`
 	SetBox        []byte                 `protobuf:"bytes,19,opt,name=set_box,json=setBox,proto3" json:"set_box,omitempty"`
 	Resealed      int64                  `protobuf:"varint,20,opt,name=resealed,proto3" json:"resealed,omitempty"`
+	Left          int64                  `protobuf:"varint,21,opt,name=left,proto3" json:"left,omitempty"`       // unix ms when the last copy was stored somewhere, by our own clock
+	Repairs       uint32                 `protobuf:"varint,22,opt,name=repairs,proto3" json:"repairs,omitempty"` // how often it was sealed anew
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1426,6 +1428,20 @@ func (x *Delivery) GetSetBox() []byte {
 func (x *Delivery) GetResealed() int64 {
 	if x != nil {
 		return x.Resealed
+	}
+	return 0
+}
+
+func (x *Delivery) GetLeft() int64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+func (x *Delivery) GetRepairs() uint32 {
+	if x != nil {
+		return x.Repairs
 	}
 	return 0
 }
@@ -1695,7 +1711,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\battempts\x18\x06 \x01(\rR\battempts\x12\x18\n" +
 	"\aexpires\x18\a \x01(\x03R\aexpires\x12\x13\n" +
 	"\x05set_w\x18\b \x01(\rR\x04setW\x12\x13\n" +
-	"\x05set_r\x18\t \x01(\rR\x04setR\"\x91\x04\n" +
+	"\x05set_r\x18\t \x01(\rR\x04setR\"\xbf\x04\n" +
 	"\bDelivery\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\fR\amessage\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x12\n" +
@@ -1718,7 +1734,9 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\n" +
 	"set_number\x18\x12 \x01(\x04R\tsetNumber\x12\x17\n" +
 	"\aset_box\x18\x13 \x01(\fR\x06setBox\x12\x1a\n" +
-	"\bresealed\x18\x14 \x01(\x03R\bresealed\"n\n" +
+	"\bresealed\x18\x14 \x01(\x03R\bresealed\x12\x12\n" +
+	"\x04left\x18\x15 \x01(\x03R\x04left\x12\x18\n" +
+	"\arepairs\x18\x16 \x01(\rR\arepairs\"n\n" +
 	"\x03Box\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x10\n" +
 	"\x03set\x18\x02 \x01(\fR\x03set\x12)\n" +
