@@ -444,3 +444,31 @@ func TestCreditCountsBytesToo(t *testing.T) {
 		c.ended(t)
 	})
 }
+
+func TestStuckCollectorHoldsUpNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := inMemory(t, "relay", Config{})
+		key := seedKey("box")
+		m.lease(t, key)
+		eve, ann, bob := m.dial(t, "eve"), m.dial(t, "ann"), m.dial(t, "bob")
+		for _, c := range []*raw{eve, ann} {
+			c.send(t, proveAsk(1, key, m.peer.ID, c.challenge(t)), creditAsk(1000, 1<<20))
+		}
+		if ann.recv(t).GetDrained() == nil { // eve reads nothing from now on
+			t.Fatal("no drained")
+		}
+		start := time.Now()
+		for i := range 500 {
+			bob.send(t, depositAsk(uint64(i+1), depositTo(key, i, 1000)))
+			if bob.recv(t).GetReceipt() == nil || len(ann.recv(t).GetItems().GetItems()) != 1 {
+				t.Fatal("no receipt or no push")
+			}
+		}
+		if d := time.Since(start); d != 0 {
+			t.Fatalf("others waited %v", d)
+		}
+		m.open(t, 3) // control: eve was there all the time
+		elapse(writeWithin)
+		m.open(t, 2)
+	})
+}

@@ -1,0 +1,97 @@
+package relay
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+)
+
+var (
+	update     = flag.Bool("update", false, "compute "+vectorFile+" anew")
+	vectorFile = filepath.FromSlash("../../docs/vectors/relay.json")
+)
+
+// frameVectors are one frame of every kind; keys are seeds SHA-256("relay") of
+// the relay and SHA-256("box") of the box.
+type frameVectors struct {
+	About   string        `json:"about"`
+	Asks    []frameVector `json:"asks"`
+	Answers []frameVector `json:"answers"`
+}
+
+type frameVector struct {
+	What  string `json:"what"`
+	Frame string `json:"frame"`
+}
+
+func vectorOf(t *testing.T, m proto.Message) frameVector {
+	t.Helper()
+	r := m.ProtoReflect()
+	what := r.WhichOneof(r.Descriptor().Oneofs().ByName("what"))
+	return frameVector{string(what.Name()), hex.EncodeToString(mustFrame(t, m))}
+}
+
+func TestVectors(t *testing.T) {
+	v := frameVectors{About: `Frames of mailbox/relay (docs/protocol.md, "Relay protocol"). Bytes are hex, the length prefix included. ` +
+		`The box key has the seed SHA-256("box"), the relay's key SHA-256("relay"); go test -run TestVectors -update computes them anew.`}
+	for _, ask := range asks(t) {
+		if d := ask.GetDeposit(); d != nil {
+			d.ExpiresMs = uint64(time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixMilli())
+		}
+		v.Asks = append(v.Asks, vectorOf(t, ask))
+	}
+	for _, a := range answers() {
+		v.Answers = append(v.Answers, vectorOf(t, a))
+	}
+	got, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got = append(got, '\n')
+	if *update {
+		if err := os.WriteFile(vectorFile, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(vectorFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Fatal("the frames have changed; if that is meant: go test -run TestVectors -update")
+	}
+	if err := readBack(v); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// readBack parses every vector.
+func readBack(v frameVectors) error {
+	for i, f := range append(v.Asks, v.Answers...) {
+		raw, err := hex.DecodeString(f.Frame)
+		if err != nil {
+			return err
+		}
+		body, err := newFrameReader(&tape{Reader: bytes.NewReader(raw)}, time.Second).next(0)
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.What, err)
+		}
+		if i < len(v.Asks) {
+			_, err = parseAsk(body)
+		} else {
+			_, err = parseAnswer(body)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", f.What, err)
+		}
+	}
+	return nil
+}
