@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -11,11 +12,14 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/pb"
 )
 
 // world wires a few engines directly: no latency, a clock that the test moves, and hooks for whatever an attacker or a
@@ -643,6 +647,14 @@ func wantTexts(t *testing.T, d, with *device, want ...string) {
 	if got := d.texts(with); !slices.Equal(got, want) {
 		t.Errorf("%s sees %q with %s, want %q", d.name, got, with.name, want)
 	}
+	shown := map[string]int{}
+	for _, n := range d.notices {
+		if n.Type == "message" {
+			if shown[n.ID]++; shown[n.ID] > 1 {
+				t.Errorf("%s is told of %q twice", d.name, n.Message.Text)
+			}
+		}
+	}
 }
 
 // rows counts the pairs of a bucket.
@@ -663,3 +675,40 @@ func count[T any](in []T, ok func(T) bool) (n int) {
 func text(i int) string { return fmt.Sprintf("text %d", i) }
 
 func listOf(raw []byte) (*identity.DeviceList, error) { return identity.ParseDeviceList(raw) }
+
+// dump is everything in the store, for comparison.
+func (d *device) dump() string {
+	h := sha256.New()
+	_ = d.store.View(func(tx node.Tx) error {
+		for _, b := range node.Buckets() {
+			tx.Scan(b, nil, func(k, v []byte) bool { fmt.Fprintf(h, "%d|%x|%x\n", b, k, v); return true })
+		}
+		return nil
+	})
+	return string(h.Sum(nil))
+}
+
+// outbox prints what is on its way, for failures.
+func (d *device) outbox() string {
+	out := ""
+	_ = d.store.View(func(tx node.Tx) error {
+		tx.Scan(node.BucketOutbox, nil, func(_, v []byte) bool {
+			row := &pb.Delivery{}
+			_ = proto.Unmarshal(v, row)
+			to := "?"
+			for _, o := range d.w.devices {
+				if o.id() == fmt.Sprintf("%x", row.Device) {
+					to = o.name
+				}
+			}
+			out += fmt.Sprintf("  to %s kind %d stage %d sealed %t steps", to, row.Kind, row.Stage, len(row.Envelope) > 0)
+			for _, s := range row.Steps {
+				out += " " + s.What
+			}
+			out += "\n"
+			return true
+		})
+		return nil
+	})
+	return out
+}
