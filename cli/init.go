@@ -131,8 +131,8 @@ func (a *app) initLink(cmd *cobra.Command, f initFlags, secret []byte) error {
 		params.Listen = loopbackListen
 	}
 	id, err := p2p.Link(ctx, a.folders.Home, params)
-	if err != nil && errors.Is(err, context.DeadlineExceeded) && api.HintOf(err) == "" {
-		err = api.Fail(api.ExitTimeout, "the other device was not found in "+f.timeout.String()+": its node has to run", "kith init --link LINK --timeout 10m")
+	if errors.Is(err, node.ErrNotFound) || errors.Is(err, context.DeadlineExceeded) {
+		return api.Fail(api.ExitNotFound, err.Error(), "kith init --link LINK --timeout 10m")
 	}
 	if err != nil {
 		return err

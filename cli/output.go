@@ -90,7 +90,7 @@ func (a *app) next(command string) {
 // complete adds the home folder to a command of ours, so that it can be pasted.
 func (a *app) complete(command string) string {
 	rest, ours := strings.CutPrefix(command, "kith ")
-	if !ours || a.home == "" {
+	if !ours || a.home == "" || strings.HasPrefix(rest, "--home") {
 		return command
 	}
 	return "kith --home " + quote(a.home) + " " + rest

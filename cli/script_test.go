@@ -118,7 +118,8 @@ func split(s string) []string {
 	return out
 }
 
-// cmdNode starts the node of a home and waits until it is ready: node NAME [FLAGS]. $NAME_addr is its address then.
+// cmdNode starts the node of a home and waits until it is ready: node NAME [FLAGS]. $NAME_addr is its
+// addresses then, $NAME_listen the same without its peer id.
 func cmdNode(ts *testscript.TestScript, _ bool, args []string) {
 	name := args[0]
 	exe, err := exec.LookPath("kith")
@@ -152,6 +153,13 @@ func cmdNode(ts *testscript.TestScript, _ bool, args []string) {
 		ts.Fatalf("node %s did not start:\n%s", name, ts.ReadFile(name+".log"))
 	}
 	ts.Setenv(name+"_addr", strings.Join(says.Addrs, ","))
+	// With these a restarted node is where it was.
+	var listen []string
+	for _, a := range says.Addrs {
+		addr, _, _ := strings.Cut(a, "/p2p/")
+		listen = append(listen, addr)
+	}
+	ts.Setenv(name+"_listen", strings.Join(listen, ","))
 	nodes(ts)[name] = d
 }
 

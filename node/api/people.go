@@ -1,6 +1,7 @@
 package api
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/kith-im/kith/node"
@@ -69,7 +70,36 @@ func deviceOffer(e *node.Engine, t *node.Turn, q TTLRequest) (node.InviteView, e
 }
 
 func deviceRemove(e *node.Engine, t *node.Turn, q DeviceRequest) (node.DeviceView, error) {
-	return e.RemoveDevice(t, q.Device)
+	list, err := node.Devices(t.Tx, e)
+	if err != nil {
+		return node.DeviceView{}, err
+	}
+	id, err := deviceNamed(list, q.Device)
+	if err != nil {
+		return node.DeviceView{}, err
+	}
+	v, err := e.RemoveDevice(t, id)
+	for _, d := range list {
+		if d.Device == v.Device {
+			v.Name = d.Name
+		}
+	}
+	return v, err
+}
+
+// deviceNamed is the id of the one device with a name; what names none is taken for the beginning of an id.
+func deviceNamed(list []node.DeviceView, name string) (string, error) {
+	id := name
+	for _, d := range list {
+		switch {
+		case d.Name != name:
+		case id != name:
+			return "", Fail(ExitUsage, fmt.Sprintf("two devices are named %q: give the beginning of an id", name), "kith device list")
+		default:
+			id = d.Device
+		}
+	}
+	return id, nil
 }
 
 func leave(e *node.Engine, t *node.Turn, q LeaveRequest) (Left, error) {
