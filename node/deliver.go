@@ -120,7 +120,15 @@ func (e *Engine) noteSent(n uint64, d *pb.Delivery) {
 		return
 	}
 	d.Sent = it.sent.UnixMilli()
+	left(d, it.sent)
 	addStep(d, it.sent, "direct", "written to the device's stream")
+}
+
+// left notes when the first copy of an envelope left: from then on hearing of its device without an acknowledgement counts.
+func left(d *pb.Delivery, at time.Time) {
+	if d.Left == 0 {
+		d.Left = at.UnixMilli()
+	}
 }
 
 // goRelays deposits at every member of the device's set that has not signed yet; when one cannot be reached, at a standby.
@@ -200,7 +208,7 @@ func (e *Engine) keepReceipt(t *Turn, n uint64, d *pb.Delivery, r *mailbox.Recei
 		return
 	}
 	d.Receipts = append(d.Receipts, &pb.Receipt{Relay: r.Relay, Stored: r.StoredAt.UnixMilli()})
-	d.Left = t.Now.UnixMilli()
+	left(d, t.Now)
 	step(t, d, "custody", fmt.Sprintf("%d of %d relays signed", len(d.Receipts), d.SetR))
 	next := unixMilli(d.Next)
 	if len(d.Receipts) >= int(d.SetW) {

@@ -44,11 +44,10 @@ func (e *Engine) repair(t *Turn, dev *pb.PeerDevice) bool {
 		if d == nil || len(d.Envelope) == 0 || len(d.Acks) > 0 {
 			continue
 		}
-		left := max(d.Sent, d.Left)
-		if left == 0 || dev.Heard <= left {
+		if d.Left == 0 || dev.Heard <= d.Left {
 			continue
 		}
-		if t.Now.Sub(unixMilli(left)) < repairAfter || t.Now.Sub(unixMilli(d.Resealed)) < repairPause(d.Repairs) {
+		if t.Now.Sub(unixMilli(d.Left)) < repairAfter || t.Now.Sub(unixMilli(d.Resealed)) < repairPause(d.Repairs) {
 			later = true
 			continue
 		}

@@ -712,3 +712,10 @@ func (d *device) outbox() string {
 	})
 	return out
 }
+
+// traced reports whether something was tried for a message.
+func (d *device) traced(id, what string) bool {
+	var steps []node.TraceStep
+	d.w.must(d.store.View(func(tx node.Tx) (err error) { steps, err = node.Trace(tx, id); return err }))
+	return slices.ContainsFunc(steps, func(s node.TraceStep) bool { return s.What == what })
+}

@@ -1256,7 +1256,7 @@ type Delivery struct {
 	SetNumber     uint64                 `protobuf:"varint,18,opt,name=set_number,json=setNumber,proto3" json:"set_number,omitempty"`
 	SetBox        []byte                 `protobuf:"bytes,19,opt,name=set_box,json=setBox,proto3" json:"set_box,omitempty"`
 	Resealed      int64                  `protobuf:"varint,20,opt,name=resealed,proto3" json:"resealed,omitempty"`
-	Left          int64                  `protobuf:"varint,21,opt,name=left,proto3" json:"left,omitempty"`       // unix ms when the last copy was stored somewhere, by our own clock
+	Left          int64                  `protobuf:"varint,21,opt,name=left,proto3" json:"left,omitempty"`       // unix ms when the first copy of this envelope left, by our own clock
 	Repairs       uint32                 `protobuf:"varint,22,opt,name=repairs,proto3" json:"repairs,omitempty"` // how often it was sealed anew
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
