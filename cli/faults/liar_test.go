@@ -1,0 +1,3 @@
+package faults
+
+func lie(args []string) int { return 1 }
