@@ -3,6 +3,7 @@ package p2p
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"sync"
 	"time"
 
@@ -187,7 +188,7 @@ func (s *scout) run(ctx context.Context) {
 func (s *scout) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, scoutWait)
 	defer cancel()
-	peers, err := s.n.directory.Closest(ctx, scoutKey(s.n.host.ID().String(), s.n.cfg.Now()))
+	peers, err := s.n.directory.Closest(ctx, scoutKey(s.n.host.ID(), s.n.cfg.Now()))
 	if err != nil {
 		s.n.cfg.Log.Debug("no relays found in the directory", "err", err)
 		return
@@ -200,8 +201,7 @@ func (s *scout) look(ctx context.Context) {
 
 // scoutKey is a place in the directory that follows from the peer and the
 // epoch and stands for nothing else.
-func scoutKey(id string, now time.Time) string {
-	epoch := now.Unix() / int64(dht.EpochLength/time.Second)
-	sum := sha256.Sum256([]byte("kith1 scout" + id + time.Unix(epoch, 0).UTC().String()))
-	return dht.MailboxKey(sum)
+func scoutKey(id peer.ID, now time.Time) string {
+	in := append([]byte("kith1 scout"), id...)
+	return dht.MailboxKey(sha256.Sum256(binary.BigEndian.AppendUint32(in, dht.EpochAt(now))))
 }

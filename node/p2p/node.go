@@ -191,10 +191,14 @@ func parsePeer(s string) (peer.AddrInfo, error) {
 // Relay reports this node's own relay role.
 func (n *Node) Relay() api.Relay {
 	on, s := n.role.stats()
-	return api.Relay{
+	v := api.Relay{
 		Enabled: on, Deposits: s.Deposits, Refused: s.Refused, Pushed: s.Pushed, Acked: s.Acked,
 		Collectors: s.Collectors, RateLimited: s.RateLimited,
 	}
+	if on && !n.cfg.Relay {
+		v.Detail = fmt.Sprintf("room for %d peers until the next start, then for %d", personHigh, relayHigh)
+	}
+	return v
 }
 
 // SetRelay turns the relay role on or off, and keeps the choice if the

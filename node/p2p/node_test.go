@@ -3,16 +3,21 @@ package p2p
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/goleak"
 
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/node"
 )
 
@@ -145,6 +150,15 @@ func stage(t testing.TB, n *Node, id string) (s node.Stage) {
 
 func waitStage(t testing.TB, n *Node, id string, want ...node.Stage) {
 	t.Helper()
+	defer func() {
+		if t.Failed() {
+			n.View(func(tx node.Tx) error {
+				v, _ := node.Status(tx, id)
+				t.Logf("%+v", v)
+				return nil
+			})
+		}
+	}()
 	eventually(t, "stage "+string(want[0]), func() bool {
 		s := stage(t, n, id)
 		for _, w := range want {
@@ -237,15 +251,13 @@ func TestMailReachesADeviceThatWasAway(t *testing.T) {
 }
 
 func mailThroughRelays(t *testing.T, relays int) {
-	var rs []*Node
-	for i := range relays {
-		rs = append(rs, testNode(t, "relay"+string(rune('1'+i)), func(c *Config) { c.Relay = true; knows(rs...)(c) }))
-	}
+	rs := relaysFor(t, relays)
 	ada, ben := testNode(t, "ada", knows(rs...)), testNode(t, "ben", knows(rs...))
 	befriend(t, ada, ben, "ada")
 	for _, n := range []*Node{ada, ben} {
 		awaitMailbox(t, n, relays)
 	}
+	eventually(t, "the way to Ada", func() bool { return contactsOf(t, ben)[0].Relays == relays })
 	id := send(t, ben, "ada", "one")
 	waitStage(t, ben, id, node.StageDelivered)
 	home := ada.cfg.Home
@@ -266,9 +278,77 @@ func mailThroughRelays(t *testing.T, relays int) {
 	waitStage(t, ben, id, node.StageDelivered)
 }
 
+// relaysFor starts count relays that know each other.
+func relaysFor(t testing.TB, count int) (rs []*Node) {
+	for i := range count {
+		rs = append(rs, testNode(t, "relay"+string(rune('1'+i)), func(c *Config) { c.Relay = true; knows(rs...)(c) }))
+	}
+	return rs
+}
+
+func TestAStuckRelayDelaysNeitherCustodyNorTheNode(t *testing.T) {
+	rs := relaysFor(t, 3)
+	ada, ben := testNode(t, "ada", knows(rs...)), testNode(t, "ben", knows(rs...))
+	befriend(t, ada, ben, "ada")
+	awaitMailbox(t, ada, 3)
+	eventually(t, "the way to Ada", func() bool { return contactsOf(t, ben)[0].Relays >= 3 })
+	waitStage(t, ben, send(t, ben, "ada", "one"), node.StageDelivered)
+	ada.Close()
+	rs[0].role.set(false)
+	rs[0].host.SetStreamHandler(relay.Protocol, func(s network.Stream) { // takes everything, answers nothing
+		io.Copy(io.Discard, s)
+	})
+	began := time.Now()
+	var ids []string
+	for range 5 {
+		ids = append(ids, send(t, ben, "ada", "while you were away"))
+	}
+	for _, id := range ids {
+		waitStage(t, ben, id, node.StageCustody)
+	}
+	if took := time.Since(began); took > depositWithin/2 {
+		t.Errorf("custody took %v beside one stuck relay of three", took)
+	}
+}
+
+func TestGarbageFromAStrangerKeepsNobodyOut(t *testing.T) {
+	ada, ben := testNode(t, "ada", nil), testNode(t, "ben", nil)
+	befriend(t, ada, ben, "ada")
+	evil := testHost(t, "evil")
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	if err := evil.Connect(ctx, peer.AddrInfo{ID: ada.host.ID(), Addrs: ada.host.Addrs()}); err != nil {
+		t.Fatal(err)
+	}
+	s, err := evil.NewStream(ctx, ada.host.ID(), DirectProtocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var flood sync.WaitGroup
+	flood.Go(func() {
+		junk := frameOf(1000, make([]byte, 1000))
+		for i := 0; ; i++ {
+			junk[frameHead+1+i%500] ^= byte(i)
+			if _, err := s.Write(junk); err != nil {
+				return
+			}
+		}
+	})
+	for range 10 {
+		waitStage(t, ben, send(t, ben, "ada", "hello"), node.StageDelivered)
+	}
+	var dropped uint64
+	do(t, ada, func(e *node.Engine, _ *node.Turn) error { dropped = e.Stats().Dropped; return nil })
+	if dropped < maxPending { // the control: the flood was there
+		t.Errorf("only %d envelopes of garbage arrived", dropped)
+	}
+	s.Reset()
+	flood.Wait()
+}
+
 func TestASecondDeviceIsLinked(t *testing.T) {
-	relay := testNode(t, "relay", isRelay)
-	ada, ben := testNode(t, "ada", knows(relay)), testNode(t, "ben", knows(relay))
+	r := testNode(t, "relay", isRelay)
+	ada, ben := testNode(t, "ada", knows(r)), testNode(t, "ben", knows(r))
 	befriend(t, ada, ben, "ada")
 	var link string
 	do(t, ada, func(e *node.Engine, t *node.Turn) error {
@@ -286,7 +366,7 @@ func TestASecondDeviceIsLinked(t *testing.T) {
 	if id.Name != "ada" || id.DeviceName != "phone" || id.Admin {
 		t.Errorf("linked as %+v", id)
 	}
-	phone := startNode(t, home, knows(relay))
+	phone := startNode(t, home, knows(r))
 	if got := contactsOf(t, phone); len(got) != 1 || got[0].State != "accepted" {
 		t.Fatalf("the phone's contacts: %+v", got)
 	}
@@ -305,8 +385,8 @@ func TestASecondDeviceIsLinked(t *testing.T) {
 }
 
 func TestAnInterruptedLinkGoesOnAsTheSameDevice(t *testing.T) {
-	relay := testNode(t, "relay", isRelay)
-	ada, ben := testNode(t, "ada", knows(relay)), testNode(t, "ben", knows(relay))
+	r := testNode(t, "relay", isRelay)
+	ada, ben := testNode(t, "ada", knows(r)), testNode(t, "ben", knows(r))
 	befriend(t, ada, ben, "ada")
 	var link string
 	do(t, ada, func(e *node.Engine, t *node.Turn) error {
@@ -339,7 +419,7 @@ func TestAnInterruptedLinkGoesOnAsTheSameDevice(t *testing.T) {
 	if _, err := Link(again, home, p); err != nil {
 		t.Fatal(err)
 	}
-	phone := startNode(t, home, func(c *Config) { knows(relay)(c); c.Passphrase = p.Passphrase })
+	phone := startNode(t, home, func(c *Config) { knows(r)(c); c.Passphrase = p.Passphrase })
 	eventually(t, "two devices", func() bool {
 		list := contactsOf(t, ben)
 		return len(list) == 1 && list[0].Devices >= 2
@@ -356,13 +436,13 @@ func TestAnInterruptedLinkGoesOnAsTheSameDevice(t *testing.T) {
 
 func TestCloseLeavesNothingBehind(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	relay := testNode(t, "relay", isRelay)
-	ada, ben := testNode(t, "ada", knows(relay)), testNode(t, "ben", knows(relay))
+	r := testNode(t, "relay", isRelay)
+	ada, ben := testNode(t, "ada", knows(r)), testNode(t, "ben", knows(r))
 	befriend(t, ada, ben, "ada")
 	for i := range 20 { // work in flight
 		send(t, ben, "ada", string(rune('a'+i)))
 	}
-	for _, n := range []*Node{ben, relay, ada} {
+	for _, n := range []*Node{ben, r, ada} {
 		if err := n.Close(); err != nil {
 			t.Error(err)
 		}
