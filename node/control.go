@@ -49,7 +49,7 @@ func (e *Engine) contacts(t *Turn) []*pb.Contact {
 }
 
 func (e *Engine) tellContact(t *Turn, c *pb.Contact) {
-	if c.State != contactAccepted || c.Left || len(c.User) != 32 || len(c.NextList) > 0 {
+	if c.State != contactAccepted || c.Left || len(c.User) != 32 || held(c) {
 		return
 	}
 	list := e.listOf(t, identity.UserID(c.User))
@@ -81,7 +81,7 @@ func (e *Engine) maySpeak(t *Turn, dev *pb.PeerDevice) bool {
 		return true
 	}
 	c := e.contact(t, identity.UserID(dev.User))
-	return c != nil && c.State == contactAccepted && !c.Left && len(c.NextList) == 0
+	return c != nil && c.State == contactAccepted && !c.Left && !held(c)
 }
 
 // reaches is how to reach us, in as many contents as the set records need.
@@ -422,7 +422,9 @@ func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
 		}
 	}
 	e.saveContact(t, c)
-	e.learnList(t, list)
+	if known := e.listOf(t, list.User()); known == nil || list.Order(known) == identity.Newer {
+		e.adoptList(t, c, list) // our other device has accepted it, whatever its epoch
+	}
 	if c = e.contact(t, list.User()); c != nil {
 		v := contactView(c, e.live)
 		e.notice(t, Notice{Type: "contact", Contact: &v})

@@ -66,8 +66,12 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		return
 	}
 	dev := e.peerDevice(t, it.device)
-	if dev == nil {
+	if dev == nil || string(dev.User) != string(d.User) {
 		e.finish(t, n, StageDropped, "the device is not listed any more")
+		return
+	}
+	if c := e.contact(t, identity.UserID(dev.User)); c != nil && held(c) {
+		e.put(t, n, d, unixMilli(d.Expires)) // AcceptContact wakes it before
 		return
 	}
 	if len(d.Envelope) == 0 && !e.sealDelivery(t, n, d, dev) {

@@ -70,8 +70,8 @@ type Engine struct {
 
 	book  *session.Book
 	chats map[chat.ChatID][contactKeySize]byte
-	peers map[string]identity.DeviceID // peer id -> device that it belongs to
-	live  map[string]bool              // peer id -> a connection is up
+	peers map[string][]identity.DeviceID // peer id -> devices that say it is theirs
+	live  map[string]bool                // peer id -> a connection is up
 
 	out     outbox
 	wants   map[string]*want // directory keys that we need
@@ -81,6 +81,7 @@ type Engine struct {
 	reachAt time.Time        // when to tell contacts how to reach us; zero: nothing new
 	stats   Stats
 
+	pushed    map[identity.DeviceID][12]byte  // the list head of ours that a device was sent last
 	checks    map[identity.DeviceID]time.Time // when to look for deliveries that a device must have missed
 	parked    map[identity.UserID]int         // envelopes of a user that wait
 	unparking bool
@@ -109,12 +110,12 @@ var keySelf = []byte("self")
 func Load(t *Turn, c Config) (*Engine, error) {
 	e := &Engine{
 		cfg: c, self: &pb.Self{}, book: session.NewBook(), chats: map[chat.ChatID][contactKeySize]byte{},
-		peers: map[string]identity.DeviceID{}, live: map[string]bool{}, out: newOutbox(),
+		peers: map[string][]identity.DeviceID{}, live: map[string]bool{}, out: newOutbox(),
 		wants: map[string]*want{}, publish: map[string]*want{},
 		boxKeys: map[uint32]ed25519.PrivateKey{}, lists: parsed[*identity.DeviceList]{parse: identity.ParseDeviceList},
 		records: parsed[*dht.DeviceRecord]{parse: dht.ParseDeviceRecord}, sets: parsed[*dht.SetRecord]{parse: dht.ParseSetRecord},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
-		checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
+		pushed: map[identity.DeviceID][12]byte{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 	}
 	if !getRow(t.Tx, BucketMeta, keySelf, e.self) {
 		return nil, ErrNoIdentity
@@ -202,7 +203,8 @@ func (e *Engine) loadPeople(t *Turn) {
 	t.Tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
 		d := &pb.PeerDevice{}
 		if proto.Unmarshal(value, d) == nil && d.Endpoint != nil {
-			e.peers[string(d.Endpoint.Id)] = identity.DeviceID(d.Device)
+			peer := string(d.Endpoint.Id)
+			e.peers[peer] = append(e.peers[peer], identity.DeviceID(d.Device))
 		}
 		return true
 	})
@@ -266,7 +268,7 @@ func (e *Engine) Tick(t *Turn) {
 // PeerUp says that a connection to a peer stands: whatever waits for it, or for anybody to ask, is tried now.
 func (e *Engine) PeerUp(t *Turn, peer []byte) {
 	e.live[string(peer)] = true
-	if d, ok := e.peers[string(peer)]; ok {
+	for _, d := range e.peers[string(peer)] {
 		e.out.retryDevice(d, t.Now)
 	}
 	for _, m := range []map[string]*want{e.wants, e.publish} {

@@ -349,6 +349,17 @@ func (e *Engine) noteHeads(t *Turn, a arrival) {
 	if list != nil && a.body.OwnHead != [12]byte{} && a.body.OwnHead != list.Head().Digest() && a.content.Kind != chat.KindRecords {
 		e.need(t, dht.UserKey(a.sender.User))
 	}
+	head := e.list.Head().Digest()
+	if friend := a.own || a.contact != nil && a.contact.State == contactAccepted; friend && a.body.YourHead != [12]byte{} &&
+		a.body.YourHead != head && e.pushed[a.sender.Device()] != head {
+		e.pushTo(t, a.sender.User, a.sender.Device())
+	}
+}
+
+// pushTo hands our device list to a device that showed that it has another one.
+func (e *Engine) pushTo(t *Turn, user identity.UserID, device identity.DeviceID) {
+	e.pushed[device] = e.list.Head().Digest()
+	e.sendControl(t, chat.KindRecords, &chatpb.Records{Lists: [][]byte{e.list.Bytes()}}, user, []identity.DeviceID{device})
 }
 
 // dispatch acts by kind; false means that this sender may not say this.

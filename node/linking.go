@@ -164,10 +164,15 @@ func (e *Engine) pushList(t *Turn, record []byte) {
 		}
 		if list := e.listOf(t, identity.UserID(padUser(c.User))); list != nil {
 			e.sendControl(t, chat.KindRecords, r, list.User(), deviceIDs(list))
+			for _, d := range list.Devices() {
+				e.pushed[d.ID()] = e.list.Head().Digest()
+			}
 		}
 	}
 	e.flush(t)
 }
+
+var keyFork = []byte("fork")
 
 // learnOwnList takes a newer list of our own user; one that does not name this device ends it.
 func (e *Engine) learnOwnList(t *Turn, l *identity.DeviceList) {
@@ -175,6 +180,10 @@ func (e *Engine) learnOwnList(t *Turn, l *identity.DeviceList) {
 	case identity.Newer:
 		e.adoptOwnList(t, l)
 	case identity.Fork:
+		if raw := t.Tx.Get(BucketMeta, keyFork); string(raw) == string(l.Bytes()) {
+			return // known, and kept as the proof
+		}
+		t.Tx.Put(BucketMeta, keyFork, l.Bytes())
 		e.warn(t, "two different lists of your own devices carry one number: somebody else has your account key")
 	}
 }

@@ -175,9 +175,12 @@ func (e *Engine) AcceptContact(t *Turn, who string) (ContactView, error) {
 		c.NextList, c.Verified = nil, false
 		e.adoptList(t, c, next)
 	}
-	c.State = contactAccepted
+	c.State, c.ForkAccepted = contactAccepted, len(c.Fork) > 0
 	e.changeContact(t, c)
+	e.release(t, c)
+	e.fanOutWaiting(t, c)
 	e.tellContact(t, c)
+	e.flush(t)
 	return contactView(c, e.live), t.Tx.Err()
 }
 
@@ -239,15 +242,33 @@ func (e *Engine) learnList(t *Turn, l *identity.DeviceList) {
 		}
 		e.adoptList(t, c, l)
 	case identity.Fork:
+		if len(c.Fork) == 0 {
+			c.Fork = l.Bytes()
+			e.warn(t, c.Handle+": two different device lists carry one number. One of them is forged with the account key.")
+		}
 		e.saveContact(t, c)
-		e.warn(t, c.Handle+": two different device lists carry one number. One of them is forged with the account key.")
 	default:
 		e.saveContact(t, c)
 	}
 }
 
+// held says whether nothing may be sent to a contact until a person has looked at it.
+func held(c *pb.Contact) bool { return len(c.NextList) > 0 || len(c.Fork) > 0 && !c.ForkAccepted }
+
+// release tries again what was held.
+func (e *Engine) release(t *Turn, c *pb.Contact) {
+	if list := e.listOf(t, identity.UserID(padUser(c.User))); list != nil {
+		for _, d := range list.Devices() {
+			e.out.retryDevice(d.ID(), t.Now)
+		}
+	}
+}
+
 // newEpoch is a list under a new account key: a verified contact must be accepted again, others are announced.
 func (e *Engine) newEpoch(t *Turn, c *pb.Contact, l *identity.DeviceList) {
+	if next, err := e.lists.get(c.NextList); err == nil && l.Order(next) != identity.Newer {
+		return
+	}
 	v := contactView(c, e.live)
 	e.notice(t, Notice{Type: "identity", Contact: &v, Text: c.Handle + " has a new account key"})
 	if !c.Verified {
@@ -266,6 +287,9 @@ func (e *Engine) adoptList(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 	}
 	user := l.User()
 	c.User, c.List, c.Left = user[:], l.Bytes(), l.Tombstone()
+	if next, err := e.lists.get(c.NextList); err == nil && next.Order(l) != identity.Newer {
+		c.NextList = nil
+	}
 	e.saveContact(t, c)
 	e.changeDevices(t, user, c.Handle, old, l)
 	if l.Tombstone() {
@@ -282,13 +306,19 @@ func (e *Engine) adoptList(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 func (e *Engine) changeDevices(t *Turn, user identity.UserID, who string, old []identity.Device, l *identity.DeviceList) {
 	for _, d := range old {
 		if _, ok := l.Find(d.ID()); !ok {
-			e.forgetDevice(t, d.ID())
+			e.forgetDevice(t, user, d.ID())
 		}
 	}
 	first := len(old) == 0
 	for _, d := range l.Devices() {
 		id := d.ID()
-		if id == e.device || e.peerDevice(t, id) != nil {
+		if id == e.device {
+			continue
+		}
+		if row := e.peerDevice(t, id); row != nil {
+			if string(row.User) != string(user[:]) && len(row.Record) == 0 {
+				e.need(t, dht.DeviceKey(id)) // two people claim it: its record decides
+			}
 			continue
 		}
 		e.saveDevice(t, &pb.PeerDevice{Device: id[:], User: user[:]})
@@ -299,20 +329,23 @@ func (e *Engine) changeDevices(t *Turn, user identity.UserID, who string, old []
 	}
 }
 
-// forgetDevice ends everything with a removed device.
-func (e *Engine) forgetDevice(t *Turn, id identity.DeviceID) {
+// forgetDevice ends everything with a device that its user removed.
+func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceID) {
 	d := e.peerDevice(t, id)
-	if d == nil {
+	if d == nil || string(d.User) != string(user[:]) {
 		return
 	}
-	for _, n := range e.out.ofDevice(id) {
+	gone := e.out.ofDevice(id)
+	recalled := func(ref uint64) bool { return slices.Contains(gone, ref) }
+	t.Out.Directs = slices.DeleteFunc(t.Out.Directs, func(x Direct) bool { return recalled(x.Ref) })
+	t.Out.Deposits = slices.DeleteFunc(t.Out.Deposits, func(x Deposit) bool { return recalled(x.Ref) })
+	for _, n := range gone {
 		e.finish(t, n, StageDropped, "the device was removed")
 	}
 	e.dropSessions(t, d)
-	if d.Endpoint != nil {
-		delete(e.peers, string(d.Endpoint.Id))
-	}
+	e.dropEndpoint(d)
 	delete(e.wants, dht.DeviceKey(id))
+	delete(e.checks, id)
 	t.Tx.Delete(BucketDevices, id[:])
 }
 

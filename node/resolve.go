@@ -126,15 +126,19 @@ func (e *Engine) learn(t *Turn, key string, value []byte) {
 	}
 }
 
-// learnRecord takes in a device record of a device that its user's list names.
+// learnRecord takes in a device record of a device that its user's list names. Whose device it is, the device itself
+// says: a list that names somebody else's is of no use.
 func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 	d := e.peerDevice(t, r.Device())
 	if d == nil {
 		return
 	}
-	list := e.listOf(t, identity.UserID(d.User))
+	list := e.listOf(t, r.User())
 	if list == nil || identity.Claims(list, r.Bundle()) != nil {
 		return
+	}
+	if user := r.User(); string(d.User) != string(user[:]) {
+		d = &pb.PeerDevice{Device: d.Device, User: user[:]}
 	}
 	old, err := e.records.get(d.Record)
 	if err == nil && old.Number() >= r.Number() {
@@ -162,12 +166,24 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 	}
 }
 
+// setEndpoint notes where a device says that it is. It may lie: another device's peer stays that device's, too.
 func (e *Engine) setEndpoint(d *pb.PeerDevice, p dht.Peer) {
-	if d.Endpoint != nil && string(d.Endpoint.Id) != string(p.ID) {
-		delete(e.peers, string(d.Endpoint.Id))
+	if d.Endpoint == nil || string(d.Endpoint.Id) != string(p.ID) {
+		e.dropEndpoint(d)
+		e.peers[string(p.ID)] = append(e.peers[string(p.ID)], identity.DeviceID(d.Device))
 	}
 	d.Endpoint = fromPeer(p)
-	e.peers[string(p.ID)] = identity.DeviceID(d.Device)
+}
+
+func (e *Engine) dropEndpoint(d *pb.PeerDevice) {
+	if d.Endpoint == nil {
+		return
+	}
+	peer := string(d.Endpoint.Id)
+	e.peers[peer] = slices.DeleteFunc(e.peers[peer], func(o identity.DeviceID) bool { return string(o[:]) == string(d.Device) })
+	if len(e.peers[peer]) == 0 {
+		delete(e.peers, peer)
+	}
 }
 
 // publishOwn plans a put of every record of ours that the directory should hold.

@@ -86,6 +86,11 @@ func (e *Engine) mayWrite(t *Turn, r SendRequest) (*pb.Contact, error) {
 		return nil, err
 	}
 	switch {
+	case held(c) && len(c.NextList) == 0:
+		return nil, &Problem{
+			Class: ErrEpochChanged, Message: c.Handle + " has two device lists with one number; nothing is sent until you accept the first",
+			Hint: "kith contact show " + c.Handle + ", then kith contact accept " + c.Handle,
+		}
 	case len(c.NextList) > 0:
 		return nil, &Problem{
 			Class: ErrEpochChanged, Message: c.Handle + " has a new account key; nothing is sent until you accept it",
@@ -196,6 +201,10 @@ func (e *Engine) enqueue(t *Turn, m *pb.Message, device identity.DeviceID, user 
 	if err != nil {
 		return
 	}
+	dev := e.peerDevice(t, device)
+	if dev != nil && string(dev.User) != string(user[:]) {
+		return // the list names a device that is somebody else's
+	}
 	n := e.nextCounter(t, counterDelivery)
 	d := &pb.Delivery{
 		Message: m.Id, Device: device[:], User: user[:], Kind: uint32(content.Kind), Stage: stageNumber(StageQueued),
@@ -203,7 +212,7 @@ func (e *Engine) enqueue(t *Turn, m *pb.Message, device identity.DeviceID, user 
 	}
 	step(t, d, "queued", "")
 	m.Pending = append(m.Pending, n)
-	if dev := e.peerDevice(t, device); dev != nil {
+	if dev != nil {
 		e.sealDelivery(t, n, d, dev)
 	}
 	e.out.add(n, device, t.Now)

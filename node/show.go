@@ -95,7 +95,7 @@ func Identity(tx Tx) (IdentityView, error) {
 func contactView(c *pb.Contact, live map[string]bool) ContactView {
 	v := ContactView{
 		User: hexOf(c.User), Handle: c.Handle, Name: c.Name, State: contactStates[c.State], Verified: c.Verified, Left: c.Left,
-		EpochChanged: len(c.NextList) > 0, Declined: c.Declined, Added: unixMilli(c.Added),
+		EpochChanged: held(c), Declined: c.Declined, Added: unixMilli(c.Added),
 	}
 	if l, err := identity.ParseDeviceList(c.List); err == nil {
 		v.Devices = len(l.Devices())
@@ -262,7 +262,7 @@ func messageView(tx Tx, me identity.UserID, m *pb.Message) MessageView {
 	default:
 		v.Kind = "unknown"
 	}
-	if m.Mine && string(m.User) == string(me[:]) {
+	if m.Mine && (m.Unsent || len(m.Pending)+len(m.Done) > 0) { // another device of ours knows of its own
 		v.Stage, _ = deliveries(tx, me, m)
 	}
 	return v
@@ -292,6 +292,9 @@ func deliveries(tx Tx, me identity.UserID, m *pb.Message) (Stage, []DeliveryView
 		if !found || rank(v.Stage) < rank(least) {
 			least, found = v.Stage, true
 		}
+	}
+	if !found && slices.ContainsFunc(all, func(v DeliveryView) bool { return !v.Own }) {
+		least = StageDropped
 	}
 	return least, all
 }

@@ -269,7 +269,9 @@ type Contact struct {
 	Heads         [][]byte               `protobuf:"bytes,15,rep,name=heads,proto3" json:"heads,omitempty"`       // newest message ids of the conversation: the next message's parents
 	Declined      string                 `protobuf:"bytes,16,opt,name=declined,proto3" json:"declined,omitempty"` // why the inviter declined
 	Unread        uint32                 `protobuf:"varint,17,opt,name=unread,proto3" json:"unread,omitempty"`
-	JoinMessage   []byte                 `protobuf:"bytes,18,opt,name=join_message,json=joinMessage,proto3" json:"join_message,omitempty"` // message id of our join
+	JoinMessage   []byte                 `protobuf:"bytes,18,opt,name=join_message,json=joinMessage,proto3" json:"join_message,omitempty"`     // message id of our join
+	Fork          []byte                 `protobuf:"bytes,19,opt,name=fork,proto3" json:"fork,omitempty"`                                      // a list with the number of our list and other bytes: the proof of a forgery
+	ForkAccepted  bool                   `protobuf:"varint,20,opt,name=fork_accepted,json=forkAccepted,proto3" json:"fork_accepted,omitempty"` // a person has seen it and goes on with our list
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -428,6 +430,20 @@ func (x *Contact) GetJoinMessage() []byte {
 		return x.JoinMessage
 	}
 	return nil
+}
+
+func (x *Contact) GetFork() []byte {
+	if x != nil {
+		return x.Fork
+	}
+	return nil
+}
+
+func (x *Contact) GetForkAccepted() bool {
+	if x != nil {
+		return x.ForkAccepted
+	}
+	return false
 }
 
 // PeerDevice is a device of a contact, or another device of ours.
@@ -1607,7 +1623,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"link_peers\x18\x11 \x03(\v2\x13.kith.node.EndpointR\tlinkPeers\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
-	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xd7\x03\n" +
+	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\x90\x04\n" +
 	"\aContact\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\tR\x06handle\x12\x12\n" +
@@ -1628,7 +1644,9 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x05heads\x18\x0f \x03(\fR\x05heads\x12\x1a\n" +
 	"\bdeclined\x18\x10 \x01(\tR\bdeclined\x12\x16\n" +
 	"\x06unread\x18\x11 \x01(\rR\x06unread\x12!\n" +
-	"\fjoin_message\x18\x12 \x01(\fR\vjoinMessage\"\xa9\x03\n" +
+	"\fjoin_message\x18\x12 \x01(\fR\vjoinMessage\x12\x12\n" +
+	"\x04fork\x18\x13 \x01(\fR\x04fork\x12#\n" +
+	"\rfork_accepted\x18\x14 \x01(\bR\fforkAccepted\"\xa9\x03\n" +
 	"\n" +
 	"PeerDevice\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
