@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
-	"github.com/kith-im/kith/node/boltstore"
 )
 
 // call is one input of the engine. fn may run more than once, when the
@@ -20,6 +19,9 @@ type call struct {
 	fn func(e *node.Engine, t *node.Turn) error
 	// look replaces fn for a caller that only reads; it also runs without an engine.
 	look func(tx node.Tx, e *node.Engine, now time.Time) error
+	// local calls come from the person: while the loop is stuck they are tried,
+	// because one that only reads needs no disk.
+	local bool
 	// lazy inputs wait up to lazyWait for others to share a commit with.
 	lazy bool
 	// after hears the outcome once it is durable. It must not block; nil: nobody asks.
@@ -39,8 +41,9 @@ func (c call) answer(err error) {
 // A failed commit leaves the engine's memory ahead of the disk, so the loop
 // treats it as a crash: it drops the effects and loads the engine again. Inputs
 // that shared the transaction then run one by one, so that one damaged row
-// fails only what touches it. When the disk is full nothing can run: the loop
-// is stuck, callers hear ErrCannotStore, and it tries again with a back-off.
+// fails only what touches it. When the store cannot write at all, the loop is
+// stuck: what only reads still runs, everything else hears ErrCannotStore, and
+// it tries again with a back-off.
 type loop struct {
 	store   node.Store
 	load    func(t *node.Turn) (*node.Engine, error)
@@ -87,7 +90,7 @@ func newLoop(store node.Store, now func() time.Time, rng io.Reader, log *slog.Lo
 
 // start loads the engine and begins to run; on failure the loop has ended.
 func (l *loop) start() error {
-	if err := l.reload(false); err != nil {
+	if err := l.reload(); err != nil {
 		l.finish()
 		return err
 	}
@@ -104,7 +107,7 @@ func (l *loop) close() {
 // do hands c to the loop and waits for its commit.
 func (l *loop) do(ctx context.Context, c call) error {
 	answer := make(chan error, 1)
-	c.after = func(err error) { answer <- err }
+	c.local, c.after = true, func(err error) { answer <- err }
 	select {
 	case l.calls <- c:
 	case <-l.done:
@@ -274,10 +277,10 @@ func (l *loop) part(batch []call, tick bool) error {
 		return nil
 	}
 	l.log.Warn("commit failed", "inputs", len(batch), "tick", tick, "err", err)
-	if e := l.reload(true); e != nil {
+	if e := l.reload(); e != nil {
 		l.giveUp(e)
-	} else if errors.Is(err, boltstore.ErrFull) {
-		l.giveUp(err)
+	} else if e := l.probe(); e != nil {
+		l.giveUp(e)
 	}
 	return err
 }
@@ -341,8 +344,8 @@ func (l *loop) commit(batch []call, tick bool) (*result, error) {
 }
 
 // reload reads the engine from the store, and has the performers agree with
-// what it wants. With probe it also proves that the store can write.
-func (l *loop) reload(probe bool) error {
+// what it wants.
+func (l *loop) reload() error {
 	l.engine = nil
 	var (
 		e *node.Engine
@@ -351,16 +354,12 @@ func (l *loop) reload(probe bool) error {
 	err := l.store.Update(func(tx node.Tx) error {
 		r = &result{}
 		w := &writeTx{Tx: tx}
-		now := l.now()
-		t := &node.Turn{Now: now, Rand: l.rand, Tx: w, Out: &r.out}
+		t := &node.Turn{Now: l.now(), Rand: l.rand, Tx: w, Out: &r.out}
 		var err error
 		if e, err = l.load(t); err != nil {
 			return err
 		}
 		r.watches, r.out.Watches = e.Watches(t), true
-		if probe {
-			w.Put(node.BucketMeta, probeKey, []byte(now.UTC().Format(time.RFC3339)))
-		}
 		return w.outcome()
 	})
 	if err != nil && !errors.Is(err, errClean) {
@@ -371,7 +370,14 @@ func (l *loop) reload(probe bool) error {
 	return nil
 }
 
-// probeKey is the row that shows that the store can write again.
+// probe shows whether the store can write, by one small row.
+func (l *loop) probe() error {
+	return l.store.Update(func(tx node.Tx) error {
+		tx.Put(node.BucketMeta, probeKey, []byte(l.now().UTC().Format(time.RFC3339)))
+		return tx.Err()
+	})
+}
+
 var probeKey = []byte("store probe")
 
 // ready reports whether turns can run, and tries to recover when it is time.
@@ -382,7 +388,11 @@ func (l *loop) ready() bool {
 	if l.now().Before(l.retryAt) {
 		return false
 	}
-	if err := l.reload(true); err != nil {
+	err := l.probe()
+	if err == nil {
+		err = l.reload()
+	}
+	if err != nil {
 		l.giveUp(err)
 		return false
 	}
@@ -400,14 +410,31 @@ func (l *loop) giveUp(err error) {
 	l.stuck.Store(&why)
 }
 
-// refuse answers a batch while the loop is stuck; reads still work.
+// refuse answers a batch while the loop is stuck; what only reads still works.
 func (l *loop) refuse(batch []call) {
 	for _, c := range batch {
-		if c.look == nil {
+		switch {
+		case c.look != nil:
+			c.answer(l.store.View(func(tx node.Tx) error { return c.look(tx, l.engine, l.now()) }))
+		case c.local && l.engine != nil:
+			l.attempt(c)
+		default:
 			c.answer(fmt.Errorf("%w: %s", ErrCannotStore, *l.stuck.Load()))
-			continue
 		}
-		c.answer(l.store.View(func(tx node.Tx) error { return c.look(tx, l.engine, l.now()) }))
+	}
+}
+
+// attempt runs one call while the loop is stuck.
+func (l *loop) attempt(c call) {
+	r, err := l.commit([]call{c}, false)
+	if err == nil {
+		c.answer(r.errs[0])
+		l.backlog = append(l.backlog, l.perform(r)...)
+		return
+	}
+	c.answer(fmt.Errorf("%w: %w", ErrCannotStore, err))
+	if err := l.reload(); err != nil {
+		l.log.Warn("engine not loaded", "err", err)
 	}
 }
 

@@ -269,6 +269,14 @@ func TestAFullDiskKeepsTheNodeUpAndRecovers(t *testing.T) {
 		if err := look(); err != nil {
 			t.Errorf("reading: %v", err)
 		}
+		if err := r.do(t.Context(), call{fn: func(e *node.Engine, _ *node.Turn) error {
+			if e == nil {
+				t.Error("no engine")
+			}
+			return nil
+		}}); err != nil {
+			t.Errorf("a turn that only reads: %v", err)
+		}
 		rest(t.Context(), time.Hour) // stays up, and does not give up
 		if err := look(); err != nil {
 			t.Errorf("reading after an hour: %v", err)
