@@ -117,25 +117,25 @@ func (a *app) checkStore() api.Check {
 	}
 	file, err := readSmall(filepath.Join(a.folders.Home, "vault.key"), int64(vault.MaxFile))
 	if err != nil {
-		return bad("store", "the key cannot be read: "+err.Error(), "kith help init")
+		return bad("store", "the key cannot be read: "+err.Error(), "kith init --help")
 	}
 	v, err := vault.Open(file, secret)
 	switch {
 	case errors.Is(err, vault.ErrNeedPassphrase), errors.Is(err, vault.ErrPassphrase):
 		return warn("store", "it was not checked: "+err.Error(), "kith doctor --passphrase-file FILE")
 	case err != nil:
-		return bad("store", "vault.key: "+err.Error(), "kith help init")
+		return bad("store", "vault.key: "+err.Error(), "kith init --help")
 	}
 	s, err := boltstore.Open(a.folders.Home, v, boltstore.Options{ReadOnly: true})
 	if errors.Is(err, boltstore.ErrLocked) {
 		return warn("store", "another process holds it", "kith status")
 	}
 	if err != nil {
-		return bad("store", err.Error(), "kith help init")
+		return bad("store", err.Error(), "kith init --help")
 	}
 	defer s.Close()
 	if err := s.Check(); err != nil {
-		return bad("store", err.Error(), "kith help init")
+		return bad("store", err.Error(), "kith init --help")
 	}
 	return ok("store", "every row opens and none is missing")
 }

@@ -105,7 +105,7 @@ func exitOf(err error) int {
 // The next command where the error itself names none.
 var hints = map[int]string{
 	ExitFailed:          "kith doctor",
-	ExitUsage:           "kith help",
+	ExitUsage:           "kith --help",
 	ExitIdentityChanged: "kith contact list",
 	ExitNoNode:          "kith daemon",
 	ExitTimeout:         "kith netcheck",
