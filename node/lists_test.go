@@ -74,6 +74,7 @@ func TestRemovedDeviceGetsNothing(t *testing.T) {
 	a.remove(a2)
 	w.pass(time.Second)
 	_, next := w.list(a)
+	w.lose = func(p parcel) bool { return p.to == b } // nobody but the directory tells
 	b.start()
 	w.sent = nil
 	w.must(b.do(func(e *node.Engine, t *node.Turn) error {
@@ -83,6 +84,7 @@ func TestRemovedDeviceGetsNothing(t *testing.T) {
 		e.Looked(t, dht.UserKey(next.User()), next.Bytes())
 		return nil
 	}))
+	w.lose = nil
 	w.settle()
 	b.send(a, "after")
 	a2.start()
@@ -115,20 +117,35 @@ func TestRemovedDeviceIsNotHeard(t *testing.T) {
 	a2.stop()
 	a.remove(a2)
 	w.pass(time.Minute)
-	w.hide(a2, dht.KindUser) // it does not know, or does not want to
+	own, _ := w.list(a)
+	w.lookup = func(d *device, key string) []byte {
+		if d == a2 && key == own {
+			return nil // it does not know, or does not want to
+		}
+		return w.records[key]
+	}
 	w.lose = func(p parcel) bool { return p.to == a2 }
 	a2.start()
 	if a2.identity().Removed {
 		t.Fatal("control: it knows")
 	}
+	b2 := b.link("bob-2")
+	b2.meetDevice(a2)
+	w.pass(25 * time.Hour)
 	_, _ = a2.trySend(b, "still me")
 	w.pass(10 * time.Minute)
-	if count(w.sent, func(p parcel) bool { return p.from == a2 && p.to == b }) == 0 {
-		t.Fatal("control: it sent nothing")
-	}
-	wantTexts(t, b, a, "before")
-	if n := b.rows(node.BucketParked); n != 0 {
-		t.Errorf("%d envelopes of it are kept", n)
+	_, _ = a2.trySend(b, "still me, to the new device as well")
+	w.pass(10 * time.Minute)
+	for _, d := range []*device{b, b2} {
+		if count(w.sent, func(p parcel) bool { return p.from == a2 && p.to == d }) == 0 {
+			t.Fatalf("control: it sent nothing to %s", d.name)
+		}
+		if len(d.texts(a)) > 1 {
+			t.Errorf("%s shows %q", d.name, d.texts(a))
+		}
+		if n := d.rows(node.BucketParked); n != 0 {
+			t.Errorf("%s keeps %d envelopes of it", d.name, n)
+		}
 	}
 }
 
