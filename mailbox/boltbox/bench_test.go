@@ -107,6 +107,33 @@ func BenchmarkDeposit(b *testing.B) {
 	}
 }
 
+// BenchmarkDepositPipelined is one connection that keeps 64 deposits in flight,
+// as the relay protocol does: they go into one transaction.
+func BenchmarkDepositPipelined(b *testing.B) {
+	x := newBench(b, 64)
+	const window = 64
+	start := time.Now()
+	for i := 0; i < b.N; i += window {
+		err := x.store.Do(context.Background(), func(tx mailbox.Tx) error {
+			for j := range window {
+				envelope := make([]byte, 1024)
+				binary.BigEndian.PutUint64(envelope, uint64(i+j))
+				if _, err := x.relay.Deposit(tx, x.now, mailbox.Deposit{
+					Box: x.boxes[j], Envelope: envelope, Expires: x.now.Add(20 * 24 * time.Hour),
+				}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.N)/time.Since(start).Seconds(), "deposits/s")
+	report(b, "fsync-", fsyncs(b, 200))
+}
+
 func report(b *testing.B, prefix string, took []time.Duration) {
 	slices.Sort(took)
 	b.ReportMetric(float64(took[len(took)/2].Microseconds()), prefix+"p50-us")

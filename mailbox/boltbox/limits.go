@@ -19,6 +19,10 @@ const (
 	// maxGroupBytes is how many envelope bytes a commit takes on, about.
 	maxGroupBytes = 4 << 20
 
+	// residentStep is how many bytes of the file are read, about, before the
+	// memory of the mapping is given back.
+	residentStep = 64 << 20
+
 	formatVersion = 1
 	fileMode      = 0o600
 	checkSize     = 8

@@ -85,7 +85,9 @@ func (s *Store) load() (*index, error) {
 		if err := s.loadBoxes(t, x); err != nil {
 			return err
 		}
-		return s.loadDays(t, x)
+		err := s.loadDays(t, x)
+		forget(s.db, t) // opening read every page
+		return err
 	})
 	var latest int64
 	for _, c := range x.held {

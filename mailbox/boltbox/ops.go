@@ -21,6 +21,7 @@ type disk struct {
 	seq     uint64
 	sums    map[mailbox.Day]sum // of the days touched
 	buckets map[bucketKey]*bolt.Bucket
+	touched int64 // bytes of the file that had to be read
 }
 
 type bucketKey struct {
@@ -158,6 +159,7 @@ func (o buryEntry) disk(d *disk) error {
 	if err := e.Delete(key); err != nil {
 		return err
 	}
+	d.touched += pageSize
 	was := check(indexBucket(day), key, appendEntry(nil, o.box, o.entry))
 	buried := o.entry
 	buried.Buried, buried.Size = true, 0

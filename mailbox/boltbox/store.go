@@ -25,6 +25,7 @@ type Store struct {
 	ctl    controls
 
 	commits, calls, damaged, full atomic.Int64
+	touched                       atomic.Int64 // bytes of the file read since release gave memory back
 }
 
 // controls are switches for tests. A store with any of them set breaks its
@@ -83,6 +84,13 @@ func (s *Store) Close() error {
 	s.queue.close()
 	<-s.ended
 	return s.db.Close()
+}
+
+// release gives the memory of the mapped file back after every residentStep.
+func (s *Store) release(r *bolt.Tx) {
+	if n := s.touched.Load(); n >= residentStep && s.touched.CompareAndSwap(n, 0) {
+		forget(s.db, r)
+	}
 }
 
 // Stats returns the counters.

@@ -161,6 +161,7 @@ func (t *tx) Set(id mailbox.ID) ([]byte, error) {
 // read runs fn on bbolt's committed state. Anything that bbolt trips over is
 // damage: its own structures may be hit as well.
 func (t *tx) read(fn func(*bolt.Tx) error) error {
+	t.store.touched.Add(pageSize)
 	if t.reader == nil {
 		r, err := t.store.db.Begin(false)
 		if err != nil {
@@ -178,6 +179,7 @@ func (t *tx) read(fn func(*bolt.Tx) error) error {
 // done ends the reading; a commit waits for it otherwise.
 func (t *tx) done() {
 	if t.reader != nil {
+		t.store.release(t.reader)
 		_ = t.reader.Rollback()
 		t.reader = nil
 	}

@@ -161,6 +161,7 @@ func (s *Store) toDisk(ops []op) (sums map[mailbox.Day]sum, err error) {
 			return err
 		}
 		sums = d.sums
+		s.touched.Add(d.touched)
 		if s.ctl.commit != nil {
 			if err := s.ctl.commit(); err != nil {
 				return err
