@@ -112,6 +112,9 @@ func (e *Engine) tickElection(t *Turn) {
 	if e.round != nil && due(e.round.until, t.Now) {
 		e.stepOver(t)
 	}
+	if epoch := dht.EpochAt(t.Now); epoch != e.watched {
+		e.watched, t.Out.Watches = epoch, true // the box after the next comes into reach of fast clocks
+	}
 	if e.round != nil || !due(e.roundAt, t.Now) {
 		return
 	}

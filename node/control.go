@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node/chat"
@@ -15,8 +16,8 @@ import (
 	"github.com/kith-im/kith/node/pb"
 )
 
-// reachRoom is how much of a reach the set records may fill: with the rest it fits one content.
-const reachRoom = 2800
+// reachRoom is how large a reach may be to fit one content.
+const reachRoom = session.MaxContent - chat.HeaderSize
 
 // reachSoon tells everybody after a short while how to reach us, so that changes found together are told together.
 func (e *Engine) reachSoon(t *Turn) {
@@ -71,6 +72,11 @@ func (e *Engine) tellDevice(t *Turn, dev *pb.PeerDevice) {
 	}
 	dev.ToldReach = number
 	e.saveDevice(t, dev)
+	for _, n := range e.out.ofDevice(identity.DeviceID(dev.Device)) {
+		if d := e.delivery(t, n); d != nil && d.Kind == uint32(chat.KindReach) {
+			e.finish(t, n, StageDropped, "there is a newer one")
+		}
+	}
 	for _, r := range e.reaches(t, number) {
 		e.sendControl(t, chat.KindReach, r, identity.UserID(dev.User), []identity.DeviceID{identity.DeviceID(dev.Device)})
 	}
@@ -91,18 +97,18 @@ func (e *Engine) reaches(t *Turn, number uint64) []*chatpb.Reach {
 	for i := range uint32(boxKeysTold) {
 		first.Boxes = append(first.Boxes, e.boxKey(cur+i).Public().(ed25519.PublicKey))
 	}
-	out, room := []*chatpb.Reach{first}, reachRoom
+	out := []*chatpb.Reach{first}
 	for _, epoch := range wantedEpochs(t.Now) {
 		_, rec := e.box(t, epoch)
 		if rec == nil || epoch == dht.FrontDoorEpoch {
 			continue
 		}
 		raw := rec.Bytes()
-		if len(raw) > room {
-			out, room = append(out, &chatpb.Reach{Number: number}), reachRoom
+		if proto.Size(out[len(out)-1])+len(raw)+4 > reachRoom {
+			out = append(out, &chatpb.Reach{Number: number})
 		}
 		last := out[len(out)-1]
-		last.Sets, room = append(last.Sets, raw), room-len(raw)
+		last.Sets = append(last.Sets, raw)
 	}
 	return out
 }
@@ -224,6 +230,23 @@ func (e *Engine) route(t *Turn, dev *pb.PeerDevice, size int) *dht.SetRecord {
 	return nil
 }
 
+// setOf is the set of one box of a device, however old; nil if it is not known any more.
+func (e *Engine) setOf(dev *pb.PeerDevice, box []byte) *dht.SetRecord {
+	for _, raw := range dev.Sets {
+		if rec, err := e.sets.get(raw); err == nil {
+			if id := rec.BoxID(); string(id[:]) == string(box) {
+				return rec
+			}
+		}
+	}
+	if rec, err := e.records.get(dev.Record); err == nil && rec.FrontDoor() != nil {
+		if id := rec.FrontDoor().BoxID(); string(id[:]) == string(box) {
+			return rec.FrontDoor()
+		}
+	}
+	return nil
+}
+
 // learnSet takes a set that a relay handed out in place of an older one.
 func (e *Engine) learnSet(t *Turn, device identity.DeviceID, raw []byte) bool {
 	dev := e.peerDevice(t, device)
@@ -339,6 +362,9 @@ func (e *Engine) MarkRead(t *Turn, who string) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	if c.Unread == 0 {
+		return 0, t.Tx.Err()
+	}
 	var ids [][]byte
 	for _, id := range chatIDs(t.Tx, c.Chat) {
 		m := &pb.Message{}
@@ -416,7 +442,7 @@ func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
 		return
 	}
 	c.User, c.Name, c.State, c.Verified, c.Changed = p.User, chat.CleanName(p.Name), p.State, p.Verified, p.Changed
-	if h := cleanHandle(p.Handle); h != "" {
+	if h := cleanHandle(p.Handle); h != "" && h != ownHandle {
 		if _, err := findContact(t.Tx, h); err != nil {
 			c.Handle = h
 		}

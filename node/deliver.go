@@ -140,6 +140,12 @@ func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 	it := e.out.items[n]
 	age := t.Now.Sub(unixMilli(d.Created))
 	set := e.route(t, dev, len(d.Envelope))
+	if d.SetW > 0 && len(d.Receipts) >= int(d.SetW) {
+		if set = e.setOf(dev, d.SetBox); set == nil { // it lies in an earlier epoch's box, which the device still empties
+			e.put(t, n, d, t.Now.Add(recheckCustody))
+			return
+		}
+	}
 	if set == nil {
 		e.stage(t, n, d, StageWaiting, "no relay of the device is known")
 		d.Attempts++

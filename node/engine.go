@@ -81,6 +81,9 @@ type Engine struct {
 	reachAt time.Time        // when to tell contacts how to reach us; zero: nothing new
 	stats   Stats
 
+	prekeysAt time.Time // when to forget old prekeys
+	watched   uint32    // epoch that Watches was last said to change for
+
 	pushed    map[identity.DeviceID][12]byte  // the list head of ours that a device was sent last
 	checks    map[identity.DeviceID]time.Time // when to look for deliveries that a device must have missed
 	parked    map[identity.UserID]int         // envelopes of a user that wait
@@ -227,7 +230,7 @@ func (e *Engine) Deadline() time.Time {
 		return next
 	}
 	next = nextWant(next, e.wants)
-	for _, at := range []time.Time{e.reachAt, unixMilli(e.self.BundleDue)} {
+	for _, at := range []time.Time{e.reachAt, e.prekeysAt, unixMilli(e.self.BundleDue)} {
 		next = earlier(next, at)
 	}
 	for _, at := range e.checks {
@@ -254,6 +257,7 @@ func (e *Engine) Tick(t *Turn) {
 		return
 	}
 	e.renew(t)
+	e.tickPrekeys(t)
 	e.tickRepair(t)
 	e.tickLookups(t)
 	e.tickPublish(t)

@@ -394,11 +394,10 @@ func (e *Engine) gotMessage(t *Turn, a arrival) bool {
 	if !a.own && string(c.User) != string(a.sender.User[:]) {
 		return false // a conversation that its author is not part of
 	}
-	low, high := t.Now.Add(-maxBehind).UnixMilli(), t.Now.Add(maxAhead).UnixMilli()
 	device := a.sender.Device()
 	m := &pb.Message{
 		Id: a.id[:], Content: a.body.Content, User: a.sender.User[:], Device: device[:], Mine: a.own, Contact: c.User,
-		Received: t.Now.UnixMilli(), Read: a.own, Order: min(max(a.content.SentAt, uint64(low)), uint64(high)),
+		Received: t.Now.UnixMilli(), Read: a.own, Order: a.content.SentAt,
 	}
 	e.place(t, c, m)
 	v := messageView(t.Tx, e.user, m)

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
@@ -34,7 +35,9 @@ func (e *Engine) newLink(t *Turn, kind link.Kind, ttl time.Duration) (InviteView
 	case e.self.Removed:
 		return InviteView{}, &Problem{Class: ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
 	}
-	e.dropInvites(t)
+	if e.dropInvites(t) >= maxInvites {
+		return InviteView{}, &Problem{Class: ErrRefused, Message: "too many links are open; some have to expire first", Hint: "kith invite --help"}
+	}
 	l := link.Link{
 		Kind: kind, Expires: t.Now.Add(ttl + time.Hour - 1).Truncate(time.Hour).UTC(),
 		User: [contactKeySize]byte(e.user[:contactKeySize]), Peers: e.hints(t, kind),
@@ -71,20 +74,24 @@ func (e *Engine) hints(t *Turn, kind link.Kind) []dht.Peer {
 	return out
 }
 
-// dropInvites forgets links that expired a while ago, and the oldest beyond the limit.
-func (e *Engine) dropInvites(t *Turn) {
+// dropInvites forgets links that expired a while ago, and counts those that still work.
+func (e *Engine) dropInvites(t *Turn) int {
 	var gone [][]byte
-	n := 0
+	open := 0
 	t.Tx.Scan(BucketInvites, nil, func(key, value []byte) bool {
 		row := &pb.Invite{}
-		if n++; proto.Unmarshal(value, row) != nil || row.Expires < t.Now.Add(-Retention).UnixMilli() || n > maxInvites {
+		switch {
+		case proto.Unmarshal(value, row) != nil || row.Expires < t.Now.Add(-Retention).UnixMilli():
 			gone = append(gone, key)
+		case len(row.UsedBy) == 0 && row.Expires > t.Now.UnixMilli():
+			open++
 		}
 		return true
 	})
 	for _, k := range gone {
 		t.Tx.Delete(BucketInvites, k)
 	}
+	return open
 }
 
 // Join answers an invite. The contact is pending until the inviter's welcome proves that it holds the link's secret too.
@@ -154,8 +161,23 @@ func (e *Engine) sendJoin(t *Turn, c *pb.Contact) {
 		Invite: id[:], Proof: link.JoinProof(secret, list.User(), e.user, e.device), Name: e.self.Name,
 		List: e.list.Bytes(), Reach: e.shortReach(t),
 	}
+	fitFrontDoor(join)
 	c.JoinMessage = e.sendControl(t, chat.KindJoin, join, list.User(), deviceIDs(list))
 	e.saveContact(t, c)
+}
+
+// fitFrontDoor leaves out what the inviter can find in the directory, if the join would be too large for strangers.
+func fitFrontDoor(j *chatpb.Join) {
+	fits := func() bool {
+		size := session.EnvelopeSize(chat.HeaderSize+proto.Size(j), true)
+		return size > 0 && size <= frontEnvelope
+	}
+	if !fits() {
+		j.Reach.Sets = nil
+	}
+	if !fits() {
+		j.Reach.Endpoint = nil
+	}
 }
 
 // shortReach is our reach with the current epoch's set only, if that is small.
@@ -324,7 +346,7 @@ func (e *Engine) nameAfter(t *Turn, c *pb.Contact) {
 	if base, _, _ := strings.Cut(c.Handle, "-"); base != "contact" || cleanHandle(c.Name) == "" {
 		return
 	}
-	taken := map[string]bool{"me": true}
+	taken := map[string]bool{ownHandle: true}
 	for _, o := range e.contacts(t) {
 		taken[o.Handle] = true
 	}

@@ -53,6 +53,7 @@ const (
 	listRenew     = listLife / 2
 	bundleLife    = identity.BundleLifetime
 	bundleEvery   = day
+	drainTime     = time.Hour // after a start: by then the mailboxes are empty
 	bundleJitter  = bundleEvery / 5
 	prekeyCap     = Retention + bundleLife // after supersession: no envelope to it travels longer
 	reachDebounce = 500 * time.Millisecond

@@ -71,23 +71,15 @@ func (e *Engine) LinkHello(t *Turn, frame []byte) ([]byte, error) {
 	return p.SealSnapshot(raw)
 }
 
-// snapshot is what a new device has to know. It fits a pairing frame: contacts beyond that come by sync.
+// snapshot is what a new device has to know. It fits a pairing frame.
 func (e *Engine) snapshot(t *Turn) *chatpb.Snapshot {
 	s := &chatpb.Snapshot{User: e.user[:], List: e.list.Bytes(), Name: e.self.Name}
 	if e.self.Record != nil {
 		s.Devices = append(s.Devices, e.self.Record)
 	}
-	size := 0
-	for _, c := range e.contacts(t) {
-		if c.State == contactPending || len(c.List) == 0 {
-			continue
-		}
-		p := person(c)
-		if size += proto.Size(p); size > link.MaxPairFrame/2 {
-			break
-		}
-		s.People = append(s.People, p)
-	}
+	people, _ := e.people(t)
+	s.People = people
+	size := proto.Size(s)
 	t.Tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
 		d := &pb.PeerDevice{}
 		if proto.Unmarshal(value, d) == nil && len(d.Record) > 0 {
@@ -102,6 +94,23 @@ func (e *Engine) snapshot(t *Turn) *chatpb.Snapshot {
 		}
 	}
 	return s
+}
+
+// people are our contacts for a new device: those that fit its snapshot, and the rest, which it gets by sync.
+func (e *Engine) people(t *Turn) (now, later []*chatpb.Person) {
+	size := 0
+	for _, c := range e.contacts(t) {
+		if c.State == contactPending || len(c.List) == 0 {
+			continue
+		}
+		p := person(c)
+		if size += proto.Size(p); size > link.MaxPairFrame/2 {
+			later = append(later, p)
+		} else {
+			now = append(now, p)
+		}
+	}
+	return now, later
 }
 
 // LinkRecord takes the new device's record, adds the device to the list and answers with the list. It may be repeated.
@@ -147,6 +156,10 @@ func (e *Engine) addDevice(t *Turn, hello link.Hello, rec *dht.DeviceRecord) err
 	}
 	e.learnRecord(t, rec)
 	e.pushList(t, rec.Bytes())
+	_, later := e.people(t)
+	for _, p := range later {
+		e.sendControl(t, chat.KindSync, &chatpb.Sync{People: []*chatpb.Person{p}}, e.user, []identity.DeviceID{rec.Device()})
+	}
 	return nil
 }
 

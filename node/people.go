@@ -29,6 +29,9 @@ var contactStates = map[uint32]string{
 	contactPending: "pending", contactRequest: "request", contactAccepted: "accepted", contactBlocked: "blocked",
 }
 
+// ownHandle is what a person is called on its own devices.
+const ownHandle = "me"
+
 func contactKey(u identity.UserID) []byte { return u[:contactKeySize] }
 
 // contact reads a contact by user id; nil if there is none.
@@ -62,7 +65,7 @@ func (e *Engine) changeContact(t *Turn, c *pb.Contact) {
 
 // newContact makes a contact with a free handle. User may be the prefix of a link.
 func (e *Engine) newContact(t *Turn, user []byte, wish string, state uint32) (*pb.Contact, error) {
-	handles := map[string]bool{"me": true}
+	handles := map[string]bool{ownHandle: true}
 	n := 0
 	t.Tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
 		c := &pb.Contact{}
@@ -147,8 +150,8 @@ func (e *Engine) RenameContact(t *Turn, who, name string) (ContactView, error) {
 		return ContactView{}, err
 	}
 	h := cleanHandle(name)
-	if h == "" {
-		return ContactView{}, &Problem{Class: ErrUsage, Message: "a handle needs a letter or digit", Hint: "kith contact rename " + c.Handle + " NAME"}
+	if h == "" || h == ownHandle {
+		return ContactView{}, &Problem{Class: ErrUsage, Message: "a handle needs a letter or digit, and is not \"me\"", Hint: "kith contact rename " + c.Handle + " NAME"}
 	}
 	if other, err := findContact(t.Tx, h); err == nil && other.Handle == h && string(other.User) != string(c.User) {
 		return ContactView{}, &Problem{Class: ErrRefused, Message: h + " is another contact already", Hint: "kith contact show " + h}

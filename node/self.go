@@ -116,7 +116,6 @@ func (e *Engine) renew(t *Turn) {
 	if rotateBundle(t, e.self, e.keys, number) != nil {
 		return
 	}
-	e.dropPrekeys(t)
 	if e.account != nil && t.Now.After(e.list.NotAfter().Add(listRenew-listLife)) {
 		if next, err := e.signList(t, e.list.Devices(), 0); err == nil {
 			e.adoptOwnList(t, next)
@@ -124,6 +123,17 @@ func (e *Engine) renew(t *Turn) {
 	}
 	e.saveSelf(t)
 	e.renewRecord(t, true)
+}
+
+// tickPrekeys runs once a day, but not before what came while we were away had time to arrive: it may need them.
+func (e *Engine) tickPrekeys(t *Turn) {
+	if e.prekeysAt.IsZero() {
+		e.prekeysAt = t.Now.Add(drainTime)
+	}
+	if due(e.prekeysAt, t.Now) {
+		e.prekeysAt = t.Now.Add(day)
+		e.dropPrekeys(t)
+	}
 }
 
 // dropPrekeys forgets the secrets of bundles that were superseded longer ago than any first flight may travel.

@@ -42,6 +42,7 @@ func (e *Engine) Send(t *Turn, r SendRequest) (MessageView, error) {
 	for _, h := range c.Heads {
 		content.Parents = append(content.Parents, [16]byte(h[:16]))
 	}
+	content.SentAt = e.afterHeads(t, c, content.SentAt)
 	e.refresh(t, c)
 	m := e.ownMessage(t, content)
 	m.Contact, m.Key = c.User, r.Key
@@ -54,6 +55,19 @@ func (e *Engine) Send(t *Turn, r SendRequest) (MessageView, error) {
 	e.notice(t, Notice{Type: "message", ID: v.ID, Message: &v})
 	e.flush(t)
 	return v, t.Tx.Err()
+}
+
+// afterHeads makes a message's time later than those that it answers, also when their author's clock is ahead of ours, as
+// far as clocks may be.
+func (e *Engine) afterHeads(t *Turn, c *pb.Contact, at uint64) uint64 {
+	limit := uint64(t.Now.Add(dht.MaxSkew).UnixMilli())
+	for _, h := range c.Heads {
+		m := &pb.Message{}
+		if getRow(t.Tx, BucketMessages, h, m) && m.Order >= at && m.Order < limit {
+			at = m.Order + 1
+		}
+	}
+	return at
 }
 
 func (e *Engine) sentBefore(t *Turn, key string) *pb.Message {

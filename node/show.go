@@ -247,7 +247,7 @@ func messageView(tx Tx, me identity.UserID, m *pb.Message) MessageView {
 	if err != nil {
 		return v
 	}
-	v.Chat, v.SentAt = c.Chat.String(), time.UnixMilli(int64(m.Order)).UTC()
+	v.Chat, v.SentAt = c.Chat.String(), shownTime(m)
 	row := &pb.Contact{}
 	if len(m.Contact) == 32 && getRow(tx, BucketContacts, m.Contact[:contactKeySize], row) {
 		v.With = row.Handle
@@ -266,6 +266,14 @@ func messageView(tx Tx, me identity.UserID, m *pb.Message) MessageView {
 		v.Stage, _ = deliveries(tx, me, m)
 	}
 	return v
+}
+
+// shownTime is the author's time as far as it can be true. The order in a conversation goes by what the author said in
+// any case, so that it is the same on every device.
+func shownTime(m *pb.Message) time.Time {
+	at := unixMilli(m.Received)
+	low, high := at.Add(-maxBehind).UnixMilli(), at.Add(maxAhead).UnixMilli()
+	return time.UnixMilli(int64(min(max(m.Order, uint64(low)), uint64(high)))).UTC()
 }
 
 // deliveries lists a message's deliveries and the least stage among the recipient's devices. What another device wrote

@@ -30,6 +30,9 @@ const (
 	// MaxIDs is how many messages one acknowledgement or read receipt names.
 	MaxIDs = 64
 
+	// HeaderSize is the size of content without parents and payload.
+	HeaderSize = 1 + 2 + 16 + 8 + 16 + 1
+
 	contentVersion = 1
 	labelMessage   = "kith1 msg"
 	labelChat      = "kith1 chat"
@@ -101,7 +104,7 @@ func (c Content) Bytes() []byte {
 	if len(c.Parents) > MaxParents {
 		panic("chat: too many parents")
 	}
-	b := cryptobyte.NewBuilder(make([]byte, 0, 44+16*len(c.Parents)+len(c.Payload)))
+	b := cryptobyte.NewBuilder(make([]byte, 0, HeaderSize+16*len(c.Parents)+len(c.Payload)))
 	b.AddUint8(contentVersion)
 	b.AddUint16(uint16(c.Kind))
 	b.AddBytes(c.Chat[:])
