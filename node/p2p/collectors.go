@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -27,6 +28,7 @@ type collectors struct {
 	deliver func(relay dht.Peer, items []node.Collected) error
 	// guard keeps the connection manager from closing a watched relay's connection.
 	guard func(relay []byte, on bool)
+	log   *slog.Logger
 
 	wg     sync.WaitGroup
 	mu     sync.Mutex
@@ -39,7 +41,6 @@ type collector struct {
 	keys   []ed25519.PrivateKey
 	cancel context.CancelFunc
 	wake   chan struct{} // holds one: the relay connected, try now
-	live   bool          // guarded by collectors.mu
 }
 
 // watchesOf groups watches by relay, boxes in a fixed order.
@@ -123,19 +124,12 @@ func (cs *collectors) close() {
 	cs.wg.Wait()
 }
 
-// watched reports whether id is one of our relays.
-func (cs *collectors) watched(id peer.ID) bool {
-	cs.mu.Lock()
-	defer cs.mu.Unlock()
-	return cs.m[string(id)] != nil
-}
-
 func (cs *collectors) run(ctx context.Context, c *collector) {
 	defer cs.wg.Done()
 	var failures int
 	for {
 		began := time.Now()
-		cs.collect(ctx, c.relay, c.keys, func(box mailbox.ID, items []mailbox.Stored) error {
+		err := cs.collect(ctx, c.relay, c.keys, func(box mailbox.ID, items []mailbox.Stored) error {
 			if len(items) == 0 {
 				return nil
 			}
@@ -145,6 +139,9 @@ func (cs *collectors) run(ctx context.Context, c *collector) {
 			}
 			return err
 		})
+		if ctx.Err() == nil {
+			cs.log.Debug("collect stream ended", "err", err)
+		}
 		if time.Since(began) > collectSteady {
 			failures = 0
 		}

@@ -30,6 +30,8 @@ type courier struct {
 	// receive hands an envelope to the loop; release is called after its commit.
 	receive func(from peer.ID, envelope []byte, release func())
 
+	most int // streams held at once; tests lower it
+
 	wg     sync.WaitGroup
 	mu     sync.Mutex
 	closed bool
@@ -48,8 +50,8 @@ var errFrame = errors.New("direct: malformed frame")
 func newCourier(h host.Host, peers *addressBook, receive func(peer.ID, []byte, func())) *courier {
 	c := &courier{
 		host: h, peers: peers, receive: receive,
-		lanes: newLanes(1, directDepth, maxDirectPeers),
-		held:  map[peer.ID][]*heldStream{},
+		lanes: newLanes(1, directDepth, maxDirectPeers), most: maxDirectStreams,
+		held: map[peer.ID][]*heldStream{},
 	}
 	h.SetStreamHandler(DirectProtocol, c.accept)
 	return c
@@ -151,7 +153,7 @@ func (c *courier) hold(stream network.Stream) *heldStream {
 		stream.Reset()
 		return nil
 	}
-	if c.count >= maxDirectStreams {
+	if c.count >= c.most {
 		c.removeLocked(c.silentLocked())
 	}
 	if streams := c.held[s.peer]; len(streams) >= maxPeerStreams {

@@ -262,9 +262,27 @@ func TestSilentStreamsMakeRoom(t *testing.T) {
 	}
 }
 
+func TestTheStreamSilentLongestMakesRoom(t *testing.T) {
+	b := testCourier(t, "b")
+	b.most = 2
+	talk := func(s network.Stream) {
+		s.Write(frameOf(1, []byte{1}))
+		b.next(t).release()
+	}
+	evil, ada, ben := testHost(t, "evil"), testHost(t, "ada"), testHost(t, "ben")
+	first := raw(t, ada, b)
+	talk(first)
+	talk(raw(t, evil, b))
+	talk(first) // Ada talks on, evil only sits there
+	talk(raw(t, ben, b))
+	if b.holds(evil.ID()) || !b.holds(ada.ID()) || !b.holds(ben.ID()) {
+		t.Errorf("evil %v, Ada %v, Ben %v", b.holds(evil.ID()), b.holds(ada.ID()), b.holds(ben.ID()))
+	}
+}
+
 // frames feeds what feed writes into readFrame, in virtual time, and returns
-// what it read and how long that took.
-func frames(t *testing.T, feed func(w net.Conn)) (got [][]byte, last error, took time.Duration) {
+// what it read, how long that took and how it ended.
+func frames(t *testing.T, feed func(w net.Conn)) (got [][]byte, took time.Duration, last error) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := net.Pipe()
 		var wg sync.WaitGroup
@@ -283,11 +301,11 @@ func frames(t *testing.T, feed func(w net.Conn)) (got [][]byte, last error, took
 		w.Close()
 		wg.Wait()
 	})
-	return got, last, took
+	return got, took, last
 }
 
 func TestASlowFrameIsCutOffAndASilentStreamIsNot(t *testing.T) {
-	got, err, took := frames(t, func(w net.Conn) {
+	got, took, err := frames(t, func(w net.Conn) {
 		for _, c := range frameOf(100, make([]byte, 100)) { // a byte a second
 			if _, err := w.Write([]byte{c}); err != nil {
 				return
@@ -298,7 +316,7 @@ func TestASlowFrameIsCutOffAndASilentStreamIsNot(t *testing.T) {
 	if len(got) != 0 || took > bodyWithin+time.Second || err == nil {
 		t.Errorf("a trickle: %d frames, %v after %v", len(got), err, took)
 	}
-	got, err, took = frames(t, func(w net.Conn) { // the control: silence between frames is fine
+	got, took, err = frames(t, func(w net.Conn) { // the control: silence between frames is fine
 		for range 3 {
 			w.Write(frameOf(3, []byte("abc")))
 			rest(context.Background(), time.Hour)

@@ -145,6 +145,37 @@ func TestASecondProcessIsRefused(t *testing.T) {
 	h.store.Close()
 }
 
+func TestTheSamePhraseIsTheSamePerson(t *testing.T) {
+	dir := t.TempDir()
+	phrase, id, err := Init(filepath.Join(dir, "a"), InitParams{Name: "Ada", DeviceName: "desk"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, again, err := Init(filepath.Join(dir, "b"), InitParams{Name: "Ada", DeviceName: "other", Phrase: phrase})
+	if err != nil || again.User != id.User || again.Device == id.Device {
+		t.Errorf("%+v, %v", again, err)
+	}
+	words := strings.Fields(phrase)
+	words[3] = "kith"
+	_, _, err = Init(filepath.Join(dir, "c"), InitParams{Name: "Ada", Phrase: strings.Join(words, " ")})
+	if !errors.Is(err, node.ErrUsage) || !strings.Contains(err.Error(), "kith") {
+		t.Errorf("a wrong word: %v", err)
+	}
+	if Exists(filepath.Join(dir, "c")) {
+		t.Error("an identity from a wrong phrase")
+	}
+	for _, f := range []string{vaultFile, hostFile, storeFile} {
+		raw, _ := os.ReadFile(filepath.Join(dir, "a", f))
+		if bytes.Contains(raw, []byte(phrase)) {
+			t.Errorf("%s holds the phrase", f)
+		}
+	}
+	var seen node.IdentityView
+	if err := View(filepath.Join(dir, "a"), nil, func(tx node.Tx) error { seen, err = node.Identity(tx); return err }); err != nil || seen != id {
+		t.Errorf("read without a daemon: %+v, %v", seen, err)
+	}
+}
+
 func TestAMissingHomeNamesTheNextCommand(t *testing.T) {
 	_, err := openHome(filepath.Join(t.TempDir(), "none"), nil, true)
 	var p *node.Problem

@@ -73,7 +73,6 @@ const (
 	workWithin       = 20 * time.Second // proof of work for one deposit
 	lookWithin       = 20 * time.Second // one directory lookup
 	putWithin        = 45 * time.Second // one directory put
-	closeWithin      = 5 * time.Second  // API requests at shutdown
 )
 
 // Limits of the performers: requests at once, requests waiting, peers.

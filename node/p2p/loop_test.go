@@ -22,7 +22,9 @@ type brittle struct {
 	mu      sync.Mutex
 	fail    error  // of every commit
 	poison  string // a transaction that writes this key fails
+	only    string // a transaction that writes keys without this prefix fails
 	commits int
+	tried   int
 }
 
 var errPoison = errors.New("damaged row")
@@ -35,8 +37,14 @@ func (s *brittle) Update(fn func(node.Tx) error) error {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		s.tried++
 		if s.poison != "" && w.keys[s.poison] {
 			return errPoison
+		}
+		for key := range w.keys {
+			if !strings.HasPrefix(key, s.only) && key != string(probeKey) {
+				return errPoison
+			}
 		}
 		if s.fail == nil {
 			s.commits++
@@ -354,6 +362,31 @@ func TestAFloodOfInputsKeepsNoCallerOut(t *testing.T) {
 		}
 		stop()
 		wg.Wait()
+	})
+}
+
+func TestATickThatCannotBeStoredStopsNobody(t *testing.T) {
+	inLoop(t, func(t *testing.T, r *rig) {
+		r.store.mu.Lock()
+		r.store.only = "mine"
+		r.store.mu.Unlock()
+		rest(t.Context(), 30*time.Hour) // the engine's timer is due and touches a damaged row
+		if err := r.do(t.Context(), row("mine 1")); err != nil || !r.has("mine 1") {
+			t.Errorf("an innocent call: %v", err)
+		}
+		r.store.mu.Lock()
+		r.store.tried = 0
+		r.store.mu.Unlock()
+		rest(t.Context(), time.Hour)
+		r.store.mu.Lock()
+		tried := r.store.tried
+		r.store.mu.Unlock()
+		if tried == 0 || tried > 3*int(time.Hour/stuckMax) {
+			t.Errorf("%d transactions in an hour", tried)
+		}
+		if err := r.do(t.Context(), row("other")); !errors.Is(err, errPoison) { // the control
+			t.Errorf("a row that cannot be stored: %v", err)
+		}
 	})
 }
 

@@ -149,7 +149,7 @@ func (n *Node) openEngine(context.Context) error {
 	}
 	p.init()
 	p.courier = newCourier(n.host, n.book, n.receive)
-	p.collectors = &collectors{collect: n.client.Collect, deliver: n.deliver, guard: n.guard}
+	p.collectors = &collectors{collect: n.client.Collect, deliver: n.deliver, guard: n.guard, log: n.cfg.Log}
 	n.performers = p
 	n.candidates.tell = func(advert []byte, s election.Source) {
 		p.tell(func(e *node.Engine, t *node.Turn) { e.Advertised(t, advert, s) })
