@@ -18,8 +18,6 @@ import (
 	"github.com/kith-im/kith/node/p2p"
 )
 
-var listen = []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"}
-
 // relayProcess is one relay, a process of its own.
 type relayProcess struct {
 	home  string

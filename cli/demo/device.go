@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 
 	"github.com/kith-im/kith/dht"
@@ -14,6 +15,7 @@ import (
 // device is one device of a person, in this process. It keeps what its node's events said over restarts.
 type device struct {
 	name, home string
+	listen     []string // the same after each start, as on a person's machine
 	bootstrap  []dht.Peer
 	api        bool // answer commands, for --keep
 	node       *p2p.Node
@@ -28,16 +30,33 @@ type device struct {
 	failed  error // of the event stream
 }
 
-func newDevice(name, home string, bootstrap []dht.Peer, api bool) *device {
+func newDevice(name, home string, bootstrap []dht.Peer, api bool) (*device, error) {
+	listen, err := freePort()
 	return &device{
-		name: name, home: home, bootstrap: bootstrap, api: api,
+		name: name, home: home, listen: listen, bootstrap: bootstrap, api: api,
 		changed: make(chan struct{}), seen: map[string]int{}, texts: map[string]string{},
+	}, err
+}
+
+// freePort is a port of the loopback interface that nobody has, for TCP and QUIC.
+func freePort() ([]string, error) {
+	tcp, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
 	}
+	defer tcp.Close()
+	port := tcp.Addr().(*net.TCPAddr).Port
+	udp, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port})
+	if err != nil {
+		return nil, err
+	}
+	defer udp.Close()
+	return []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port), fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", port)}, nil
 }
 
 // start brings the device online.
 func (d *device) start(ctx context.Context) (err error) {
-	c := p2p.Config{Home: d.home, Listen: listen, Bootstrap: d.bootstrap, Loopback: true}
+	c := p2p.Config{Home: d.home, Listen: d.listen, Bootstrap: d.bootstrap, Loopback: true}
 	if d.api {
 		c.APISocket = p2p.SocketPath(d.home)
 	}

@@ -78,7 +78,10 @@ func (s *story) person(ctx context.Context, name, deviceName string) (*device, e
 	if _, _, err := p2p.Init(home, p2p.InitParams{Name: title, DeviceName: deviceName}); err != nil {
 		return nil, err
 	}
-	d := newDevice(title+"'s "+deviceName, home, s.peers(), s.cfg.Keep)
+	d, err := newDevice(title+"'s "+deviceName, home, s.peers(), s.cfg.Keep)
+	if err != nil {
+		return nil, err
+	}
 	return d, d.start(ctx)
 }
 
@@ -104,11 +107,13 @@ func (s *story) linkPhone(ctx context.Context) error {
 		return err
 	}
 	home := s.path("alice-phone")
-	id, err := p2p.Link(ctx, home, p2p.LinkParams{Link: offer.Text, DeviceName: "phone", Loopback: true, Listen: listen})
+	if s.phone, err = newDevice("Alice's phone", home, s.peers(), s.cfg.Keep); err != nil {
+		return err
+	}
+	id, err := p2p.Link(ctx, home, p2p.LinkParams{Link: offer.Text, DeviceName: "phone", Loopback: true, Listen: s.phone.listen})
 	if err != nil {
 		return fmt.Errorf("link: %w", err)
 	}
-	s.phone = newDevice("Alice's phone", home, s.peers(), s.cfg.Keep)
 	if err := s.phone.start(ctx); err != nil {
 		return err
 	}
