@@ -244,18 +244,32 @@ func (e *Engine) stranger(t *Turn, a *arrival) *pb.PeerDevice {
 		e.saveDevice(t, dev)
 		return dev
 	}
-	if a.contact == nil {
-		c, err := e.newContact(t, a.sender.User[:], chat.CleanName(j.join.Name), contactRequest)
-		if err != nil {
+	e.saveDevice(t, dev)
+	if a.contact = e.admit(t, a.contact, j); a.contact == nil {
+		return nil
+	}
+	return e.peerDevice(t, device)
+}
+
+// admit makes somebody who holds a link of ours a contact, with the device list that it brought.
+func (e *Engine) admit(t *Turn, c *pb.Contact, j joinCheck) *pb.Contact {
+	if c == nil {
+		user := j.list.User()
+		var err error
+		if c, err = e.newContact(t, user[:], chat.CleanName(j.join.Name), contactRequest); err != nil {
 			return nil
 		}
 		c.Name = chat.CleanName(j.join.Name)
-		a.contact = c
 	}
-	e.saveDevice(t, dev)
-	e.adoptList(t, a.contact, j.list)
-	e.need(t, dht.DeviceKey(device))
-	return e.peerDevice(t, device)
+	if known := e.listOf(t, j.list.User()); known == nil || j.list.Order(known) == identity.Newer && j.list.Epoch() == known.Epoch() {
+		e.adoptList(t, c, j.list)
+	}
+	for _, d := range j.list.Devices() {
+		if dev := e.peerDevice(t, d.ID()); dev != nil && len(dev.Record) == 0 {
+			e.need(t, dht.DeviceKey(d.ID()))
+		}
+	}
+	return c
 }
 
 // gotJoin welcomes whoever proves to hold one of our links, the first one only.
@@ -266,14 +280,19 @@ func (e *Engine) gotJoin(t *Turn, a arrival) bool {
 	}
 	device := a.sender.Device()
 	if j.reason != "" {
+		if dev := e.peerDevice(t, device); dev != nil {
+			e.keepReach(t, dev, j.join.Reach) // for the answer only
+		}
 		e.sendControl(t, chat.KindWelcome, &chatpb.Welcome{Invite: j.join.Invite, Decline: true, Reason: j.reason}, a.sender.User, []identity.DeviceID{device})
 		return true
 	}
 	j.invite.UsedBy = a.sender.User[:]
 	putRow(t.Tx, BucketInvites, j.join.Invite, j.invite)
 	c := e.contact(t, a.sender.User)
-	if c == nil {
-		return false
+	if c == nil || len(c.List) == 0 {
+		if c = e.admit(t, c, j); c == nil {
+			return false
+		}
 	}
 	c.State, c.Verified, c.Name = contactAccepted, true, chat.CleanName(j.join.Name)
 	e.changeContact(t, c)

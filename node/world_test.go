@@ -122,7 +122,7 @@ func (w *world) person(name string) *device {
 func (w *world) relay(name string) *relay {
 	r := &relay{w: w, name: name, store: mailbox.NewMemory(), up: true}
 	r.key, r.self = w.peer(name, 200+len(w.relays))
-	r.rules = mailbox.NewRelay(r.key, mailbox.Limits{})
+	r.rules = mailbox.NewRelay(r.key, mailbox.Limits{NoWork: true})
 	w.relays = append(w.relays, r)
 	for _, d := range w.devices {
 		d.meet(r)
