@@ -1,6 +1,9 @@
 package mailbox
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Deposit is what a sender leaves in a box.
 type Deposit struct {
@@ -47,7 +50,11 @@ func (r *Relay) Deposit(tx Tx, now time.Time, d Deposit) (*Receipt, error) {
 			return nil, err
 		}
 	}
-	if err := tx.Add(d.Box, e, d.Envelope); err != nil {
+	err := tx.Add(d.Box, e, d.Envelope)
+	if errors.Is(err, ErrDiskFull) { // only envelopes find no room: others in this commit go on
+		return nil, refuse(Full, "disk of the relay")
+	}
+	if err != nil {
 		return nil, err
 	}
 	return r.receipt(tx, d.Box, b, e), nil

@@ -14,7 +14,8 @@ type Store interface {
 	// not keep anything of Tx. Concurrent callers share commits where the
 	// store allows them; ctx ends the wait for a turn, not a turn begun.
 	Do(ctx context.Context, fn func(Tx) error) error
-	// View runs fn on committed state; its writes fail with ErrReadOnly.
+	// View runs fn on committed state; its writes fail with ErrReadOnly. fn of
+	// Do and of View must not call the store.
 	View(fn func(Tx) error) error
 }
 
@@ -60,6 +61,7 @@ type Envelopes interface {
 	// Add stores an envelope under the next arrival number (e.Seq is ignored).
 	// An earlier entry of the same envelope must be buried; its tombstone goes,
 	// so that a box has one entry of an envelope at most.
+	// ErrDiskFull says that envelopes find no room, and nothing was added.
 	Add(box ID, e Entry, envelope []byte) error
 	// Bury drops the bytes and leaves a tombstone till the entry's day is dropped.
 	Bury(ID, EnvelopeID) error

@@ -5,7 +5,8 @@
 // transaction that fails leaves nothing behind. Every stored value is checked
 // by hash when it is read: a damaged one is counted (Stats) and not served. A
 // full disk is ErrDiskFull: nothing was answered, nothing changed, and the
-// next transaction works once there is room. Creation is atomic: the file
+// next transaction works once there is room. Envelopes are refused while there
+// is still room for acks. Creation is atomic: the file
 // appears under its name when it is complete.
 //
 // Not guaranteed. Any other failure of a write or of fsync ends the store

@@ -23,6 +23,12 @@ const (
 	// memory of the mapping is given back.
 	residentStep = 64 << 20
 
+	// diskReserve is how much room is kept for acks and other small writes, in
+	// bytes: envelopes are refused before the disk is quite full.
+	diskReserve = 8 << 20
+	// unknownRoom stands for a file system that does not say.
+	unknownRoom = 1 << 62
+
 	formatVersion = 1
 	fileMode      = 0o600
 	checkSize     = 8

@@ -31,10 +31,11 @@ type Store struct {
 // controls are switches for tests. A store with any of them set breaks its
 // promises; the tests show that this is noticed.
 type controls struct {
-	answerEarly bool         // answer before the commit
-	beforeWrite func()       // called before a commit writes
-	afterSync   func()       // called after a commit, before its answers
-	commit      func() error // stands for a commit that fails, if it returns an error
+	answerEarly bool          // answer before the commit
+	beforeWrite func()        // called before a commit writes
+	afterSync   func()        // called after a commit, before its answers
+	free        func() uint64 // stands for the room on the disk
+	commit      func() error  // stands for a commit that fails, if it returns an error
 }
 
 // Stats are counters since Open.
@@ -42,7 +43,7 @@ type Stats struct {
 	Commits  int64 // transactions of bbolt
 	Calls    int64 // transactions of callers that they carried
 	Damaged  int64 // values that failed their check
-	DiskFull int64 // commits refused for want of room
+	DiskFull int64 // commits, or turns with envelopes, refused for want of room
 }
 
 var _ mailbox.Store = (*Store)(nil)
@@ -84,6 +85,19 @@ func (s *Store) Close() error {
 	s.queue.close()
 	<-s.ended
 	return s.db.Close()
+}
+
+// roomLeft is how many bytes of envelopes the disk takes, reserve apart: what
+// the file system has, and the pages that are free within the file.
+func (s *Store) roomLeft() uint64 {
+	free := freeBytes(s.db.Path()) + uint64(s.db.Stats().FreePageN)*pageSize
+	if s.ctl.free != nil {
+		free = s.ctl.free()
+	}
+	if free <= diskReserve {
+		return 0
+	}
+	return free - diskReserve
 }
 
 // release gives the memory of the mapped file back after every residentStep.

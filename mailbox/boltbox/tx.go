@@ -27,6 +27,8 @@ type tx struct {
 	inTurn bool     // runs in the writer's goroutine
 	reader *bolt.Tx // opened by the first read of a body or set
 	moved  bool     // see errMoved
+	room   uint64   // bytes for envelopes, once asked for
+	asked  bool
 
 	ops   []op
 	batch *mailbox.Batch

@@ -40,6 +40,9 @@ func (t *tx) Add(box mailbox.ID, e mailbox.Entry, envelope []byte) error {
 	if known && !old.Buried {
 		return errMisuse
 	}
+	if !t.view && !t.hasRoom(len(envelope)) {
+		return mailbox.ErrDiskFull
+	}
 	if known {
 		if err := t.forget(box, old); err != nil {
 			return err
@@ -57,6 +60,18 @@ func (t *tx) Add(box mailbox.ID, e mailbox.Entry, envelope []byte) error {
 	set(&t.over.days, e.Day(), t.over.days[e.Day()]+1)
 	t.count(box, one(e))
 	return nil
+}
+
+// hasRoom says whether an envelope fits without touching the reserve. The disk
+// is asked once in a transaction.
+func (t *tx) hasRoom(size int) bool {
+	if !t.asked {
+		t.asked = true
+		if t.room = t.store.roomLeft(); t.room == 0 {
+			t.store.full.Add(1)
+		}
+	}
+	return uint64(t.over.bytes+size) <= t.room
 }
 
 // forget takes a tombstone away.
