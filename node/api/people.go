@@ -103,5 +103,5 @@ func deviceNamed(list []node.DeviceView, name string) (string, error) {
 }
 
 func leave(e *node.Engine, t *node.Turn, q LeaveRequest) (Left, error) {
-	return Left{All: q.All}, e.Leave(t, q.All)
+	return Left(q), e.Leave(t, q.All)
 }

@@ -23,7 +23,7 @@ func (s *Store) Check() error {
 	if err != nil {
 		return classify(err)
 	}
-	defer guard(FileName, tx.Rollback)
+	defer s.release(tx)
 	want, err := s.sumsOf(tx)
 	found := []error{err, checkMetas(s.path)}
 	if err == nil {

@@ -197,7 +197,7 @@ func (s *Store) View(fn func(node.Tx) error) error {
 	if err != nil {
 		return classify(err)
 	}
-	defer guard(FileName, tx.Rollback)
+	defer s.release(tx)
 	return run(&txn{store: s, tx: tx}, fn)
 }
 
@@ -255,7 +255,7 @@ func (s *Store) commit(t *txn) error {
 	return nil
 }
 
-// release gives the write lock back. If even that fails, the next writer would wait for ever on a broken bbolt.
+// release ends a transaction that was not committed. If even that fails, bbolt is in no state to write any more.
 func (s *Store) release(tx *bbolt.Tx) {
 	err := guard(FileName, tx.Rollback)
 	if errors.Is(err, ErrDamaged) {
