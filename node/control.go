@@ -196,7 +196,7 @@ func (e *Engine) keepPeerSet(dev *pb.PeerDevice, rec *dht.SetRecord) bool {
 }
 
 // route picks the set to deposit with: the current epoch's, a neighbour's, else the front door. It asks the directory
-// when only an epoch key is known.
+// for the set when only an epoch key is known, and for the device's record when nothing is.
 func (e *Engine) route(t *Turn, dev *pb.PeerDevice, size int) *dht.SetRecord {
 	cur := dht.EpochAt(t.Now)
 	var best *dht.SetRecord
@@ -221,12 +221,12 @@ func (e *Engine) route(t *Turn, dev *pb.PeerDevice, size int) *dht.SetRecord {
 		return best
 	}
 	rec, err := e.records.get(dev.Record)
-	if err != nil || size > frontEnvelope {
-		return nil
+	if err == nil && size <= frontEnvelope {
+		if f := rec.FrontDoor(); f != nil && f.Usable(t.Now) {
+			return f
+		}
 	}
-	if f := rec.FrontDoor(); f != nil && f.Usable(t.Now) {
-		return f
-	}
+	e.need(t, dht.DeviceKey(identity.DeviceID(dev.Device))) // it may have elected relays and not been able to tell us
 	return nil
 }
 

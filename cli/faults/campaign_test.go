@@ -89,7 +89,7 @@ func newCampaign(t testing.TB, ctx context.Context, p plan) *campaign {
 		p.proof = proofWithin
 	}
 	c := &campaign{
-		cast: assemble(t, ctx, 3), plan: p, rng: rand.New(rand.NewPCG(p.seed, 1)), begun: time.Now(),
+		cast: assemble(t, ctx, company{honest: 3}), plan: p, rng: rand.New(rand.NewPCG(p.seed, 1)), begun: time.Now(),
 		down: map[*machine]int{}, pen: map[*device]chan *text{},
 		v: verdict{Seed: p.seed, Cycles: p.cycles, By: map[string]int{}},
 	}
@@ -352,7 +352,8 @@ func (c *campaign) least(x *text) int {
 }
 
 // calm starts everybody and waits until every text is on every screen and its sender has been told so.
-func (c *campaign) calm(ctx context.Context) {
+// It reports whether that happened in time.
+func (c *campaign) calm(ctx context.Context) bool {
 	begun := time.Now()
 	check(c.t, c.up(ctx, c.machines()...))
 	limit, cancel := context.WithTimeout(ctx, c.settle)
@@ -364,6 +365,7 @@ func (c *campaign) calm(ctx context.Context) {
 	if err != nil {
 		c.t.Logf("%v\n%s", err, c.told(ctx, c.texts))
 	}
+	return err == nil
 }
 
 // told describes the texts that are not delivered.
@@ -457,7 +459,9 @@ func (c *campaign) run(ctx context.Context) verdict {
 		c.cycle(ctx)
 		if c.proofs > 0 && (i+1)%max(1, c.cycles/c.proofs) == 0 {
 			c.prove(ctx)
-			c.calm(ctx)
+			if !c.calm(ctx) {
+				break
+			}
 		}
 	}
 	c.calm(ctx)

@@ -20,29 +20,56 @@ type cast struct {
 	phone  *device // Bob's
 }
 
-// assemble makes everybody's home, starts all, links Bob's phone, and makes Alice and Bob contacts. Relays may be given;
-// otherwise there are count honest ones.
-func assemble(t testing.TB, ctx context.Context, count int, relays ...func(dir string, n *news) *machine) *cast {
+// company says which relays a cast has.
+type company struct {
+	honest int
+	off    bool     // the honest ones do not serve yet
+	liars  []string // one for each lie
+}
+
+// assemble makes everybody's home, starts all, links Bob's phone, and makes Alice and Bob contacts.
+func assemble(t testing.TB, ctx context.Context, with company) *cast {
 	t.Helper()
 	c := &cast{t: t, dir: folder(t), news: newNews()}
 	t.Cleanup(c.end)
-	for i := range count {
-		relays = append(relays, func(dir string, n *news) *machine {
-			m := newMachine(t, dir, fmt.Sprintf("relay%d", i+1), n).listens(t)
-			m.args = append(m.args, "--relay")
-			return m
-		})
+	for i := range with.honest {
+		c.relays = append(c.relays, c.honest(ctx, i+1, !with.off))
 	}
-	for _, make := range relays {
-		r := make(c.dir, c.news)
-		r.must(t, ctx, 0, "init", "--name", r.name)
-		c.relays = append(c.relays, r)
+	for i, lie := range with.liars {
+		c.relays = append(c.relays, c.liar(i+1, lie))
 	}
 	check(t, c.each(func(m *machine) error { return m.start(ctx) }, c.relays...))
 	c.alice, c.bob = c.person(ctx, "alice"), c.person(ctx, "bob")
 	c.link(ctx)
 	c.befriend(ctx)
+	if !with.off {
+		for _, d := range c.devices() {
+			check(t, d.elects(ctx, min(3, len(c.relays))))
+		}
+	}
 	return c
+}
+
+// honest is a relay that is a kith daemon.
+func (c *cast) honest(ctx context.Context, number int, serves bool) *machine {
+	c.t.Helper()
+	m := newMachine(c.t, c.dir, fmt.Sprintf("relay%d", number), c.news).listens(c.t)
+	if serves {
+		m.args = append(m.args, "--relay")
+	}
+	m.must(c.t, ctx, 0, "init", "--name", m.name)
+	return m
+}
+
+// liar is a relay that is a process of ours.
+func (c *cast) liar(number int, lie string) *machine {
+	c.t.Helper()
+	m := newMachine(c.t, c.dir, fmt.Sprintf("liar%d", number), c.news)
+	p := port(c.t)
+	m.role = roleLiar
+	m.args = []string{m.home, lie, fmt.Sprintf("/ip4/127.0.0.1/tcp/%d,/ip4/127.0.0.1/udp/%d/quic-v1", p, p)}
+	check(c.t, os.MkdirAll(m.home, 0o700))
+	return m
 }
 
 // person makes an identity and starts its first device.
@@ -74,9 +101,6 @@ func (c *cast) befriend(ctx context.Context) {
 	check(c.t, c.alice.meets(ctx, "bob", 2))
 	check(c.t, c.bob.meets(ctx, "alice", 1))
 	check(c.t, c.phone.meets(ctx, "alice", 1))
-	for _, d := range c.devices() {
-		check(c.t, d.elects(ctx, min(2, len(c.relays))))
-	}
 }
 
 func (c *cast) devices() []*device { return []*device{c.alice, c.bob, c.phone} }

@@ -2,6 +2,7 @@ package faults
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"sync"
@@ -222,4 +223,13 @@ func (d *device) sane(t testing.TB) {
 func gone(err error) bool {
 	e, ok := errors.AsType[*api.Error](err)
 	return errors.Is(err, api.ErrNoNode) || ok && (e.Exit == api.ExitNoNode || e.Exit == api.ExitInterrupted)
+}
+
+// raw is the device id in bytes.
+func (d *device) raw(t testing.TB) (id [32]byte) {
+	t.Helper()
+	raw, err := hex.DecodeString(d.id)
+	check(t, err)
+	copy(id[:], raw)
+	return id
 }

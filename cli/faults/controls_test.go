@@ -1,0 +1,122 @@
+//go:build crash
+
+package faults
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The controls take the line out of the program that carries a claim, build it, and let the campaign find out. The tree
+// itself holds no switch for this: the compiler reads changed copies of single files (go build -overlay).
+
+// plant is a change of one file.
+type plant struct{ file, old, new string }
+
+// planted builds kith with changes. It fails if a line to change is not there exactly once: then it has moved, and the
+// control has to follow.
+func planted(t testing.TB, plants ...plant) string {
+	t.Helper()
+	dir := folder(t)
+	root, err := filepath.Abs("../..")
+	check(t, err)
+	changed := map[string]string{}
+	for _, p := range plants {
+		from := filepath.Join(root, p.file)
+		if changed[from] == "" {
+			changed[from] = filepath.Join(dir, strings.ReplaceAll(p.file, "/", "-"))
+			copyFile(t, from, changed[from])
+		}
+		raw, err := os.ReadFile(changed[from])
+		check(t, err)
+		if n := strings.Count(string(raw), p.old); n != 1 {
+			t.Fatalf("%s has %q %d times", p.file, p.old, n)
+		}
+		check(t, os.WriteFile(changed[from], []byte(strings.Replace(string(raw), p.old, p.new, 1)), 0o600))
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": changed})
+	check(t, err)
+	check(t, os.WriteFile(filepath.Join(dir, "overlay.json"), overlay, 0o600))
+	out := filepath.Join(dir, "kith")
+	cmd := exec.Command("go", "build", "-overlay", filepath.Join(dir, "overlay.json"), "-o", out, "./cli/kith")
+	cmd.Dir = root
+	if said, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, said)
+	}
+	return out
+}
+
+func copyFile(t testing.TB, from, to string) {
+	t.Helper()
+	raw, err := os.ReadFile(from)
+	check(t, err)
+	check(t, os.WriteFile(to, raw, 0o600))
+}
+
+// slowDisk lets a relay's commits take long, as on a tired disk.
+var slowDisk = []plant{
+	{"mailbox/boltbox/writer.go", "import (\n", "import (\n\t\"time\"\n"},
+	{"mailbox/boltbox/writer.go", "\terr := s.commit(", "\ttime.Sleep(300 * time.Millisecond)\n\terr := s.commit("},
+}
+
+// eagerRepair lets a sender seal anew what is not acknowledged within moments rather than minutes.
+var eagerRepair = []plant{
+	{"node/limits.go", "repairAfter = 60 * time.Second", "repairAfter = 50 * time.Millisecond"},
+	{"node/limits.go", "repairEvery = 10 * time.Minute", "repairEvery = 50 * time.Millisecond"},
+}
+
+// short is a campaign for a control.
+func short(p plan) plan {
+	p.seed, p.cycles, p.settle, p.proof = 5, 40, 20*time.Second, 10*time.Second
+	if p.proofs == 0 {
+		p.proofs = 4
+	}
+	return p
+}
+
+func judged(t *testing.T, p plan) verdict {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), campaignWithin)
+	defer cancel()
+	v := newCampaign(t, ctx, short(p)).run(ctx)
+	t.Log(v)
+	return v
+}
+
+func TestControlAReceiptBeforeTheDiskIsCaught(t *testing.T) {
+	honest := planted(t, slowDisk...)
+	if v := judged(t, plan{relay: honest}); !v.clean() {
+		t.Errorf("a slow disk alone: %v", v)
+	}
+	early := planted(t, append([]plant{
+		{"mailbox/boltbox/writer.go", "if s.ctl.answerEarly {\n\t\tt.batch", "if true {\n\t\tt.batch"},
+		{"mailbox/boltbox/writer.go", "if s.ctl.answerEarly {\n\t\treturn", "if true {\n\t\treturn"},
+	}, slowDisk...)...)
+	if v := judged(t, plan{relay: early}); v.LostAfterCustody == 0 {
+		t.Error("relays that sign before they store were not caught")
+	}
+}
+
+func TestControlShowingAgainIsCaught(t *testing.T) {
+	eager := planted(t, eagerRepair...)
+	if v := judged(t, plan{sender: eager}); !v.clean() {
+		t.Errorf("an eager sender alone: %v", v)
+	}
+	forgetful := planted(t, plant{"node/inbox.go", "known := t.Tx.Get(BucketMessages, a.id[:]) != nil", "known := false"})
+	if v := judged(t, plan{sender: eager, reader: forgetful}); v.Duplicates == 0 {
+		t.Error("a recipient that does not know what it has shown was not caught")
+	}
+}
+
+func TestControlAnOutboxInMemoryIsCaught(t *testing.T) {
+	forgetful := planted(t, plant{"node/outbox.go", "func (e *Engine) loadOutbox(t *Turn) {\n", "func (e *Engine) loadOutbox(t *Turn) {\n\tif true {\n\t\treturn\n\t}\n"})
+	if v := judged(t, plan{sender: forgetful}); v.Lost == 0 {
+		t.Error("a sender whose outbox does not survive was not caught")
+	}
+}
