@@ -381,6 +381,9 @@ func (e *Engine) dispatch(t *Turn, a arrival) bool {
 	case chat.KindSync:
 		return a.own && e.gotSync(t, a)
 	}
+	if !a.content.Kind.Visible() {
+		return friend // of a later version: nothing for people, and nothing to repeat
+	}
 	return friend && e.gotMessage(t, a)
 }
 
