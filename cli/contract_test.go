@@ -7,6 +7,7 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -289,5 +290,18 @@ func TestOnlyTermPrints(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+func TestInterruptedIs130(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a := &app{stdout: io.Discard, stderr: io.Discard, env: func(string) string { return "" }}
+	a.writers("never")
+	if code := a.fail(ctx, fmt.Errorf("events: %w", context.Canceled)); code != 130 {
+		t.Errorf("exit %d", code)
+	}
+	if code := a.fail(t.Context(), silent{api.ExitPartial}); code != 3 {
+		t.Errorf("partial: exit %d", code)
 	}
 }

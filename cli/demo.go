@@ -43,7 +43,10 @@ func (a *app) doDemo(cmd *cobra.Command, keep bool) error {
 	if err == nil && r.OK {
 		return nil
 	}
-	return api.Fail(api.ExitFailed, "the demo failed: "+r.Why, "kith doctor")
+	if r.Folder != "" {
+		a.note("what it left: %s", r.Folder)
+	}
+	return api.Fail(api.ExitFailed, "the demo failed: "+r.Why, "kith demo --keep")
 }
 
 func (a *app) showStep(s demo.Step) {

@@ -36,12 +36,12 @@ func (a *app) cmdStatus() *cobra.Command {
 
 func (a *app) showStatus(s api.Status) {
 	a.out.Table([][]any{
-		{"node", term.In(term.Bold, s.State), ""},
-		{"name", fmt.Sprintf("%s on %s", s.Identity.Name, s.Identity.DeviceName), ""},
-		{"peers", fmt.Sprintf("%d, %d of them relays", s.Net.Peers, s.Net.Relays), ""},
-		{"mailbox", mailboxWords(s.Mailbox), ""},
-		{"contacts", fmt.Sprint(s.Contacts), ""},
-		{"unread", fmt.Sprint(s.Unread), ""},
+		{"node", term.In(term.Bold, s.State)},
+		{"name", fmt.Sprintf("%s on %s", s.Identity.Name, s.Identity.DeviceName)},
+		{"peers", fmt.Sprintf("%d, %d of them relays", s.Net.Peers, s.Net.Relays)},
+		{"mailbox", mailboxWords(s.Mailbox)},
+		{"contacts", fmt.Sprint(s.Contacts)},
+		{"unread", fmt.Sprint(s.Unread)},
 	})
 	if s.Net.Relay {
 		a.out.Printf("serves as a relay\n")

@@ -72,8 +72,8 @@ func Run(ctx context.Context, c Config) (Result, error) {
 		<-ctx.Done()
 	}
 	s.end()
-	if c.Keep {
-		r.Folder = dir
+	if c.Keep && err != nil {
+		r.Folder = dir // to look at
 		return r, err
 	}
 	return r, errors.Join(err, os.RemoveAll(dir))

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -85,9 +86,30 @@ func peerText(hexID string) string {
 	return id.String()
 }
 
-func explain(tx node.Tx, _ None) (Explanation, error) {
+func explain(tx node.Tx, e *node.Engine, now time.Time, _ None) (Explanation, error) {
 	lines, err := node.Explain(tx)
+	if err != nil {
+		return Explanation{}, err
+	}
+	box, err := node.Mailbox(tx, e, now)
+	for i, l := range lines {
+		lines[i] = nameRelay(l, box.Relays)
+	}
 	return Explanation{Lines: lines}, err
+}
+
+// nameRelay puts the peer id in the place of the beginning of the relay's key with which the election names it.
+func nameRelay(line string, relays []node.RelayView) string {
+	const idHead, named = 12, 16 // hex digits: of a peer id before its key, of a key in an explanation
+	for _, r := range relays {
+		if len(r.Peer) < idHead+named {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(line, r.Peer[idHead:idHead+named]); ok {
+			return peerText(r.Peer) + rest
+		}
+	}
+	return line
 }
 
 func relayStatus(_ context.Context, b *Backend, _ None) (Relay, error) { return b.Relay(), nil }
@@ -195,11 +217,17 @@ func checkDirectory(n Net) Check {
 }
 
 func checkRelays(n Net, box node.MailboxView) Check {
+	members := 0
+	for _, r := range box.Relays {
+		if r.Member {
+			members++
+		}
+	}
 	switch {
-	case len(box.Relays) == 0:
+	case members == 0:
 		return Check{Result: "warn", What: "mailbox", Why: "no relay holds mail for us while we are away", Fix: "kith relay status"}
 	case box.State == "thin":
-		return Check{Result: "warn", What: "mailbox", Why: fmt.Sprintf("only %d of %d relays", len(box.Relays), box.R), Fix: "kith relay explain"}
+		return Check{Result: "warn", What: "mailbox", Why: fmt.Sprintf("only %d of %d relays", members, box.R), Fix: "kith relay explain"}
 	}
-	return Check{Result: "ok", What: "mailbox", Why: fmt.Sprintf("%d relays, %d connected", len(box.Relays), n.Relays)}
+	return Check{Result: "ok", What: "mailbox", Why: fmt.Sprintf("%d relays hold our mail; %d relays connected", members, n.Relays)}
 }

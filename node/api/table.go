@@ -30,7 +30,7 @@ func init() {
 		method("leave", ScopeManage, "left", "Take this device, or the whole person, out of the network.", turn(leave)),
 
 		method("mailbox", ScopeRead, "mailbox", "Our mailbox: which relays hold mail for us.", look(mailbox)).offline(),
-		method("relay_explain", ScopeRead, "explanation", "Why our relays were elected: the election is run again.", view(explain)).offline(),
+		method("relay_explain", ScopeRead, "explanation", "Why our relays were elected: the election is run again.", look(explain)).offline(),
 		method("relay_status", ScopeRead, "relay", "This node as a relay for others.", relayStatus),
 		method("relay_enable", ScopeManage, "relay", "Serve as a relay, now and after the next start.", relayEnable),
 		method("relay_disable", ScopeManage, "relay", "Stop serving as a relay.", relayDisable),
