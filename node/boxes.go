@@ -331,7 +331,8 @@ func mailboxText(r election.Result) string {
 	return "relays elected"
 }
 
-// keepSet stores a set of ours and hands it to its members. Relays of the set before stay watched: they may hold mail.
+// keepSet stores a set of ours and hands it to its members, and to those of the sets before: they send senders on to the
+// new ones, and stay watched, because they may hold mail.
 func (e *Engine) keepSet(t *Turn, rec *dht.SetRecord) {
 	b, _ := e.box(t, rec.Epoch())
 	if b == nil {
@@ -345,7 +346,9 @@ func (e *Engine) keepSet(t *Turn, rec *dht.SetRecord) {
 		} else {
 			b.Watch[i] = fromPeer(m.Peer)
 		}
-		t.Out.Sets = append(t.Out.Sets, PushSet{Relay: m.Peer, Set: rec.Bytes()})
+	}
+	for _, w := range b.Watch {
+		t.Out.Sets = append(t.Out.Sets, PushSet{Relay: toPeer(w), Set: rec.Bytes()})
 	}
 	putRow(t.Tx, BucketBoxes, u32(rec.Epoch()), b)
 }
