@@ -106,6 +106,10 @@ func (e *Engine) DirectDone(t *Turn, n uint64, sent bool) {
 	switch {
 	case it == nil || d == nil:
 		return
+	case !sent && e.streamBusy(t, it):
+		it.busy++
+		it.direct = false
+		e.put(t, n, d, t.Now.Add(busyWait<<it.busy+jitter(t.Rand, busyWait<<it.busy)))
 	case !sent:
 		if it.direct {
 			e.attempt(t, n)
@@ -115,6 +119,13 @@ func (e *Engine) DirectDone(t *Turn, n uint64, sent bool) {
 	default:
 		it.sent = t.Now // goes to disk with the next change: an fsync of its own would only delay the answer
 	}
+}
+
+// streamBusy reports whether a write that failed was one too many rather than one to nobody: the connection stands. A
+// few short waits then beat the long way.
+func (e *Engine) streamBusy(t *Turn, it *outItem) bool {
+	dev := e.peerDevice(t, it.device)
+	return it.direct && it.busy < maxBusy && dev != nil && dev.Endpoint != nil && e.live[string(dev.Endpoint.Id)]
 }
 
 // noteSent brings what only memory knows of a delivery into its row.

@@ -15,6 +15,9 @@ const (
 	headStart = time.Second
 	// dialHeadStart is the same when the stream has yet to be made.
 	dialHeadStart = 250 * time.Millisecond
+	// busyWait is the first wait after a stream took no more; it doubles, maxBusy times, before relays get a copy.
+	busyWait = 50 * time.Millisecond
+	maxBusy  = 5
 	// ackJitter spreads acknowledgements that go through a mailbox, so that relays cannot pair them with a fetch.
 	ackJitter = 5 * time.Second
 	// repairAfter is the age of an unacknowledged delivery at which hearing from its device means that it was lost.

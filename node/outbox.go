@@ -27,6 +27,7 @@ type outItem struct {
 	direct bool            // this attempt has tried the direct way
 	asked  map[string]bool // relays whose answer is on its way
 	failed map[string]bool // relays that could not be reached in this attempt
+	busy   int             // writes refused in a row while the connection stood
 	sent   time.Time       // when it was written to a stream, until its row says so
 }
 
@@ -120,7 +121,7 @@ func (o *outbox) retryDevice(d identity.DeviceID, now time.Time) {
 // restart begins a new attempt of one delivery.
 func (o *outbox) restart(n uint64, now time.Time) {
 	if it := o.items[n]; it != nil {
-		it.direct = false
+		it.direct, it.busy = false, 0
 		clear(it.failed)
 		o.schedule(n, now)
 	}
