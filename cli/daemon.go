@@ -155,7 +155,7 @@ func (a *app) nodeConfig(cmd *cobra.Command, loopback bool) (p2p.Config, error) 
 	}
 	c := p2p.Config{
 		Home: a.folders.Home, Passphrase: secret, Listen: a.set.Listen, Relay: a.set.Relay, MDNS: a.set.MDNS,
-		Loopback: loopback, APISocket: p2p.SocketPath(a.folders.Home), Version: version, Log: a.log(a.set.LogLevel),
+		Loopback: loopback, APISocket: p2p.SocketPath(a.folders.Home), Version: buildVersion(), Log: a.log(a.set.LogLevel),
 		KeepRelay: func(on bool) error {
 			return config.Keep(a.folders.Config, "relay", strconv.FormatBool(on))
 		},

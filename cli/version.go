@@ -7,10 +7,14 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker; without it the build's own record is shown.
-var version = buildVersion()
+// version is set by the linker (-X); it must stay without a value here.
+var version string
 
+// buildVersion is the linker's word, or else the build's own record.
 func buildVersion() string {
+	if version != "" {
+		return version
+	}
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version
 	}
@@ -23,7 +27,7 @@ func (a *app) cmdVersion() *cobra.Command {
 		Short:   "Which kith this is",
 		Example: "  kith version\n  kith version --jq .version",
 		RunE: func(*cobra.Command, []string) error {
-			v := versionAnswer{Version: version, Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
+			v := versionAnswer{Version: buildVersion(), Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
 			return a.emitAs("version", v, func() { a.out.Printf("kith %s (%s, %s)\n", v.Version, v.Go, v.System) })
 		},
 	})
