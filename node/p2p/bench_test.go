@@ -255,7 +255,7 @@ const idleEnv = "KITH_BENCH_IDLE"
 // processor, and bytes on the wire (IP level, both ways), extrapolated from the
 // watched time to an hour. Its traffic passes a counting proxy.
 func BenchmarkIdle(b *testing.B) {
-	watch := 30 * time.Second
+	watch := 2 * time.Minute // the longest pause between two things that happen regularly
 	if s := os.Getenv(idleEnv); s != "" {
 		d, err := time.ParseDuration(s)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/kith-im/kith/dht"
@@ -145,6 +146,8 @@ const (
 	scoutMin   = 2 * time.Second
 	scoutMax   = 2 * time.Hour
 	scoutWait  = 20 * time.Second
+	pinMin     = 2 * time.Second // between two dials of a pin that is away
+	pinMax     = 10 * time.Minute
 )
 
 func newScout(n *Node) *scout { return &scout{n: n, wake: make(chan struct{}, 1)} }
@@ -160,8 +163,10 @@ func (s *scout) kick() {
 func (s *scout) run(ctx context.Context) {
 	sweep := time.NewTicker(advertSweep)
 	defer sweep.Stop()
+	redial := time.NewTimer(0)
+	defer redial.Stop()
 	var next time.Time
-	pause := scoutMin
+	pause, failures := scoutMin, 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -172,6 +177,14 @@ func (s *scout) run(ctx context.Context) {
 			}
 		case <-sweep.C:
 			s.n.candidates.again(s.n.host.Network().Peers())
+		case <-redial.C:
+			if s.dialPins() {
+				redial.Reset(fullJitter(pinMin, pinMax, failures))
+				failures++
+			} else if failures = 0; len(s.n.cfg.Pins) > 0 {
+				redial.Reset(pinMax)
+			}
+			continue
 		}
 		peers := s.n.host.Network().Peers()
 		if len(peers) == 0 || time.Now().Before(next) || s.n.candidates.relays(peers) >= wantRelays {
@@ -181,6 +194,21 @@ func (s *scout) run(ctx context.Context) {
 		next = time.Now().Add(pause)
 		pause = min(2*pause, scoutMax)
 	}
+}
+
+// dialPins dials the relays that the person chose and that are not connected.
+// It reports whether there were any.
+func (s *scout) dialPins() (missing bool) {
+	for _, p := range s.n.cfg.Pins {
+		info, err := s.n.book.info(p)
+		if err != nil || s.n.host.Network().Connectedness(info.ID) == network.Connected {
+			continue
+		}
+		missing = true
+		s.n.book.remember(p)
+		s.n.performers.dial(p)
+	}
+	return missing
 }
 
 // look connects to the peers close to a key that changes with the epoch; those

@@ -514,6 +514,19 @@ func TestAddressesSurviveARestart(t *testing.T) {
 	}
 }
 
+func TestAPinnedRelayIsFoundWhenItComesBack(t *testing.T) {
+	r := testNode(t, "relay", isRelay)
+	pin, home := r.Self(), r.cfg.Home
+	r.Close()
+	ada := testNode(t, "ada", func(c *Config) { c.Pins = []dht.Peer{pin} })
+	startNode(t, home, isRelay)
+	eventually(t, "the pin", func() bool { return ada.Net().Relays == 1 })
+	awaitMailbox(t, ada, 1)
+	if v := mailboxOf(t, ada); v.Relays[0].Source != "pinned" {
+		t.Errorf("its source is %q", v.Relays[0].Source)
+	}
+}
+
 func TestPingAndPeers(t *testing.T) {
 	ada, ben := testNode(t, "ada", nil), testNode(t, "ben", nil)
 	if _, err := ada.Ping(t.Context(), "nobody"); !errors.Is(err, node.ErrNotFound) {

@@ -202,7 +202,6 @@ func (n *Node) openDoors(context.Context) error {
 	n.links = newLinkServer(n.host, n.Do)
 	for _, p := range n.cfg.Pins {
 		n.seen(p, election.SourceOwn)
-		n.performers.connect(p)
 	}
 	n.wg.Go(func() { n.scout.run(ctx) })
 	if n.cfg.MDNS {
