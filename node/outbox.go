@@ -6,10 +6,15 @@ import (
 	"io"
 	"slices"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 )
 
@@ -172,4 +177,307 @@ func backoff(rng io.Reader, n int, age time.Duration) time.Duration {
 		ceiling = min(high, low<<max(n-1, 0))
 	}
 	return max(retryFloor, jitter(rng, ceiling))
+}
+
+// SendRequest is a text for a contact.
+type SendRequest struct {
+	To   string // handle, or a unique prefix of a user id
+	Text string // 1..chat.MaxText bytes of UTF-8
+	Key  string // idempotency key: the same key returns the same message
+}
+
+// Send puts a text on our own screen and into the outbox, sealed for each device of the recipient and each other device
+// of ours. When the turn's commit returns, the message is queued: it survives a crash and will be tried for 30 days.
+func (e *Engine) Send(t *Turn, r SendRequest) (MessageView, error) {
+	if m := e.sentBefore(t, r.Key); m != nil {
+		return messageView(t.Tx, e.user, m), nil
+	}
+	c, err := e.mayWrite(t, r)
+	if err != nil {
+		return MessageView{}, err
+	}
+	payload, err := proto.Marshal(&chatpb.Text{Text: r.Text})
+	if err != nil {
+		return MessageView{}, err
+	}
+	content, err := chat.New(t.Rand, chat.KindText, chat.Direct(e.user, identity.UserID(c.User)), e.stamp(t), payload)
+	if err != nil {
+		return MessageView{}, err
+	}
+	for _, h := range c.Heads {
+		content.Parents = append(content.Parents, [16]byte(h[:16]))
+	}
+	content.SentAt = e.afterHeads(t, c, content.SentAt)
+	e.refresh(t, c)
+	m := e.ownMessage(t, content)
+	m.Contact, m.Key = c.User, r.Key
+	e.place(t, c, m)
+	e.fanOut(t, c, m)
+	if r.Key != "" {
+		t.Tx.Put(BucketMeta, []byte("sent/"+r.Key), m.Id)
+	}
+	v := messageView(t.Tx, e.user, m)
+	e.notice(t, Notice{Type: "message", ID: v.ID, Message: &v})
+	e.flush(t)
+	return v, t.Tx.Err()
+}
+
+// afterHeads makes a message's time later than those that it answers, also when their author's clock is ahead of ours, as
+// far as clocks may be.
+func (e *Engine) afterHeads(t *Turn, c *pb.Contact, at uint64) uint64 {
+	limit := uint64(t.Now.Add(dht.MaxSkew).UnixMilli())
+	for _, h := range c.Heads {
+		m := &pb.Message{}
+		if getRow(t.Tx, BucketMessages, h, m) && m.Order >= at && m.Order < limit {
+			at = m.Order + 1
+		}
+	}
+	return at
+}
+
+func (e *Engine) sentBefore(t *Turn, key string) *pb.Message {
+	if key == "" {
+		return nil
+	}
+	m := &pb.Message{}
+	if id := t.Tx.Get(BucketMeta, []byte("sent/"+key)); id == nil || !getRow(t.Tx, BucketMessages, id, m) {
+		return nil
+	}
+	return m
+}
+
+// mayWrite checks a request and finds the recipient.
+func (e *Engine) mayWrite(t *Turn, r SendRequest) (*pb.Contact, error) {
+	switch {
+	case e.self.Removed:
+		return nil, &Problem{Class: ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+	case r.Text == "":
+		return nil, &Problem{Class: ErrUsage, Message: "the text is empty", Hint: "kith send --help"}
+	case len(r.Text) > chat.MaxText:
+		return nil, &Problem{Class: ErrUsage, Message: "the text is longer than 3,500 bytes", Hint: "kith send --help"}
+	case !utf8.ValidString(r.Text):
+		return nil, &Problem{Class: ErrUsage, Message: "the text is not valid UTF-8", Hint: "kith send --help"}
+	case len(r.Key) > 128:
+		return nil, &Problem{Class: ErrUsage, Message: "the idempotency key is longer than 128 bytes", Hint: "kith send --help"}
+	}
+	c, err := findContact(t.Tx, r.To)
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case held(c) && len(c.NextList) == 0:
+		return nil, &Problem{
+			Class: ErrEpochChanged, Message: c.Handle + " has two device lists with one number; nothing is sent until you accept the first",
+			Hint: "kith contact show " + c.Handle + ", then kith contact accept " + c.Handle,
+		}
+	case len(c.NextList) > 0:
+		return nil, &Problem{
+			Class: ErrEpochChanged, Message: c.Handle + " has a new account key; nothing is sent until you accept it",
+			Hint: "kith contact show " + c.Handle + ", then kith contact accept " + c.Handle,
+		}
+	case c.Left:
+		return nil, &Problem{Class: ErrRefused, Message: c.Handle + " has left", Hint: "kith contact show " + c.Handle}
+	case c.State == contactBlocked:
+		return nil, &Problem{Class: ErrRefused, Message: c.Handle + " is blocked", Hint: "kith contact accept " + c.Handle}
+	case c.State == contactRequest:
+		return nil, &Problem{Class: ErrRefused, Message: c.Handle + " is not accepted yet", Hint: "kith contact accept " + c.Handle}
+	case c.Declined != "":
+		return nil, &Problem{Class: ErrRefused, Message: c.Handle + " declined: " + c.Declined, Hint: "kith invite"}
+	case len(c.User) != 32:
+		return nil, &Problem{Class: ErrRefused, Message: c.Handle + " has not been found yet", Hint: "kith contact show " + c.Handle}
+	}
+	if len(e.out.items) > maxOutbox {
+		return nil, &Problem{Class: ErrRefused, Message: "the outbox is full", Hint: "kith status"}
+	}
+	return c, nil
+}
+
+// refresh looks a recipient's device list up once a day that we write: a device may have been removed by somebody who
+// could not tell us. The message does not wait for it.
+func (e *Engine) refresh(t *Turn, c *pb.Contact) {
+	if t.Now.Sub(unixMilli(c.Checked)) < listRecheck {
+		return
+	}
+	c.Checked = t.Now.UnixMilli()
+	e.saveContact(t, c)
+	e.need(t, dht.UserKey(identity.UserID(c.User)))
+}
+
+// ownMessage makes the row of content that this device authors.
+func (e *Engine) ownMessage(t *Turn, c chat.Content) *pb.Message {
+	raw := c.Bytes()
+	id := chat.MessageID(e.user, [32]byte(e.keys.Public(0, 0).SigPub), raw)
+	return &pb.Message{
+		Id: id[:], Content: raw, User: e.user[:], Device: e.device[:], Mine: true,
+		Received: t.Now.UnixMilli(), Read: true, Order: c.SentAt,
+	}
+}
+
+// place puts a message into its conversation: order is (Lamport ms, id), the same on every device.
+func (e *Engine) place(t *Turn, c *pb.Contact, m *pb.Message) {
+	key := slices.Concat(u32(c.Chat), u64(m.Order), m.Id[:8])
+	t.Tx.Put(BucketChats, key, m.Id)
+	putRow(t.Tx, BucketMessages, m.Id, m)
+	content, err := chat.Parse(m.Content)
+	if err != nil {
+		return
+	}
+	c.Heads = slices.DeleteFunc(c.Heads, func(h []byte) bool {
+		return slices.ContainsFunc(content.Parents, func(p [16]byte) bool { return string(p[:]) == string(h[:16]) })
+	})
+	c.Heads = append(c.Heads, m.Id)
+	if len(c.Heads) > maxHeads {
+		c.Heads = c.Heads[len(c.Heads)-maxHeads:]
+	}
+	if !m.Read {
+		c.Unread++
+	}
+	e.saveContact(t, c)
+}
+
+// fanOut makes one delivery for each device of the contact and each other device of ours, in one transaction.
+func (e *Engine) fanOut(t *Turn, c *pb.Contact, m *pb.Message) {
+	list := e.listOf(t, identity.UserID(c.User))
+	m.Unsent = list == nil || c.State != contactAccepted
+	if !m.Unsent {
+		for _, d := range list.Devices() {
+			e.enqueue(t, m, d.ID(), list.User())
+		}
+		for _, d := range e.siblings() {
+			e.enqueue(t, m, d, e.user)
+		}
+	}
+	putRow(t.Tx, BucketMessages, m.Id, m)
+}
+
+// fanOutWaiting sends what was written to a contact before it was accepted.
+func (e *Engine) fanOutWaiting(t *Turn, c *pb.Contact) {
+	if c.State != contactAccepted {
+		return
+	}
+	for _, id := range chatIDs(t.Tx, c.Chat) {
+		m := &pb.Message{}
+		if getRow(t.Tx, BucketMessages, id, m) && m.Unsent {
+			e.fanOut(t, c, m)
+		}
+	}
+}
+
+// siblings are our own other devices.
+func (e *Engine) siblings() []identity.DeviceID {
+	var out []identity.DeviceID
+	for _, d := range e.list.Devices() {
+		if d.ID() != e.device {
+			out = append(out, d.ID())
+		}
+	}
+	return out
+}
+
+// enqueue adds one delivery of m, due now.
+func (e *Engine) enqueue(t *Turn, m *pb.Message, device identity.DeviceID, user identity.UserID) {
+	content, err := chat.Parse(m.Content)
+	if err != nil {
+		return
+	}
+	dev := e.peerDevice(t, device)
+	if dev != nil && string(dev.User) != string(user[:]) {
+		return // the list names a device that is somebody else's
+	}
+	n := e.nextCounter(t, counterDelivery)
+	d := &pb.Delivery{
+		Message: m.Id, Device: device[:], User: user[:], Kind: uint32(content.Kind), Stage: stageNumber(StageQueued),
+		Created: t.Now.UnixMilli(), Expires: t.Now.Add(Retention).UnixMilli(),
+	}
+	step(t, d, "queued", "")
+	m.Pending = append(m.Pending, n)
+	if dev != nil {
+		e.sealDelivery(t, n, d, dev)
+	}
+	e.out.add(n, device, t.Now)
+	e.put(t, n, d, t.Now)
+}
+
+// sealDelivery seals the message for its device, if a session or a bundle is there.
+func (e *Engine) sealDelivery(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice) bool {
+	var raw []byte
+	if len(d.Acks) > 0 {
+		raw = e.ackContent(t, d, dev)
+		if e.out.acks[identity.DeviceID(d.Device)] == n {
+			delete(e.out.acks, identity.DeviceID(d.Device))
+		}
+	} else {
+		m := &pb.Message{}
+		if !getRow(t.Tx, BucketMessages, d.Message, m) {
+			return false
+		}
+		raw = m.Content
+	}
+	envelope, err := e.seal(t, dev, raw)
+	if err != nil {
+		e.need(t, dht.DeviceKey(identity.DeviceID(d.Device)))
+		if !slices.ContainsFunc(d.Steps, func(s *pb.Step) bool { return s.What == "lookup" }) {
+			step(t, d, "lookup", "the device's record is not known yet")
+		}
+		return false
+	}
+	d.Envelope = envelope
+	return true
+}
+
+// seal encrypts content for one device: on the session that it last answered on, else on a new one from its bundle.
+func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte) ([]byte, error) {
+	sessions := e.sessions(t, dev)
+	i := session.Choose(sessions)
+	if i < 0 {
+		bundle, err := e.freshBundle(t, dev)
+		if err != nil {
+			return nil, err
+		}
+		s, err := session.Initiate(t.Rand, e.sessionSelf(), bundle)
+		if err != nil {
+			return nil, err
+		}
+		e.addSession(t, dev, s)
+		sessions, i = append(sessions, s), len(sessions)
+	}
+	body := session.Body{Counter: dev.Sent + 1, OwnHead: e.list.Head().Digest(), Content: content}
+	if l := e.listOf(t, identity.UserID(dev.User)); l != nil {
+		body.YourHead = l.Head().Digest()
+	}
+	envelope, err := sessions[i].Seal(t.Rand, body)
+	if err != nil {
+		return nil, err
+	}
+	dev.Sent++
+	e.saveSession(t, dev, sessions[i])
+	e.saveDevice(t, dev)
+	return envelope, nil
+}
+
+// sendControl sends content that people do not see to the given devices of a user.
+func (e *Engine) sendControl(t *Turn, kind chat.Kind, payload proto.Message, user identity.UserID, devices []identity.DeviceID) []byte {
+	raw, err := proto.Marshal(payload)
+	if err != nil || len(devices) == 0 {
+		return nil
+	}
+	content, err := chat.New(t.Rand, kind, chat.Direct(e.user, user), e.stamp(t), raw)
+	if err != nil {
+		return nil
+	}
+	m := e.ownMessage(t, content)
+	putRow(t.Tx, BucketMessages, m.Id, m)
+	for _, d := range devices {
+		e.enqueue(t, m, d, user)
+	}
+	putRow(t.Tx, BucketMessages, m.Id, m)
+	return m.Id
+}
+
+func deviceIDs(l *identity.DeviceList) []identity.DeviceID {
+	var out []identity.DeviceID
+	for _, d := range l.Devices() {
+		out = append(out, d.ID())
+	}
+	return out
 }

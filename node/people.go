@@ -352,10 +352,64 @@ func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceI
 	t.Tx.Delete(BucketDevices, id[:])
 }
 
+// sessions reads the sessions with a device, oldest first.
+func (e *Engine) sessions(t *Turn, dev *pb.PeerDevice) []*session.Session {
+	var out []*session.Session
+	for _, sid := range dev.Sessions {
+		if s, err := session.ParseSession(t.Tx.Get(BucketSessions, slices.Concat(dev.Device, sid))); err == nil {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+func (e *Engine) saveSession(t *Turn, dev *pb.PeerDevice, s *session.Session) {
+	sid := s.ID()
+	t.Tx.Put(BucketSessions, slices.Concat(dev.Device, sid[:]), s.Marshal())
+	e.book.Put(session.Ref{Device: identity.DeviceID(dev.Device), Session: sid}, s)
+}
+
+// addSession keeps at most maxSessions with a device; the oldest goes.
+func (e *Engine) addSession(t *Turn, dev *pb.PeerDevice, s *session.Session) {
+	sid := s.ID()
+	for len(dev.Sessions) >= maxSessions {
+		old := dev.Sessions[0]
+		dev.Sessions = dev.Sessions[1:]
+		e.book.Remove(session.Ref{Device: identity.DeviceID(dev.Device), Session: [8]byte(old)})
+		t.Tx.Delete(BucketSessions, slices.Concat(dev.Device, old))
+	}
+	dev.Sessions = append(dev.Sessions, sid[:])
+	e.saveSession(t, dev, s)
+	e.saveDevice(t, dev)
+}
+
 func (e *Engine) dropSessions(t *Turn, d *pb.PeerDevice) {
 	for _, sid := range d.Sessions {
 		e.book.Remove(session.Ref{Device: identity.DeviceID(d.Device), Session: [8]byte(sid)})
 		t.Tx.Delete(BucketSessions, slices.Concat(d.Device, sid))
 	}
 	d.Sessions = nil
+}
+
+// Endpoint is where a device of a contact was last reachable.
+type Endpoint struct {
+	Device string // device id, hex
+	Peer   dht.Peer
+}
+
+// Endpoints lists the devices of a contact of which we know an endpoint, in order of the device id.
+func Endpoints(tx Tx, who string) ([]Endpoint, error) {
+	c, err := findContact(tx, who)
+	if err != nil {
+		return nil, err
+	}
+	var out []Endpoint
+	tx.Scan(BucketDevices, nil, func(id, value []byte) bool {
+		d := &pb.PeerDevice{}
+		if proto.Unmarshal(value, d) == nil && d.Endpoint != nil && string(d.User) == string(c.User) {
+			out = append(out, Endpoint{Device: hexOf(id), Peer: dht.Peer{ID: d.Endpoint.Id, Addrs: d.Endpoint.Addrs}})
+		}
+		return true
+	})
+	return out, tx.Err()
 }

@@ -296,7 +296,11 @@ func TestBundlesRotate(t *testing.T) {
 	stale := w.records[key]
 	w.pass(11 * day) // superseded after one
 	var text string
-	w.must(b.do(func(e *node.Engine, t *node.Turn) error { v, err := e.CreateInvite(t, 30*day); text = v.Text; return err }))
+	w.must(b.do(func(e *node.Engine, t *node.Turn) error {
+		v, err := e.CreateInvite(t, 30*day)
+		text = v.Text
+		return err
+	}))
 	w.lookup = func(d *device, k string) []byte {
 		if d == a && k == key {
 			return stale

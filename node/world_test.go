@@ -60,7 +60,9 @@ type device struct {
 	notices []node.Notice
 	last    *node.Effects // of the last turn
 	skew    time.Duration
-	failed  int // turns that did not commit
+	early   bool        // performs effects whether the turn was committed or not: what must never be
+	failed  int         // turns that did not commit
+	crash   func() bool // the process ends after this turn's commit, before its effects
 }
 
 // relay is the production rules on a store in memory.
@@ -223,9 +225,14 @@ func (d *device) do(fn func(*node.Engine, *node.Turn) error) error {
 	err := d.store.Update(func(tx node.Tx) error { return fn(d.engine, d.turn(tx)) })
 	var p *node.Problem
 	switch {
+	case err == nil && d.crash != nil && d.crash():
+		d.stop()
 	case err == nil:
 		d.perform(d.last)
 	case !errors.As(err, &p):
+		if d.early {
+			d.perform(d.last)
+		}
 		for d.failed++; d.load() != nil; d.failed++ {
 		}
 	}

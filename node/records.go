@@ -1,0 +1,471 @@
+package node
+
+import (
+	"io"
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/pb"
+)
+
+// CreateParams is a new person with its first device.
+type CreateParams struct {
+	Root       *identity.Root
+	Name       string // of the person, self-asserted
+	DeviceName string
+}
+
+// Create writes a new identity into an empty store. The root is not kept: it is the recovery phrase.
+func Create(t *Turn, p CreateParams) error {
+	if t.Tx.Get(BucketMeta, keySelf) != nil {
+		return &Problem{Class: ErrRefused, Message: "there is an identity here already", Hint: "kith id"}
+	}
+	keys, err := identity.NewDeviceKeys(t.Rand)
+	if err != nil {
+		return err
+	}
+	account := p.Root.Account(1)
+	list, err := account.SignList(identity.ListFields{
+		Seq: 1, Issued: t.Now, NotAfter: t.Now.Add(listLife),
+		Devices: []identity.Device{keys.Public(identity.FlagAdmin, 1)},
+	})
+	if err != nil {
+		return err
+	}
+	self, err := newSelf(t, keys, p.Root.User(), chat.CleanName(p.Name), chat.CleanName(p.DeviceName))
+	if err != nil {
+		return err
+	}
+	self.Account, self.List = account.Marshal(), list.Bytes()
+	putRow(t.Tx, BucketMeta, keySelf, self)
+	return t.Tx.Err()
+}
+
+// newSelf draws a device's own secrets and its first bundle.
+func newSelf(t *Turn, keys *identity.DeviceKeys, user identity.UserID, name, deviceName string) (*pb.Self, error) {
+	self := &pb.Self{
+		User: user[:], DeviceKeys: keys.Marshal(), Name: name, DeviceName: deviceName,
+		Generation: uint64(t.Now.UnixMilli()),
+	}
+	var err error
+	if self.MailboxSecret, err = draw(t.Rand, 32); err != nil {
+		return nil, err
+	}
+	if self.RecordSecret, err = draw(t.Rand, 32); err != nil {
+		return nil, err
+	}
+	return self, rotateBundle(t, self, keys, 1)
+}
+
+// draw reads n bytes of entropy.
+func draw(rng io.Reader, n int) ([]byte, error) {
+	b := make([]byte, n)
+	_, err := io.ReadFull(rng, b)
+	return b, err
+}
+
+// rotateBundle makes the next bundle and keeps the secret of the old one for envelopes that are on their way.
+func rotateBundle(t *Turn, self *pb.Self, keys *identity.DeviceKeys, number uint64) error {
+	if old, err := identity.ParseBundle(self.Bundle); err == nil {
+		id := old.Hash()
+		row := &pb.Prekey{}
+		if getRow(t.Tx, BucketPrekeys, id[:8], row) {
+			row.Superseded = t.Now.UnixMilli()
+			putRow(t.Tx, BucketPrekeys, id[:8], row)
+		}
+	}
+	b, pre, err := identity.NewBundle(t.Rand, keys, identity.BundleFields{
+		User: identity.UserID(self.User), Generation: self.Generation, Number: number,
+		Issued: t.Now, NotAfter: t.Now.Add(bundleLife),
+	})
+	if err != nil {
+		return err
+	}
+	id := pre.ID()
+	putRow(t.Tx, BucketPrekeys, id[:], &pb.Prekey{Secret: pre.Marshal()})
+	self.Bundle = b.Bytes()
+	self.BundleDue = t.Now.Add(bundleEvery + jitter(t.Rand, 2*bundleJitter) - bundleJitter).UnixMilli()
+	return nil
+}
+
+// jitter draws a duration in [0, max). A broken source of entropy gives 0.
+func jitter(rng io.Reader, limit time.Duration) time.Duration {
+	b, err := draw(rng, 8)
+	if err != nil || limit <= 0 {
+		return 0
+	}
+	var v uint64
+	for _, c := range b {
+		v = v<<8 | uint64(c)
+	}
+	return time.Duration(v % uint64(limit))
+}
+
+// renew rotates the bundle, renews the device list's freshness mark, and forgets old prekey secrets.
+func (e *Engine) renew(t *Turn) {
+	if !due(unixMilli(e.self.BundleDue), t.Now) {
+		return
+	}
+	number := uint64(1)
+	if b, err := identity.ParseBundle(e.self.Bundle); err == nil {
+		number = b.Number() + 1
+	}
+	if rotateBundle(t, e.self, e.keys, number) != nil {
+		return
+	}
+	if e.account != nil && t.Now.After(e.list.NotAfter().Add(listRenew-listLife)) {
+		if next, err := e.signList(t, e.list.Devices(), 0); err == nil {
+			e.adoptOwnList(t, next)
+		}
+	}
+	e.saveSelf(t)
+	e.renewRecord(t, true)
+}
+
+// tickPrekeys runs once a day, but not before what came while we were away had time to arrive: it may need them.
+func (e *Engine) tickPrekeys(t *Turn) {
+	if e.prekeysAt.IsZero() {
+		e.prekeysAt = t.Now.Add(drainTime)
+	}
+	if due(e.prekeysAt, t.Now) {
+		e.prekeysAt = t.Now.Add(day)
+		e.dropPrekeys(t)
+	}
+}
+
+// dropPrekeys forgets the secrets of bundles that were superseded longer ago than any first flight may travel.
+func (e *Engine) dropPrekeys(t *Turn) {
+	var old [][]byte
+	t.Tx.Scan(BucketPrekeys, nil, func(key, _ []byte) bool {
+		row := &pb.Prekey{}
+		if getRow(t.Tx, BucketPrekeys, key, row) && row.Superseded != 0 && t.Now.After(unixMilli(row.Superseded).Add(prekeyCap)) {
+			old = append(old, key)
+		}
+		return true
+	})
+	for _, id := range old {
+		t.Tx.Delete(BucketPrekeys, id)
+		dropPrefix(t.Tx, BucketFlights, id)
+	}
+}
+
+// dropPrefix deletes every pair whose key begins with prefix.
+func dropPrefix(tx Tx, b Bucket, prefix []byte) {
+	var keys [][]byte
+	tx.Scan(b, prefix, func(key, _ []byte) bool {
+		if len(key) < len(prefix) || string(key[:len(prefix)]) != string(prefix) {
+			return false
+		}
+		keys = append(keys, key)
+		return true
+	})
+	for _, k := range keys {
+		tx.Delete(b, k)
+	}
+}
+
+// SetHost tells the engine the libp2p identity and addresses of this device.
+func (e *Engine) SetHost(t *Turn, self dht.Peer) {
+	if samePeer(e.self.Endpoint, self) {
+		return
+	}
+	e.self.Endpoint = fromPeer(self)
+	e.saveSelf(t)
+	e.renewRecord(t, false)
+	e.reachSoon(t)
+}
+
+// renewRecord signs a new device record when what it says has changed, or when forced, and publishes it.
+func (e *Engine) renewRecord(t *Turn, force bool) {
+	if e.self.Endpoint == nil || e.self.Removed {
+		return
+	}
+	bundle, err := identity.ParseBundle(e.self.Bundle)
+	if err != nil {
+		return
+	}
+	rec, err := dht.SignDeviceRecord(e.keys, dht.DeviceFields{
+		Bundle: bundle, Number: e.self.RecordNumber + 1, Issued: t.Now, NotAfter: t.Now.Add(bundleLife),
+		Peer: toPeer(e.self.Endpoint), Head: e.list.Head(), FrontDoor: e.frontDoor(t),
+	})
+	if err != nil || (!force && sameRecord(e.self.Record, rec)) {
+		return
+	}
+	e.self.RecordNumber++
+	e.self.Record = rec.Bytes()
+	e.saveSelf(t)
+	e.publishOwn(t)
+}
+
+// sameRecord reports whether next says nothing that the stored record does not say.
+func sameRecord(stored []byte, next *dht.DeviceRecord) bool {
+	old, err := dht.ParseDeviceRecord(stored)
+	if err != nil || old.Bundle().Hash() != next.Bundle().Hash() || old.Head() != next.Head() || !samePeer(fromPeer(old.Peer()), next.Peer()) {
+		return false
+	}
+	a, b := old.FrontDoor(), next.FrontDoor()
+	if a == nil || b == nil {
+		return a == b
+	}
+	return string(a.Bytes()) == string(b.Bytes())
+}
+
+// signList signs the next device list. Only the admin device can.
+func (e *Engine) signList(t *Turn, devices []identity.Device, flags byte) (*identity.DeviceList, error) {
+	if e.account == nil {
+		return nil, &Problem{
+			Class: ErrRefused, Message: "this device cannot sign the device list; the admin device can",
+			Hint: "kith device list",
+		}
+	}
+	return e.account.SignList(identity.ListFields{
+		Seq: e.list.Seq() + 1, Prev: e.list.Hash(), Issued: t.Now, NotAfter: t.Now.Add(listLife), Flags: flags, Devices: devices,
+	})
+}
+
+func (e *Engine) sessionSelf() session.Self {
+	return session.Self{User: e.user, Keys: e.keys, Head: e.list.Head()}
+}
+
+// want is one directory key that we look for, or one record of ours that we put: the next try, and how many failed.
+type want struct {
+	next   time.Time
+	failed int
+	busy   bool // asked; the answer is on its way
+	again  bool // somebody new can be asked: if the answer is no, ask at once
+}
+
+// hurry tries again at once; if an answer is on its way, once that has come and is no.
+func (w *want) hurry(now time.Time) {
+	if w.busy {
+		w.again = true
+	} else if w.failed > 0 {
+		w.next = now
+	}
+}
+
+// parsed remembers what was parsed and verified, by its bytes: a stored record is verified once, not at every use.
+type parsed[T any] struct {
+	parse func([]byte) (T, error)
+	known map[string]T
+}
+
+func (p *parsed[T]) get(raw []byte) (T, error) {
+	if v, ok := p.known[string(raw)]; ok {
+		return v, nil
+	}
+	v, err := p.parse(raw)
+	if err != nil {
+		return v, err
+	}
+	if p.known == nil || len(p.known) >= maxParsed {
+		p.known = map[string]T{}
+	}
+	p.known[string(raw)] = v
+	return v, nil
+}
+
+// need asks for a record, unless it is being looked for already.
+func (e *Engine) need(t *Turn, key string) {
+	if _, ok := e.wants[key]; ok {
+		return
+	}
+	e.wants[key] = &want{next: t.Now}
+	e.tickLookups(t)
+}
+
+// takeDueWants marks what is due as asked and returns the keys in order.
+func takeDueWants(m map[string]*want, now time.Time) []string {
+	var keys []string
+	for k, w := range m {
+		if !w.busy && due(w.next, now) {
+			keys = append(keys, k)
+			w.busy, w.next = true, time.Time{}
+		}
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func (e *Engine) tickLookups(t *Turn) {
+	t.Out.Lookups = append(t.Out.Lookups, takeDueWants(e.wants, t.Now)...)
+}
+
+// Looked gives the answer to a lookup; nil means that nothing was found.
+func (e *Engine) Looked(t *Turn, key string, value []byte) {
+	w := e.wants[key]
+	if value != nil && dht.Validate(key, value, t.Now) == nil {
+		delete(e.wants, key)
+		e.learn(t, key, value)
+		return
+	}
+	if w != nil {
+		w.busy = false
+		w.failed++
+		if w.again {
+			w.again, w.next = false, t.Now
+			return
+		}
+		w.next = t.Now.Add(backoff(t.Rand, w.failed, 0))
+		if w.failed > lookupRetries {
+			if e.onlyRefresh(t, key) {
+				delete(e.wants, key)
+				return
+			}
+			w.next = t.Now.Add(backoff(t.Rand, w.failed-lookupRetries, retryLate))
+		}
+	}
+}
+
+// onlyRefresh reports whether a key's record is known already, so that nothing waits for a newer one.
+func (e *Engine) onlyRefresh(t *Turn, key string) bool {
+	kind, id, err := dht.ParseKey(key)
+	c := &pb.Contact{}
+	return err == nil && kind == dht.KindUser && getRow(t.Tx, BucketContacts, id, c) && len(c.List) > 0
+}
+
+// learn takes in a valid record, whoever brought it.
+func (e *Engine) learn(t *Turn, key string, value []byte) {
+	kind, _, err := dht.ParseKey(key)
+	if err != nil {
+		return
+	}
+	switch kind {
+	case dht.KindUser:
+		if l, err := identity.ParseDeviceList(value); err == nil {
+			e.learnList(t, l)
+		}
+	case dht.KindDevice:
+		if r, err := dht.ParseDeviceRecord(value); err == nil {
+			e.learnRecord(t, r)
+		}
+	case dht.KindMailbox:
+		e.learnSealedSet(t, key, value)
+	}
+}
+
+// learnRecord takes in a device record of a device that its user's list names. Whose device it is, the device itself
+// says: a list that names somebody else's is of no use.
+func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
+	d := e.peerDevice(t, r.Device())
+	if d == nil {
+		return
+	}
+	list := e.listOf(t, r.User())
+	if list == nil || identity.Claims(list, r.Bundle()) != nil {
+		return
+	}
+	if user := r.User(); string(d.User) != string(user[:]) {
+		d = &pb.PeerDevice{Device: d.Device, User: user[:]}
+	}
+	old, err := e.records.get(d.Record)
+	if err == nil && old.Number() >= r.Number() {
+		return
+	}
+	lost := err == nil && r.Bundle().Generation() > old.Bundle().Generation()
+	if lost {
+		e.dropSessions(t, d)
+	}
+	d.Record = r.Bytes()
+	e.setEndpoint(d, r.Peer())
+	e.saveDevice(t, d)
+	if lost {
+		e.anew(t, d, "the device has lost its sessions")
+	} else {
+		e.reinit(t, d, r.Bundle())
+	}
+	e.out.retryDevice(r.Device(), t.Now)
+	e.tellDevice(t, d)
+	if f := r.FrontDoor(); f != nil {
+		e.candidates(t, f)
+	}
+	if r.Head().Order(list.Head()) == identity.Newer {
+		e.need(t, dht.UserKey(list.User()))
+	}
+}
+
+// setEndpoint notes where a device says that it is. It may lie: another device's peer stays that device's, too.
+func (e *Engine) setEndpoint(d *pb.PeerDevice, p dht.Peer) {
+	if d.Endpoint == nil || string(d.Endpoint.Id) != string(p.ID) {
+		e.dropEndpoint(d)
+		e.peers[string(p.ID)] = append(e.peers[string(p.ID)], identity.DeviceID(d.Device))
+	}
+	d.Endpoint = fromPeer(p)
+}
+
+func (e *Engine) dropEndpoint(d *pb.PeerDevice) {
+	if d.Endpoint == nil {
+		return
+	}
+	peer := string(d.Endpoint.Id)
+	e.peers[peer] = slices.DeleteFunc(e.peers[peer], func(o identity.DeviceID) bool { return string(o[:]) == string(d.Device) })
+	if len(e.peers[peer]) == 0 {
+		delete(e.peers, peer)
+	}
+}
+
+// publishOwn plans a put of every record of ours that the directory should hold.
+func (e *Engine) publishOwn(t *Turn) {
+	e.publishKey(t, dht.UserKey(e.user))
+	if e.self.Removed {
+		return // the list that says so, or the tombstone, is all that is left to tell
+	}
+	if e.self.Record != nil {
+		e.publishKey(t, dht.DeviceKey(e.device))
+	}
+	t.Tx.Scan(BucketBoxes, nil, func(_, value []byte) bool {
+		if rec := boxSet(value); rec != nil && rec.Epoch() != dht.FrontDoorEpoch && rec.Epoch() >= dht.EpochAt(t.Now) {
+			e.publishKey(t, dht.MailboxKey(rec.BoxID()))
+		}
+		return true
+	})
+}
+
+func (e *Engine) publishKey(t *Turn, key string) { e.publish[key] = &want{next: t.Now} }
+
+func (e *Engine) tickPublish(t *Turn) {
+	for _, key := range takeDueWants(e.publish, t.Now) {
+		if value := e.ownRecord(t, key); value != nil {
+			t.Out.Puts = append(t.Out.Puts, Put{Key: key, Value: value})
+		} else {
+			delete(e.publish, key)
+		}
+	}
+}
+
+// ownRecord is the newest value of one of our own keys.
+func (e *Engine) ownRecord(t *Turn, key string) []byte {
+	switch key {
+	case dht.UserKey(e.user):
+		return e.list.Bytes()
+	case dht.DeviceKey(e.device):
+		return e.self.Record
+	}
+	return e.sealedSet(t, key)
+}
+
+// Published says by how many peers a record of ours is stored now. One that nobody stored is tried again, at the latest
+// when a peer appears.
+func (e *Engine) Published(t *Turn, key string, stored int) {
+	w := e.publish[key]
+	if w == nil || !w.busy {
+		return // superseded by a newer record, which has its own try coming
+	}
+	w.busy = false
+	if stored > 0 {
+		w.failed = 0
+	} else {
+		w.failed++
+		if w.again {
+			w.again, w.next = false, t.Now
+			return
+		}
+	}
+	if next, err := dht.NextPublish(t.Rand, t.Now, stored, w.failed); err == nil {
+		w.next = next
+	}
+}

@@ -1,0 +1,145 @@
+package node
+
+import (
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/node/pb"
+)
+
+// Advertised takes a relay's own advert, and where the relay was found.
+func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
+	a, err := dht.ParseAdvert(advert)
+	if err != nil || !a.Fresh(t.Now) || (e.self.Endpoint != nil && string(a.Peer.ID) == string(e.self.Endpoint.Id)) {
+		return
+	}
+	row, known := e.relay(t, a.Peer.ID)
+	if !known && e.relayCount(t) >= maxRelays {
+		return
+	}
+	if old, err := dht.ParseAdvert(row.Advert); err == nil && old.Number > a.Number {
+		return
+	}
+	row.Advert, row.Addrs = advert, a.Peer.Addrs
+	if row.Source == 0 || uint32(s) < row.Source {
+		row.Source = uint32(s)
+	}
+	row.LastOk = t.Now.UnixMilli()
+	putRow(t.Tx, BucketRelays, row.Peer, row)
+	if !known || e.thin(t) {
+		e.planElection(t, roundDebounce)
+	}
+}
+
+// thin reports whether our mailbox has fewer members and standbys than the policy wants.
+func (e *Engine) thin(t *Turn) bool {
+	rec := e.frontDoor(t)
+	return rec == nil || len(rec.Members()) < e.cfg.Policy.R+e.cfg.Policy.S
+}
+
+// relay reads the row of a candidate, or begins one.
+func (e *Engine) relay(t *Turn, peer []byte) (*pb.Relay, bool) {
+	row := &pb.Relay{}
+	if getRow(t.Tx, BucketRelays, peer, row) {
+		return row, true
+	}
+	return &pb.Relay{Peer: slices.Clone(peer), FirstSeen: t.Now.UnixMilli(), WeekStart: t.Now.UnixMilli()}, false
+}
+
+func (e *Engine) relayCount(t *Turn) int {
+	n := 0
+	t.Tx.Scan(BucketRelays, nil, func(_, _ []byte) bool { n++; return true })
+	return n
+}
+
+// pin keeps a relay that the person chose.
+func (e *Engine) pin(t *Turn, p dht.Peer) {
+	if _, ok := dht.PeerKey(p.ID); !ok {
+		return
+	}
+	row, _ := e.relay(t, p.ID)
+	if !row.Pinned || len(row.Addrs) == 0 {
+		row.Pinned, row.Source, row.Addrs = true, uint32(election.SourceOwn), p.Addrs
+		putRow(t.Tx, BucketRelays, row.Peer, row)
+	}
+	t.Out.Connects = append(t.Out.Connects, p)
+}
+
+// candidates are the relays that a contact's set names: worth a connection, so that their adverts are asked for.
+func (e *Engine) candidates(t *Turn, rec *dht.SetRecord) {
+	if !e.thin(t) {
+		return
+	}
+	for _, m := range rec.Members() {
+		if !e.live[string(m.Peer.ID)] {
+			t.Out.Connects = append(t.Out.Connects, m.Peer)
+		}
+	}
+}
+
+// candidateList is what the election chooses from.
+func (e *Engine) candidateList(t *Turn, excluded map[string]bool) (out []election.Candidate, pins [][]byte) {
+	t.Tx.Scan(BucketRelays, nil, func(_, value []byte) bool {
+		row := &pb.Relay{}
+		if proto.Unmarshal(value, row) != nil || excluded[string(row.Peer)] {
+			return true
+		}
+		a, err := dht.ParseAdvert(row.Advert)
+		if err != nil {
+			return true
+		}
+		if row.Pinned {
+			pins = append(pins, row.Peer)
+		}
+		seen := unixMilli(row.LastOk)
+		if e.live[string(row.Peer)] {
+			seen = t.Now // a held stream may be silent for days
+		}
+		out = append(out, election.Candidate{
+			Peer: a.Peer, Source: election.Source(row.Source), Family: a.Family, Known: unixMilli(row.FirstSeen),
+			LastSeen: seen, Good: uint32(row.Ok), Bad: uint32(row.Failed),
+			WeekGood: uint32(row.WeekOk), WeekBad: uint32(row.WeekFailed), LeavingAt: a.LeavingAt,
+		})
+		return true
+	})
+	return out, pins
+}
+
+// observe counts a good answer or a failure of a relay; it writes at most once a minute and relay.
+func (e *Engine) observe(t *Turn, peer []byte, good bool) {
+	row := &pb.Relay{}
+	o := e.observed[string(peer)]
+	if good {
+		o.ok++
+	} else {
+		o.failed++
+	}
+	if good && t.Now.Sub(o.saved) < observeEvery {
+		e.observed[string(peer)] = o
+		return
+	}
+	delete(e.observed, string(peer))
+	if !getRow(t.Tx, BucketRelays, peer, row) {
+		return
+	}
+	if t.Now.Sub(unixMilli(row.WeekStart)) > 7*24*time.Hour {
+		row.WeekStart, row.WeekOk, row.WeekFailed = t.Now.UnixMilli(), 0, 0
+	}
+	row.Ok, row.WeekOk = row.Ok+o.ok, row.WeekOk+o.ok
+	row.Failed, row.WeekFailed = row.Failed+o.failed, row.WeekFailed+o.failed
+	if good {
+		row.LastOk = t.Now.UnixMilli()
+	}
+	putRow(t.Tx, BucketRelays, row.Peer, row)
+	e.observed[string(peer)] = observation{saved: t.Now}
+}
+
+// observation is what was counted of a relay since its row was written.
+type observation struct {
+	ok, failed uint64
+	saved      time.Time
+}
