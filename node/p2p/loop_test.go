@@ -122,6 +122,13 @@ func (r *rig) begin(t *testing.T) {
 	r.mu.Unlock()
 }
 
+func (r *rig) commits() int {
+	synctest.Wait()
+	r.store.mu.Lock()
+	defer r.store.mu.Unlock()
+	return r.store.commits
+}
+
 // row makes a call that writes one row and wants one lookup.
 func row(key string) call {
 	return call{fn: func(_ *node.Engine, t *node.Turn) error {
@@ -131,7 +138,14 @@ func row(key string) call {
 	}}
 }
 
-func (r *rig) has(key string) (there bool) {
+// has looks into the store once the loop rests: the memory store is for one
+// goroutine at a time.
+func (r *rig) has(key string) bool {
+	synctest.Wait()
+	return r.hasNow(key)
+}
+
+func (r *rig) hasNow(key string) (there bool) {
 	r.store.View(func(tx node.Tx) error {
 		there = tx.Get(node.BucketMeta, []byte(key)) != nil
 		return nil
@@ -174,14 +188,14 @@ func TestWhatIsPresentSharesOneCommit(t *testing.T) {
 		}
 		close(gate)
 		heard.Wait()
-		if r.store.commits != 1 {
-			t.Errorf("%d commits for 100 inputs that were present", r.store.commits)
+		if n := r.commits(); n != 1 {
+			t.Errorf("%d commits for 100 inputs that were present", n)
 		}
 		for range 5 { // the control: alone each has its own
 			r.do(t.Context(), row("alone"))
 		}
-		if r.store.commits != 6 {
-			t.Errorf("%d commits, want 6", r.store.commits)
+		if n := r.commits(); n != 6 {
+			t.Errorf("%d commits, want 6", n)
 		}
 	})
 }
@@ -190,7 +204,7 @@ func TestNothingLeavesBeforeTheDiskKnowsIt(t *testing.T) {
 	inLoop(t, func(t *testing.T, r *rig) {
 		r.loop.perform = func(res *result) []call {
 			for _, key := range res.out.Lookups {
-				if !r.has(key) {
+				if !r.hasNow(key) {
 					t.Errorf("the effect of %q was performed before its commit", key)
 				}
 			}
@@ -306,12 +320,12 @@ func TestReadingCostsNoCommit(t *testing.T) {
 			r.do(t.Context(), call{look: func(node.Tx, *node.Engine, time.Time) error { return nil }})
 			r.do(t.Context(), call{fn: func(*node.Engine, *node.Turn) error { return nil }})
 		}
-		if r.store.commits != 0 {
-			t.Errorf("%d commits for reads", r.store.commits)
+		if n := r.commits(); n != 0 {
+			t.Errorf("%d commits for reads", n)
 		}
 		r.do(t.Context(), row("written")) // the control
-		if r.store.commits != 1 {
-			t.Errorf("%d commits for a write", r.store.commits)
+		if n := r.commits(); n != 1 {
+			t.Errorf("%d commits for a write", n)
 		}
 	})
 }
@@ -324,8 +338,8 @@ func TestLazyInputsWaitForCompany(t *testing.T) {
 			rest(t.Context(), time.Millisecond)
 		}
 		r.do(t.Context(), row("urgent"))
-		if r.store.commits != 1 || !r.has("a") || !r.has("c") {
-			t.Errorf("%d commits, want all in one", r.store.commits)
+		if n := r.commits(); n != 1 || !r.has("a") || !r.has("c") {
+			t.Errorf("%d commits, want all in one", n)
 		}
 		began := time.Now()
 		r.postWait(row("control").fn) // what is not lazy does not wait
