@@ -132,12 +132,7 @@ func (e *Engine) nextElection(t *Turn) time.Time {
 // startRound elects, and asks the chosen relays for room, unless every set stands already with just these members.
 func (e *Engine) startRound(t *Turn, excluded map[string]bool) {
 	candidates, pins := e.candidateList(t, excluded)
-	var incumbents []election.Incumbent
-	if rec := e.frontDoor(t); rec != nil {
-		for _, m := range rec.Members() {
-			incumbents = append(incumbents, election.Incumbent{Peer: m.Peer.ID, Since: rec.Issued()})
-		}
-	}
+	incumbents := e.incumbents(t)
 	seed := [32]byte(derive(e.self.MailboxSecret, labelSeed))
 	result := election.Elect(seed, candidates, incumbents, pins, e.cfg.Policy, t.Now)
 	t.Tx.Put(BucketMeta, []byte("election"), result.Transcript.Bytes())
@@ -351,6 +346,9 @@ func (e *Engine) keepSet(t *Turn, rec *dht.SetRecord) {
 		t.Out.Sets = append(t.Out.Sets, PushSet{Relay: toPeer(w), Set: rec.Bytes()})
 	}
 	putRow(t.Tx, BucketBoxes, u32(rec.Epoch()), b)
+	if rec.Epoch() == dht.FrontDoorEpoch {
+		e.noteServing(t, rec)
+	}
 }
 
 // dropBoxes forgets epochs whose last mail has expired.

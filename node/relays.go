@@ -109,6 +109,47 @@ func (e *Engine) candidateList(t *Turn, excluded map[string]bool) (out []electio
 	return out, pins
 }
 
+// incumbents are the relays of our set in force, with the day they began.
+func (e *Engine) incumbents(t *Turn) []election.Incumbent {
+	rec := e.frontDoor(t)
+	if rec == nil {
+		return nil
+	}
+	var out []election.Incumbent
+	for _, m := range rec.Members() {
+		since := rec.Issued()
+		if row, known := e.relay(t, m.Peer.ID); known && row.ServingSince != 0 {
+			since = unixMilli(row.ServingSince)
+		}
+		out = append(out, election.Incumbent{Peer: m.Peer.ID, Since: since})
+	}
+	return out
+}
+
+// noteServing keeps when each relay began to serve us: sets are renewed every week, a term lasts for months.
+func (e *Engine) noteServing(t *Turn, rec *dht.SetRecord) {
+	serves := map[string]bool{}
+	for _, m := range rec.Members() {
+		serves[string(m.Peer.ID)] = true
+	}
+	var changed []*pb.Relay
+	t.Tx.Scan(BucketRelays, nil, func(_, value []byte) bool {
+		row := &pb.Relay{}
+		if proto.Unmarshal(value, row) == nil && serves[string(row.Peer)] != (row.ServingSince != 0) {
+			changed = append(changed, row)
+		}
+		return true
+	})
+	for _, row := range changed {
+		if row.ServingSince == 0 {
+			row.ServingSince = t.Now.UnixMilli()
+		} else {
+			row.ServingSince = 0
+		}
+		putRow(t.Tx, BucketRelays, row.Peer, row)
+	}
+}
+
 // observe counts a good answer or a failure of a relay; it writes at most once a minute and relay.
 func (e *Engine) observe(t *Turn, peer []byte, good bool) {
 	row := &pb.Relay{}

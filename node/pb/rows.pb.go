@@ -770,6 +770,7 @@ type Relay struct {
 	Pinned        bool                   `protobuf:"varint,10,opt,name=pinned,proto3" json:"pinned,omitempty"`
 	WeekOk        uint64                 `protobuf:"varint,11,opt,name=week_ok,json=weekOk,proto3" json:"week_ok,omitempty"`
 	WeekFailed    uint64                 `protobuf:"varint,12,opt,name=week_failed,json=weekFailed,proto3" json:"week_failed,omitempty"`
+	ServingSince  int64                  `protobuf:"varint,13,opt,name=serving_since,json=servingSince,proto3" json:"serving_since,omitempty"` // as a member or standby of ours; 0: it is none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -884,6 +885,13 @@ func (x *Relay) GetWeekOk() uint64 {
 func (x *Relay) GetWeekFailed() uint64 {
 	if x != nil {
 		return x.WeekFailed
+	}
+	return 0
+}
+
+func (x *Relay) GetServingSince() int64 {
+	if x != nil {
+		return x.ServingSince
 	}
 	return 0
 }
@@ -1680,7 +1688,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x04link\x18\x05 \x01(\tR\x04link\x12\x12\n" +
 	"\x04text\x18\x06 \x01(\tR\x04text\x12\x1a\n" +
 	"\bdeclines\x18\a \x01(\rR\bdeclines\x12\x18\n" +
-	"\apairing\x18\b \x01(\fR\apairing\"\xb2\x02\n" +
+	"\apairing\x18\b \x01(\fR\apairing\"\xd7\x02\n" +
 	"\x05Relay\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\fR\x04peer\x12\x14\n" +
 	"\x05addrs\x18\x02 \x03(\fR\x05addrs\x12\x16\n" +
@@ -1697,7 +1705,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	" \x01(\bR\x06pinned\x12\x17\n" +
 	"\aweek_ok\x18\v \x01(\x04R\x06weekOk\x12\x1f\n" +
 	"\vweek_failed\x18\f \x01(\x04R\n" +
-	"weekFailed\"\xbc\x02\n" +
+	"weekFailed\x12#\n" +
+	"\rserving_since\x18\r \x01(\x03R\fservingSince\"\xbc\x02\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x12\x12\n" +
