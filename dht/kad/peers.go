@@ -121,7 +121,7 @@ func (d *Directory) knownPeers() []peer.AddrInfo {
 		return nil
 	}
 	var known []*pb.KnownPeer
-	err := d.file.db.View(func(tx *bolt.Tx) error {
+	err := d.file.view(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucketPeers).ForEach(func(_, v []byte) error {
 			k := new(pb.KnownPeer)
 			if proto.Unmarshal(v, k) == nil {
@@ -150,7 +150,7 @@ func (d *Directory) rememberPeers() {
 		return
 	}
 	now := d.now()
-	err := d.file.db.Update(func(tx *bolt.Tx) error {
+	err := d.file.update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketPeers)
 		for _, p := range d.Peers() {
 			raw, err := proto.Marshal(&pb.KnownPeer{Id: p.ID, Addrs: p.Addrs, SeenUnixMs: now.UnixMilli()})

@@ -19,6 +19,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/dht/dhttest"
 )
 
@@ -298,6 +299,29 @@ func TestALockedFileIsAnErrorAndStays(t *testing.T) {
 	}
 }
 
+func TestAFileCutShortWhileOpenIsAnError(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "directory.db")
+	f, err := openFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.close()
+	for i := range 50 {
+		if err := f.put(fmt.Sprint(i), make([]byte, 1000)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Truncate(path, 2*int64(os.Getpagesize())); err != nil { // the meta pages stay
+		t.Fatal(err)
+	}
+	if _, err := f.get("7"); !errors.Is(err, boltfile.ErrDamaged) {
+		t.Errorf("get: %v", err)
+	}
+	if err := f.put("7", nil); !errors.Is(err, boltfile.ErrDamaged) {
+		t.Errorf("put: %v", err)
+	}
+}
+
 func TestThePeerCacheForgetsTheOldest(t *testing.T) {
 	f, err := openFile(filepath.Join(t.TempDir(), "directory.db"))
 	if err != nil {
@@ -306,7 +330,7 @@ func TestThePeerCacheForgetsTheOldest(t *testing.T) {
 	defer f.close()
 	now := dhttest.Start
 	left := 0
-	err = f.db.Update(func(tx *bolt.Tx) error {
+	err = f.update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucketPeers)
 		for i := range maxKnownPeers + 5 {
 			if err := b.Put([]byte{byte(i), byte(i >> 8)}, knownPeer(t, now.Add(-time.Duration(i)*time.Hour))); err != nil {
