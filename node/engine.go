@@ -287,6 +287,10 @@ func (e *Engine) PeerUp(t *Turn, peer []byte) {
 // PeerDown says that the last connection to a peer is gone.
 func (e *Engine) PeerDown(t *Turn, peer []byte) {
 	delete(e.live, string(peer))
+	for _, d := range e.peers[string(peer)] {
+		e.out.giveUpDirect(d, t.Now) // what was written last may not have arrived
+	}
+	e.flush(t)
 }
 
 // counters are the numbers that change with every message, apart from the large self row.

@@ -123,6 +123,15 @@ func (o *outbox) retryDevice(d identity.DeviceID, now time.Time) {
 	}
 }
 
+// giveUpDirect ends the head start of what was tried directly: relays get a copy now.
+func (o *outbox) giveUpDirect(d identity.DeviceID, now time.Time) {
+	for _, n := range o.byDevice[d] {
+		if it := o.items[n]; it.direct && !it.at.IsZero() && it.at.After(now) {
+			o.schedule(n, now)
+		}
+	}
+}
+
 // restart begins a new attempt of one delivery.
 func (o *outbox) restart(n uint64, now time.Time) {
 	if it := o.items[n]; it != nil {
