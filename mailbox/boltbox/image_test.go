@@ -17,6 +17,9 @@ import (
 // sector is what a disk writes whole, in bytes.
 const sector = 512
 
+// metaPages come first in the file; each commit writes one of them.
+const metaPages = 2
+
 // moment is the file and the state after a commit.
 type moment struct {
 	file  []byte

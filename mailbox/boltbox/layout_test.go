@@ -2,8 +2,6 @@ package boltbox
 
 import (
 	"bytes"
-	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -35,43 +33,6 @@ func FuzzValues(f *testing.F) {
 		}
 		if value, ok := opened(boxBucket, key, raw); ok && !bytes.Equal(sealed(boxBucket, key, bytes.Clone(value)), raw) {
 			t.Errorf("check %x", raw)
-		}
-	})
-}
-
-// FuzzPages changes a real file at will: whatever the walk lets pass, the
-// store opens without ending the process.
-func FuzzPages(f *testing.F) {
-	folder := f.TempDir()
-	path := filepath.Join(folder, "seed.db")
-	s := mustOpen(f, path)
-	for n := range 5 {
-		if err := addOne(s, n%2, n); err != nil {
-			f.Fatal(err)
-		}
-	}
-	_ = s.Close()
-	raw, err := os.ReadFile(path)
-	if err != nil {
-		f.Fatal(err)
-	}
-	raw = raw[:usedPages(raw)]
-	f.Add([]byte{0, 0, 0, 0})
-	f.Add([]byte{0x40, 0, 8, 1})
-	f.Add([]byte{0x80, 0, 24, 0x80, 0xc0, 0, 8, 7})
-	f.Fuzz(func(t *testing.T, edits []byte) {
-		image := bytes.Clone(raw)
-		for ; len(edits) >= 4; edits = edits[4:] { // page, offset, xor
-			at := (int(edits[0])%(len(raw)/pageSize))*pageSize + (int(edits[1])<<8+int(edits[2]))%pageSize
-			image[at] ^= edits[3]
-		}
-		path := filepath.Join(t.TempDir(), "image.db")
-		if err := os.WriteFile(path, image, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if s, err := Open(path); err == nil {
-			mailboxtest.Look(&quietly{T: t}, s, 2, 5)
-			_ = s.Close()
 		}
 	})
 }

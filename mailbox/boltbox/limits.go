@@ -30,7 +30,6 @@ const (
 	unknownRoom = 1 << 62
 
 	formatVersion = 1
-	fileMode      = 0o600
 	checkSize     = 8
 	seqSize       = 8
 	entrySize     = 32 + 32 + 8 + 8 + 4 + 1

@@ -5,75 +5,52 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/mailbox"
 )
 
-func openBolt(path string) (*bolt.DB, error) {
-	return bolt.Open(path, fileMode, &bolt.Options{
-		Timeout:         lockWait,
-		NoFreelistSync:  true,
-		FreelistType:    bolt.FreelistMapType,
-		InitialMmapSize: mapSize,
-		PageSize:        pageSize,
-	})
-}
+var fileOptions = boltfile.Options{Wait: lockWait, PageSize: pageSize, MapSize: mapSize}
 
-// create makes a new file under another name and gives it its own once it is
-// complete and synced: bbolt does not open a file that was torn at its birth.
-func create(path string) error {
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	fresh := path + ".new"
-	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	db, err := openBolt(fresh)
-	if err != nil {
-		return err
-	}
-	err = db.Update(func(t *bolt.Tx) error {
-		for _, name := range [][]byte{metaBucket, boxBucket, setBucket, sumBucket} {
-			if _, err := t.CreateBucket(name); err != nil {
-				return err
-			}
+// lay writes the tables of a new store.
+func lay(t *bolt.Tx) error {
+	for _, name := range [][]byte{metaBucket, boxBucket, setBucket, sumBucket} {
+		if _, err := t.CreateBucket(name); err != nil {
+			return err
 		}
-		b := t.Bucket(metaBucket)
-		return errors.Join(
-			b.Put(formatKey, binary.BigEndian.AppendUint32(nil, formatVersion)),
-			b.Put(seqKey, sealed(metaBucket, seqKey, make([]byte, seqSize))),
-			b.Put(clockKey, sealed(metaBucket, clockKey, appendClock(nil, mailbox.Clock{}))),
-		)
-	})
-	if err = errors.Join(err, db.Close()); err != nil {
-		return err
 	}
-	if err := os.Rename(fresh, path); err != nil {
-		return err
-	}
-	return syncFolder(filepath.Dir(path))
+	b := t.Bucket(metaBucket)
+	return errors.Join(
+		b.Put(formatKey, binary.BigEndian.AppendUint32(nil, formatVersion)),
+		b.Put(seqKey, sealed(metaBucket, seqKey, make([]byte, seqSize))),
+		b.Put(clockKey, sealed(metaBucket, clockKey, appendClock(nil, mailbox.Clock{}))),
+	)
 }
 
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
-	if err != nil {
-		return err
+// guard runs work on bbolt. What bbolt trips over, when it opens the file or
+// later, is ErrDamaged.
+func guard(fn func() error) error {
+	err := boltfile.Guard("mailbox store", fn)
+	if errors.Is(err, boltfile.ErrDamaged) && !errors.Is(err, mailbox.ErrDamaged) {
+		return fmt.Errorf("%w: %w", mailbox.ErrDamaged, err)
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return err
 }
 
-// load builds the index from the file.
+// load builds the index from the file. A spoilt meta page counts as damage: the
+// last commit may be missing, though a crash in the middle looks the same.
 func (s *Store) load() (*index, error) {
+	spoilt, err := boltfile.SpoiltMetas(s.db.Path())
+	if err != nil {
+		return nil, err
+	}
+	s.damaged.Add(int64(len(spoilt)))
 	x := newIndex()
-	err := s.db.View(func(t *bolt.Tx) error {
+	err = s.db.View(func(t *bolt.Tx) error {
 		for _, name := range [][]byte{metaBucket, boxBucket, setBucket, sumBucket} {
 			if t.Bucket(name) == nil {
 				return fmt.Errorf("%w: bucket %s", mailbox.ErrDamaged, name)

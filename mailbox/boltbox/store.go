@@ -2,12 +2,15 @@ package boltbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"sync"
 	"sync/atomic"
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/mailbox"
 )
 
@@ -54,17 +57,12 @@ var _ mailbox.Store = (*Store)(nil)
 func Open(path string) (*Store, error) { return open(path, controls{}) }
 
 func open(path string, ctl controls) (*Store, error) {
-	if err := create(path); err != nil {
+	if err := boltfile.Create(path, fileOptions, lay); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("mailbox store: create: %w", err)
 	}
 	s := &Store{ctl: ctl, ended: make(chan struct{}), queue: newQueue()}
-	spoilt, err := inspect(path)
-	if err != nil {
-		return nil, fmt.Errorf("mailbox store: open: %w", err)
-	}
-	s.damaged.Add(spoilt)
-	err = guard(func() (err error) {
-		if s.db, err = openBolt(path); err == nil {
+	err := guard(func() (err error) {
+		if s.db, err = boltfile.Open(path, fileOptions); err == nil {
 			s.index, err = s.load()
 		}
 		return err

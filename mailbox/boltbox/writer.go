@@ -1,11 +1,13 @@
 package boltbox
 
 import (
+	"errors"
 	"fmt"
 	"runtime"
 
 	bolt "go.etcd.io/bbolt"
 
+	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/mailbox"
 )
 
@@ -174,7 +176,7 @@ func (s *Store) toDisk(ops []op) (sums map[mailbox.Day]sum, err error) {
 
 // fail tells a full disk from what ends the store.
 func (s *Store) fail(err error) error {
-	if diskFull(err) {
+	if errors.Is(err, boltfile.ErrFull) {
 		s.full.Add(1)
 		return fmt.Errorf("%w: %w", mailbox.ErrDiskFull, err)
 	}
