@@ -19,6 +19,7 @@ import (
 // brittle is a store that fails when it is told to.
 type brittle struct {
 	node.Store
+	serial  sync.Mutex // the memory store is for one goroutine at a time
 	mu      sync.Mutex
 	fail    error  // of every commit
 	poison  string // a transaction that writes this key fails
@@ -29,7 +30,15 @@ type brittle struct {
 
 var errPoison = errors.New("damaged row")
 
+func (s *brittle) View(fn func(node.Tx) error) error {
+	s.serial.Lock()
+	defer s.serial.Unlock()
+	return s.Store.View(fn)
+}
+
 func (s *brittle) Update(fn func(node.Tx) error) error {
+	s.serial.Lock()
+	defer s.serial.Unlock()
 	return s.Store.Update(func(tx node.Tx) error {
 		w := &poisonTx{Tx: tx}
 		if err := fn(w); err != nil {
@@ -138,14 +147,7 @@ func row(key string) call {
 	}}
 }
 
-// has looks into the store once the loop rests: the memory store is for one
-// goroutine at a time.
-func (r *rig) has(key string) bool {
-	synctest.Wait()
-	return r.hasNow(key)
-}
-
-func (r *rig) hasNow(key string) (there bool) {
+func (r *rig) has(key string) (there bool) {
 	r.store.View(func(tx node.Tx) error {
 		there = tx.Get(node.BucketMeta, []byte(key)) != nil
 		return nil
@@ -204,7 +206,7 @@ func TestNothingLeavesBeforeTheDiskKnowsIt(t *testing.T) {
 	inLoop(t, func(t *testing.T, r *rig) {
 		r.loop.perform = func(res *result) []call {
 			for _, key := range res.out.Lookups {
-				if !r.hasNow(key) {
+				if !r.has(key) {
 					t.Errorf("the effect of %q was performed before its commit", key)
 				}
 			}
