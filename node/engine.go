@@ -320,6 +320,8 @@ const (
 	counterReach    = "reach"
 	counterSet      = "set"
 	counterParked   = "parked"
+	counterPlaced   = "placed"
+	counterSeen     = "seen"
 )
 
 // stamp is the next Lamport time: max(now, last+1) in milliseconds.

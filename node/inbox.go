@@ -115,19 +115,19 @@ func (e *Engine) markSeen(t *Turn, id mailbox.EnvelopeID, a arrival) {
 		row = slices.Concat(row, device[:], a.id[:])
 	}
 	t.Tx.Put(BucketSeen, id[:16], row)
-	t.Tx.Put(BucketSeenDays, slices.Concat(u32(today), id[:16]), nil)
+	t.Tx.Put(BucketSeenDays, slices.Concat(u32(today), u64(e.nextCounter(t, counterSeen))), id[:16])
 	oldest := today - uint32(seenFor/day)
-	var gone [][]byte
-	t.Tx.Scan(BucketSeenDays, nil, func(key, _ []byte) bool {
+	var gone, ids [][]byte
+	t.Tx.Scan(BucketSeenDays, nil, func(key, value []byte) bool {
 		if len(gone) == 16 || string(key[:4]) >= string(u32(oldest)) {
 			return false
 		}
-		gone = append(gone, key)
+		gone, ids = append(gone, key), append(ids, value)
 		return true
 	})
-	for _, k := range gone {
+	for i, k := range gone {
 		t.Tx.Delete(BucketSeenDays, k)
-		t.Tx.Delete(BucketSeen, k[4:])
+		t.Tx.Delete(BucketSeen, ids[i])
 	}
 }
 

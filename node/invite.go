@@ -371,3 +371,7 @@ func (e *Engine) nameAfter(t *Turn, c *pb.Contact) {
 	}
 	c.Handle = freeHandle(c.Name, taken)
 }
+
+func inviteView(id []byte, row *pb.Invite) InviteView {
+	return InviteView{ID: hexOf(id), Link: row.Link, Text: row.Text, Expires: unixMilli(row.Expires), Used: len(row.UsedBy) > 0}
+}

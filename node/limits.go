@@ -72,7 +72,7 @@ const (
 	roundPatience = 5 * time.Second // for each step of an election round
 	roundDebounce = 400 * time.Millisecond
 	roundRetry    = 30 * time.Second
-	leaseBeyond   = Retention + day // a lease lasts this long after its epoch
+	leaseBeyond   = Retention + day // a set is believed this long after its epoch
 	frontDoorLife = 35 * day
 	frontDoorTurn = 7 * day   // renewed when less than frontDoorLife - frontDoorTurn is left
 	electEvery    = time.Hour // between two looks at our relays

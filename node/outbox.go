@@ -324,8 +324,7 @@ func (e *Engine) ownMessage(t *Turn, c chat.Content) *pb.Message {
 
 // place puts a message into its conversation: order is (Lamport ms, id), the same on every device.
 func (e *Engine) place(t *Turn, c *pb.Contact, m *pb.Message) {
-	key := slices.Concat(u32(c.Chat), u64(m.Order), m.Id[:8])
-	t.Tx.Put(BucketChats, key, m.Id)
+	t.Tx.Put(BucketChats, slices.Concat(u32(c.Chat), u64(m.Order), u64(e.nextCounter(t, counterPlaced))), m.Id)
 	putRow(t.Tx, BucketMessages, m.Id, m)
 	content, err := chat.Parse(m.Content)
 	if err != nil {

@@ -363,7 +363,7 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 		d = &pb.PeerDevice{Device: d.Device, User: user[:]}
 	}
 	old, err := e.records.get(d.Record)
-	if err == nil && old.Number() >= r.Number() {
+	if err == nil && dht.Newer(dht.DeviceKey(r.Device()), d.Record, r.Bytes()) != dht.VerdictNewer {
 		return
 	}
 	lost := err == nil && r.Bundle().Generation() > old.Bundle().Generation()

@@ -184,3 +184,24 @@ type observation struct {
 	ok, failed uint64
 	saved      time.Time
 }
+
+// Explain shows the last election of our own relays, recomputed from its transcript.
+func Explain(tx Tx) ([]string, error) {
+	raw := tx.Get(BucketMeta, []byte("election"))
+	if raw == nil {
+		return nil, &Problem{Class: ErrNotFound, Message: "no election has taken place yet", Hint: "kith relay status"}
+	}
+	tr, err := election.ParseTranscript(raw)
+	if err != nil {
+		return nil, err
+	}
+	again, err := tr.Recompute()
+	if err != nil {
+		return nil, err
+	}
+	lines := tr.Explain()
+	if string(again.Transcript.Bytes()) != string(raw) {
+		lines = append(lines, "This build comes to another result than the one recorded.")
+	}
+	return lines, tx.Err()
+}

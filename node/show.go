@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"encoding/hex"
 	"encoding/json"
 	"slices"
@@ -174,14 +175,20 @@ func activeMembers(rec *dht.SetRecord) int {
 	return n
 }
 
-// chatIDs lists the message ids of a conversation in order.
+// chatIDs lists the message ids of a conversation in order: by Lamport time, then by id. The key, which stands in the
+// clear, has a local number in the id's place.
 func chatIDs(tx Tx, number uint32) [][]byte {
 	var out [][]byte
+	last, ties := "", 0
 	tx.Scan(BucketChats, u32(number), func(key, value []byte) bool {
 		if string(key[:4]) != string(u32(number)) {
 			return false
 		}
+		if at := string(key[4:12]); at != last {
+			last, ties = at, len(out)
+		}
 		out = append(out, value)
+		slices.SortFunc(out[ties:], bytes.Compare)
 		return true
 	})
 	return out
@@ -469,29 +476,4 @@ func hexAll(in [][]byte) []string {
 		out[i] = hexOf(b)
 	}
 	return out
-}
-
-// Explain shows the last election of our own relays, recomputed from its transcript.
-func Explain(tx Tx) ([]string, error) {
-	raw := tx.Get(BucketMeta, []byte("election"))
-	if raw == nil {
-		return nil, &Problem{Class: ErrNotFound, Message: "no election has taken place yet", Hint: "kith relay status"}
-	}
-	tr, err := election.ParseTranscript(raw)
-	if err != nil {
-		return nil, err
-	}
-	again, err := tr.Recompute()
-	if err != nil {
-		return nil, err
-	}
-	lines := tr.Explain()
-	if string(again.Transcript.Bytes()) != string(raw) {
-		lines = append(lines, "This build comes to another result than the one recorded.")
-	}
-	return lines, tx.Err()
-}
-
-func inviteView(id []byte, row *pb.Invite) InviteView {
-	return InviteView{ID: hexOf(id), Link: row.Link, Text: row.Text, Expires: unixMilli(row.Expires), Used: len(row.UsedBy) > 0}
 }

@@ -23,7 +23,7 @@ const (
 	BucketInvites                    // invite id -> pb.Invite
 	BucketRelays                     // peer id -> pb.Relay: election candidates and what we observed of them
 	BucketMessages                   // message id -> pb.Message
-	BucketSeen                       // envelope id -> day
+	BucketSeen                       // envelope id -> day u32, then the sender's device and message id where known
 	BucketChats                      // ordered: chat number u32 | lamport ms u64 | arrival u64 -> message id
 	BucketOutbox                     // ordered: delivery number u64 -> pb.Delivery
 	BucketEvents                     // ordered: cursor u64 -> the notice, as the API's JSON
