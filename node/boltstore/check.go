@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"os"
-	"runtime/debug"
 
 	"go.etcd.io/bbolt"
 
+	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/node"
 )
 
@@ -18,10 +17,9 @@ func bucketName(b node.Bucket) string { return fmt.Sprintf("bucket %v", b) }
 // Check reads every row and compares what is there with what should be. It returns nil, or an ErrDamaged that joins one
 // *Damage for each place.
 func (s *Store) Check() error {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	tx, err := s.db.Begin(false)
 	if err != nil {
-		return classify(err)
+		return named(err)
 	}
 	defer s.release(tx)
 	want, err := s.sumsOf(tx)
@@ -71,12 +69,12 @@ func (s *Store) checkBucket(tx *bbolt.Tx, b node.Bucket, want sum) error {
 	return errors.Join(found...)
 }
 
+// checkMetas names the meta pages that do not hold.
 func checkMetas(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
+	spoilt, err := boltfile.SpoiltMetas(path)
+	found := []error{err}
+	for _, d := range spoilt {
+		found = append(found, named(d))
 	}
-	defer f.Close()
-	_, err = readMetas(f)
-	return err
+	return errors.Join(found...)
 }

@@ -4,9 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"syscall"
 
-	berrors "go.etcd.io/bbolt/errors"
+	"github.com/kith-im/kith/dht/boltfile"
 )
 
 // Errors of a store; all are found with errors.Is.
@@ -30,30 +29,21 @@ func (d *Damage) Error() string { return fmt.Sprintf("damaged at %s: %s", d.Plac
 // Unwrap makes every Damage an ErrDamaged.
 func (d *Damage) Unwrap() error { return ErrDamaged }
 
-// classify gives the errors of bbolt and of the system the names that callers act on.
-func classify(err error) error {
+// named gives the errors of the file the names that callers of a store act on.
+func named(err error) error {
+	var where *boltfile.Damage
 	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+	case errors.As(err, &where):
+		return &Damage{Place: where.Place, Why: where.Why}
+	case errors.Is(err, boltfile.ErrFull):
 		return fmt.Errorf("%w: %w", ErrFull, err)
-	case errors.Is(err, berrors.ErrTimeout):
+	case errors.Is(err, boltfile.ErrLocked):
 		return ErrLocked
 	case errors.Is(err, fs.ErrNotExist):
 		return ErrMissing
-	case errors.Is(err, berrors.ErrInvalid), errors.Is(err, berrors.ErrChecksum), errors.Is(err, berrors.ErrVersionMismatch):
-		return &Damage{Place: FileName, Why: err.Error()}
 	}
 	return err
 }
 
-// guard runs a step of bbolt. bbolt panics on pages that make no sense, and reading past the end of a shortened file
-// faults: both are damage to report, not reasons to die.
-func guard(place string, step func() error) (err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = &Damage{Place: place, Why: fmt.Sprint(r)}
-		}
-	}()
-	return classify(step())
-}
+// guard runs a step of bbolt; what bbolt trips over is damage at place.
+func guard(place string, step func() error) error { return named(boltfile.Guard(place, step)) }

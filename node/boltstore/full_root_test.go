@@ -3,7 +3,6 @@
 package boltstore_test
 
 import (
-	"encoding/binary"
 	"errors"
 	"os"
 	"path/filepath"
@@ -31,19 +30,6 @@ func smallDisk(t *testing.T) (h home, ballast string) {
 		t.Fatal(err)
 	}
 	return h, ballast
-}
-
-// fill commits rows until an update fails; it returns how many are durable and the failure.
-func fill(s *boltstore.Store) (rows uint64, err error) {
-	for ; ; rows++ {
-		err := s.Update(func(tx node.Tx) error {
-			tx.Put(node.BucketOutbox, binary.BigEndian.AppendUint64(nil, rows), make([]byte, 8000))
-			return nil
-		})
-		if err != nil {
-			return rows, err
-		}
-	}
 }
 
 func TestAFullDiskIsSaidAndLosesNothing(t *testing.T) {

@@ -12,7 +12,6 @@ const (
 	// DefaultTimeout is how long Open waits for another process to let go of the file.
 	DefaultTimeout = 200 * time.Millisecond
 
-	fileMode  = 0o600
 	maxKey    = 1 << 12 // bytes of a key; what is longer on disk is damage
 	maxValue  = 1 << 24 // bytes of a sealed value
 	blindSize = 16      // bytes of a named bucket's stored key, and of a row's digest

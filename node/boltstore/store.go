@@ -1,19 +1,20 @@
 package boltstore
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
+	"io/fs"
 	"path/filepath"
-	"runtime/debug"
 	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
 
 	"github.com/kith-im/kith/crypto/vault"
+	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/node"
 )
 
@@ -42,48 +43,29 @@ type Store struct {
 
 var _ node.Store = (*Store)(nil)
 
-// Create makes a new store in dir, which must exist, and opens it. The file appears under its name only when it is
-// whole: bbolt cannot open a torn first write.
+// Create makes a new store in dir, which must exist, and opens it. The file appears under its name only when it is whole.
 func Create(dir string, v *vault.Vault) (*Store, error) {
-	path := filepath.Join(dir, FileName)
-	if _, err := os.Lstat(path); err == nil {
+	err := boltfile.Create(filepath.Join(dir, FileName), Options{}.file(), func(tx *bbolt.Tx) error { return lay(tx, v) })
+	if errors.Is(err, fs.ErrExist) {
 		return nil, ErrExists
 	}
-	fresh := path + ".new"
-	if err := os.Remove(fresh); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return nil, fmt.Errorf("create store: %w", err)
-	}
-	if err := lay(fresh, v); err != nil {
-		os.Remove(fresh)
-		return nil, fmt.Errorf("create store: %w", classify(err))
-	}
-	if err := os.Rename(fresh, path); err != nil {
-		return nil, fmt.Errorf("create store: %w", err)
-	}
-	if err := syncDir(dir); err != nil {
-		return nil, fmt.Errorf("create store: %w", err)
+	if err != nil {
+		return nil, fmt.Errorf("create store: %w", named(err))
 	}
 	return Open(dir, v, Options{})
 }
 
-// lay writes an empty store at path and closes it.
-func lay(path string, v *vault.Vault) error {
-	db, err := bbolt.Open(path, fileMode, boltOptions(Options{}))
+// lay writes an empty store.
+func lay(tx *bbolt.Tx, v *vault.Vault) error {
+	h, err := tx.CreateBucket(headerName)
 	if err != nil {
 		return err
 	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		h, err := tx.CreateBucket(headerName)
-		if err != nil {
-			return err
-		}
-		sealed, err := v.Seal(rand.Reader, headerPlace(sumsKey), sums{}.marshal())
-		if err != nil {
-			return err
-		}
-		return errors.Join(createBuckets(tx), h.Put(versionKey, binary.BigEndian.AppendUint32(nil, Version)), h.Put(sumsKey, sealed))
-	})
-	return errors.Join(err, db.Close())
+	sealed, err := v.Seal(rand.Reader, headerPlace(sumsKey), sums{}.marshal())
+	if err != nil {
+		return err
+	}
+	return errors.Join(createBuckets(tx), h.Put(versionKey, binary.BigEndian.AppendUint32(nil, Version)), h.Put(sumsKey, sealed))
 }
 
 func createBuckets(tx *bbolt.Tx) error {
@@ -95,59 +77,22 @@ func createBuckets(tx *bbolt.Tx) error {
 	return nil
 }
 
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
-}
-
-func boltOptions(o Options) *bbolt.Options {
-	timeout := o.Timeout
-	if timeout == 0 {
-		timeout = DefaultTimeout
-	}
-	// The list of free pages is rebuilt at open instead of written at each commit: equally safe, a third of the writes.
-	return &bbolt.Options{Timeout: timeout, ReadOnly: o.ReadOnly, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType}
+func (o Options) file() boltfile.Options {
+	return boltfile.Options{Wait: cmp.Or(o.Timeout, DefaultTimeout), ReadOnly: o.ReadOnly}
 }
 
 // Open opens the store in dir with the vault that made it. ErrMissing, ErrLocked, ErrNewer and ErrDamaged say why not.
 func Open(dir string, v *vault.Vault, o Options) (*Store, error) {
 	s := &Store{vault: v, path: filepath.Join(dir, FileName)}
-	if _, err := os.Stat(s.path); err != nil {
-		return nil, fmt.Errorf("open store: %w", classify(err))
-	}
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	if err := guard(FileName, func() error { return s.openFile(o) }); err != nil {
-		return nil, fmt.Errorf("open store: %w", err)
+	var err error
+	if s.db, err = boltfile.Open(s.path, o.file()); err != nil {
+		return nil, fmt.Errorf("open store: %w", named(err))
 	}
 	if err := guard("header", func() error { return s.begin(o.ReadOnly) }); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return s, nil
-}
-
-// openFile looks at the pages under a shared lock before bbolt trusts them.
-func (s *Store) openFile(o Options) error {
-	looking := o
-	looking.ReadOnly = true
-	db, err := bbolt.Open(s.path, fileMode, boltOptions(looking))
-	if err != nil {
-		return err
-	}
-	if err := checkPages(s.path); err != nil {
-		return errors.Join(err, db.Close())
-	}
-	if s.db = db; o.ReadOnly {
-		return nil
-	}
-	if err := db.Close(); err != nil {
-		return err
-	}
-	s.db, err = bbolt.Open(s.path, fileMode, boltOptions(o))
-	return err
 }
 
 // begin reads the header and adds the buckets that an older build did not know.
@@ -192,23 +137,21 @@ func (s *Store) Close() error { return guard(FileName, s.db.Close) }
 
 // View runs fn in a read transaction. It returns fn's error, or the damage that fn's reads met.
 func (s *Store) View(fn func(node.Tx) error) error {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	tx, err := s.db.Begin(false)
 	if err != nil {
-		return classify(err)
+		return named(err)
 	}
 	defer s.release(tx)
 	return run(&txn{store: s, tx: tx}, fn)
 }
 
 // Update runs fn in a read-write transaction: durable when it returns nil, nothing left when it returns an error.
-// ErrFull says that the disk is full; the store stays usable and a later Update may succeed. A fn that writes nothing
-// costs no fsync.
+// ErrFull says that the disk is full; the store stays usable and a later Update may succeed. Any other failure of the
+// commit ends the writing until the store is opened again. A fn that writes nothing costs no fsync.
 func (s *Store) Update(fn func(node.Tx) error) error {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	tx, err := s.db.Begin(true)
 	if err != nil {
-		return classify(err)
+		return named(err)
 	}
 	// Also when fn panics; after a commit it does nothing.
 	defer s.release(tx)
@@ -246,8 +189,8 @@ func (s *Store) commit(t *txn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		if errors.Is(err, ErrDamaged) {
-			s.broken = err
+		if !errors.Is(err, ErrFull) { // nobody knows what the disk holds
+			s.broken = fmt.Errorf("store: a commit failed, open it again: %w", err)
 		}
 		return fmt.Errorf("store: %w", err)
 	}

@@ -197,11 +197,19 @@ func (t *txn) scanStored(b node.Bucket, from []byte, fn func(row) bool) {
 	if t.err != nil {
 		return
 	}
-	bucket := t.bucket(b)
-	if bucket == nil {
+	var cursor *bbolt.Cursor
+	err := guard(bucketName(b), func() error {
+		if bucket := t.bucket(b); bucket != nil {
+			cursor = bucket.Cursor()
+		}
+		return nil
+	})
+	if err != nil {
+		t.fail(err)
+	}
+	if cursor == nil {
 		return
 	}
-	cursor := bucket.Cursor()
 	step := func() ([]byte, []byte) { return cursor.Seek(from) }
 	for {
 		var r row
