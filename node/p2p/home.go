@@ -13,6 +13,7 @@ import (
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/crypto/vault"
+	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"
 )
@@ -248,8 +249,8 @@ func (b *build) finish() error {
 			return fmt.Errorf("home folder: %w", err)
 		}
 	}
-	if err := syncFolder(b.target); err != nil {
-		return err
+	if err := boltfile.SyncFolder(b.target); err != nil {
+		return fmt.Errorf("home folder: %w", err)
 	}
 	return os.RemoveAll(b.dir)
 }
@@ -275,18 +276,6 @@ func writeFile(path string, data []byte) error {
 		err = e
 	}
 	if err != nil {
-		return fmt.Errorf("home folder: %w", err)
-	}
-	return nil
-}
-
-func syncFolder(path string) error {
-	d, err := os.Open(path)
-	if err != nil {
-		return fmt.Errorf("home folder: %w", err)
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil {
 		return fmt.Errorf("home folder: %w", err)
 	}
 	return nil
