@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/control"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
@@ -66,6 +67,7 @@ func newHost(key ed25519.PrivateKey, c hostConfig) (host.Host, error) {
 		libp2p.ResourceManager(limits),
 		libp2p.ConnectionManager(conns),
 		libp2p.AddrsFactory(filter.tell),
+		libp2p.ConnectionGater(gate{filter}),
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
 		libp2p.WithDialTimeout(dialWithin),
@@ -217,7 +219,7 @@ func (b *addressBook) remember(p dht.Peer) {
 
 // usable accepts ip or dns over tcp or quic-v1, nothing that nests.
 func (b *addressBook) usable(a ma.Multiaddr) bool {
-	if !b.loopback && (manet.IsIPLoopback(a) || manet.IsIPUnspecified(a) || manet.IsIP6LinkLocal(a)) {
+	if !b.loopback && (manet.IsIPLoopback(a) || manet.IsIPUnspecified(a) || linkLocal(a)) {
 		return false
 	}
 	var codes []int
@@ -229,6 +231,12 @@ func (b *addressBook) usable(a ma.Multiaddr) bool {
 	}
 	rest := codes[1:]
 	return slices.Equal(rest, []int{ma.P_TCP}) || slices.Equal(rest, []int{ma.P_UDP, ma.P_QUIC_V1})
+}
+
+// linkLocal covers 169.254.0.0/16, where clouds keep their machines' secrets, and fe80::/10.
+func linkLocal(a ma.Multiaddr) bool {
+	ip, err := manet.ToIP(a)
+	return err == nil && ip.IsLinkLocalUnicast()
 }
 
 var hostCodes = []int{ma.P_IP4, ma.P_IP6, ma.P_DNS, ma.P_DNS4, ma.P_DNS6}
@@ -301,3 +309,28 @@ func (l *lan) close() {
 		l.service.Close()
 	}
 }
+
+// gate is libp2p's last word before a dial. Addresses come from strangers: from set records, from the directory, from a
+// peer's own word. Wherever they entered, what usable refuses (this machine itself, link-local addresses, forms that
+// nest) is not dialled, so that nobody can aim a node at services near it.
+type gate struct{ book *addressBook }
+
+// InterceptAddrDial is asked for each resolved address.
+func (g gate) InterceptAddrDial(_ peer.ID, a ma.Multiaddr) bool {
+	if bare, last := ma.SplitLast(a); last != nil && last.Protocol().Code == ma.P_P2P {
+		a = bare
+	}
+	return g.book.usable(a)
+}
+
+// InterceptPeerDial lets every peer be dialled: addresses are what matters.
+func (gate) InterceptPeerDial(peer.ID) bool { return true }
+
+// InterceptAccept lets everybody in: the resource manager counts.
+func (gate) InterceptAccept(network.ConnMultiaddrs) bool { return true }
+
+// InterceptSecured lets every authenticated peer in.
+func (gate) InterceptSecured(network.Direction, peer.ID, network.ConnMultiaddrs) bool { return true }
+
+// InterceptUpgraded lets every connection be used.
+func (gate) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
