@@ -156,7 +156,7 @@ func (d *Directory) join(ctx context.Context, cfg Config) error {
 	options := []kaddht.Option{
 		kaddht.ProtocolPrefix(prefix), kaddht.Validator(validator), kaddht.Datastore(d.store),
 		kaddht.MaxRecordAge(MaxRecordAge), kaddht.ValueGCInterval(0), kaddht.DisableProviders(),
-		kaddht.BucketSize(d.k), kaddht.Mode(mode),
+		kaddht.BucketSize(d.k), kaddht.Mode(mode), kaddht.DisableAutoRefresh(), // see refresh
 		kaddht.WithCustomMessageSender(func(h host.Host, protos []protocol.ID) kadpb.MessageSenderWithDisconnect {
 			d.sender = newSender(h, protos)
 			return d.sender

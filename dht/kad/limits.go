@@ -80,6 +80,8 @@ const (
 	maxKnownAge   = 60 * 24 * time.Hour
 	// rememberEvery is how often the peer cache is saved.
 	rememberEvery = 10 * time.Minute
+	// refreshEvery is how often the routing table is refreshed when it does not grow.
+	refreshEvery = time.Hour
 	// redialMin and redialMax bound the back-off between rounds of dialling
 	// while no kith peer is connected; dialsAtOnce is how many at a time.
 	redialMin   = 2 * time.Second

@@ -72,6 +72,7 @@ func (d *Directory) maintain() {
 	pause := redialMin
 	redial := time.NewTimer(0)
 	defer redial.Stop()
+	var last refreshed
 	for {
 		select {
 		case <-d.ctx.Done():
@@ -82,6 +83,7 @@ func (d *Directory) maintain() {
 				pause = min(2*pause, redialMax)
 			} else {
 				pause = redialMin
+				last = d.refresh(last)
 			}
 			redial.Reset(pause)
 		case <-remember.C:
@@ -90,6 +92,27 @@ func (d *Directory) maintain() {
 			d.store.Sweep()
 		}
 	}
+}
+
+// refreshed is when the routing table was last refreshed, and how many peers it had.
+type refreshed struct {
+	at    time.Time
+	peers int
+}
+
+// refresh looks for more peers when the table has grown since the last time, or after refreshEvery. kad-dht's own
+// refresh asks every peer every two minutes while the table is small, which is always in a small network: most of an
+// idle node's traffic.
+func (d *Directory) refresh(last refreshed) refreshed {
+	peers := d.kad.RoutingTable().Size()
+	if peers == 0 || peers <= last.peers && time.Since(last.at) < refreshEvery {
+		return last
+	}
+	select {
+	case <-d.kad.RefreshRoutingTable():
+	case <-d.ctx.Done():
+	}
+	return refreshed{at: time.Now(), peers: d.kad.RoutingTable().Size()}
 }
 
 // dialKnown dials the bootstrap peers and the remembered ones.
