@@ -137,13 +137,14 @@ func (e *Engine) startRound(t *Turn, excluded map[string]bool) {
 	result := election.Elect(seed, candidates, incumbents, pins, e.cfg.Policy, t.Now)
 	t.Tx.Put(BucketMeta, []byte("election"), result.Transcript.Bytes())
 	if len(result.Members) == 0 {
-		if len(candidates) > 0 {
-			e.planElection(t, roundRetry)
+		if len(candidates)+len(excluded) > 0 {
+			e.retryElection(t)
 		}
 		return
 	}
 	epochs := e.staleEpochs(t, result)
 	if len(epochs) == 0 {
+		e.roundFailed = 0
 		return
 	}
 	e.round = &round{
@@ -174,7 +175,7 @@ func (e *Engine) staleEpochs(t *Turn, r election.Result) []uint32 {
 	return out
 }
 
-// sameMembers compares who serves, not who stands by: a standby's coming or going is no reason for new sets.
+// sameMembers compares who serves, not who stands by: only the first standby is a reason for new sets.
 func sameMembers(rec *dht.SetRecord, r election.Result) bool {
 	var ids []string
 	standbys := 0
@@ -185,7 +186,7 @@ func sameMembers(rec *dht.SetRecord, r election.Result) bool {
 			ids = append(ids, string(m.Peer.ID))
 		}
 	}
-	if len(ids) != len(r.Members) || (standbys == 0) != (len(r.Standbys) == 0) {
+	if len(ids) != len(r.Members) || standbys == 0 && len(r.Standbys) > 0 {
 		return false
 	}
 	for _, p := range r.Members {
@@ -228,10 +229,43 @@ func (e *Engine) stepOver(t *Turn) {
 func (e *Engine) restartRound(t *Turn) {
 	excluded := e.round.excluded
 	e.round = nil
-	e.startRound(t, excluded)
-	if e.round == nil {
-		e.planElection(t, roundRetry)
+	if e.onlyAbsent(t, excluded) {
+		e.retryElection(t)
+		return
 	}
+	e.startRound(t, excluded)
+}
+
+// onlyAbsent says whether a round failed because members of the set that stands are away for a short time, while enough
+// of them are there for custody. That is no reason for a new set, of which everybody would have to be told.
+func (e *Engine) onlyAbsent(t *Turn, excluded map[string]bool) bool {
+	rec := e.frontDoor(t)
+	if rec == nil || !rec.Usable(t.Now) {
+		return false
+	}
+	if b, _ := e.box(t, dht.EpochAt(t.Now)); b == nil {
+		return false
+	}
+	absent, there := 0, 0
+	for _, m := range rec.Members() {
+		row, _ := e.relay(t, m.Peer.ID)
+		switch {
+		case !excluded[string(m.Peer.ID)]:
+			if !m.Standby {
+				there++
+			}
+		case t.Now.Sub(unixMilli(row.LastOk)) < absentFor:
+			absent++
+		}
+	}
+	return absent > 0 && there >= int(rec.W())
+}
+
+// retryElection plans the next round after one that failed: the pause doubles.
+func (e *Engine) retryElection(t *Turn) {
+	pause := min(roundRetry<<min(e.roundFailed, 10), roundRetryMax)
+	e.roundFailed++
+	e.planElection(t, pause+jitter(t.Rand, pause/4))
 }
 
 func (e *Engine) anyExcluded() bool {
@@ -307,11 +341,12 @@ func (e *Engine) afterCommit(t *Turn) {
 		}
 		rec, err := dht.SignSetRecord(e.boxKey(core.Epoch), core, leases)
 		if err != nil {
-			e.planElection(t, roundRetry) // a relay signed something else: observe has no proof, the next round may differ
+			e.retryElection(t) // a relay signed something else: observe has no proof, the next round may differ
 			return
 		}
 		e.keepSet(t, rec)
 	}
+	e.roundFailed = 0
 	t.Out.Watches = true
 	e.renewRecord(t, false)
 	e.publishOwn(t)

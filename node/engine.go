@@ -81,8 +81,9 @@ type Engine struct {
 	reachAt time.Time        // when to tell contacts how to reach us; zero: nothing new
 	stats   Stats
 
-	prekeysAt time.Time // when to forget old prekeys
-	watched   uint32    // epoch that Watches was last said to change for
+	prekeysAt   time.Time // when to forget old prekeys
+	roundFailed int       // rounds in a row
+	watched     uint32    // epoch that Watches was last said to change for
 
 	pushed    map[identity.DeviceID][12]byte  // the list head of ours that a device was sent last
 	checks    map[identity.DeviceID]time.Time // when to look for deliveries that a device must have missed

@@ -71,7 +71,9 @@ const (
 	boxKeysTold   = 13              // epochs whose box keys contacts are told
 	roundPatience = 5 * time.Second // for each step of an election round
 	roundDebounce = 400 * time.Millisecond
-	roundRetry    = 30 * time.Second
+	roundRetry    = 30 * time.Second // doubles while rounds fail, up to roundRetryMax
+	roundRetryMax = time.Hour
+	absentFor     = 12 * time.Hour  // a member that is silent for less is waited for
 	leaseBeyond   = Retention + day // a set is believed this long after its epoch
 	frontDoorLife = 35 * day
 	frontDoorTurn = 7 * day   // renewed when less than frontDoorLife - frontDoorTurn is left

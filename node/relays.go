@@ -30,9 +30,16 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 	}
 	row.LastOk = t.Now.UnixMilli()
 	putRow(t.Tx, BucketRelays, row.Peer, row)
-	if !known || e.thin(t) {
+	if !known || e.thin(t) && !e.serves(t, a.Peer.ID) {
+		e.roundFailed = 0
 		e.planElection(t, roundDebounce)
 	}
+}
+
+// serves reports whether a relay stands in our set.
+func (e *Engine) serves(t *Turn, peer []byte) bool {
+	rec := e.frontDoor(t)
+	return rec != nil && slices.ContainsFunc(rec.Members(), func(m dht.Member) bool { return string(m.Peer.ID) == string(peer) })
 }
 
 // thin reports whether our mailbox has fewer members and standbys than the policy wants.
