@@ -28,6 +28,7 @@ type Device struct {
 	timer  uint64   // number of the newest tick planned
 	Shown  []node.MessageView
 	seen   map[string]int
+	told   func(node.Notice)
 }
 
 // AddDevice makes a person with a first device, offline.
@@ -123,6 +124,7 @@ func (d *Device) Start() error {
 	for _, r := range d.w.relays {
 		d.connect(r)
 	}
+	d.plan()
 	return nil
 }
 
@@ -135,33 +137,54 @@ func (d *Device) Stop() {
 	}
 }
 
-// Do runs one turn, commits, and performs its effects.
+// Do runs one turn, commits, and performs its effects. A turn that does not commit leaves the engine's memory ahead of
+// its store, and is treated as the production loop treats it: as a crash.
 func (d *Device) Do(fn func(*node.Engine, *node.Turn) error) error {
 	if d.engine == nil {
 		return errors.New("simnet: " + d.name + " is down")
 	}
 	out := &node.Effects{}
 	err := d.store.Update(func(tx node.Tx) error { return fn(d.engine, d.turnOn(tx, out)) })
-	if err != nil {
+	var p *node.Problem
+	switch {
+	case errors.As(err, &p):
 		return err
+	case err != nil:
+		d.Stop()
+		return errors.Join(err, d.Start())
 	}
 	d.perform(out)
 	d.plan()
 	return nil
 }
 
-// input is a Do that cannot fail, from an event; it is lost while the device is down.
+// input is a Do for an event that nobody waits for; it is lost while the device is down, or if the disk fails.
 func (d *Device) input(fn func(*node.Engine, *node.Turn)) {
 	if d.engine == nil {
 		return
 	}
 	if err := d.Do(func(e *node.Engine, t *node.Turn) error { fn(e, t); return nil }); err != nil {
-		d.w.fail("%s: turn failed: %v", d.name, err)
+		d.w.Log(d.name, "turn failed: %v", err)
 	}
 }
 
+// Wrap puts a store in front of the device's, to plant a fault.
+func (d *Device) Wrap(with func(node.Store) node.Store) { d.store = with(d.store) }
+
+// Up reports whether the process runs.
+func (d *Device) Up() bool { return d.up }
+
+// ID is the device id, in hex.
+func (d *Device) ID() string { return d.id() }
+
+// Notices hands every notice of the device to fn, after its commit.
+func (d *Device) Notices(fn func(node.Notice)) { d.told = fn }
+
 // plan books the engine's next tick.
 func (d *Device) plan() {
+	if d.engine == nil {
+		return
+	}
 	next := d.engine.Deadline()
 	if next.IsZero() {
 		return
@@ -201,7 +224,7 @@ func (d *Device) perform(out *node.Effects) {
 		d.reply(func(e *node.Engine, t *node.Turn) { e.Published(t, p.Key, 1) })
 	}
 	for _, p := range out.Connects {
-		if h, ok := d.w.reach(p.ID); ok {
+		if h, ok := d.w.reach(d, p.ID); ok {
 			d.connect(h)
 		}
 	}
@@ -231,6 +254,9 @@ func (d *Device) note(n node.Notice) {
 			d.w.fail("%s shows a message twice", d.name)
 		}
 	}
+	if d.told != nil {
+		d.told(n)
+	}
 }
 
 func clip(s string) string {
@@ -259,7 +285,7 @@ func (d *Device) id() string {
 }
 
 func (d *Device) ack(a node.RelayAck) {
-	r, ok := d.w.relayAt(a.Relay.ID)
+	r, ok := d.w.relayAt(d, a.Relay.ID)
 	if !ok {
 		return
 	}
@@ -267,7 +293,7 @@ func (d *Device) ack(a node.RelayAck) {
 }
 
 func (d *Device) direct(x node.Direct) {
-	h, ok := d.w.reach(x.Peer.ID)
+	h, ok := d.w.reach(d, x.Peer.ID)
 	to, device := h.(*Device)
 	if !ok || !device {
 		d.reply(func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, false) })
@@ -281,7 +307,7 @@ func (d *Device) direct(x node.Direct) {
 }
 
 func (d *Device) deposit(x node.Deposit) {
-	r, ok := d.w.relayAt(x.Relay.ID)
+	r, ok := d.w.relayAt(d, x.Relay.ID)
 	if !ok {
 		d.reply(func(e *node.Engine, t *node.Turn) { e.Deposited(t, x.Ref, x.Relay.ID, nil, errAway) })
 		return
@@ -295,14 +321,14 @@ func (d *Device) deposit(x node.Deposit) {
 
 func (d *Device) elect(out *node.Effects) {
 	for _, x := range out.Reserves {
-		d.reply(func(e *node.Engine, t *node.Turn) { e.Reserved(t, x.Round, x.Relay.ID, d.w.reserve(x)) })
+		d.reply(func(e *node.Engine, t *node.Turn) { e.Reserved(t, x.Round, x.Relay.ID, d.w.reserve(d, x)) })
 	}
 	for _, x := range out.Commits {
-		leases, err := d.w.commit(x)
+		leases, err := d.w.commit(d, x)
 		d.reply(func(e *node.Engine, t *node.Turn) { e.Committed(t, x.Round, x.Relay.ID, leases, err) })
 	}
 	for _, x := range out.Sets {
-		if r, ok := d.w.relayAt(x.Relay.ID); ok {
+		if r, ok := d.w.relayAt(d, x.Relay.ID); ok {
 			d.w.after(d.w.latency(), func() { r.putSet(x.Set) })
 		}
 	}
@@ -319,7 +345,7 @@ func (d *Device) watch() {
 		return
 	}
 	for _, x := range watches {
-		if r, ok := d.w.relayAt(x.Relay.ID); ok {
+		if r, ok := d.w.relayAt(d, x.Relay.ID); ok {
 			d.connect(r)
 			r.watch(x.Box, d)
 		}
@@ -338,7 +364,7 @@ func (d *Device) collected(r *Relay, box mailbox.ID, items []mailbox.Stored) {
 func (d *Device) linkUp(peer []byte) {
 	d.links = append(d.links, string(peer))
 	d.input(func(e *node.Engine, t *node.Turn) { e.PeerUp(t, peer) })
-	if r, ok := d.w.relayAt(peer); ok {
+	if r, ok := d.w.relayAt(d, peer); ok {
 		d.input(func(e *node.Engine, t *node.Turn) { e.Advertised(t, r.advert(), election.SourceDHT) })
 		d.w.after(0, d.watch)
 	}
@@ -352,7 +378,7 @@ func (d *Device) linkDown(peer []byte) {
 // connect makes a link, if there is none.
 func (d *Device) connect(h host) {
 	peer := h.peer().ID
-	if !d.up || !h.online() || h == host(d) || slices.Contains(d.links, string(peer)) {
+	if !d.up || !h.online() || h == host(d) || d.w.parted(d, h) || slices.Contains(d.links, string(peer)) {
 		return
 	}
 	d.links = append(d.links, string(peer)) // so that the turn below does not connect again

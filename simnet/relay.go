@@ -27,12 +27,14 @@ type Relay struct {
 	links   []string
 	adverts uint64
 	watches map[mailbox.ID][]*Device
+	lies    bool
+	lost    map[mailbox.EnvelopeID]bool
 	Stored  int // deposits answered with a receipt
 }
 
 // AddRelay makes a relay that is up.
 func (w *World) AddRelay(name string) *Relay {
-	r := &Relay{w: w, name: name, store: mailbox.NewMemory(), up: true, watches: map[mailbox.ID][]*Device{}}
+	r := &Relay{w: w, name: name, store: mailbox.NewMemory(), up: true, watches: map[mailbox.ID][]*Device{}, lost: map[mailbox.EnvelopeID]bool{}}
 	r.key, r.self = w.newPeer(w.entropy(name))
 	r.rules = mailbox.NewRelay(r.key, mailbox.Limits{NoWork: true}) // what a proof of work costs is CPU, which virtual time does not charge
 	w.hosts[string(r.self.ID)] = r
@@ -80,6 +82,12 @@ func (r *Relay) Wipe() {
 	r.store = mailbox.NewMemory()
 }
 
+// Lie makes the relay sign receipts for what it does not keep.
+func (r *Relay) Lie() { r.lies = true }
+
+// Up reports whether the relay runs.
+func (r *Relay) Up() bool { return r.up }
+
 // tick runs the reaper every few minutes of virtual time.
 func (r *Relay) tick() {
 	if r.up {
@@ -118,6 +126,9 @@ func (r *Relay) deposit(d mailbox.Deposit) (*mailbox.Receipt, error) {
 		r.w.fail("%s: its own receipt does not verify", r.name)
 	}
 	r.Stored++
+	if r.lies {
+		r.lost[mailbox.EnvelopeIDOf(d.Envelope)] = true
+	}
 	r.w.Log(r.name, "stores %d bytes", len(d.Envelope))
 	for _, to := range slices.Clone(r.watches[d.Box]) {
 		r.push(d.Box, to)
@@ -158,7 +169,7 @@ func (r *Relay) items(box mailbox.ID) []mailbox.Stored {
 			after = out[len(out)-1].Seq
 		}
 	}
-	return out
+	return slices.DeleteFunc(out, func(s mailbox.Stored) bool { return r.lost[s.ID] })
 }
 
 func (r *Relay) ack(a node.RelayAck) {
@@ -188,14 +199,14 @@ func (r *Relay) putSet(raw []byte) {
 	}
 }
 
-func (w *World) relayAt(peer []byte) (*Relay, bool) {
-	h, ok := w.reach(peer)
+func (w *World) relayAt(from host, peer []byte) (*Relay, bool) {
+	h, ok := w.reach(from, peer)
 	r, relay := h.(*Relay)
 	return r, ok && relay
 }
 
-func (w *World) reserve(x node.Reserve) error {
-	r, ok := w.relayAt(x.Relay.ID)
+func (w *World) reserve(from host, x node.Reserve) error {
+	r, ok := w.relayAt(from, x.Relay.ID)
 	if !ok {
 		return errAway
 	}
@@ -209,8 +220,8 @@ func (w *World) reserve(x node.Reserve) error {
 	return nil
 }
 
-func (w *World) commit(x node.Commit) ([]dht.Lease, error) {
-	r, ok := w.relayAt(x.Relay.ID)
+func (w *World) commit(from host, x node.Commit) ([]dht.Lease, error) {
+	r, ok := w.relayAt(from, x.Relay.ID)
 	if !ok {
 		return nil, errAway
 	}

@@ -14,6 +14,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/kith-im/kith/dht"
@@ -21,6 +23,9 @@ import (
 
 // Start is when every world begins: virtual time has nothing to do with the wall clock.
 var Start = time.Date(2030, 1, 1, 12, 0, 0, 0, time.UTC)
+
+// maxBurst is how many events may happen at one moment of virtual time.
+const maxBurst = 100_000
 
 // World is one simulated network. It belongs to one goroutine.
 type World struct {
@@ -37,6 +42,8 @@ type World struct {
 	records map[string][]byte
 	trace   []string
 	failure []string
+	side    map[string]bool // hosts on one side of a cut
+	alike   int             // events at this very moment
 }
 
 // host is whatever a peer id leads to.
@@ -102,6 +109,12 @@ func (w *World) step(limit time.Time) bool {
 		return false
 	}
 	e := heap.Pop(&w.queue).(event)
+	if w.alike++; e.at.After(w.now) {
+		w.alike = 0
+	}
+	if w.alike == maxBurst {
+		w.fail("%d events at one moment: something ticks without end", maxBurst)
+	}
 	w.now = e.at
 	w.events++
 	e.do()
@@ -168,8 +181,37 @@ func (w *World) newPeer(rng io.Reader) (ed25519.PrivateKey, dht.Peer) {
 	return key, dht.Peer{ID: dht.PeerFromKey(key.Public().(ed25519.PublicKey)), Addrs: [][]byte{addr}}
 }
 
-// reach finds a host that is online now.
-func (w *World) reach(peer []byte) (host, bool) {
+// reach finds a host that is online now and not on the other side of a cut.
+func (w *World) reach(from host, peer []byte) (host, bool) {
 	h, ok := w.hosts[string(peer)]
-	return h, ok && h.online()
+	return h, ok && h.online() && !w.parted(from, h)
 }
+
+// Part cuts the network in two: the named hosts, and everybody else.
+func (w *World) Part(names ...string) {
+	w.Log("world", "is cut: %s", strings.Join(names, " "))
+	w.side = map[string]bool{}
+	for _, n := range names {
+		w.side[n] = true
+	}
+	for _, d := range w.devices {
+		for _, peer := range slices.Clone(d.links) {
+			if h, ok := w.hosts[peer]; ok && w.parted(d, h) {
+				w.disconnect(d, peer)
+			}
+		}
+	}
+}
+
+// Heal makes one network of the two again.
+func (w *World) Heal() {
+	w.Log("world", "is whole")
+	w.side = nil
+	for _, d := range w.devices {
+		for _, r := range w.relays {
+			d.connect(r)
+		}
+	}
+}
+
+func (w *World) parted(a, b host) bool { return w.side[a.Name()] != w.side[b.Name()] }
