@@ -47,7 +47,7 @@ func Names() []string {
 // patience is how long virtual time may pass before an expectation counts as broken.
 const patience = 10 * time.Minute
 
-// FirstSteps: two people get to know each other; one is away; the other sends; the relay restarts in between; the first
+// FirstSteps is a story: two people get to know each other; one is away; the other sends; the relay restarts in between; the first
 // returns and has the message, once, and the sender learns it.
 func FirstSteps(seed uint64) (Result, error) {
 	w := simnet.New(seed)
