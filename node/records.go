@@ -418,7 +418,7 @@ func (e *Engine) publishOwn(t *Turn) {
 		e.publishKey(t, dht.DeviceKey(e.device))
 	}
 	t.Tx.Scan(BucketBoxes, nil, func(_, value []byte) bool {
-		if rec := boxSet(value); rec != nil && rec.Epoch() != dht.FrontDoorEpoch && rec.Epoch() >= dht.EpochAt(t.Now) {
+		if rec := e.boxSet(value); rec != nil && rec.Epoch() != dht.FrontDoorEpoch && rec.Epoch() >= dht.EpochAt(t.Now) {
 			e.publishKey(t, dht.MailboxKey(rec.BoxID()))
 		}
 		return true
