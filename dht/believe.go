@@ -139,6 +139,7 @@ func Select(key string, values [][]byte) (int, error) {
 // Verdict is how a fetched record relates to the newest one known.
 type Verdict byte
 
+// The verdicts.
 const (
 	VerdictInvalid Verdict = iota // does not verify under this key: forget it
 	VerdictNewer                  // take it

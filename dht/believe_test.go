@@ -113,7 +113,6 @@ func TestAListThatDoesNotContinueTheKnownOneIsAFork(t *testing.T) {
 
 func TestNothingOfAnEpochComesAfterItsTombstone(t *testing.T) {
 	p := person(t)
-	key := dht.UserKey(p.Account.User())
 	sign := func(a *identity.Account, seq uint64, flags byte, devices ...identity.Device) []byte {
 		list, err := a.SignList(identity.ListFields{
 			Seq: seq, Prev: [32]byte{1}, Issued: now, NotAfter: now.Add(time.Hour), Flags: flags, Devices: devices,
@@ -124,7 +123,7 @@ func TestNothingOfAnEpochComesAfterItsTombstone(t *testing.T) {
 		return list.Bytes()
 	}
 	root := identity.NewRootFromSeed([32]byte{9})
-	key = dht.UserKey(root.User())
+	key := dht.UserKey(root.User())
 	end := sign(root.Account(1), 3, identity.FlagTombstone)
 	after := sign(root.Account(1), 8, 0, p.Keys.Public(0, 1))
 	next := sign(root.Account(2), 1, 0, p.Keys.Public(0, 1))

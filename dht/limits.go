@@ -42,5 +42,6 @@ const (
 	PublishJitter = time.Hour
 	// RetryMin and RetryMax bound the back-off after a put that reached nobody.
 	RetryMin = 10 * time.Second
+	// RetryMax is the upper bound.
 	RetryMax = 30 * time.Minute
 )

@@ -132,7 +132,10 @@ func (b *bench) ownCopy() {
 func (b *bench) refuses() {
 	good := b.kind.Make(1, 0)
 	for _, bad := range [][]byte{
-		nil, {}, {0}, []byte("junk"), Forged(good), good[:len(good)-1], append(bytes.Clone(good), 0),
+		nil,
+		{},
+		{0},
+		[]byte("junk"), Forged(good), good[:len(good)-1], append(bytes.Clone(good), 0),
 		make([]byte, dht.MaxRecord+1), make([]byte, 1<<20),
 	} {
 		b.refused(b.kind.Key, bad, dht.ErrInvalid)

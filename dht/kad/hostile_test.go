@@ -1,14 +1,13 @@
 package kad
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/binary"
 	"errors"
 	"io"
 	"testing"
 	"time"
-
-	"bufio"
 
 	kadpb "github.com/libp2p/go-libp2p-kad-dht/pb"
 	record "github.com/libp2p/go-libp2p-record"
@@ -287,5 +286,4 @@ func TestOversizedRequestsAreRefused(t *testing.T) {
 	if _, err := io.ReadAll(s); err == nil {
 		t.Error("no reset")
 	}
-
 }

@@ -109,7 +109,10 @@ func (d *Directory) refresh(last refreshed) refreshed {
 		return last
 	}
 	select {
-	case <-d.kad.RefreshRoutingTable():
+	case err := <-d.kad.RefreshRoutingTable():
+		if err != nil {
+			d.log.Debug("routing table not refreshed", "err", err)
+		}
 	case <-d.ctx.Done():
 	}
 	return refreshed{at: time.Now(), peers: d.kad.RoutingTable().Size()}

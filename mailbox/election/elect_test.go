@@ -72,8 +72,13 @@ func TestFewRelaysMakeAThinSet(t *testing.T) {
 		relays, members, standbys, w int
 		thin                         bool
 	}{
-		{0, 0, 0, 0, true}, {1, 1, 0, 1, true}, {2, 2, 0, 2, true}, {3, 3, 0, 2, true},
-		{4, 3, 1, 2, false}, {5, 3, 2, 2, false}, {50, 3, 2, 2, false},
+		{0, 0, 0, 0, true},
+		{1, 1, 0, 1, true},
+		{2, 2, 0, 2, true},
+		{3, 3, 0, 2, true},
+		{4, 3, 1, 2, false},
+		{5, 3, 2, 2, false},
+		{50, 3, 2, 2, false},
 	} {
 		r := elect(goods(c.relays), nil, nil)
 		if len(r.Members) != c.members || len(r.Standbys) != c.standbys || r.W != c.w || r.Thin != c.thin {
