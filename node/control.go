@@ -375,8 +375,9 @@ func (e *Engine) MarkRead(t *Turn, who string) (int, error) {
 	}
 	for batch := range slices.Chunk(ids, chat.MaxIDs) {
 		if list := e.listOf(t, identity.UserID(c.User)); list != nil && c.State == contactAccepted {
-			e.sendControl(t, chat.KindRead, &chatpb.Ids{Ids: batch}, list.User(), append(deviceIDs(list), e.siblings()...))
+			e.sendControl(t, chat.KindRead, &chatpb.Ids{Ids: batch}, list.User(), deviceIDs(list))
 		}
+		e.sendControl(t, chat.KindRead, &chatpb.Ids{Ids: batch}, e.user, e.siblings())
 	}
 	e.flush(t)
 	return len(ids), t.Tx.Err()

@@ -727,3 +727,26 @@ func (d *device) traced(id, what string) bool {
 	d.w.must(d.store.View(func(tx node.Tx) (err error) { steps, err = node.Trace(tx, id); return err }))
 	return slices.ContainsFunc(steps, func(s node.TraceStep) bool { return s.What == what })
 }
+
+// list0 is the list of a person who is not in the world.
+func (w *world) list0(name string) *identity.DeviceList {
+	w.t.Helper()
+	keys, err := identity.NewDeviceKeys(seeded(name))
+	w.must(err)
+	var seed [32]byte
+	copy(seed[:], name)
+	l, err := identity.NewRootFromSeed(seed).Account(1).SignList(identity.ListFields{
+		Seq: 1, Issued: w.now, NotAfter: w.now.Add(14 * 24 * time.Hour), Devices: []identity.Device{keys.Public(identity.FlagAdmin, 1)},
+	})
+	w.must(err)
+	return l
+}
+
+// adopt writes a contact into d's store, as if they had met.
+func (d *device) adopt(l *identity.DeviceList, name string) {
+	d.w.t.Helper()
+	user := l.User()
+	raw, err := proto.Marshal(&pb.Contact{User: user[:], Handle: name, Name: name, State: 3, Verified: true, List: l.Bytes(), Chat: 1000})
+	d.w.must(err)
+	d.w.must(d.store.Update(func(tx node.Tx) error { tx.Put(node.BucketContacts, user[:dht.UserPrefix], raw); return nil }))
+}
