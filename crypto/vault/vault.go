@@ -6,7 +6,7 @@
 // none, by being readable at all. A value is sealed for one place and opens in
 // no other; Rotate brings a fresh store key and Retire destroys the ones
 // before it, which is how a deleted secret stays deleted on a disk that keeps
-// old pages (docs/protocol.md, "Vault").
+// old pages (docs/storage.md, "The key file").
 //
 // It guarantees that a value which opens was sealed by this vault for this
 // place, and that its plaintext is hidden from who has the store but not the
