@@ -67,6 +67,10 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		return
 	}
 	dev := e.peerDevice(t, it.device)
+	if dev != nil && string(dev.User) != string(d.User) && len(dev.Record) == 0 {
+		e.put(t, n, d, unixMilli(d.Expires)) // two people claim the device: learnRecord settles it, and wakes this
+		return
+	}
 	if dev == nil || string(dev.User) != string(d.User) {
 		e.finish(t, n, StageDropped, "the device is not listed any more")
 		return

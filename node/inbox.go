@@ -78,6 +78,7 @@ func (e *Engine) take(t *Turn, envelope, peer []byte) bool {
 		if !e.park(t, envelope, a.sender.User) {
 			return false
 		}
+		a = arrival{} // nothing to acknowledge: it is not shown yet, and may never be
 	case err != nil:
 		e.stats.Dropped++
 		return true // not marked as seen: an attacker's copy must not shadow a later, honest arrival
@@ -157,7 +158,7 @@ func (e *Engine) open(t *Turn, envelope []byte) (arrival, error) {
 func (e *Engine) openWith(t *Turn, ref session.Ref, envelope []byte) (arrival, error) {
 	dev := e.peerDevice(t, ref.Device)
 	s, err := session.ParseSession(t.Tx.Get(BucketSessions, slices.Concat(ref.Device[:], ref.Session[:])))
-	if dev == nil || err != nil {
+	if dev == nil || err != nil || !owns(dev, s.Peer().User) {
 		return arrival{}, session.ErrOpen
 	}
 	body, err := s.Open(envelope, t.Now)
@@ -201,6 +202,9 @@ func (e *Engine) openFirst(t *Turn, f session.FirstFlight, envelope []byte) (arr
 		if dev = e.stranger(t, &a); dev == nil {
 			return a, session.ErrOpen
 		}
+	}
+	if !owns(dev, sender.User) {
+		return a, e.disputed(t, dev)
 	}
 	e.addSession(t, dev, s)
 	sid := s.ID()

@@ -389,8 +389,11 @@ func (e *Engine) enqueue(t *Turn, m *pb.Message, device identity.DeviceID, user 
 		return
 	}
 	dev := e.peerDevice(t, device)
-	if dev != nil && string(dev.User) != string(user[:]) {
-		return // the list names a device that is somebody else's
+	if dev != nil && !owns(dev, user) {
+		if len(dev.Record) > 0 {
+			return // the list names a device that is somebody else's
+		}
+		dev = nil // or somebody else's list names this one: the device's record will tell
 	}
 	n := e.nextCounter(t, counterDelivery)
 	d := &pb.Delivery{

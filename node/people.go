@@ -207,6 +207,20 @@ func (e *Engine) peerDevice(t *Turn, id identity.DeviceID) *pb.PeerDevice {
 	return d
 }
 
+// owns reports whether a device row is this user's. A list may name any key, another person's device's too, with an
+// identity key of its author's own: the row of a device and the sessions in it are one person's alone.
+func owns(d *pb.PeerDevice, user identity.UserID) bool { return string(d.User) == string(user[:]) }
+
+// disputed is what becomes of a first flight from a device that is another person's as far as we know: the device's own
+// record says whose it is, and until that is here the flight waits.
+func (e *Engine) disputed(t *Turn, d *pb.PeerDevice) error {
+	if len(d.Record) > 0 {
+		return session.ErrOpen
+	}
+	e.need(t, dht.DeviceKey(identity.DeviceID(d.Device)))
+	return errPark
+}
+
 func (e *Engine) saveDevice(t *Turn, d *pb.PeerDevice) { putRow(t.Tx, BucketDevices, d.Device, d) }
 
 // listOf is the newest accepted device list of a user; nil if unknown.
@@ -319,7 +333,7 @@ func (e *Engine) changeDevices(t *Turn, user identity.UserID, who string, old []
 			continue
 		}
 		if row := e.peerDevice(t, id); row != nil {
-			if string(row.User) != string(user[:]) && len(row.Record) == 0 {
+			if !owns(row, user) && len(row.Record) == 0 {
 				e.need(t, dht.DeviceKey(id)) // two people claim it: its record decides
 			}
 			continue
@@ -335,7 +349,7 @@ func (e *Engine) changeDevices(t *Turn, user identity.UserID, who string, old []
 // forgetDevice ends everything with a device that its user removed.
 func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceID) {
 	d := e.peerDevice(t, id)
-	if d == nil || string(d.User) != string(user[:]) {
+	if d == nil || !owns(d, user) {
 		return
 	}
 	gone := e.out.ofDevice(id)

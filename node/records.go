@@ -359,8 +359,11 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 	if list == nil || identity.Claims(list, r.Bundle()) != nil {
 		return
 	}
-	if user := r.User(); string(d.User) != string(user[:]) {
+	if user := r.User(); !owns(d, user) {
+		e.dropSessions(t, d)
+		e.dropEndpoint(d)
 		d = &pb.PeerDevice{Device: d.Device, User: user[:]}
+		defer e.unpark(t, user)
 	}
 	old, err := e.records.get(d.Record)
 	if err == nil && dht.Newer(dht.DeviceKey(r.Device()), d.Record, r.Bytes()) != dht.VerdictNewer {
