@@ -31,7 +31,9 @@ var Stories = map[string]struct {
 	Run      Story
 	Question string
 }{
-	"first-steps": {FirstSteps, "Does a message reach somebody who is away while its relay restarts?"},
+	"first-steps":    {FirstSteps, "Does a message reach somebody who is away while its relay restarts?"},
+	"long-absence":   {LongAbsence, "Does mail wait for three weeks over a relay's death, and expire after 30 days?"},
+	"removed-device": {RemovedDevice, "Does a removed device get nothing, and everybody else everything?"},
 }
 
 // Names lists the stories in order.
