@@ -72,13 +72,18 @@ func (e *Engine) tellDevice(t *Turn, dev *pb.PeerDevice) {
 	}
 	dev.ToldReach = number
 	e.saveDevice(t, dev)
-	for _, n := range e.out.ofDevice(identity.DeviceID(dev.Device)) {
-		if d := e.delivery(t, n); d != nil && d.Kind == uint32(chat.KindReach) {
-			e.finish(t, n, StageDropped, "there is a newer one")
-		}
-	}
+	e.supersede(t, identity.DeviceID(dev.Device), chat.KindReach)
 	for _, r := range e.reaches(t, number) {
 		e.sendControl(t, chat.KindReach, r, identity.UserID(dev.User), []identity.DeviceID{identity.DeviceID(dev.Device)})
+	}
+}
+
+// supersede drops what is still on its way to a device and what newer content of its kind says better.
+func (e *Engine) supersede(t *Turn, device identity.DeviceID, kind chat.Kind) {
+	for _, n := range e.out.ofDevice(device) {
+		if d := e.delivery(t, n); d != nil && d.Kind == uint32(kind) {
+			e.finish(t, n, StageDropped, "there is a newer one")
+		}
 	}
 }
 
@@ -145,7 +150,9 @@ func (e *Engine) keepReach(t *Turn, dev *pb.PeerDevice, r *chatpb.Reach) {
 	for _, raw := range r.Sets[:min(len(r.Sets), maxSets)] {
 		if rec, err := dht.ParseSetRecord(raw); err == nil {
 			e.keepPeerSet(dev, rec)
-			e.candidates(t, rec)
+			if e.maySpeak(t, dev) { // whoever we decline may say where the answer goes, not which relays are good
+				e.candidates(t, rec)
+			}
 		}
 	}
 	e.saveDevice(t, dev)

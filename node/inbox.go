@@ -428,6 +428,9 @@ func (e *Engine) acknowledge(t *Turn, device identity.DeviceID, id chat.ID) {
 			return
 		}
 	}
+	if len(e.out.byDevice[device]) >= maxAckedTo {
+		return
+	}
 	n := e.nextCounter(t, counterDelivery)
 	e.out.add(n, device, t.Now)
 	e.out.acks[device] = n

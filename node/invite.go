@@ -283,29 +283,40 @@ func (e *Engine) gotJoin(t *Turn, a arrival) bool {
 		if dev := e.peerDevice(t, device); dev != nil {
 			e.keepReach(t, dev, j.join.Reach) // for the answer only
 		}
-		e.sendControl(t, chat.KindWelcome, &chatpb.Welcome{Invite: j.join.Invite, Decline: true, Reason: j.reason}, a.sender.User, []identity.DeviceID{device})
+		e.answerJoin(t, a, &chatpb.Welcome{Invite: j.join.Invite, Decline: true, Reason: j.reason})
 		return true
 	}
+	c := e.contact(t, a.sender.User)
+	again := len(j.invite.UsedBy) > 0 && c != nil && c.State == contactAccepted && c.Verified
 	j.invite.UsedBy = a.sender.User[:]
 	putRow(t.Tx, BucketInvites, j.join.Invite, j.invite)
-	c := e.contact(t, a.sender.User)
 	if c == nil || len(c.List) == 0 {
 		if c = e.admit(t, c, j); c == nil {
 			return false
 		}
 	}
-	c.State, c.Verified, c.Name = contactAccepted, true, chat.CleanName(j.join.Name)
-	e.changeContact(t, c)
+	if !again { // it asks again when our answer was lost: nothing to tell others then
+		c.State, c.Verified, c.Name = contactAccepted, true, chat.CleanName(j.join.Name)
+		e.changeContact(t, c)
+	}
 	if dev := e.peerDevice(t, device); dev != nil {
 		e.keepReach(t, dev, j.join.Reach)
 	}
-	e.sendControl(t, chat.KindWelcome, &chatpb.Welcome{
+	e.answerJoin(t, a, &chatpb.Welcome{
 		Invite: j.join.Invite, Name: e.self.Name, Reach: e.shortReach(t),
 		Proof: link.WelcomeProof([link.SecretSize]byte(j.invite.Secret), e.user, a.sender.User, e.device),
-	}, a.sender.User, []identity.DeviceID{device})
-	e.fanOutWaiting(t, c)
-	e.tellContact(t, c)
+	})
+	if !again {
+		e.fanOutWaiting(t, c)
+		e.tellContact(t, c)
+	}
 	return true
+}
+
+// answerJoin sends a welcome in place of an earlier one that has not arrived: however often somebody joins, one waits.
+func (e *Engine) answerJoin(t *Turn, a arrival, w *chatpb.Welcome) {
+	e.supersede(t, a.sender.Device(), chat.KindWelcome)
+	e.sendControl(t, chat.KindWelcome, w, a.sender.User, []identity.DeviceID{a.sender.Device()})
 }
 
 // gotWelcome ends our join: the inviter has proven the link's secret, or declined.

@@ -100,6 +100,7 @@ const (
 	maxSets       = 8 // set records kept of one device
 	maxEvents     = 10_000
 	maxOutbox     = 100_000
-	trialBudget   = 64 // header trials for one envelope without a known tag
+	maxAckedTo    = 512 // deliveries to one device from which on it gets no acknowledgement: it asks again when it is back
+	trialBudget   = 64  // header trials for one envelope without a known tag
 	frontEnvelope = 4 << 10
 )
