@@ -261,6 +261,7 @@ func (e *Engine) refused(t *Turn, n uint64, d *pb.Delivery, relay []byte, err er
 	next := unixMilli(d.Next)
 	switch {
 	case refusal == nil:
+		it.away[string(relay)] = true
 		step(t, d, "unreachable", "relay "+shortPeer(relay))
 	case refusal.Code == mailbox.Full:
 		e.stage(t, n, d, StageFull, refusal.Error())

@@ -272,6 +272,7 @@ func (e *Engine) Tick(t *Turn) {
 
 // PeerUp says that a connection to a peer stands: whatever waits for it, or for anybody to ask, is tried now.
 func (e *Engine) PeerUp(t *Turn, peer []byte) {
+	e.out.retryAway(string(peer), len(e.live) == 0, t.Now)
 	e.live[string(peer)] = true
 	for _, d := range e.peers[string(peer)] {
 		e.out.retryDevice(d, t.Now)

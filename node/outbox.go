@@ -32,6 +32,7 @@ type outItem struct {
 	direct bool            // this attempt has tried the direct way
 	asked  map[string]bool // relays whose answer is on its way
 	failed map[string]bool // relays that could not be reached in this attempt
+	away   map[string]bool // relays that could not be reached when they were last asked
 	busy   int             // writes refused in a row while the connection stood
 	sent   time.Time       // when it was written to a stream, until its row says so
 }
@@ -80,7 +81,7 @@ func (e *Engine) loadOutbox(t *Turn) {
 }
 
 func (o *outbox) add(n uint64, d identity.DeviceID, at time.Time) {
-	o.items[n] = &outItem{device: d, asked: map[string]bool{}, failed: map[string]bool{}}
+	o.items[n] = &outItem{device: d, asked: map[string]bool{}, failed: map[string]bool{}, away: map[string]bool{}}
 	o.byDevice[d] = append(o.byDevice[d], n)
 	o.schedule(n, at)
 }
@@ -128,6 +129,17 @@ func (o *outbox) giveUpDirect(d identity.DeviceID, now time.Time) {
 	for _, n := range o.byDevice[d] {
 		if it := o.items[n]; it.direct && !it.at.IsZero() && it.at.After(now) {
 			o.schedule(n, now)
+		}
+	}
+}
+
+// retryAway starts a new attempt of what relays could not be reached for: for this relay, or, with no connection at all
+// before, for any.
+func (o *outbox) retryAway(relay string, anyRelay bool, now time.Time) {
+	for n, it := range o.items {
+		if len(it.away) > 0 && (anyRelay || it.away[relay]) {
+			clear(it.away)
+			o.restart(n, now)
 		}
 	}
 }

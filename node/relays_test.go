@@ -349,3 +349,27 @@ func TestOutboxSurvivesRestarts(t *testing.T) {
 	w.pass(time.Minute)
 	wantTexts(t, b, a, "hello")
 }
+
+// A network that comes back after hours is used at once, whatever the back-off says.
+func TestNetworkComesBack(t *testing.T) {
+	w, a, b := pair(t, "r1", "r2", "r3")
+	b.stop()
+	for _, r := range w.relays {
+		r.up = false
+		a.input(func(e *node.Engine, t *node.Turn) { e.PeerDown(t, r.self.ID) })
+	}
+	a.input(func(e *node.Engine, t *node.Turn) { e.PeerDown(t, b.self.ID) })
+	id := a.send(b, "hello")
+	w.pass(9 * time.Hour)
+	if next := a.status(id).Deliveries[0].NextTry; next.Before(w.now.Add(2 * time.Minute)) {
+		t.Fatalf("control: it would be tried soon in any case: in %v", next.Sub(w.now))
+	}
+	for _, r := range w.relays {
+		r.up = true
+	}
+	a.input(func(e *node.Engine, t *node.Turn) { e.PeerUp(t, w.relays[0].self.ID) })
+	w.pass(10 * time.Second)
+	if s := a.stage(id); s != node.StageCustody {
+		t.Errorf("ten seconds after the network came back: %s", s)
+	}
+}
