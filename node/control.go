@@ -316,7 +316,13 @@ func (e *Engine) gotRead(t *Turn, a arrival) bool {
 	from := a.sender.Device()
 	for _, id := range ids.Ids {
 		m := &pb.Message{}
-		if len(id) != 32 || !getRow(t.Tx, BucketMessages, id, m) {
+		if len(id) != 32 {
+			continue
+		}
+		if !getRow(t.Tx, BucketMessages, id, m) {
+			if a.own {
+				e.see(t, id[:16], []byte{0}) // it is still on its way to this device
+			}
 			continue
 		}
 		if a.own {
@@ -463,7 +469,7 @@ func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
 		v := contactView(c, e.live)
 		e.notice(t, Notice{Type: "contact", Contact: &v})
 		e.tellContact(t, c)
-		e.unpark(t, list.User())
+		e.unpark(t, list.User(, true))
 	}
 }
 

@@ -86,7 +86,7 @@ func (e *Engine) take(t *Turn, envelope, peer []byte) bool {
 		if !e.accept(t, a) {
 			a = arrival{} // nothing to acknowledge
 		}
-		e.unpark(t, a.sender.User)
+		e.unpark(t, a.sender.User, a.content.Kind == chat.KindWelcome || a.content.Kind == chat.KindJoin)
 	}
 	e.markSeen(t, id, a)
 	return true
@@ -109,14 +109,19 @@ func (e *Engine) seenAgain(t *Turn, row, peer []byte) {
 const seenRow = 4 + 32 + 32
 
 func (e *Engine) markSeen(t *Turn, id mailbox.EnvelopeID, a arrival) {
-	today := uint32(t.Now.Unix() / int64(day/time.Second))
-	row := u32(today)
+	var what []byte
 	if a.content.Kind != 0 && a.content.Kind != chat.KindAck {
 		device := a.sender.Device()
-		row = slices.Concat(row, device[:], a.id[:])
+		what = slices.Concat(device[:], a.id[:])
 	}
-	t.Tx.Put(BucketSeen, id[:16], row)
-	t.Tx.Put(BucketSeenDays, slices.Concat(u32(today), u64(e.nextCounter(t, counterSeen))), id[:16])
+	e.see(t, id[:16], what)
+}
+
+// see remembers 16 bytes of an id for seenFor, with a note.
+func (e *Engine) see(t *Turn, id, note []byte) {
+	today := uint32(t.Now.Unix() / int64(day/time.Second))
+	t.Tx.Put(BucketSeen, id, append(u32(today), note...))
+	t.Tx.Put(BucketSeenDays, slices.Concat(u32(today), u64(e.nextCounter(t, counterSeen))), id)
 	oldest := today - uint32(seenFor/day)
 	var gone, ids [][]byte
 	t.Tx.Scan(BucketSeenDays, nil, func(key, value []byte) bool {
@@ -287,8 +292,10 @@ func (e *Engine) loadParked(t *Turn) {
 	})
 }
 
-// unpark tries a user's parked envelopes again, oldest first. What still has to wait stays.
-func (e *Engine) unpark(t *Turn, user identity.UserID) {
+// unpark tries a user's parked envelopes again, oldest first. What still has to wait stays. After an ordinary message
+// only what belongs to a known session is tried (all false): anybody can have first flights parked in a user's name, and
+// each costs a handshake.
+func (e *Engine) unpark(t *Turn, user identity.UserID, all bool) {
 	if e.parked[user] == 0 || e.unparking {
 		return
 	}
@@ -298,7 +305,7 @@ func (e *Engine) unpark(t *Turn, user identity.UserID) {
 	var keys []string
 	t.Tx.Scan(BucketParked, nil, func(key, value []byte) bool {
 		p := &pb.Parked{}
-		if proto.Unmarshal(value, p) == nil && string(p.User) == string(user[:]) {
+		if proto.Unmarshal(value, p) == nil && string(p.User) == string(user[:]) && (all || e.begun(t, p.Envelope)) {
 			keys, rows[string(key)] = append(keys, string(key)), p
 		}
 		return true
@@ -316,6 +323,31 @@ func (e *Engine) unpark(t *Turn, user identity.UserID) {
 	}
 	if e.parked[user] == 0 {
 		delete(e.parked, user)
+	}
+}
+
+// begun reports whether an envelope is no first flight, or repeats one whose session stands.
+func (e *Engine) begun(t *Turn, envelope []byte) bool {
+	f, first := session.ParseFirstFlight(envelope)
+	return !first || t.Tx.Get(BucketFlights, slices.Concat(f.Prekey[:], f.EA[:])) != nil
+}
+
+// dropParked forgets what waited in vain, so that it does not take the room of others for ever.
+func (e *Engine) dropParked(t *Turn) {
+	var gone [][]byte
+	clear(e.parked)
+	t.Tx.Scan(BucketParked, nil, func(key, value []byte) bool {
+		p := &pb.Parked{}
+		switch {
+		case proto.Unmarshal(value, p) != nil || p.Until < t.Now.UnixMilli() || len(p.User) != 32:
+			gone = append(gone, key)
+		default:
+			e.parked[identity.UserID(p.User)]++
+		}
+		return true
+	})
+	for _, key := range gone {
+		t.Tx.Delete(BucketParked, key)
 	}
 }
 
@@ -404,7 +436,8 @@ func (e *Engine) gotMessage(t *Turn, a arrival) bool {
 	device := a.sender.Device()
 	m := &pb.Message{
 		Id: a.id[:], Content: a.body.Content, User: a.sender.User[:], Device: device[:], Mine: a.own, Contact: c.User,
-		Received: t.Now.UnixMilli(), Read: a.own, Order: a.content.SentAt,
+		Received: t.Now.UnixMilli(), Order: a.content.SentAt,
+		Read: a.own || t.Tx.Get(BucketSeen, a.id[:16]) != nil, // gotRead leaves a note of what was read before it came
 	}
 	e.place(t, c, m)
 	v := messageView(t.Tx, e.user, m)

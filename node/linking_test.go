@@ -227,3 +227,30 @@ func TestIdempotentSend(t *testing.T) {
 	}
 	wantTexts(t, b, a, "once", "once")
 }
+
+// What was read on one device before it came to another is read there, too.
+func TestReadBeforeItArrives(t *testing.T) {
+	w, a, b := pair(t, "r1")
+	a2 := a.link("alice-2")
+	a2.meetDevice(b)
+	w.pass(2 * time.Minute)
+	w.lose = func(p parcel) bool { return p.to == a2 && p.from != a }
+	b.send(a, "read me")
+	w.pass(10 * time.Second)
+	w.must(a.do(func(e *node.Engine, t *node.Turn) error { _, err := e.MarkRead(t, b.user()); return err }))
+	w.pass(10 * time.Second)
+	if len(a2.texts(b)) != 0 {
+		t.Fatal("control: it came first")
+	}
+	w.lose = nil
+	a2.collect()
+	w.pass(10 * time.Minute)
+	wantTexts(t, a2, b, "read me")
+	w.must(a2.store.View(func(tx node.Tx) error {
+		all, err := node.Inbox(tx)
+		if len(all) != 1 || all[0].Unread != 0 {
+			t.Errorf("inbox: %+v", all)
+		}
+		return err
+	}))
+}
