@@ -469,7 +469,7 @@ func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
 		v := contactView(c, e.live)
 		e.notice(t, Notice{Type: "contact", Contact: &v})
 		e.tellContact(t, c)
-		e.unpark(t, list.User(, true))
+		e.unpark(t, list.User(), true)
 	}
 }
 

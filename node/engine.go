@@ -130,7 +130,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 	e.loadPeople(t)
 	e.loadSessions(t)
 	e.loadOutbox(t)
-	e.loadParked(t)
+	e.dropParked(t)
 	for _, p := range c.Pins {
 		e.pin(t, p)
 	}

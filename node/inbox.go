@@ -282,16 +282,6 @@ func (e *Engine) park(t *Turn, envelope []byte, user identity.UserID) bool {
 	return true
 }
 
-func (e *Engine) loadParked(t *Turn) {
-	t.Tx.Scan(BucketParked, nil, func(_, value []byte) bool {
-		p := &pb.Parked{}
-		if proto.Unmarshal(value, p) == nil && len(p.User) == 32 {
-			e.parked[identity.UserID(p.User)]++
-		}
-		return true
-	})
-}
-
 // unpark tries a user's parked envelopes again, oldest first. What still has to wait stays. After an ordinary message
 // only what belongs to a known session is tried (all false): anybody can have first flights parked in a user's name, and
 // each costs a handshake.
@@ -332,7 +322,7 @@ func (e *Engine) begun(t *Turn, envelope []byte) bool {
 	return !first || t.Tx.Get(BucketFlights, slices.Concat(f.Prekey[:], f.EA[:])) != nil
 }
 
-// dropParked forgets what waited in vain, so that it does not take the room of others for ever.
+// dropParked forgets what waited in vain, so that it does not take the room of others for ever, and counts the rest.
 func (e *Engine) dropParked(t *Turn) {
 	var gone [][]byte
 	clear(e.parked)

@@ -218,7 +218,7 @@ func (e *Engine) adoptOwnList(t *Turn, l *identity.DeviceList) {
 	e.changeDevices(t, e.user, "your account", old, l)
 	e.publishKey(t, dht.UserKey(e.user))
 	e.renewRecord(t, false)
-	e.unpark(t, e.user)
+	e.unpark(t, e.user, true)
 }
 
 // RemoveDevice takes a device off the list. It gets nothing from anybody who has seen the new list.

@@ -316,7 +316,7 @@ func (e *Engine) adoptList(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 	}
 	e.sendJoin(t, c)
 	e.fanOutWaiting(t, c)
-	e.unpark(t, user)
+	e.unpark(t, user, true)
 }
 
 // changeDevices brings the device rows in step with a list.

@@ -17,6 +17,14 @@ type CreateParams struct {
 	Root       *identity.Root
 	Name       string // of the person, self-asserted
 	DeviceName string
+	Epoch      uint32 // of the account key; 0: the first. A phrase that comes back needs RecoveryEpoch
+}
+
+// RecoveryEpoch is the account epoch of somebody who comes back with nothing but the recovery phrase: minutes since
+// 2026, so that it lies above every epoch before it, also when no list of that time can be found.
+func RecoveryEpoch(now time.Time) uint32 {
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	return uint32(min(max(now.Sub(begin)/time.Minute, 2), 1<<32-1))
 }
 
 // Create writes a new identity into an empty store. The root is not kept: it is the recovery phrase.
@@ -28,7 +36,7 @@ func Create(t *Turn, p CreateParams) error {
 	if err != nil {
 		return err
 	}
-	account := p.Root.Account(1)
+	account := p.Root.Account(max(p.Epoch, 1))
 	list, err := account.SignList(identity.ListFields{
 		Seq: 1, Issued: t.Now, NotAfter: t.Now.Add(listLife),
 		Devices: []identity.Device{keys.Public(identity.FlagAdmin, 1)},
@@ -134,6 +142,7 @@ func (e *Engine) tickPrekeys(t *Turn) {
 	if due(e.prekeysAt, t.Now) {
 		e.prekeysAt = t.Now.Add(day)
 		e.dropPrekeys(t)
+		e.dropParked(t)
 	}
 }
 
@@ -363,7 +372,7 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 		e.dropSessions(t, d)
 		e.dropEndpoint(d)
 		d = &pb.PeerDevice{Device: d.Device, User: user[:]}
-		defer e.unpark(t, user)
+		defer e.unpark(t, user, true)
 	}
 	old, err := e.records.get(d.Record)
 	if err == nil && dht.Newer(dht.DeviceKey(r.Device()), d.Record, r.Bytes()) != dht.VerdictNewer {
