@@ -1,6 +1,11 @@
 package cli
 
-import "github.com/spf13/cobra"
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/simnet/scenario"
+)
 
 func (a *app) cmdCompletion() *cobra.Command {
 	return tolerant(&cobra.Command{
@@ -25,4 +30,72 @@ func (a *app) cmdCompletion() *cobra.Command {
 			return usage(cmd, "there is no completion for "+args[0])
 		},
 	})
+}
+
+// completing tells the shell what may stand where. A text is never a file name.
+func (a *app) completing(root *cobra.Command) {
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
+	_ = root.MarkPersistentFlagDirname("home")
+	_ = root.RegisterFlagCompletionFunc("passphrase-file", files)
+	for _, to := range []struct {
+		path  []string
+		names func(*cobra.Command) []string
+	}{
+		{[]string{"send"}, a.handles},
+		{[]string{"read"}, a.handles},
+		{[]string{"tail"}, a.handles},
+		{[]string{"ping"}, a.handles},
+		{[]string{"contact", "show"}, a.handles},
+		{[]string{"contact", "rename"}, a.handles},
+		{[]string{"contact", "accept"}, a.handles},
+		{[]string{"contact", "block"}, a.handles},
+		{[]string{"device", "remove"}, a.deviceIDs},
+		{[]string{"sim", "run"}, func(*cobra.Command) []string { return scenario.Names() }},
+	} {
+		cmd, _, err := root.Find(to.path)
+		if err != nil {
+			panic(err) // only our own bug: the table names a command that is not there
+		}
+		cmd.ValidArgsFunction = func(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			return to.names(cmd), cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+}
+
+// files leaves completion to the shell.
+func files(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
+	return nil, cobra.ShellCompDirectiveDefault
+}
+
+// handles are the names of our contacts. A node or store that cannot be asked completes nothing.
+func (a *app) handles(cmd *cobra.Command) (out []string) {
+	var l api.Contacts
+	a.lookUp(cmd, "contacts", &l)
+	for _, c := range l.Contacts {
+		out = append(out, c.Handle)
+	}
+	return out
+}
+
+func (a *app) deviceIDs(cmd *cobra.Command) (out []string) {
+	var l api.Devices
+	a.lookUp(cmd, "devices", &l)
+	for _, d := range l.Devices {
+		if !d.This {
+			out = append(out, short(d.Device))
+		}
+	}
+	return out
+}
+
+func (a *app) lookUp(cmd *cobra.Command, method string, answer any) {
+	if a.prepare(cmd) != nil {
+		return
+	}
+	if c, err := a.reader(); err == nil {
+		_ = c.Call(cmd.Context(), method, api.None{}, answer)
+	}
 }

@@ -87,12 +87,12 @@ func (a *app) readPassphrase() ([]byte, error) {
 	}
 	raw, err := readSmall(path, maxPassphrase)
 	if err != nil {
-		return nil, api.Fail(api.ExitPassphrase, "the passphrase cannot be read: "+err.Error(), "kith status --passphrase-file FILE")
+		return nil, api.Fail(api.ExitPassphrase, "the passphrase cannot be read: "+err.Error(), "kith daemon --passphrase-file FILE")
 	}
 	line, _, _ := bytes.Cut(raw, []byte("\n"))
 	line = bytes.TrimSuffix(line, []byte("\r"))
 	if len(line) == 0 {
-		return nil, api.Fail(api.ExitPassphrase, "the passphrase in "+path+" is empty", "kith status --passphrase-file FILE")
+		return nil, api.Fail(api.ExitPassphrase, "the passphrase in "+path+" is empty", "kith daemon --passphrase-file FILE")
 	}
 	return line, nil
 }

@@ -49,6 +49,9 @@ func (a *app) showContacts(l api.Contacts) {
 // contactWords says how we stand to a contact.
 func contactWords(c node.ContactView) string {
 	words := c.State
+	if c.Declined != "" {
+		words = "declined: " + c.Declined
+	}
 	for _, w := range []struct {
 		say  bool
 		word string

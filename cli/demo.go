@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -42,6 +43,14 @@ func (a *app) doDemo(cmd *cobra.Command, keep bool) error {
 	}
 	if err == nil && r.OK {
 		return nil
+	}
+	return a.demoFailed(cmd.Context(), r)
+}
+
+// demoFailed says why; that it was interrupted is no failure of kith.
+func (a *app) demoFailed(ctx context.Context, r demo.Result) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
 	if r.Folder != "" {
 		a.note("what it left: %s", r.Folder)

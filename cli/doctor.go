@@ -31,10 +31,7 @@ func (a *app) doDoctor() error {
 	if running.Result != "ok" && p2p.Exists(a.folders.Home) {
 		list = append(list, a.checkStore())
 	}
-	if err := a.emitAs("doctor", api.Checks{Checks: list}, func() { _ = a.showChecks(list) }); err != nil {
-		return err
-	}
-	return failed(list)
+	return a.checks("doctor", list)
 }
 
 func ok(what, why string) api.Check { return api.Check{Result: "ok", What: what, Why: why} }

@@ -33,7 +33,7 @@ func (a *app) cmdInit() *cobra.Command {
 With --link this device becomes one more device of an identity that you have; the link comes from 'kith device add'.`,
 		Example: `  kith init --name Ada
   kith init --link LINK --device-name laptop      # after on the other device: kith device add
-  kith init --name Ada --passphrase-file secret   # the passphrase is asked at every start`,
+  kith init --name Ada --passphrase-file secret   # every start needs the passphrase`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.doInit(cmd, f) },
 	}
 	cmd.Flags().StringVar(&f.name, "name", "", "your name, as your contacts first see it")
@@ -44,6 +44,7 @@ With --link this device becomes one more device of an identity that you have; th
 	cmd.Flags().BoolVar(&f.noMDNS, "no-mdns", false, "do not look for the other device on the local network")
 	cmd.Flags().BoolVar(&f.loopback, "loopback", false, "this machine only, for tests")
 	_ = cmd.Flags().MarkHidden("loopback")
+	_ = cmd.RegisterFlagCompletionFunc("phrase-file", files)
 	return cmd
 }
 

@@ -53,6 +53,9 @@ func (a *app) doJoin(ctx context.Context, link string, f joinFlags) error {
 	if contact.State == "pending" {
 		contact = answered(ctx, c, before.Newest, contact, f.timeout)
 	}
+	if contact.Declined != "" {
+		return api.Fail(api.ExitRefused, contact.Handle+" declined: "+contact.Declined, "kith contact show "+contact.Handle)
+	}
 	return a.emitAs("contact", contact, func() { a.showJoined(contact) })
 }
 
@@ -65,7 +68,7 @@ func answered(ctx context.Context, c *api.Client, since uint64, contact node.Con
 		if n.Type != "contact" || n.Contact == nil || !strings.HasPrefix(n.Contact.User, contact.User) {
 			return nil
 		}
-		if contact = *n.Contact; contact.State == "pending" {
+		if contact = *n.Contact; contact.State == "pending" && contact.Declined == "" {
 			return nil
 		}
 		return errEnough

@@ -16,18 +16,24 @@ func (a *app) cmdNetcheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var bad error
-			err = ask(cmd.Context(), a, c, "netcheck", api.None{}, func(l api.Checks) { bad = a.showChecks(l.Checks) })
-			if err != nil {
+			var found api.Checks
+			if err := c.Call(cmd.Context(), "netcheck", api.None{}, &found); err != nil {
 				return err
 			}
-			return bad
+			return a.checks("netcheck", found.Checks)
 		},
 	}
 }
 
-// showChecks prints findings, and returns a failure if one of them failed.
-func (a *app) showChecks(list []api.Check) error {
+// checks prints findings, and returns a failure if one of them failed.
+func (a *app) checks(typ string, list []api.Check) error {
+	if err := a.emitAs(typ, api.Checks{Checks: list}, func() { a.showChecks(list) }); err != nil {
+		return err
+	}
+	return failed(list)
+}
+
+func (a *app) showChecks(list []api.Check) {
 	styles := map[string]term.Style{"ok": term.Green, "warn": term.Yellow, "fail": term.Red}
 	var rows [][]any
 	for _, c := range list {
@@ -38,7 +44,6 @@ func (a *app) showChecks(list []api.Check) error {
 		rows = append(rows, []any{term.In(styles[c.Result], c.Result), c.What, words})
 	}
 	a.out.Table(rows)
-	return failed(list)
 }
 
 func failed(list []api.Check) error {

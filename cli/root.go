@@ -133,6 +133,7 @@ func (a *app) root() *cobra.Command {
 		a.cmdAPI(), a.cmdEvents(), a.cmdConfig(), a.cmdCompletion(),
 		a.cmdSim(),
 	)
+	a.completing(root)
 	return root
 }
 

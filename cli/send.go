@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -45,13 +47,12 @@ func (a *app) textOf(cmd *cobra.Command, args []string) (string, error) {
 	case len(args) == 1 && isTerminal(a.in):
 		return "", usage(cmd, "the text is missing; - reads it from stdin")
 	default:
-		raw, err := readAtMost(a.in, api.MaxText)
+		raw, err := io.ReadAll(io.LimitReader(a.in, api.MaxText+2)) // the line break at its end, and one too many
 		if err != nil {
 			return "", usage(cmd, "the text from stdin: "+err.Error())
 		}
-		text = string(raw)
-		if n := len(text); n > 0 && text[n-1] == '\n' {
-			text = text[:n-1]
+		if text = strings.TrimSuffix(string(raw), "\n"); len(text) > api.MaxText {
+			return "", usage(cmd, fmt.Sprintf("the text from stdin is longer than the %d bytes that fit in a message", api.MaxText))
 		}
 	}
 	if len(text) > api.MaxText {

@@ -16,7 +16,7 @@ func (a *app) cmdStatus() *cobra.Command {
 		Short: "The node at a glance, or how far a message came",
 		Example: `  kith status
   kith status 3fa9c1          # a message: its id, or the beginning of it
-  kith status --jq .node.state`,
+  kith status --jq .mailbox.state`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
 				c, err := a.reader()
@@ -45,6 +45,10 @@ func (a *app) showStatus(s api.Status) {
 	})
 	if s.Net.Relay {
 		a.out.Printf("serves as a relay\n")
+	}
+	if s.Identity.Removed {
+		a.out.Printf("%s\n", term.In(term.Red, "this device was removed from its account: it sends nothing and gets nothing more"))
+		s.Hint = "kith device list"
 	}
 	if a.verbose {
 		for _, addr := range s.Net.Addrs {
