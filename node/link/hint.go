@@ -20,7 +20,7 @@ var (
 	codeIP4  = []byte{0x04}
 	codeTCP  = []byte{0x06}
 	codeUDP  = []byte{0x91, 0x02}
-	codeQUIC = []byte{0xcc, 0x03}
+	codeQUIC = []byte{0xcd, 0x03}
 )
 
 // hint is one peer at one IPv4 address.

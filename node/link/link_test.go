@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/link"
@@ -20,7 +21,7 @@ func peer(n byte, addrs ...[]byte) dht.Peer {
 
 func tcp(a, b, c, d, hi, lo byte) []byte { return []byte{4, a, b, c, d, 6, hi, lo} }
 func quic(a, b, c, d, hi, lo byte) []byte {
-	return []byte{4, a, b, c, d, 0x91, 2, hi, lo, 0xcc, 3}
+	return []byte{4, a, b, c, d, 0x91, 2, hi, lo, 0xcd, 3}
 }
 
 func sample(peers ...dht.Peer) link.Link {
@@ -47,6 +48,23 @@ func TestLinkRoundTrip(t *testing.T) {
 	}
 	if d := cmp.Diff(sample(p), short); d != "" {
 		t.Errorf("short form: %s", d)
+	}
+}
+
+// The addresses in a link are multiaddrs as everybody else reads them.
+func TestHintsAreMultiaddrs(t *testing.T) {
+	for text, mine := range map[string][]byte{
+		"/ip4/203.0.113.9/tcp/257":         tcp(203, 0, 113, 9, 1, 1),
+		"/ip4/203.0.113.9/udp/257/quic-v1": quic(203, 0, 113, 9, 1, 1),
+	} {
+		want := ma.StringCast(text).Bytes()
+		if !bytes.Equal(mine, want) {
+			t.Errorf("%s is %x, these tests use %x", text, want, mine)
+		}
+		got, err := link.Parse(sample(peer(1, want)).Short())
+		if err != nil || len(got.Peers) != 1 || !bytes.Equal(got.Peers[0].Addrs[0], want) {
+			t.Errorf("%s does not pass through a short link: %v, %v", text, got.Peers, err)
+		}
 	}
 }
 

@@ -306,7 +306,11 @@ func Init(dir string, p InitParams) (phrase string, id node.IdentityView, err er
 	root := words.Root()
 	err = b.store.Update(func(tx node.Tx) error {
 		t := &node.Turn{Now: p.Now(), Rand: p.Rand, Tx: tx, Out: &node.Effects{}}
-		e := node.Create(t, node.CreateParams{Root: root, Name: p.Name, DeviceName: p.DeviceName})
+		params := node.CreateParams{Root: root, Name: p.Name, DeviceName: p.DeviceName}
+		if p.Phrase != "" {
+			params.Epoch = node.RecoveryEpoch(t.Now) // the account exists already
+		}
+		e := node.Create(t, params)
 		if e != nil {
 			return e
 		}
