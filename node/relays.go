@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -18,8 +19,11 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 		return
 	}
 	row, known := e.relay(t, a.Peer.ID)
-	if !known && e.relayCount(t) >= maxRelays {
-		return
+	fits, full := true, false
+	if !known {
+		if fits, full = e.makeRoom(t, s); !fits {
+			return
+		}
 	}
 	if old, err := dht.ParseAdvert(row.Advert); err == nil && old.Number > a.Number {
 		return
@@ -30,7 +34,7 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 	}
 	row.LastOk = t.Now.UnixMilli()
 	putRow(t.Tx, BucketRelays, row.Peer, row)
-	if !known || e.thin(t) && !e.serves(t, a.Peer.ID) {
+	if !known && !full || e.thin(t) && !e.serves(t, a.Peer.ID) { // where places are fought over, the next look is soon enough
 		e.roundFailed = 0
 		e.planElection(t, roundDebounce)
 	}
@@ -57,10 +61,30 @@ func (e *Engine) relay(t *Turn, peer []byte) (*pb.Relay, bool) {
 	return &pb.Relay{Peer: slices.Clone(peer), FirstSeen: t.Now.UnixMilli(), WeekStart: t.Now.UnixMilli()}, false
 }
 
-func (e *Engine) relayCount(t *Turn) int {
+// makeRoom gives a new candidate the place of the least of the others, if all are taken: of one that is no more trusted,
+// and neither serves, nor was chosen by hand, nor is connected, the one that answered least and longest ago. A host can
+// have as many peer ids as it likes; they take each other's places.
+func (e *Engine) makeRoom(t *Turn, s election.Source) (fits, full bool) {
+	var least *pb.Relay
 	n := 0
-	t.Tx.Scan(BucketRelays, nil, func(_, _ []byte) bool { n++; return true })
-	return n
+	t.Tx.Scan(BucketRelays, nil, func(_, value []byte) bool {
+		n++
+		row := &pb.Relay{}
+		if proto.Unmarshal(value, row) != nil || row.Pinned || row.ServingSince != 0 || row.Source < uint32(s) || e.live[string(row.Peer)] {
+			return true
+		}
+		if least == nil || cmp.Or(cmp.Compare(least.Source, row.Source), cmp.Compare(row.Ok, least.Ok), cmp.Compare(row.LastOk, least.LastOk)) < 0 {
+			least = row
+		}
+		return true
+	})
+	if n < maxRelays {
+		return true, false
+	}
+	if least != nil {
+		t.Tx.Delete(BucketRelays, least.Peer)
+	}
+	return least != nil, true
 }
 
 // pin keeps a relay that the person chose.

@@ -1,0 +1,57 @@
+package node_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/node"
+)
+
+// Somebody with as many peer ids as he likes, who comes first, does not keep the relays of friends, or new ones, out of
+// the candidates, and does not push out those that serve.
+func TestCandidatesAreStuffed(t *testing.T) {
+	w := newWorld(t)
+	w.relay("honest-1")
+	a := w.person("alice")
+	w.pass(time.Minute)
+	advertise := func(name string, s election.Source) []byte {
+		key, peer := w.peer(name, 7)
+		raw, err := dht.SignAdvert(key, dht.Advert{
+			Peer: peer, Number: 1, Issued: w.now, NotAfter: w.now.Add(dht.MaxAdvertLife), MaxEnvelope: mailbox.MaxEnvelope, RetentionDays: 30,
+		})
+		w.must(err)
+		a.input(func(e *node.Engine, t *node.Turn) { e.Advertised(t, raw.Bytes(), s) })
+		return peer.ID
+	}
+	known := func(id []byte) (found bool) {
+		_ = a.store.View(func(tx node.Tx) error { found = tx.Get(node.BucketRelays, id) != nil; return nil })
+		return found
+	}
+	for i := range 300 {
+		advertise(fmt.Sprint("sybil ", i), election.SourceGossip)
+	}
+	if n := a.rows(node.BucketRelays); n != 256 {
+		t.Fatalf("control: %d candidates", n)
+	}
+	for name, s := range map[string]election.Source{"of a friend": election.SourceContact, "found by itself": election.SourceGossip} {
+		if !known(advertise(name, s)) {
+			t.Errorf("a relay %s finds no room", name)
+		}
+	}
+	if n := a.rows(node.BucketRelays); n > 256 {
+		t.Errorf("%d candidates are kept", n)
+	}
+	for i := range 300 {
+		advertise(fmt.Sprint("more ", i), election.SourceGossip)
+	}
+	if !known(w.relays[0].self.ID) {
+		t.Error("a relay that serves was pushed out")
+	}
+	if _, friend := w.peer("of a friend", 7); !known(friend.ID) {
+		t.Error("a friend's relay was pushed out by a stranger's")
+	}
+}
