@@ -112,9 +112,10 @@ func (e *Engine) DirectDone(t *Turn, n uint64, sent bool) {
 	case it == nil || d == nil:
 		return
 	case !sent && e.streamBusy(t, it):
+		wait := busyWait << it.busy
 		it.busy++
 		it.direct = false
-		e.put(t, n, d, t.Now.Add(busyWait<<it.busy+jitter(t.Rand, busyWait<<it.busy)))
+		e.put(t, n, d, t.Now.Add(wait+jitter(t.Rand, wait)))
 	case !sent:
 		if it.direct {
 			e.attempt(t, n)

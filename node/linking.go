@@ -144,6 +144,7 @@ func (e *Engine) addDevice(t *Turn, hello link.Hello, rec *dht.DeviceRecord) err
 	if _, listed := e.list.Find(rec.Device()); listed {
 		return nil // its answer was lost the last time
 	}
+	t.Out.Puts = append(t.Out.Puts, Put{Key: dht.DeviceKey(rec.Device()), Value: rec.Bytes()}) // before the list names it
 	d := identity.Device{SigPub: hello.SigPub, IKPub: hello.IKPub, AddedSeq: e.list.Seq() + 1}
 	next, err := e.signList(t, append(e.list.Devices(), d), 0)
 	if err != nil {
@@ -342,7 +343,7 @@ func (l *Linker) Hints() []dht.Peer { return l.link.Peers }
 func (l *Linker) Hello() []byte { return l.pairing.Hello() }
 
 // Welcome opens the old device's answer, writes this device's identity into an empty store, and returns the frame with
-// this device's record, which the caller publishes first.
+// this device's record, which the other device publishes before it signs the list.
 func (l *Linker) Welcome(t *Turn, frame []byte, self dht.Peer) ([]byte, error) {
 	raw, err := l.pairing.OpenSnapshot(frame)
 	if err != nil {
