@@ -49,19 +49,13 @@ func (c *candidates) seenAs(p peer.ID, s election.Source) {
 	}
 }
 
-// getLocked returns the entry of p, making room for it among those that a
-// stranger named.
+// getLocked returns the entry of p, and makes room for it.
 func (c *candidates) getLocked(p peer.ID, s election.Source) *candidate {
 	if k := c.seen[p]; k != nil {
 		return k
 	}
 	if len(c.seen) >= maxCandidates {
-		for id, k := range c.seen {
-			if k.source >= election.SourceDHT && !k.busy {
-				delete(c.seen, id)
-				break
-			}
-		}
+		c.forgetLocked()
 	}
 	if len(c.seen) >= maxCandidates {
 		return nil
@@ -69,6 +63,23 @@ func (c *candidates) getLocked(p peer.ID, s election.Source) *candidate {
 	k := &candidate{source: s}
 	c.seen[p] = k
 	return k
+}
+
+// forgetLocked forgets one entry that a stranger named, or else one that
+// nobody met: a contact may name as many peers as it likes that do not exist.
+func (c *candidates) forgetLocked() {
+	var unmet peer.ID
+	for id, k := range c.seen {
+		switch {
+		case k.busy:
+		case k.source >= election.SourceDHT:
+			delete(c.seen, id)
+			return
+		case !k.relay:
+			unmet = id
+		}
+	}
+	delete(c.seen, unmet)
 }
 
 // met is told of each peer that was identified.
