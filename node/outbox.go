@@ -313,17 +313,6 @@ func (e *Engine) mayWrite(t *Turn, r SendRequest) (*pb.Contact, error) {
 	return c, nil
 }
 
-// refresh looks a recipient's device list up once a day that we write: a device may have been removed by somebody who
-// could not tell us. The message does not wait for it.
-func (e *Engine) refresh(t *Turn, c *pb.Contact) {
-	if t.Now.Sub(unixMilli(c.Checked)) < listRecheck {
-		return
-	}
-	c.Checked = t.Now.UnixMilli()
-	e.saveContact(t, c)
-	e.need(t, dht.UserKey(identity.UserID(c.User)))
-}
-
 // ownMessage makes the row of content that this device authors.
 func (e *Engine) ownMessage(t *Turn, c chat.Content) *pb.Message {
 	raw := c.Bytes()

@@ -281,6 +281,17 @@ func (e *Engine) release(t *Turn, c *pb.Contact) {
 	}
 }
 
+// refresh looks a recipient's device list up once a day that we write: a device may have been removed by somebody who
+// could not tell us. The message does not wait for it.
+func (e *Engine) refresh(t *Turn, c *pb.Contact) {
+	if t.Now.Sub(unixMilli(c.Checked)) < listRecheck {
+		return
+	}
+	c.Checked = t.Now.UnixMilli()
+	e.saveContact(t, c)
+	e.need(t, dht.UserKey(identity.UserID(c.User)))
+}
+
 // newEpoch is a list under a new account key: a verified contact must be accepted again, others are announced.
 func (e *Engine) newEpoch(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 	if next, err := e.lists.get(c.NextList); err == nil && l.Order(next) != identity.Newer {
