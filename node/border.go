@@ -140,7 +140,7 @@ type ContactView struct {
 	Declined     string    `json:"declined,omitempty"` // why the inviter declined
 	Devices      int       `json:"devices"`
 	Online       bool      `json:"online"`
-	Relays       int       `json:"relays"`
+	Relays       int       `json:"relays"` // of the device that has the fewest
 	Added        time.Time `json:"added"`
 	SafetyNumber string    `json:"safety_number,omitempty"`
 }

@@ -107,14 +107,14 @@ func contactView(c *pb.Contact, live map[string]bool) ContactView {
 // Contacts lists the people that we know, by handle. e may be nil: then nobody is online.
 func Contacts(tx Tx, e *Engine) ([]ContactView, error) {
 	online := map[string]bool{}
-	relays := map[string]int{}
+	relays := map[string]int{} // of each device
 	tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
 		d := &pb.PeerDevice{}
 		if proto.Unmarshal(value, d) == nil {
 			if d.Endpoint != nil && e.online()[string(d.Endpoint.Id)] {
 				online[string(d.User)] = true
 			}
-			relays[string(d.User)] = max(relays[string(d.User)], setSize(d))
+			relays[string(d.Device)] = setSize(d)
 		}
 		return true
 	})
@@ -125,7 +125,7 @@ func Contacts(tx Tx, e *Engine) ([]ContactView, error) {
 			return true
 		}
 		v := contactView(c, e.online())
-		v.Online, v.Relays = online[string(c.User)], relays[string(c.User)]
+		v.Online, v.Relays = online[string(c.User)], leastRelays(c, relays)
 		out = append(out, v)
 		return true
 	})
@@ -149,6 +149,19 @@ func Contact(tx Tx, e *Engine, who string) (ContactView, error) {
 		all[i].SafetyNumber = identity.SafetyNumber(identity.UserID(self.User), identity.UserID(c.User))
 	}
 	return all[i], tx.Err()
+}
+
+// leastRelays is how many relays serve the device of a contact that has the fewest: mail for it waits there.
+func leastRelays(c *pb.Contact, of map[string]int) int {
+	l, err := identity.ParseDeviceList(c.List)
+	if err != nil || len(l.Devices()) == 0 {
+		return 0
+	}
+	least := maxRelays
+	for _, d := range deviceIDs(l) {
+		least = min(least, of[string(d[:])])
+	}
+	return least
 }
 
 // setSize is how many relays serve a device now, as far as we know.

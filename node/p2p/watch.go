@@ -31,12 +31,22 @@ type watcher struct {
 	back func(peer.ID)
 
 	sub     event.Subscription
+	conns   network.NotifyBundle
 	running bool
 	done    chan struct{}
 	mu      sync.Mutex
-	changed map[peer.ID]bool // up or down
-	moved   bool             // our addresses changed
+	changed map[peer.ID]turn
+	moved   bool // our addresses changed
 	posted  bool
+}
+
+// turn is what became of a peer since the engine was told last.
+type turn struct {
+	up bool
+	// again: it is connected and was before, but one of several connections is
+	// new or gone. Whoever died and came back within the minute in which his
+	// old connection still looks alive, does just that.
+	again bool
 }
 
 const eventBuffer = 256
@@ -44,7 +54,8 @@ const eventBuffer = 256
 // subscribe begins to gather events; run hands them on. It comes before the
 // first dial, so that no peer is missed.
 func (w *watcher) subscribe() (err error) {
-	w.changed, w.done = map[peer.ID]bool{}, make(chan struct{})
+	w.changed, w.done = map[peer.ID]turn{}, make(chan struct{})
+	w.conns = network.NotifyBundle{ConnectedF: w.bounced, DisconnectedF: w.bounced}
 	w.sub, err = w.host.EventBus().Subscribe([]any{
 		new(event.EvtPeerConnectednessChanged),
 		new(event.EvtPeerIdentificationCompleted),
@@ -60,6 +71,7 @@ func (w *watcher) close() {
 	if w.sub == nil {
 		return
 	}
+	w.host.Network().StopNotify(&w.conns)
 	w.sub.Close()
 	if w.running {
 		<-w.done
@@ -68,6 +80,7 @@ func (w *watcher) close() {
 
 func (w *watcher) run(relayProtocol string) {
 	defer close(w.done)
+	w.host.Network().Notify(&w.conns)
 	for e := range w.sub.Out() {
 		switch e := e.(type) {
 		case event.EvtPeerConnectednessChanged:
@@ -75,7 +88,7 @@ func (w *watcher) run(relayProtocol string) {
 			if up {
 				w.back(e.Peer)
 			}
-			w.note(func() { w.changed[e.Peer] = up })
+			w.note(func() { w.changed[e.Peer] = turn{up: up} })
 		case event.EvtPeerIdentificationCompleted:
 			w.met(e.Peer, contains(e.Protocols, relayProtocol))
 		case event.EvtPeerProtocolsUpdated:
@@ -88,6 +101,16 @@ func (w *watcher) run(relayProtocol string) {
 			w.reach(int32(reachability(e)))
 		}
 	}
+}
+
+// bounced hears of each connection that is made or lost. The event bus tells of
+// the first and the last of a peer.
+func (w *watcher) bounced(n network.Network, c network.Conn) {
+	others := slices.ContainsFunc(n.ConnsToPeer(c.RemotePeer()), func(o network.Conn) bool { return o.ID() != c.ID() })
+	if !others {
+		return
+	}
+	w.note(func() { w.changed[c.RemotePeer()] = turn{up: true, again: true} })
 }
 
 func contains[T ~string](list []T, want string) bool {
@@ -127,16 +150,17 @@ func (w *watcher) note(change func()) {
 func (w *watcher) flush(e *node.Engine, t *node.Turn) error {
 	w.mu.Lock()
 	changed, moved := w.changed, w.moved
-	w.changed, w.moved, w.posted = map[peer.ID]bool{}, false, false
+	w.changed, w.moved, w.posted = map[peer.ID]turn{}, false, false
 	w.mu.Unlock()
 	if moved {
 		e.SetHost(t, w.self())
 	}
 	for _, p := range slices.Sorted(maps.Keys(changed)) {
-		if changed[p] {
+		if !changed[p].up || changed[p].again {
+			e.PeerDown(t, []byte(p)) // what was written last may not have arrived
+		}
+		if changed[p].up {
 			e.PeerUp(t, []byte(p))
-		} else {
-			e.PeerDown(t, []byte(p))
 		}
 	}
 	return nil
