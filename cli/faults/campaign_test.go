@@ -13,6 +13,7 @@ import (
 	"github.com/kith-im/kith/node/api"
 )
 
+// Times and sizes of a campaign.
 const (
 	settleWithin = 150 * time.Second // for everything to arrive once all run; retries wait up to two minutes
 	proofWithin  = 45 * time.Second  // for what is in custody to arrive without its sender
@@ -43,26 +44,18 @@ type verdict struct {
 	Pairs                             int            // of text and device that has to show it
 	Delivered, Duplicates, Lost       int
 	Custody, LostAfterCustody, Untrue int
+	Refused                           int           // failures of `send` other than a dead daemon, and custody that never came
 	Settle                            time.Duration // the longest wait until all had arrived
 	Took                              time.Duration
 }
 
 func (v verdict) clean() bool {
-	return v.Lost == 0 && v.Duplicates == 0 && v.LostAfterCustody == 0 && v.Untrue == 0
+	return v.Lost == 0 && v.Duplicates == 0 && v.LostAfterCustody == 0 && v.Untrue == 0 && v.Refused == 0
 }
 
 func (v verdict) String() string {
-	return fmt.Sprintf("seed %d: %d cycles, %d kills %v, %d texts to %d screens: %d delivered, %d duplicates, %d lost; %d in custody without their sender: %d lost; %d untrue stages; longest settling %.1f s; %.0f s in all",
-		v.Seed, v.Cycles, v.Kills, v.By, v.Sent, v.Pairs, v.Delivered, v.Duplicates, v.Lost, v.Custody, v.LostAfterCustody, v.Untrue, v.Settle.Seconds(), v.Took.Seconds())
-}
-
-// text is one numbered text on its way.
-type text struct {
-	from     *device
-	to, body string
-	key      string
-	id       string    // once it is queued
-	owed     []*device // who has yet to show it when a proof sees it in custody
+	return fmt.Sprintf("seed %d: %d cycles, %d kills %v, %d texts to %d screens: %d delivered, %d duplicates, %d lost; %d in custody without their sender: %d lost; %d untrue stages, %d refused; longest settling %.1f s; %.0f s in all",
+		v.Seed, v.Cycles, v.Kills, v.By, v.Sent, v.Pairs, v.Delivered, v.Duplicates, v.Lost, v.Custody, v.LostAfterCustody, v.Untrue, v.Refused, v.Settle.Seconds(), v.Took.Seconds())
 }
 
 // campaign kills processes at random moments while people write to each other.
@@ -76,8 +69,10 @@ type campaign struct {
 	begun time.Time
 	v     verdict
 
-	mu    sync.Mutex // guards ids of texts
 	texts []*text
+
+	mu      sync.Mutex
+	refused int // what could not be sent
 }
 
 func newCampaign(t testing.TB, ctx context.Context, p plan) *campaign {
@@ -141,14 +136,15 @@ func (c *campaign) write(ctx context.Context, x *text) {
 		changed := c.news.next()
 		id, err := c.say(ctx, x)
 		if err == nil {
-			c.mu.Lock()
-			x.id = id
-			c.mu.Unlock()
+			x.queued(id)
 			c.news.tell()
 			return
 		}
 		if !gone(err) && ctx.Err() == nil {
-			c.t.Errorf("%s: send: %v", x.from.name, err)
+			c.t.Logf("%s: send: %v", x.from.name, err)
+			c.mu.Lock()
+			c.refused++
+			c.mu.Unlock()
 			return
 		}
 		select {
@@ -175,16 +171,20 @@ func (c *campaign) say(ctx context.Context, x *text) (string, error) {
 	return strings.TrimSpace(a.out), nil
 }
 
-// compose makes the next text; keys have lengths of all kinds.
-func (c *campaign) compose(from *device) *text {
-	n := len(c.texts) + 1
-	size := c.rng.IntN(textMax)
+// length is that of the next text.
+func (c *campaign) length() int {
 	if c.rng.IntN(10) == 0 {
-		size = longText
+		return longText
 	}
+	return c.rng.IntN(textMax)
+}
+
+// compose makes the next text; keys have lengths of all kinds.
+func (c *campaign) compose(from *device, size int) *text {
+	n := len(c.texts) + 1
 	body := fmt.Sprintf("text %d of %s ", n, from.name)
 	body += strings.Repeat("x", max(0, size-len(body)))
-	x := &text{from: from, to: "alice", body: body, key: fmt.Sprintf("%0*d", 6+c.rng.IntN(8), n)}
+	x := &text{from: from, screens: c.others(from), to: "alice", body: body, key: fmt.Sprintf("%0*d", 6+c.rng.IntN(8), n)}
 	if from == c.alice {
 		x.to = "bob"
 	}
@@ -208,7 +208,7 @@ func (c *campaign) cycle(ctx context.Context) {
 	c.restart(ctx)
 	for range 1 + c.rng.IntN(5) {
 		from := c.author()
-		c.pen[from] <- c.compose(from)
+		c.pen[from] <- c.compose(from, c.length())
 	}
 	c.moment(ctx)
 	victims := c.victims()
@@ -284,17 +284,19 @@ func (c *campaign) prove(ctx context.Context) {
 	c.phone.kill()
 	var last []*text
 	for range 3 {
-		x := c.compose(c.alice)
+		// Short: what a device has not yet told of its mailbox is made good by its front door, which takes 4 KiB.
+		x := c.compose(c.alice, c.rng.IntN(textMax))
 		c.pen[c.alice] <- x
 		last = append(last, x)
 	}
 	signed := func() bool {
-		return !slices.ContainsFunc(last, func(x *text) bool { return c.least(x) < 2 })
+		return !slices.ContainsFunc(last, func(x *text) bool { return x.least() < 2 })
 	}
 	limit, cancel := context.WithTimeout(ctx, c.settle)
 	defer cancel()
 	if err := c.news.until(limit, "custody", signed); err != nil {
-		c.t.Fatalf("%v\n%s", err, c.told(ctx, last))
+		c.t.Logf("%v\n%s", err, c.traces(last))
+		c.v.Refused++
 	}
 	c.alice.kill()
 	c.owe()
@@ -310,10 +312,10 @@ func (c *campaign) prove(ctx context.Context) {
 // owe notes what Bob's devices have yet to show of what is in custody.
 func (c *campaign) owe() {
 	for _, x := range c.texts {
-		if x.owed = nil; x.from != c.alice || c.least(x) != 2 {
+		if x.owed = nil; x.from != c.alice || x.least() != 2 {
 			continue
 		}
-		for _, d := range c.others(x.from) {
+		for _, d := range x.screens {
 			if d.times(x.body) == 0 {
 				x.owed = append(x.owed, d)
 				c.v.Custody++
@@ -340,17 +342,6 @@ func (c *campaign) count(ctx context.Context) {
 	c.v.LostAfterCustody += missing()
 }
 
-// least is how far the least delivery of a text is said to be.
-func (c *campaign) least(x *text) int {
-	c.mu.Lock()
-	id := x.id
-	c.mu.Unlock()
-	if id == "" {
-		return 0
-	}
-	return x.from.least(id, len(c.others(x.from)))
-}
-
 // calm starts everybody and waits until every text is on every screen and its sender has been told so.
 // It reports whether that happened in time.
 func (c *campaign) calm(ctx context.Context) bool {
@@ -359,26 +350,13 @@ func (c *campaign) calm(ctx context.Context) bool {
 	limit, cancel := context.WithTimeout(ctx, c.settle)
 	defer cancel()
 	err := c.news.until(limit, "settling", func() bool {
-		return !slices.ContainsFunc(c.texts, func(x *text) bool { return c.least(x) < 3 })
+		return !slices.ContainsFunc(c.texts, func(x *text) bool { return x.least() < 3 })
 	})
 	c.v.Settle = max(c.v.Settle, time.Since(begun))
 	if err != nil {
-		c.t.Logf("%v\n%s", err, c.told(ctx, c.texts))
+		c.t.Logf("%v\n%s", err, c.traces(c.texts))
 	}
 	return err == nil
-}
-
-// told describes the texts that are not delivered.
-func (c *campaign) told(ctx context.Context, texts []*text) string {
-	var b strings.Builder
-	for _, x := range texts {
-		if c.least(x) >= 3 || b.Len() > 4000 {
-			continue
-		}
-		a, err := x.from.run(ctx, "trace", x.id)
-		fmt.Fprintf(&b, "%.30q key %s id %s: %v\n%s%s", x.body, x.key, x.id, err, a.out, a.err)
-	}
-	return b.String()
 }
 
 // judge kills everybody for the last time and reads screens and stores.
@@ -389,7 +367,7 @@ func (c *campaign) judge() {
 	}
 	stores := c.stores()
 	for _, x := range c.texts {
-		if x.id == "" {
+		if x.number() == "" {
 			c.v.Untrue++
 			c.t.Logf("%s was never queued", x.key)
 			continue
@@ -399,10 +377,13 @@ func (c *campaign) judge() {
 			c.v.Untrue++ // its own screen
 			c.t.Logf("%s: %s shows its own text %d times", x.key, x.from.name, x.from.times(x.body))
 		}
-		for _, d := range c.others(x.from) {
+		for _, d := range x.screens {
 			c.judgePair(x, d, stores[d][x.body])
 		}
 	}
+	c.mu.Lock()
+	c.v.Refused += c.refused
+	c.mu.Unlock()
 	c.v.Took = time.Since(c.begun)
 }
 
@@ -436,11 +417,11 @@ func (c *campaign) stores() map[*device]map[string]held {
 func (c *campaign) judgePair(x *text, d *device, h held) {
 	c.v.Pairs++
 	shown := d.times(x.body)
-	told := x.from.told(x.id, d.id)
+	told := x.from.told(x.number(), d.id)
 	switch {
 	case shown == 0 || h.times == 0:
 		c.v.Lost++
-		c.t.Logf("%s %s: %s shows it %d times and holds it %d times", x.key, x.id, d.name, shown, h.times)
+		c.t.Logf("%s %s: %s shows it %d times and holds it %d times", x.key, x.number(), d.name, shown, h.times)
 	case shown > 1 || h.times > 1:
 		c.v.Duplicates += max(shown, h.times) - 1
 		c.v.Delivered++
@@ -449,7 +430,7 @@ func (c *campaign) judgePair(x *text, d *device, h held) {
 	}
 	if !told.IsZero() && (h.times == 0 || told.Before(h.received)) {
 		c.v.Untrue++
-		c.t.Logf("%s %s: told delivered on %s at %v, there at %v", x.key, x.id, d.name, told, h.received)
+		c.t.Logf("%s %s: told delivered on %s at %v, there at %v", x.key, x.number(), d.name, told, h.received)
 	}
 }
 
@@ -460,11 +441,12 @@ func (c *campaign) run(ctx context.Context) verdict {
 		if c.proofs > 0 && (i+1)%max(1, c.cycles/c.proofs) == 0 {
 			c.prove(ctx)
 			if !c.calm(ctx) {
-				break
+				break // it will not get better
 			}
+		} else if i+1 == c.cycles {
+			c.calm(ctx)
 		}
 	}
-	c.calm(ctx)
 	c.judge()
 	return c.v
 }

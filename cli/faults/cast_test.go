@@ -46,6 +46,10 @@ func assemble(t testing.TB, ctx context.Context, with company) *cast {
 		for _, d := range c.devices() {
 			check(t, d.elects(ctx, min(3, len(c.relays))))
 		}
+		// Each knows where mail for the others waits; a device of the own person is told together with the contacts.
+		check(t, c.alice.meets(ctx, "bob", 2, min(3, len(c.relays))))
+		check(t, c.bob.meets(ctx, "alice", 1, min(3, len(c.relays))))
+		check(t, c.phone.meets(ctx, "alice", 1, min(3, len(c.relays))))
 	}
 	return c
 }
@@ -98,9 +102,9 @@ func (c *cast) befriend(ctx context.Context) {
 	c.t.Helper()
 	invite := c.alice.must(c.t, ctx, 0, "invite", "--jq", ".text")
 	c.bob.must(c.t, ctx, 0, "join", invite, "--as", "alice")
-	check(c.t, c.alice.meets(ctx, "bob", 2))
-	check(c.t, c.bob.meets(ctx, "alice", 1))
-	check(c.t, c.phone.meets(ctx, "alice", 1))
+	check(c.t, c.alice.meets(ctx, "bob", 2, 0))
+	check(c.t, c.bob.meets(ctx, "alice", 1, 0))
+	check(c.t, c.phone.meets(ctx, "alice", 1, 0))
 }
 
 func (c *cast) devices() []*device { return []*device{c.alice, c.bob, c.phone} }

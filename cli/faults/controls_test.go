@@ -71,12 +71,19 @@ var eagerRepair = []plant{
 	{"node/limits.go", "repairEvery = 10 * time.Minute", "repairEvery = 50 * time.Millisecond"},
 }
 
+// slowStore lets a node's commits take long; early does something before them that must come after.
+func slowStore(early string) []plant {
+	const end = "\t\treturn w.outcome()\n\t})\n\tif errors.Is(err, errClean) {"
+	return []plant{{"node/p2p/loop.go", end, early + "\t\tif w.wrote {\n\t\t\ttime.Sleep(60 * time.Millisecond)\n\t\t}\n" + end}}
+}
+
 // short is a campaign for a control.
 func short(p plan) plan {
-	p.seed, p.cycles, p.settle, p.proof = 5, 40, 20*time.Second, 10*time.Second
-	if p.proofs == 0 {
-		p.proofs = 4
+	p.seed, p.settle, p.proof = 5, 20*time.Second, 10*time.Second
+	if p.cycles == 0 {
+		p.cycles = 40
 	}
+	p.proofs = p.cycles / 10
 	return p
 }
 
@@ -109,7 +116,7 @@ func TestControlShowingAgainIsCaught(t *testing.T) {
 		t.Errorf("an eager sender alone: %v", v)
 	}
 	forgetful := planted(t, plant{"node/inbox.go", "known := t.Tx.Get(BucketMessages, a.id[:]) != nil", "known := false"})
-	if v := judged(t, plan{sender: eager, reader: forgetful}); v.Duplicates == 0 {
+	if v := judged(t, plan{sender: eager, reader: forgetful, cycles: 100}); v.Duplicates == 0 {
 		t.Error("a recipient that does not know what it has shown was not caught")
 	}
 }
@@ -118,5 +125,20 @@ func TestControlAnOutboxInMemoryIsCaught(t *testing.T) {
 	forgetful := planted(t, plant{"node/outbox.go", "func (e *Engine) loadOutbox(t *Turn) {\n", "func (e *Engine) loadOutbox(t *Turn) {\n\tif true {\n\t\treturn\n\t}\n"})
 	if v := judged(t, plan{sender: forgetful}); v.Lost == 0 {
 		t.Error("a sender whose outbox does not survive was not caught")
+	}
+}
+
+func TestControlAnAnswerBeforeTheCommitIsCaught(t *testing.T) {
+	honest := planted(t, slowStore("")...)
+	if v := judged(t, plan{sender: honest, reader: honest}); !v.clean() {
+		t.Errorf("slow stores alone: %v", v)
+	}
+	hasty := planted(t, slowStore("\t\tfor i, c := range batch {\n\t\t\tc.answer(r.errs[i])\n\t\t\tbatch[i].after = nil\n\t\t}\n")...)
+	if v := judged(t, plan{sender: hasty}); v.Lost == 0 {
+		t.Error("a sender that says queued before it is was not caught")
+	}
+	hasty = planted(t, slowStore("\t\tl.perform(r)\n")...)
+	if v := judged(t, plan{reader: hasty}); v.Lost == 0 && v.Untrue == 0 {
+		t.Error("recipients that acknowledge before they store were not caught")
 	}
 }

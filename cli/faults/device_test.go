@@ -167,15 +167,15 @@ func (d *device) holds(who string) (list []node.MessageView, err error) {
 	return list, err
 }
 
-// meets waits until the device knows a person whom it can write to.
-func (d *device) meets(ctx context.Context, handle string, devices int) error {
+// meets waits until the device knows a person whom it can write to, on so many devices, each with so many relays.
+func (d *device) meets(ctx context.Context, handle string, devices, relays int) error {
 	return d.asks(ctx, "the contact "+handle, func() bool {
 		var l api.Contacts
 		if d.call(ctx, "contacts", api.None{}, &l) != nil {
 			return false
 		}
 		for _, c := range l.Contacts {
-			if c.Handle == handle && c.State == "accepted" && c.Devices >= devices {
+			if c.Handle == handle && c.State == "accepted" && c.Devices >= devices && c.Relays >= relays {
 				return true
 			}
 		}
@@ -200,10 +200,10 @@ func (d *device) elects(ctx context.Context, members int) error {
 	})
 }
 
-// asks waits until an answer of the device's API is as wanted, and asks again after each of its events.
+// asks waits until an answer of the device's API is as wanted.
 func (d *device) asks(ctx context.Context, what string, ok func() bool) error {
-	if err := d.news.until(ctx, what, ok); err != nil {
-		return fmt.Errorf("%s: %w", d.name, err)
+	if err := asking(ctx, ok); err != nil {
+		return fmt.Errorf("%s: %s: %w", d.name, what, err)
 	}
 	return nil
 }

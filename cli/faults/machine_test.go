@@ -300,3 +300,17 @@ func (n *news) until(ctx context.Context, what string, ok func() bool) error {
 		}
 	}
 }
+
+// asking asks again and again, where nothing tells of a change, until ok holds.
+func asking(ctx context.Context, ok func() bool) error {
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}

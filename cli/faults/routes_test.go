@@ -36,17 +36,3 @@ func TestASenderFindsTheRelaysThatItWasNeverToldOf(t *testing.T) {
 	check(t, err)
 	check(t, c.news.until(ctx, "custody", func() bool { return c.alice.least(id, 2) >= 2 }))
 }
-
-// asking asks again and again, where nothing tells of a change, until ok holds.
-func asking(ctx context.Context, ok func() bool) error {
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return nil
-}
