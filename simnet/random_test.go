@@ -411,21 +411,21 @@ func seeds(t *testing.T, few uint64) uint64 {
 // nothing is shown twice or to a removed device, and every stage shown is true.
 func TestRandomSchedules(t *testing.T) {
 	messages := 0
-	for seed := range seeds(t, 8) {
+	for seed := range seeds(t, 6) {
 		s := run(t, seed, nil)
 		messages += len(s.sent)
 		if len(s.broken) > 0 {
 			t.Fatalf("seed %d: %s\n%s", seed, strings.Join(s.broken, "\n"), tail(s.w))
 		}
 	}
-	if messages < 60 {
+	if messages < 50 {
 		t.Errorf("control: only %d messages were sent", messages)
 	}
 }
 
 // One seed gives one trace, on one processor or several.
 func TestSchedulesRepeat(t *testing.T) {
-	for _, seed := range []uint64{3, 8} {
+	for _, seed := range []uint64{0, 5} {
 		first := run(t, seed, nil).w.Trace()
 		before := runtime.GOMAXPROCS(1)
 		again := run(t, seed, nil).w.Trace()
