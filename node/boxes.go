@@ -446,6 +446,18 @@ func (e *Engine) boxKeyOf(t *Turn, id mailbox.ID) ed25519.PrivateKey {
 	return found
 }
 
+// forgetBoxes stops looking for the sets of boxes that a device does not name any more.
+func (e *Engine) forgetBoxes(dev *pb.PeerDevice, next [][]byte) {
+	for _, box := range dev.Boxes {
+		key := dht.MailboxKey(dht.BoxID(box))
+		kept := slices.ContainsFunc(next, func(b []byte) bool { return string(b) == string(box) })
+		if id := e.boxesOf[key]; !kept && string(id[:]) == string(dev.Device) {
+			delete(e.boxesOf, key)
+			delete(e.wants, key)
+		}
+	}
+}
+
 // sealedSet is the directory copy of one of our sets.
 func (e *Engine) sealedSet(t *Turn, key string) []byte {
 	var out []byte

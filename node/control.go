@@ -142,6 +142,7 @@ func (e *Engine) keepReach(t *Turn, dev *pb.PeerDevice, r *chatpb.Reach) {
 	}
 	dev.ReachNumber = r.Number
 	if len(r.RecordSecret) == 32 && len(r.Boxes) <= boxKeysTold {
+		e.forgetBoxes(dev, r.Boxes)
 		dev.RecordSecret, dev.FirstEpoch, dev.Boxes = r.RecordSecret, r.FirstEpoch, r.Boxes
 	}
 	if p, ok := validEndpoint(r.Endpoint); ok {

@@ -1,9 +1,11 @@
 package node_test
 
 import (
+	"io"
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
@@ -72,5 +74,33 @@ func TestAcknowledgementsPileUp(t *testing.T) {
 	w.pass(time.Minute)
 	if n := a.rows(node.BucketOutbox); n != 0 {
 		t.Errorf("control: %d deliveries are left when it is back", n)
+	}
+}
+
+// A contact that tells new box keys again and again has us look for the sets of the last ones only.
+func TestBoxKeysThatChange(t *testing.T) {
+	w, a, b := pair(t)
+	b.stop()
+	a.send(b, "waits")
+	for i := range 50 {
+		r := &chatpb.Reach{Number: uint64(1000 + i), RecordSecret: make([]byte, 32), FirstEpoch: dht.EpochAt(w.now)}
+		for range 2 {
+			key, err := io.ReadAll(io.LimitReader(b.rng, 32))
+			w.must(err)
+			r.Boxes = append(r.Boxes, key)
+		}
+		b.say(a, chat.KindReach, r)
+		w.pass(2 * time.Second)
+	}
+	asked := map[string]bool{}
+	w.lookup = func(d *device, key string) []byte {
+		if kind, _, err := dht.ParseKey(key); d == a && err == nil && kind == dht.KindMailbox {
+			asked[key] = true
+		}
+		return w.records[key]
+	}
+	w.pass(12 * time.Hour)
+	if len(asked) != 1 {
+		t.Errorf("the sets of %d boxes are looked for", len(asked))
 	}
 }
