@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"slices"
 	"strings"
@@ -336,9 +337,9 @@ func (e *Engine) gotWelcome(t *Turn, a arrival) bool {
 	}
 	if w.Decline {
 		e.endJoin(t, c)
-		c.JoinSecret, c.Declined = nil, chat.CleanName(w.Reason)
-		if c.Declined == "" {
-			c.Declined = "no reason given"
+		c.JoinSecret = nil
+		if c.State == contactPending { // a contact stays one: only its link did not work
+			c.Declined = cmp.Or(chat.CleanName(w.Reason), "no reason given")
 		}
 		e.changeContact(t, c)
 		return true
