@@ -426,7 +426,9 @@ func (e *Engine) gotMessage(t *Turn, a arrival) bool {
 	device := a.sender.Device()
 	m := &pb.Message{
 		Id: a.id[:], Content: a.body.Content, User: a.sender.User[:], Device: device[:], Mine: a.own, Contact: c.User,
-		Received: t.Now.UnixMilli(), Order: a.content.SentAt,
+		Received: t.Now.UnixMilli(),
+		// Honest clocks never reach the bound, so that the order is the same on every device.
+		Order: min(a.content.SentAt, uint64(t.Now.Add(dht.MaxSkew).UnixMilli())),
 		Read: a.own || t.Tx.Get(BucketSeen, a.id[:16]) != nil, // gotRead leaves a note of what was read before it came
 	}
 	e.place(t, c, m)

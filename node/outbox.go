@@ -249,7 +249,7 @@ func (e *Engine) afterHeads(t *Turn, c *pb.Contact, at uint64) uint64 {
 	limit := uint64(t.Now.Add(dht.MaxSkew).UnixMilli())
 	for _, h := range c.Heads {
 		m := &pb.Message{}
-		if getRow(t.Tx, BucketMessages, h, m) && m.Order >= at && m.Order < limit {
+		if getRow(t.Tx, BucketMessages, h, m) && m.Order >= at && m.Order <= limit {
 			at = m.Order + 1
 		}
 	}
