@@ -248,10 +248,27 @@ func (e *Engine) keepReceipt(t *Turn, n uint64, d *pb.Delivery, r *mailbox.Recei
 	if len(d.Receipts) >= int(d.SetR) {
 		next = t.Now.Add(recheckCustody)
 	}
-	e.put(t, n, d, next)
+	if !e.roundOver(t, n, d) {
+		e.put(t, n, d, next)
+	}
 	if len(d.Receipts) >= int(d.SetW) {
 		e.stageNotice(t, n, d)
 	}
+}
+
+// roundOver looks, when the last relay that was asked has answered, whether too few signed: then standbys are asked at
+// once, and it reports so; else the next attempt, after the back-off, begins anew with those that failed.
+func (e *Engine) roundOver(t *Turn, n uint64, d *pb.Delivery) bool {
+	it := e.out.items[n]
+	if len(it.asked) > 0 || len(d.Receipts) >= int(d.SetR) {
+		return false
+	}
+	if dev := e.peerDevice(t, it.device); dev != nil && e.moreRelays(t, d, dev, it) {
+		e.goRelays(t, n, d, dev)
+		return true
+	}
+	clear(it.failed)
+	return false
 }
 
 // refused handles a deposit that was not taken: learn a newer set, wait for room, or go to a standby.
@@ -272,14 +289,9 @@ func (e *Engine) refused(t *Turn, n uint64, d *pb.Delivery, relay []byte, err er
 	default:
 		step(t, d, "refused", shortPeer(relay)+": "+refusal.Error())
 	}
-	if len(it.asked) == 0 && len(d.Receipts) < int(d.SetR) {
-		if dev := e.peerDevice(t, it.device); dev != nil && e.moreRelays(t, d, dev, it) {
-			e.goRelays(t, n, d, dev)
-			return
-		}
-		clear(it.failed) // the next attempt, after the back-off, begins anew
+	if !e.roundOver(t, n, d) {
+		e.put(t, n, d, next)
 	}
-	e.put(t, n, d, next)
 }
 
 // moreRelays reports whether the set has relays that this attempt has not asked yet.
