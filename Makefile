@@ -65,9 +65,14 @@ bench: ## benchmarks, with the command, the machine and the date (COUNT=6 for be
 	@$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) -p 1 -timeout 60m $(TESTFLAGS) ./...
 
 fuzz: ## every fuzz target for FUZZTIME (5s)
-	@failed=; while IFS=: read -r file decl; do \
+	@failed=; log=$$(mktemp); trap 'rm -f "$$log"' EXIT; while IFS=: read -r file decl; do \
 		target=$${decl#func }; package=$$(dirname "$$file"); echo "== $$package $$target"; \
-		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null || failed="$$failed $$package:$$target"; \
+		$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package" </dev/null 2>&1 | tee "$$log"; \
+		if [ "$${PIPESTATUS[0]}" != 0 ]; then \
+			if grep -q '^    context deadline exceeded$$' "$$log" && ! grep -q 'Failing input' "$$log"; then \
+				echo "ended by its own clock (golang.org/issue/75804), no failing input"; \
+			else failed="$$failed $$package:$$target"; fi; \
+		fi; \
 	done < <(grep -rHoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . | sort); \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
