@@ -73,6 +73,10 @@ func mailboxWords(m node.MailboxView) string {
 }
 
 func (a *app) showMessageStatus(s node.MessageStatus) {
+	if !s.Message.Mine {
+		a.out.Printf("%s  received %s  from %s\n", short(s.Message.ID), when(s.Message.Received), s.Message.From)
+		return
+	}
 	a.out.Printf("%s  %s  to %s\n", short(s.Message.ID), stageWords(s.Stage), handleOf(s))
 	var rows [][]any
 	for _, d := range s.Deliveries {

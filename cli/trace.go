@@ -23,6 +23,9 @@ func (a *app) cmdTrace() *cobra.Command {
 }
 
 func (a *app) showTrace(t api.TraceView) {
+	if len(t.Steps) == 0 {
+		a.note("nothing: only what this device sent is traced")
+	}
 	var rows [][]any
 	for i, s := range t.Steps {
 		at := s.At.Local().Format("15:04:05.000")
