@@ -141,6 +141,7 @@ func (e *Engine) keepReach(t *Turn, dev *pb.PeerDevice, r *chatpb.Reach) {
 		return
 	}
 	dev.ReachNumber = r.Number
+	before := proto.CloneOf(dev)
 	if len(r.RecordSecret) == 32 && len(r.Boxes) <= boxKeysTold {
 		e.forgetBoxes(dev, r.Boxes)
 		dev.RecordSecret, dev.FirstEpoch, dev.Boxes = r.RecordSecret, r.FirstEpoch, r.Boxes
@@ -157,7 +158,9 @@ func (e *Engine) keepReach(t *Turn, dev *pb.PeerDevice, r *chatpb.Reach) {
 		}
 	}
 	e.saveDevice(t, dev)
-	e.out.retryDevice(identity.DeviceID(dev.Device), t.Now)
+	if !proto.Equal(before, dev) { // a higher number alone is no reason to try again
+		e.out.retryDevice(identity.DeviceID(dev.Device), t.Now)
+	}
 }
 
 // validEndpoint bounds what another device says about its addresses.

@@ -88,7 +88,7 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		e.goDirect(t, n, d, dev)
 		return
 	}
-	it.direct = false
+	it.direct, it.moved = false, 0
 	e.goRelays(t, n, d, dev)
 }
 
@@ -283,7 +283,8 @@ func (e *Engine) refused(t *Turn, n uint64, d *pb.Delivery, relay []byte, err er
 		step(t, d, "unreachable", "relay "+shortPeer(relay))
 	case refusal.Code == mailbox.Full:
 		e.stage(t, n, d, StageFull, refusal.Error())
-	case refusal.Code == mailbox.NotMine && len(refusal.Set) > 0 && e.learnSet(t, identity.DeviceID(d.Device), refusal.Set):
+	case refusal.Code == mailbox.NotMine && len(refusal.Set) > 0 && it.moved < maxMoves && e.learnSet(t, identity.DeviceID(d.Device), refusal.Set):
+		it.moved++
 		step(t, d, "moved", "the relay knew a newer set")
 		clear(it.failed)
 	default:

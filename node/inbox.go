@@ -429,7 +429,7 @@ func (e *Engine) gotMessage(t *Turn, a arrival) bool {
 		Received: t.Now.UnixMilli(),
 		// Honest clocks never reach the bound, so that the order is the same on every device.
 		Order: min(a.content.SentAt, uint64(t.Now.Add(dht.MaxSkew).UnixMilli())),
-		Read: a.own || t.Tx.Get(BucketSeen, a.id[:16]) != nil, // gotRead leaves a note of what was read before it came
+		Read:  a.own || t.Tx.Get(BucketSeen, a.id[:16]) != nil, // gotRead leaves a note of what was read before it came
 	}
 	e.place(t, c, m)
 	v := messageView(t.Tx, e.user, m)

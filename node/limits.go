@@ -18,6 +18,8 @@ const (
 	// busyWait is the first wait after a stream took no more; it doubles, maxBusy times, before relays get a copy.
 	busyWait = 50 * time.Millisecond
 	maxBusy  = 5
+	// maxMoves is how many newer sets one attempt follows at once; relays that know of ever newer ones wait for the next.
+	maxMoves = 3
 	// ackJitter spreads acknowledgements that go through a mailbox, so that relays cannot pair them with a fetch.
 	ackJitter = 5 * time.Second
 	// repairAfter is the age of an unacknowledged delivery at which hearing from its device means that it was lost.

@@ -33,6 +33,7 @@ type outItem struct {
 	asked  map[string]bool // relays whose answer is on its way
 	failed map[string]bool // relays that could not be reached in this attempt
 	away   map[string]bool // relays that could not be reached when they were last asked
+	moved  int             // newer sets followed at once in this attempt
 	busy   int             // writes refused in a row while the connection stood
 	sent   time.Time       // when it was written to a stream, until its row says so
 }
