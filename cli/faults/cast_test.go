@@ -14,6 +14,7 @@ type cast struct {
 	t      testing.TB
 	dir    string
 	news   *news
+	with   company
 	relays []*machine
 	alice  *device
 	bob    *device // the admin device
@@ -25,12 +26,14 @@ type company struct {
 	honest int
 	off    bool     // the honest ones do not serve yet
 	liars  []string // one for each lie
+	// prepare is called with each home folder before anything is in it; nil: nothing is to be done.
+	prepare func(m *machine)
 }
 
 // assemble makes everybody's home, starts all, links Bob's phone, and makes Alice and Bob contacts.
 func assemble(t testing.TB, ctx context.Context, with company) *cast {
 	t.Helper()
-	c := &cast{t: t, dir: folder(t), news: newNews()}
+	c := &cast{t: t, dir: folder(t), news: newNews(), with: with}
 	t.Cleanup(c.end)
 	for i := range with.honest {
 		c.relays = append(c.relays, c.honest(ctx, i+1, !with.off))
@@ -61,8 +64,15 @@ func (c *cast) honest(ctx context.Context, number int, serves bool) *machine {
 	if serves {
 		m.args = append(m.args, "--relay")
 	}
+	c.prepare(m)
 	m.must(c.t, ctx, 0, "init", "--name", m.name)
 	return m
+}
+
+func (c *cast) prepare(m *machine) {
+	if c.with.prepare != nil {
+		c.with.prepare(m)
+	}
 }
 
 // liar is a relay that is a process of ours.
@@ -81,6 +91,7 @@ func (c *cast) person(ctx context.Context, name string) *device {
 	c.t.Helper()
 	d := newDevice(c.t, c.dir, name, c.news)
 	d.listens(c.t).knows(c.relays...)
+	c.prepare(d.machine)
 	d.must(c.t, ctx, 0, "init", "--name", name)
 	check(c.t, d.start(ctx))
 	d.id = d.must(c.t, ctx, 0, "id", "--jq", ".device")

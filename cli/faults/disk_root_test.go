@@ -1,0 +1,120 @@
+//go:build root
+
+package faults
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/api"
+)
+
+// smallDisk puts the home of one machine on a file system of its own. A relay keeps 8 MiB free for acknowledgements.
+func smallDisk(t *testing.T, name, size string) func(*machine) {
+	return func(m *machine) {
+		if m.name != name {
+			return
+		}
+		check(t, os.MkdirAll(m.home, 0o700))
+		check(t, syscall.Mount("tmpfs", m.home, "tmpfs", 0, "size="+size+",mode=700"))
+		t.Cleanup(func() { check(t, syscall.Unmount(m.home, syscall.MNT_DETACH)) })
+	}
+}
+
+func ballast(m *machine) string { return filepath.Join(m.home, "ballast") }
+
+// fill leaves no byte on the disk of a machine.
+func fill(t *testing.T, m *machine) {
+	t.Helper()
+	f, err := os.OpenFile(ballast(m), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	check(t, err)
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(bytes.Repeat([]byte{1}, 4096))
+	}
+	if !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+}
+
+// TestAFullRelaySaysSoAndRecovers: the sender hears why, nothing is lost, and room brings service back by itself.
+func TestAFullRelaySaysSoAndRecovers(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
+	defer cancel()
+	c := assemble(t, ctx, company{honest: 1, prepare: smallDisk(t, "relay1", "24m")})
+	relay := c.relays[0]
+	early := c.away(ctx, 2)
+	fill(t, relay)
+	said := c.alice.must(t, ctx, api.ExitRefused, "send", "bob", "while the relay is full", "--json", "--timeout", "20s", "--jq", ".id + \" \" + .stage")
+	id, stage, _ := strings.Cut(said, " ")
+	if node.Stage(stage) != node.StageFull {
+		t.Errorf("stage %q", stage)
+	}
+	late := &text{from: c.alice, screens: c.others(c.alice), to: "bob", body: "while the relay is full"}
+	late.queued(id)
+	check(t, os.Remove(ballast(relay)))
+	begun := time.Now()
+	all := append(early, late)
+	if err := c.news.until(ctx, "custody", func() bool { return least(all) >= 2 }); err != nil {
+		t.Fatalf("%v\n%s", err, c.traces(all))
+	}
+	t.Logf("in custody %.1f s after there was room", time.Since(begun).Seconds())
+	c.alice.kill()
+	check(t, c.up(ctx, c.bob.machine, c.phone.machine))
+	c.arrive(ctx, all)
+	c.once(all)
+}
+
+// TestAFullClientSaysSoAndRecovers: nothing is queued that is not on the disk, what was there stays readable, what others
+// send waits at the relay, and room brings everything back by itself.
+func TestAFullClientSaysSoAndRecovers(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
+	defer cancel()
+	c := assemble(t, ctx, company{honest: 2, prepare: smallDisk(t, "alice", "6m")})
+	first := c.write(ctx, "before")
+	c.arrive(ctx, []*text{first})
+	fill(t, c.alice.machine)
+	a, err := c.alice.run(ctx, "send", "bob", "no room for this", "--json")
+	check(t, err)
+	if a.exit != api.ExitFailed || !strings.Contains(a.err, "cannot store") || !strings.Contains(a.err, `"hint"`) {
+		t.Errorf("exit %d\n%s%s", a.exit, a.out, a.err)
+	}
+	if read := c.alice.must(t, ctx, 0, "read", "bob", "--peek"); !strings.Contains(read, "before") {
+		t.Errorf("what was there cannot be read: %q", read)
+	}
+	reply := &text{from: c.bob, screens: []*device{c.alice, c.phone}, to: "alice", body: "are you there?"}
+	id, err := c.bob.send(ctx, reply.to, reply.body, "")
+	check(t, err)
+	reply.queued(id)
+	check(t, c.news.until(ctx, "custody", func() bool { return reply.from.least(id, 2) >= 2 }))
+	if c.alice.times(reply.body) != 0 {
+		t.Error("shown, and cannot be on the disk")
+	}
+	check(t, os.Remove(ballast(c.alice.machine)))
+	begun := time.Now()
+	var again *text
+	check(t, asking(ctx, func() bool {
+		id, err := c.alice.send(ctx, "bob", "room again", "key")
+		again = &text{from: c.alice, screens: c.others(c.alice), to: "bob", body: "room again"}
+		again.queued(id)
+		return err == nil
+	}))
+	check(t, c.news.until(ctx, "the reply", func() bool { return shown([]*text{reply}) }))
+	t.Logf("back %.1f s after there was room", time.Since(begun).Seconds())
+	c.arrive(ctx, []*text{again})
+	c.once([]*text{first, again})
+	c.alice.kill()
+	list, err := c.alice.holds("bob")
+	check(t, err)
+	if len(list) != 3 || c.alice.times(reply.body) != 1 {
+		t.Errorf("Alice holds %d messages and showed the reply %d times", len(list), c.alice.times(reply.body))
+	}
+}
