@@ -14,7 +14,7 @@ FUZZTIME  ?= 5s# one fuzz target
 BENCHTIME ?= 1s# one benchmark
 COUNT     ?= 1# runs of each benchmark; benchstat wants 6 or more
 CYCLES    ?= 200# kill -9 cycles of `make crash`
-SOAK      ?= 5m# length of `make soak`
+SEEDS     ?= 60# random schedules of `make soak`
 TESTFLAGS ?=# more flags for go test, for example -v
 DEMOFLAGS ?=# more flags for kith demo, for example --json
 
@@ -120,5 +120,5 @@ root-test: ## tests that need root: network namespaces, mounts
 crash: ## kill -9 of real processes at random moments, CYCLES times (200)
 	$(call run-tagged,crash,KITH_CRASH_CYCLES=$(CYCLES),30m)
 
-soak: ## traffic under churn for SOAK (5m)
-	$(call run-tagged,soak,KITH_SOAK=$(SOAK),60m)
+soak: ## random schedules of the simulated network: cuts, crashes, liars; SEEDS of them (60)
+	SEEDS=$(SEEDS) $(GO) test -count=1 -v -run Random -timeout 60m ./simnet

@@ -96,9 +96,9 @@ func (a *app) deviceRemove() *cobra.Command {
 func (a *app) deviceLeave() *cobra.Command {
 	var yes, all bool
 	cmd := &cobra.Command{
-		Use: "leave", Args: args(0, 0), Short: "Take this device, or with --all yourself, out of the network",
-		Long:    "Signs this device out; with --all every device of yours, so that senders are told that you left. Your files stay.",
-		Example: "  kith device leave --yes\n  kith device leave --all --yes",
+		Use: "leave", Args: args(0, 0), Short: "Leave the network with every device of yours",
+		Long:    "Signs that you have left, with every device of yours, so that senders are told. Your files stay. A single device is taken\noff by `kith device remove` on the admin device.",
+		Example: "  kith device leave --all --yes",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !yes {
 				return usage(cmd, "leaving cannot be undone: say --yes")
