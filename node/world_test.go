@@ -76,7 +76,8 @@ type relay struct {
 	up    bool
 	lying bool // signs receipts and keeps nothing of what it signed for
 	lost  map[mailbox.EnvelopeID]bool
-	mute  bool // hands nothing out
+	mute  bool                        // hands nothing out
+	says  func(mailbox.Deposit) error // answers deposits in the rules' place
 }
 
 var errAway = errors.New("unreachable")
@@ -448,6 +449,9 @@ func (r *relay) held() int {
 func (r *relay) deposit(d mailbox.Deposit) (*mailbox.Receipt, error) {
 	if !r.up {
 		return nil, errAway
+	}
+	if r.says != nil {
+		return nil, r.says(d)
 	}
 	var rec *mailbox.Receipt
 	err := r.do(func(tx mailbox.Tx) (err error) { rec, err = r.rules.Deposit(tx, r.w.now, d); return err })
