@@ -24,7 +24,7 @@ RACE := $(patsubst %,./%/...,$(wildcard dht/kad mailbox/boltbox mailbox/relay no
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race lint bench fuzz cover proto check check-build check-proto root-test crash soak
+.PHONY: help demo build test race lint bench fuzz cover proto check check-build check-proto root-test crash soak fixture
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -122,3 +122,6 @@ crash: ## kill -9 of real processes at random moments, CYCLES times (200)
 
 soak: ## random schedules of the simulated network: cuts, crashes, liars; SEEDS of them (60)
 	SEEDS=$(SEEDS) $(GO) test -count=1 -v -run Random -timeout 60m ./simnet
+
+fixture: ## homes of this build that later ones have to open, when the store has a new version
+	$(GO) test -count=1 -tags fixture -run TestWriteTheHomesOfThisBuild -v $(TESTFLAGS) ./cli/faults

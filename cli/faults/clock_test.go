@@ -63,10 +63,36 @@ func newTimed(t testing.TB, ctx context.Context, c *clock, dir, name string, rel
 	home := filepath.Join(dir, name)
 	_, _, err := p2p.Init(home, p2p.InitParams{Name: name, DeviceName: name, Now: c.now})
 	check(t, err)
-	n := &timed{t: t, clock: c, c: p2p.Config{Home: home, Relay: relay, Loopback: true, Bootstrap: peers, Now: c.now}}
+	n := &timed{t: t, clock: c, c: timedConfig(c, home, relay)}
+	n.c.Bootstrap = peers
 	n.start(ctx)
 	t.Cleanup(n.stop)
 	return n
+}
+
+func timedConfig(c *clock, home string, relay bool) p2p.Config {
+	return p2p.Config{Home: home, Relay: relay, Loopback: true, Now: c.now}
+}
+
+func (n *timed) name() string { return filepath.Base(n.c.Home) }
+
+// other is the handle of the other person: a story has two.
+func (n *timed) other() string {
+	if n.name() == "alice" {
+		return "bob"
+	}
+	return "alice"
+}
+
+// write puts a text into the outbox.
+func (n *timed) write(ctx context.Context, to, text string) (id string) {
+	n.t.Helper()
+	n.do(ctx, func(e *node.Engine, t *node.Turn) error {
+		m, err := e.Send(t, node.SendRequest{To: to, Text: text})
+		id = m.ID
+		return err
+	})
+	return id
 }
 
 // do runs something in a turn.
@@ -127,30 +153,32 @@ func newEra(t testing.TB, ctx context.Context) *era {
 	}
 	e.alice = newTimed(t, ctx, e.clock, dir, "alice", false, peers...)
 	e.bob = newTimed(t, ctx, e.clock, dir, "bob", false, peers...)
+	befriend(t, ctx, e.alice, e.bob, 3)
+	return e
+}
+
+// befriend makes two people contacts who know each other's relays.
+func befriend(t testing.TB, ctx context.Context, alice, bob *timed, relays int) {
+	t.Helper()
 	var link string
-	e.alice.do(ctx, func(g *node.Engine, t *node.Turn) error {
+	alice.do(ctx, func(g *node.Engine, t *node.Turn) error {
 		v, err := g.CreateInvite(t, 0)
 		link = v.Text
 		return err
 	})
-	e.bob.do(ctx, func(g *node.Engine, t *node.Turn) error {
+	bob.do(ctx, func(g *node.Engine, t *node.Turn) error {
 		_, err := g.Join(t, link, "alice")
 		return err
 	})
-	check(t, e.alice.knows(ctx, "bob", 3))
-	check(t, e.bob.knows(ctx, "alice", 3))
-	return e
+	check(t, alice.knows(ctx, "bob", relays))
+	check(t, bob.knows(ctx, "alice", relays))
 }
 
 // leave lets Bob go and Alice write until relays have signed.
 func (e *era) leave(t testing.TB, ctx context.Context, text string) (id string) {
 	t.Helper()
 	e.bob.stop()
-	e.alice.do(ctx, func(g *node.Engine, t *node.Turn) error {
-		m, err := g.Send(t, node.SendRequest{To: "bob", Text: text})
-		id = m.ID
-		return err
-	})
+	id = e.alice.write(ctx, "bob", text)
 	check(t, asking(ctx, func() bool { return e.alice.stage(id) == node.StageCustody }))
 	return id
 }
@@ -183,12 +211,7 @@ func TestMailIsOverOnDay45(t *testing.T) {
 	e.alice.start(ctx)
 	check(t, asking(ctx, func() bool { return e.alice.stage(id) == node.StageExpired }))
 	e.bob.start(ctx)
-	var next string
-	e.alice.do(ctx, func(g *node.Engine, t *node.Turn) error {
-		m, err := g.Send(t, node.SendRequest{To: "bob", Text: "long time"})
-		next = m.ID
-		return err
-	})
+	next := e.alice.write(ctx, "bob", "long time")
 	check(t, asking(ctx, func() bool { return e.alice.stage(next) == node.StageDelivered }))
 	if got := e.bob.texts("alice"); len(got) != 1 || got[0] != "long time" {
 		t.Errorf("Bob has %q", got)
