@@ -95,8 +95,26 @@ func learns(tb testing.TB, h, other host.Host) (wait func()) {
 			if err == nil && len(known) == len(all) {
 				return
 			}
-			<-sub.Out()
+			select {
+			case <-sub.Out():
+			case <-time.After(toldWithin):
+				meetAgain(tb, h, other)
+			}
 		}
+	}
+}
+
+// toldWithin is how long a host may take to hear of a protocol. libp2p sometimes never tells of one that was registered
+// while the two were introducing themselves; then they have to meet again.
+const toldWithin = 2 * time.Second
+
+func meetAgain(tb testing.TB, h, other host.Host) {
+	tb.Helper()
+	if err := h.Network().ClosePeer(other.ID()); err != nil {
+		tb.Fatal(err)
+	}
+	if err := h.Connect(tb.Context(), peer.AddrInfo{ID: other.ID(), Addrs: other.Addrs()}); err != nil {
+		tb.Fatal(err)
 	}
 }
 
