@@ -19,8 +19,9 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 		return
 	}
 	row, known := e.relay(t, a.Peer.ID)
-	fits, full := true, false
+	full := false
 	if !known {
+		var fits bool
 		if fits, full = e.makeRoom(t, s); !fits {
 			return
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/kith-im/kith/simnet"
 )
 
-// LongAbsence: the recipient is away for three weeks while its mailbox changes from epoch to epoch, and one relay of
+// LongAbsence is a story: the recipient is away for three weeks while its mailbox changes from epoch to epoch, and one relay of
 // three loses its disk; then it is away for 45 days, and what was sent expires.
 func LongAbsence(seed uint64) (Result, error) {
 	w := simnet.New(seed)
@@ -45,7 +45,7 @@ func LongAbsence(seed uint64) (Result, error) {
 	return p.result("long-absence", seed)
 }
 
-// RemovedDevice: two people with two devices each; one loses a device and removes it; nobody sends it anything from
+// RemovedDevice is a story: two people with two devices each; one loses a device and removes it; nobody sends it anything from
 // then on, and everything still reaches the others.
 func RemovedDevice(seed uint64) (Result, error) {
 	w := simnet.New(seed)
