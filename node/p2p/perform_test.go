@@ -235,17 +235,24 @@ func TestWorkIsDoneForARelayThatAsks(t *testing.T) {
 func TestAdvertsAreAskedForOnceAndAgainBeforeTheyEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCandidates(time.Now)
+		var mu sync.Mutex // two relays are asked at once
 		asked := map[string]int{}
 		var told []election.Source
 		broken := false
 		c.advert = func(_ context.Context, r dht.Peer) ([]byte, error) {
+			mu.Lock()
+			defer mu.Unlock()
 			asked[string(r.ID)]++
 			if broken {
 				return nil, errors.New("no")
 			}
 			return []byte("advert"), nil
 		}
-		c.tell = func(_ []byte, s election.Source) { told = append(told, s) }
+		c.tell = func(_ []byte, s election.Source) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, s)
+		}
 		all := []peer.ID{"pin", "other", "person"}
 		c.seenAs("pin", election.SourceDHT)
 		c.seenAs("pin", election.SourceOwn) // the most trusted place counts
