@@ -10,9 +10,9 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/p2p"
+	"github.com/kith-im/kith/node/store"
 )
 
 // caller is a running node, or the store that it left.
@@ -47,7 +47,7 @@ func (a *app) reader() (caller, error) {
 	if err != nil {
 		return nil, err
 	}
-	return api.Local{Open: func(fn func(node.Tx) error) error { return p2p.View(a.folders.Home, secret, fn) }}, nil
+	return api.Local{Open: func(fn func(store.Tx) error) error { return p2p.View(a.folders.Home, secret, fn) }}, nil
 }
 
 // ask runs a method and prints its answer: as it is with --json, else by human.

@@ -101,15 +101,7 @@ func (r *Receipt) Verify(relay []byte, box ID, envelope EnvelopeID) error {
 		len(r.Path) > maxPath || r.Sides>>len(r.Path) != 0 {
 		return ErrInvalid
 	}
-	root := r.leaf()
-	for i, sibling := range r.Path {
-		if r.Sides>>i&1 == 1 {
-			root = inner(sibling, root)
-		} else {
-			root = inner(root, sibling)
-		}
-	}
-	if !ed25519.Verify(key, custodyBytes(root), r.Sig[:]) {
+	if !ed25519.Verify(key, custodyBytes(r.Root()), r.Sig[:]) {
 		return ErrInvalid
 	}
 	return nil
@@ -128,6 +120,22 @@ func inner(left, right [32]byte) [32]byte {
 }
 
 func custodyBytes(root [32]byte) []byte { return append([]byte(custodyLabel), root[:]...) }
+
+// Root is the Merkle root that the receipt's signature covers. All receipts of
+// one commit have the same root and the same signature: whoever has verified
+// one of them may take another with an equal root, signature and relay after
+// comparing its box and envelope.
+func (r *Receipt) Root() [32]byte {
+	root := r.leaf()
+	for i, sibling := range r.Path {
+		if r.Sides>>i&1 == 1 {
+			root = inner(sibling, root)
+		} else {
+			root = inner(root, sibling)
+		}
+	}
+	return root
+}
 
 // Batch gathers the receipts of one commit. A Store hands an empty one to the
 // rules (Tx.Receipts) and calls Seal once the commit is durable.

@@ -5,6 +5,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/kith-im/kith/node/store"
+
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 )
@@ -14,7 +16,7 @@ import (
 type Turn struct {
 	Now  time.Time
 	Rand io.Reader
-	Tx   Tx
+	Tx   store.Tx
 	Out  *Effects
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Labels of the keys that the mailbox and record secrets make.
@@ -74,7 +75,7 @@ func wantedEpochs(now time.Time) []uint32 {
 
 func (e *Engine) box(t *Turn, epoch uint32) (*pb.Box, *dht.SetRecord) {
 	b := &pb.Box{}
-	if !getRow(t.Tx, BucketBoxes, u32(epoch), b) {
+	if !getRow(t.Tx, store.BucketBoxes, u32(epoch), b) {
 		return nil, nil
 	}
 	rec, err := e.sets.get(b.Set)
@@ -148,7 +149,7 @@ func (e *Engine) startRound(t *Turn, excluded map[string]bool) {
 	incumbents := e.incumbents(t)
 	seed := [32]byte(derive(e.self.MailboxSecret, labelSeed))
 	result := election.Elect(seed, candidates, incumbents, pins, e.cfg.Policy, t.Now)
-	t.Tx.Put(BucketMeta, []byte("election"), result.Transcript.Bytes())
+	t.Tx.Put(store.BucketMeta, []byte("election"), result.Transcript.Bytes())
 	if len(result.Members) == 0 {
 		if len(candidates)+len(excluded) > 0 {
 			e.retryElection(t)
@@ -393,7 +394,7 @@ func (e *Engine) keepSet(t *Turn, rec *dht.SetRecord) {
 	for _, w := range b.Watch {
 		t.Out.Sets = append(t.Out.Sets, PushSet{Relay: toPeer(w), Set: rec.Bytes()})
 	}
-	putRow(t.Tx, BucketBoxes, u32(rec.Epoch()), b)
+	putRow(t.Tx, store.BucketBoxes, u32(rec.Epoch()), b)
 	if rec.Epoch() == dht.FrontDoorEpoch {
 		e.noteServing(t, rec)
 	}
@@ -402,7 +403,7 @@ func (e *Engine) keepSet(t *Turn, rec *dht.SetRecord) {
 // dropBoxes forgets epochs whose last mail has expired.
 func (e *Engine) dropBoxes(t *Turn) {
 	var gone [][]byte
-	t.Tx.Scan(BucketBoxes, nil, func(key, value []byte) bool {
+	t.Tx.Scan(store.BucketBoxes, nil, func(key, value []byte) bool {
 		b := &pb.Box{}
 		if proto.Unmarshal(value, b) == nil && b.Until < t.Now.UnixMilli() {
 			gone = append(gone, key)
@@ -410,7 +411,7 @@ func (e *Engine) dropBoxes(t *Turn) {
 		return true
 	})
 	for _, k := range gone {
-		t.Tx.Delete(BucketBoxes, k)
+		t.Tx.Delete(store.BucketBoxes, k)
 		t.Out.Watches = true
 	}
 }
@@ -419,7 +420,7 @@ func (e *Engine) dropBoxes(t *Turn) {
 func (e *Engine) Watches(t *Turn) []Watch {
 	var out []Watch
 	next := dht.EpochAt(t.Now) + 1
-	t.Tx.Scan(BucketBoxes, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketBoxes, nil, func(_, value []byte) bool {
 		b := &pb.Box{}
 		if proto.Unmarshal(value, b) != nil || (b.Epoch > next && b.Epoch != dht.FrontDoorEpoch) {
 			return true
@@ -436,7 +437,7 @@ func (e *Engine) Watches(t *Turn) []Watch {
 // boxKeyOf finds the key of one of our boxes by its id.
 func (e *Engine) boxKeyOf(t *Turn, id mailbox.ID) ed25519.PrivateKey {
 	var found ed25519.PrivateKey
-	t.Tx.Scan(BucketBoxes, nil, func(k, _ []byte) bool {
+	t.Tx.Scan(store.BucketBoxes, nil, func(k, _ []byte) bool {
 		key := e.boxKey(uint32(k[0])<<24 | uint32(k[1])<<16 | uint32(k[2])<<8 | uint32(k[3]))
 		if mailbox.IDOf(key.Public().(ed25519.PublicKey)) == id {
 			found = key
@@ -461,7 +462,7 @@ func (e *Engine) forgetBoxes(dev *pb.PeerDevice, next [][]byte) {
 // sealedSet is the directory copy of one of our sets.
 func (e *Engine) sealedSet(t *Turn, key string) []byte {
 	var out []byte
-	t.Tx.Scan(BucketBoxes, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketBoxes, nil, func(_, value []byte) bool {
 		rec := e.boxSet(value)
 		if rec == nil || dht.MailboxKey(rec.BoxID()) != key {
 			return true

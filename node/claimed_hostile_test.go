@@ -14,6 +14,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // masked is a device of mallory's that calls itself by the signing key of another person's device, with an identity key
@@ -51,11 +52,11 @@ func TestClaimedDeviceKey(t *testing.T) {
 	claim := w.sign("mallory", 1, mlist, mlist.Seq()+1, mlist.Hash(), append(mlist.Devices(), keys.Public(0, 2))...)
 	a.looked(mkey, claim.Bytes())
 	w.pass(time.Minute)
-	rows := a.rows(node.BucketSessions)
+	rows := a.rows(store.BucketSessions)
 	s, envelope := w.flight(a, userID(m), keys, claim.Head(), chat.KindReach, &chatpb.Reach{Number: 1 << 62, Endpoint: &chatpb.Endpoint{Id: m.self.ID, Addrs: m.self.Addrs}})
 	a.input(func(e *node.Engine, t *node.Turn) { e.Received(t, m.self.ID, envelope) })
 	w.settle()
-	if n := a.rows(node.BucketSessions); n != rows {
+	if n := a.rows(store.BucketSessions); n != rows {
 		t.Errorf("%d sessions stand under the friend's device key, %d before", n, rows)
 	}
 	w.sent = nil

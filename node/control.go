@@ -14,6 +14,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // reachRoom is how large a reach may be to fit one content.
@@ -39,7 +40,7 @@ func (e *Engine) tellReach(t *Turn) {
 
 func (e *Engine) contacts(t *Turn) []*pb.Contact {
 	var out []*pb.Contact
-	t.Tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
 		c := &pb.Contact{}
 		if proto.Unmarshal(value, c) == nil {
 			out = append(out, c)
@@ -299,7 +300,7 @@ func (e *Engine) gotAck(t *Turn, a arrival) bool {
 	from := a.sender.Device()
 	for _, id := range ids.Ids {
 		m := &pb.Message{}
-		if len(id) != 32 || !getRow(t.Tx, BucketMessages, id, m) {
+		if len(id) != 32 || !getRow(t.Tx, store.BucketMessages, id, m) {
 			continue
 		}
 		for _, n := range m.Pending {
@@ -323,7 +324,7 @@ func (e *Engine) gotRead(t *Turn, a arrival) bool {
 		if len(id) != 32 {
 			continue
 		}
-		if !getRow(t.Tx, BucketMessages, id, m) {
+		if !getRow(t.Tx, store.BucketMessages, id, m) {
 			if a.own {
 				e.see(t, id[:16], []byte{0}) // it is still on its way to this device
 			}
@@ -350,7 +351,7 @@ func (e *Engine) readBy(t *Turn, m *pb.Message, from identity.DeviceID) {
 		if string(d.Device) == string(from[:]) && stageOf(d.Stage) == StageDelivered {
 			d.Stage = stageNumber(StageRead)
 			d.Steps = append(d.Steps, &pb.Step{At: t.Now.UnixMilli(), What: string(StageRead)})
-			putRow(t.Tx, BucketMessages, m.Id, m)
+			putRow(t.Tx, store.BucketMessages, m.Id, m)
 			v := doneView(t.Tx, e.user, d)
 			e.notice(t, Notice{Type: "stage", ID: shortID(m.Id), Stage: &v})
 		}
@@ -363,7 +364,7 @@ func (e *Engine) setRead(t *Turn, m *pb.Message) {
 		return
 	}
 	m.Read = true
-	putRow(t.Tx, BucketMessages, m.Id, m)
+	putRow(t.Tx, store.BucketMessages, m.Id, m)
 	if len(m.Contact) != 32 {
 		return
 	}
@@ -385,7 +386,7 @@ func (e *Engine) MarkRead(t *Turn, who string) (int, error) {
 	var ids [][]byte
 	for _, id := range chatIDs(t.Tx, c.Chat) {
 		m := &pb.Message{}
-		if getRow(t.Tx, BucketMessages, id, m) && !m.Read {
+		if getRow(t.Tx, store.BucketMessages, id, m) && !m.Read {
 			e.setRead(t, m)
 			ids = append(ids, id)
 		}

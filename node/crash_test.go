@@ -7,21 +7,22 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 var errDisk = errors.New("disk")
 
 // flaky is a store whose transactions fail at random after they ran, as a full or a dying disk makes them.
 type flaky struct {
-	node.Store
+	store.Store
 	rng   *rand.Rand
 	oneIn int  // 0: never
 	once  bool // the next one
 	hits  int
 }
 
-func (f *flaky) Update(fn func(node.Tx) error) error {
-	return f.Store.Update(func(tx node.Tx) error {
+func (f *flaky) Update(fn func(store.Tx) error) error {
+	return f.Store.Update(func(tx store.Tx) error {
 		if err := fn(tx); err != nil {
 			return err
 		}

@@ -7,20 +7,20 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/dht"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Whoever uses a link up before a contact of the inviter's does, does not end their conversation: declined is the link.
 func TestUsedLinkBetweenContacts(t *testing.T) {
 	w, a, b := pair(t)
 	user := userID(b)
-	w.must(a.store.Update(func(tx node.Tx) error { // as after bob's account key changed, and alice accepted it
+	w.must(a.store.Update(func(tx store.Tx) error { // as after bob's account key changed, and alice accepted it
 		c := &pb.Contact{}
-		w.must(proto.Unmarshal(tx.Get(node.BucketContacts, user[:dht.UserPrefix]), c))
+		w.must(proto.Unmarshal(tx.Get(store.BucketContacts, user[:dht.UserPrefix]), c))
 		c.Verified = false
 		raw, err := proto.Marshal(c)
-		tx.Put(node.BucketContacts, user[:dht.UserPrefix], raw)
+		tx.Put(store.BucketContacts, user[:dht.UserPrefix], raw)
 		return err
 	}))
 	thief := w.person("thief")

@@ -12,6 +12,7 @@ import (
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 func fromU64(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
@@ -30,7 +31,7 @@ func stageOf(n uint32) Stage {
 
 func (e *Engine) delivery(t *Turn, n uint64) *pb.Delivery {
 	d := &pb.Delivery{}
-	if !getRow(t.Tx, BucketOutbox, u64(n), d) {
+	if !getRow(t.Tx, store.BucketOutbox, u64(n), d) {
 		return nil
 	}
 	e.noteSent(n, d)
@@ -41,7 +42,7 @@ func (e *Engine) delivery(t *Turn, n uint64) *pb.Delivery {
 func (e *Engine) put(t *Turn, n uint64, d *pb.Delivery, next time.Time) {
 	d.Next = millis(next)
 	e.out.schedule(n, next)
-	putRow(t.Tx, BucketOutbox, u64(n), d)
+	putRow(t.Tx, store.BucketOutbox, u64(n), d)
 }
 
 func step(t *Turn, d *pb.Delivery, what, detail string) { addStep(d, t.Now, what, detail) }
@@ -323,11 +324,11 @@ func (e *Engine) finish(t *Turn, n uint64, s Stage, why string) {
 	if d == nil {
 		return
 	}
-	t.Tx.Delete(BucketOutbox, u64(n))
+	t.Tx.Delete(store.BucketOutbox, u64(n))
 	step(t, d, string(s), why)
 	d.Stage = stageNumber(s)
 	m := &pb.Message{}
-	if !getRow(t.Tx, BucketMessages, d.Message, m) {
+	if !getRow(t.Tx, store.BucketMessages, d.Message, m) {
 		return
 	}
 	m.Pending = slices.DeleteFunc(m.Pending, func(o uint64) bool { return o == n })
@@ -336,10 +337,10 @@ func (e *Engine) finish(t *Turn, n uint64, s Stage, why string) {
 		Expires: d.Expires, SetW: d.SetW, SetR: d.SetR,
 	})
 	if !chat.Kind(d.Kind).Visible() && len(m.Pending) == 0 {
-		t.Tx.Delete(BucketMessages, d.Message)
+		t.Tx.Delete(store.BucketMessages, d.Message)
 		return
 	}
-	putRow(t.Tx, BucketMessages, d.Message, m)
+	putRow(t.Tx, store.BucketMessages, d.Message, m)
 	e.stageNotice(t, n, d)
 }
 

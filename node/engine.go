@@ -28,6 +28,7 @@ import (
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Errors that a person can act on; a Problem wraps one of them.
@@ -121,7 +122,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
 		pushed: map[identity.DeviceID][12]byte{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 	}
-	if !getRow(t.Tx, BucketMeta, keySelf, e.self) {
+	if !getRow(t.Tx, store.BucketMeta, keySelf, e.self) {
 		return nil, ErrNoIdentity
 	}
 	if err := e.parseSelf(); err != nil {
@@ -145,7 +146,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 // in no row of its own.
 func (e *Engine) needMissing(t *Turn) {
 	var keys []string
-	t.Tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketDevices, nil, func(_, value []byte) bool {
 		d := &pb.PeerDevice{}
 		if proto.Unmarshal(value, d) == nil && len(d.Record) == 0 {
 			keys = append(keys, dht.DeviceKey(identity.DeviceID(d.Device)))
@@ -169,7 +170,7 @@ func (e *Engine) needMissing(t *Turn) {
 // could not leave anything for us while we were away.
 func (e *Engine) meetFriends(t *Turn) {
 	alone := e.frontDoor(t) == nil
-	t.Tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketDevices, nil, func(_, value []byte) bool {
 		d := &pb.PeerDevice{}
 		if proto.Unmarshal(value, d) == nil && d.Endpoint != nil && (alone || string(d.User) == string(e.user[:])) {
 			t.Out.Connects = append(t.Out.Connects, toPeer(d.Endpoint))
@@ -197,14 +198,14 @@ func (e *Engine) parseSelf() error {
 }
 
 func (e *Engine) loadPeople(t *Turn) {
-	t.Tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
 		c := &pb.Contact{}
 		if proto.Unmarshal(value, c) == nil {
 			e.indexContact(c)
 		}
 		return true
 	})
-	t.Tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketDevices, nil, func(_, value []byte) bool {
 		d := &pb.PeerDevice{}
 		if proto.Unmarshal(value, d) == nil && d.Endpoint != nil {
 			peer := string(d.Endpoint.Id)
@@ -215,7 +216,7 @@ func (e *Engine) loadPeople(t *Turn) {
 }
 
 func (e *Engine) loadSessions(t *Turn) {
-	t.Tx.Scan(BucketSessions, nil, func(key, value []byte) bool {
+	t.Tx.Scan(store.BucketSessions, nil, func(key, value []byte) bool {
 		if s, err := session.ParseSession(value); err == nil && len(key) == 40 {
 			e.book.Put(session.Ref{Device: identity.DeviceID(key[:32]), Session: [8]byte(key[32:])}, s)
 		}
@@ -297,7 +298,7 @@ func (e *Engine) PeerDown(t *Turn, peer []byte) {
 
 // counters are the numbers that change with every message, apart from the large self row.
 func (e *Engine) counter(t *Turn, name string) uint64 {
-	raw := t.Tx.Get(BucketMeta, []byte("n/"+name))
+	raw := t.Tx.Get(store.BucketMeta, []byte("n/"+name))
 	if len(raw) != 8 {
 		return 0
 	}
@@ -305,7 +306,7 @@ func (e *Engine) counter(t *Turn, name string) uint64 {
 }
 
 func (e *Engine) setCounter(t *Turn, name string, v uint64) {
-	t.Tx.Put(BucketMeta, []byte("n/"+name), u64(v))
+	t.Tx.Put(store.BucketMeta, []byte("n/"+name), u64(v))
 }
 
 func (e *Engine) nextCounter(t *Turn, name string) uint64 {
@@ -341,15 +342,15 @@ func (e *Engine) witness(t *Turn, sentAt uint64) {
 	}
 }
 
-func (e *Engine) saveSelf(t *Turn) { putRow(t.Tx, BucketMeta, keySelf, e.self) }
+func (e *Engine) saveSelf(t *Turn) { putRow(t.Tx, store.BucketMeta, keySelf, e.self) }
 
 // getRow reads a protobuf row; a row that does not parse counts as absent.
-func getRow(tx Tx, b Bucket, key []byte, m proto.Message) bool {
+func getRow(tx store.Tx, b store.Bucket, key []byte, m proto.Message) bool {
 	raw := tx.Get(b, key)
 	return raw != nil && proto.Unmarshal(raw, m) == nil
 }
 
-func putRow(tx Tx, b Bucket, key []byte, m proto.Message) {
+func putRow(tx store.Tx, b store.Bucket, key []byte, m proto.Message) {
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		panic("node: a row of ours does not encode: " + err.Error())

@@ -6,10 +6,10 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/dht"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/link"
+	"github.com/kith-im/kith/node/store"
 )
 
 // joinWith is what a device says to join with a link, whether the link still works or not.
@@ -45,11 +45,11 @@ func TestJoiningAgainAndAgain(t *testing.T) {
 		d.stop()
 	}
 	for who, d := range map[string]*device{"the thief of a used link": m, "the friend who used it": b} {
-		before := a.rows(node.BucketOutbox)
+		before := a.rows(store.BucketOutbox)
 		for i := range times {
 			d.say(a, chat.KindJoin, w.joinWith(d, a, text, text2("name ", i)))
 		}
-		if n := a.rows(node.BucketOutbox) - before; n > 600 {
+		if n := a.rows(store.BucketOutbox) - before; n > 600 {
 			t.Errorf("%s joins %d times: %d deliveries more", who, times, n)
 		}
 	}
@@ -63,7 +63,7 @@ func TestAcknowledgementsPileUp(t *testing.T) {
 	for i := range texts {
 		b.say(a, chat.KindText, &chatpb.Text{Text: text(i)})
 	}
-	if n := a.rows(node.BucketOutbox); n > 600 {
+	if n := a.rows(store.BucketOutbox); n > 600 {
 		t.Errorf("%d deliveries wait for a device that does not take them", n)
 	}
 	if n := len(a.texts(b)); n != texts {
@@ -72,7 +72,7 @@ func TestAcknowledgementsPileUp(t *testing.T) {
 	b.start()
 	a.meetDevice(b)
 	w.pass(time.Minute)
-	if n := a.rows(node.BucketOutbox); n != 0 {
+	if n := a.rows(store.BucketOutbox); n != 0 {
 		t.Errorf("control: %d deliveries are left when it is back", n)
 	}
 }

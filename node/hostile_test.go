@@ -15,6 +15,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/link"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // say has a device's keys say something that its engine would not: the device is in hostile hands.
@@ -27,10 +28,10 @@ func (d *device) sayIn(to *device, in chat.ChatID, kind chat.Kind, payload proto
 	d.w.t.Helper()
 	content := d.content(in, kind, payload)
 	var envelope []byte
-	d.w.must(d.store.Update(func(tx node.Tx) error {
+	d.w.must(d.store.Update(func(tx store.Tx) error {
 		var all []*session.Session
 		var keys [][]byte
-		tx.Scan(node.BucketSessions, nil, func(k, v []byte) bool {
+		tx.Scan(store.BucketSessions, nil, func(k, v []byte) bool {
 			if s, err := session.ParseSession(v); err == nil && s.Peer().Device().String() == to.id() {
 				all, keys = append(all, s), append(keys, k)
 			}
@@ -42,7 +43,7 @@ func (d *device) sayIn(to *device, in chat.ChatID, kind chat.Kind, payload proto
 		}
 		var err error
 		envelope, err = all[i].Seal(d.rng, session.Body{Counter: 1 << 20, Content: content})
-		tx.Put(node.BucketSessions, keys[i], all[i].Marshal())
+		tx.Put(store.BucketSessions, keys[i], all[i].Marshal())
 		return err
 	}))
 	to.input(func(e *node.Engine, t *node.Turn) { e.Received(t, d.self.ID, envelope) })
@@ -63,15 +64,15 @@ func userID(d *device) (u identity.UserID) { copy(u[:], d.row().User); return u 
 
 func (d *device) row() *pb.Self {
 	self := &pb.Self{}
-	_ = d.store.View(func(tx node.Tx) error { return proto.Unmarshal(tx.Get(node.BucketMeta, []byte("self")), self) })
+	_ = d.store.View(func(tx store.Tx) error { return proto.Unmarshal(tx.Get(store.BucketMeta, []byte("self")), self) })
 	return self
 }
 
 // messageID is the whole id of a message of d's conversation.
 func (d *device) messageID(short string) []byte {
 	var found []byte
-	_ = d.store.View(func(tx node.Tx) error {
-		tx.Scan(node.BucketMessages, nil, func(k, _ []byte) bool {
+	_ = d.store.View(func(tx store.Tx) error {
+		tx.Scan(store.BucketMessages, nil, func(k, _ []byte) bool {
 			if len(k) == 32 && chat.ID(k).String() == short {
 				found = k
 			}
@@ -118,7 +119,7 @@ func TestForgedAcknowledgements(t *testing.T) {
 	}
 	b.start()
 	w.pass(10 * time.Minute)
-	if n := a.rows(node.BucketOutbox); n != 0 || a.status(id).Stage == node.StageWaiting {
+	if n := a.rows(store.BucketOutbox); n != 0 || a.status(id).Stage == node.StageWaiting {
 		t.Errorf("the real acknowledgement does not end it: %s", a.stage(id))
 	}
 }
@@ -236,7 +237,7 @@ func TestIntruders(t *testing.T) {
 		envelope := w.intruder(a, userID(b), keys, newer, chat.KindText, text)
 		a.input(func(e *node.Engine, t *node.Turn) { e.Received(t, m[:], envelope) })
 	}
-	if n := a.rows(node.BucketParked); n == 0 || n > 64 {
+	if n := a.rows(store.BucketParked); n == 0 || n > 64 {
 		t.Errorf("%d envelopes parked", n)
 	}
 	wantTexts(t, a, b)

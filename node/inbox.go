@@ -14,6 +14,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // arrival is one opened envelope: who sealed it, and what it says.
@@ -67,7 +68,7 @@ func (e *Engine) flush(t *Turn) {
 // counter. False means that whoever holds the envelope should keep it.
 func (e *Engine) take(t *Turn, envelope, peer []byte) bool {
 	id := mailbox.EnvelopeIDOf(envelope)
-	if row := t.Tx.Get(BucketSeen, id[:16]); row != nil {
+	if row := t.Tx.Get(store.BucketSeen, id[:16]); row != nil {
 		e.stats.Duplicate++
 		e.seenAgain(t, row, peer)
 		return true
@@ -120,11 +121,11 @@ func (e *Engine) markSeen(t *Turn, id mailbox.EnvelopeID, a arrival) {
 // see remembers 16 bytes of an id for seenFor, with a note.
 func (e *Engine) see(t *Turn, id, note []byte) {
 	today := uint32(t.Now.Unix() / int64(day/time.Second))
-	t.Tx.Put(BucketSeen, id, append(u32(today), note...))
-	t.Tx.Put(BucketSeenDays, slices.Concat(u32(today), u64(e.nextCounter(t, counterSeen))), id)
+	t.Tx.Put(store.BucketSeen, id, append(u32(today), note...))
+	t.Tx.Put(store.BucketSeenDays, slices.Concat(u32(today), u64(e.nextCounter(t, counterSeen))), id)
 	oldest := today - uint32(seenFor/day)
 	var gone, ids [][]byte
-	t.Tx.Scan(BucketSeenDays, nil, func(key, value []byte) bool {
+	t.Tx.Scan(store.BucketSeenDays, nil, func(key, value []byte) bool {
 		if len(gone) == 16 || string(key[:4]) >= string(u32(oldest)) {
 			return false
 		}
@@ -132,8 +133,8 @@ func (e *Engine) see(t *Turn, id, note []byte) {
 		return true
 	})
 	for i, k := range gone {
-		t.Tx.Delete(BucketSeenDays, k)
-		t.Tx.Delete(BucketSeen, ids[i])
+		t.Tx.Delete(store.BucketSeenDays, k)
+		t.Tx.Delete(store.BucketSeen, ids[i])
 	}
 }
 
@@ -162,7 +163,7 @@ func (e *Engine) open(t *Turn, envelope []byte) (arrival, error) {
 
 func (e *Engine) openWith(t *Turn, ref session.Ref, envelope []byte) (arrival, error) {
 	dev := e.peerDevice(t, ref.Device)
-	s, err := session.ParseSession(t.Tx.Get(BucketSessions, slices.Concat(ref.Device[:], ref.Session[:])))
+	s, err := session.ParseSession(t.Tx.Get(store.BucketSessions, slices.Concat(ref.Device[:], ref.Session[:])))
 	if dev == nil || err != nil || !owns(dev, s.Peer().User) {
 		return arrival{}, session.ErrOpen
 	}
@@ -183,11 +184,11 @@ func (e *Engine) openWith(t *Turn, ref session.Ref, envelope []byte) (arrival, e
 // began: the store's row for (prekey, EA) is the replay cache.
 func (e *Engine) openFirst(t *Turn, f session.FirstFlight, envelope []byte) (arrival, error) {
 	flight := slices.Concat(f.Prekey[:], f.EA[:])
-	if ref := t.Tx.Get(BucketFlights, flight); len(ref) == 40 {
+	if ref := t.Tx.Get(store.BucketFlights, flight); len(ref) == 40 {
 		return e.openWith(t, session.Ref{Device: identity.DeviceID(ref[:32]), Session: [8]byte(ref[32:])}, envelope)
 	}
 	row := &pb.Prekey{}
-	if !getRow(t.Tx, BucketPrekeys, f.Prekey[:], row) {
+	if !getRow(t.Tx, store.BucketPrekeys, f.Prekey[:], row) {
 		return arrival{}, session.ErrOpen
 	}
 	pre, err := identity.ParsePrekey(row.Secret)
@@ -213,7 +214,7 @@ func (e *Engine) openFirst(t *Turn, f session.FirstFlight, envelope []byte) (arr
 	}
 	e.addSession(t, dev, s)
 	sid := s.ID()
-	t.Tx.Put(BucketFlights, flight, slices.Concat(dev.Device, sid[:]))
+	t.Tx.Put(store.BucketFlights, flight, slices.Concat(dev.Device, sid[:]))
 	return a, nil
 }
 
@@ -276,7 +277,7 @@ func (e *Engine) park(t *Turn, envelope []byte, user identity.UserID) bool {
 	}
 	e.stats.Parked++
 	e.parked[user]++
-	putRow(t.Tx, BucketParked, u64(e.nextCounter(t, counterParked)), &pb.Parked{
+	putRow(t.Tx, store.BucketParked, u64(e.nextCounter(t, counterParked)), &pb.Parked{
 		Envelope: envelope, User: user[:], Until: t.Now.Add(parkFor).UnixMilli(),
 	})
 	return true
@@ -293,7 +294,7 @@ func (e *Engine) unpark(t *Turn, user identity.UserID, all bool) {
 	defer func() { e.unparking = false }()
 	rows := map[string]*pb.Parked{}
 	var keys []string
-	t.Tx.Scan(BucketParked, nil, func(key, value []byte) bool {
+	t.Tx.Scan(store.BucketParked, nil, func(key, value []byte) bool {
 		p := &pb.Parked{}
 		if proto.Unmarshal(value, p) == nil && string(p.User) == string(user[:]) && (all || e.begun(t, p.Envelope)) {
 			keys, rows[string(key)] = append(keys, string(key)), p
@@ -306,7 +307,7 @@ func (e *Engine) unpark(t *Turn, user identity.UserID, all bool) {
 		if p.Until >= t.Now.UnixMilli() && (errors.Is(err, errPark) || errors.Is(err, session.ErrTooFar)) {
 			continue
 		}
-		t.Tx.Delete(BucketParked, []byte(k))
+		t.Tx.Delete(store.BucketParked, []byte(k))
 		if e.parked[user]--; err == nil && e.accept(t, a) {
 			e.markSeen(t, mailbox.EnvelopeIDOf(p.Envelope), a)
 		}
@@ -319,14 +320,14 @@ func (e *Engine) unpark(t *Turn, user identity.UserID, all bool) {
 // begun reports whether an envelope is no first flight, or repeats one whose session stands.
 func (e *Engine) begun(t *Turn, envelope []byte) bool {
 	f, first := session.ParseFirstFlight(envelope)
-	return !first || t.Tx.Get(BucketFlights, slices.Concat(f.Prekey[:], f.EA[:])) != nil
+	return !first || t.Tx.Get(store.BucketFlights, slices.Concat(f.Prekey[:], f.EA[:])) != nil
 }
 
 // dropParked forgets what waited in vain, so that it does not take the room of others for ever, and counts the rest.
 func (e *Engine) dropParked(t *Turn) {
 	var gone [][]byte
 	clear(e.parked)
-	t.Tx.Scan(BucketParked, nil, func(key, value []byte) bool {
+	t.Tx.Scan(store.BucketParked, nil, func(key, value []byte) bool {
 		p := &pb.Parked{}
 		switch {
 		case proto.Unmarshal(value, p) != nil || p.Until < t.Now.UnixMilli() || len(p.User) != 32:
@@ -337,7 +338,7 @@ func (e *Engine) dropParked(t *Turn) {
 		return true
 	})
 	for _, key := range gone {
-		t.Tx.Delete(BucketParked, key)
+		t.Tx.Delete(store.BucketParked, key)
 	}
 }
 
@@ -348,7 +349,7 @@ func (e *Engine) accept(t *Turn, a arrival) bool {
 	}
 	e.witness(t, a.content.SentAt)
 	e.noteHeads(t, a)
-	known := t.Tx.Get(BucketMessages, a.id[:]) != nil
+	known := t.Tx.Get(store.BucketMessages, a.id[:]) != nil
 	if !known && !e.dispatch(t, a) {
 		e.stats.Dropped++
 		return false
@@ -417,7 +418,7 @@ func (e *Engine) dispatch(t *Turn, a arrival) bool {
 func (e *Engine) gotMessage(t *Turn, a arrival) bool {
 	key, ok := e.chats[a.content.Chat]
 	c := &pb.Contact{}
-	if !ok || !getRow(t.Tx, BucketContacts, key[:], c) {
+	if !ok || !getRow(t.Tx, store.BucketContacts, key[:], c) {
 		return false
 	}
 	if !a.own && string(c.User) != string(a.sender.User[:]) {
@@ -429,7 +430,7 @@ func (e *Engine) gotMessage(t *Turn, a arrival) bool {
 		Received: t.Now.UnixMilli(),
 		// Honest clocks never reach the bound, so that the order is the same on every device.
 		Order: min(a.content.SentAt, uint64(t.Now.Add(dht.MaxSkew).UnixMilli())),
-		Read:  a.own || t.Tx.Get(BucketSeen, a.id[:16]) != nil, // gotRead leaves a note of what was read before it came
+		Read:  a.own || t.Tx.Get(store.BucketSeen, a.id[:16]) != nil, // gotRead leaves a note of what was read before it came
 	}
 	e.place(t, c, m)
 	v := messageView(t.Tx, e.user, m)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // pair is two befriended devices, with relays that both know.
@@ -152,7 +153,7 @@ func TestMessageBeforeTheWelcome(t *testing.T) {
 	}
 	wantTexts(t, b, a, "welcome, by the way")
 	w.pass(time.Minute)
-	if b.rows(node.BucketParked) != 0 {
+	if b.rows(store.BucketParked) != 0 {
 		t.Error("parked envelopes stay")
 	}
 }
@@ -174,10 +175,10 @@ func TestOutboxesRunDry(t *testing.T) {
 	w.must(c.join(a2.invite()))
 	w.pass(15 * time.Minute)
 	for _, d := range w.devices {
-		if n := d.rows(node.BucketOutbox); n != 0 {
+		if n := d.rows(store.BucketOutbox); n != 0 {
 			t.Errorf("%s still has %d deliveries:\n%s", d.name, n, d.outbox())
 		}
-		if n := d.rows(node.BucketParked); n != 0 {
+		if n := d.rows(store.BucketParked); n != 0 {
 			t.Errorf("%s still has %d parked", d.name, n)
 		}
 	}

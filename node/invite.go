@@ -16,6 +16,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/link"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // joinSets bounds the set record in a join: with it, the join still fits a front door.
@@ -50,7 +51,7 @@ func (e *Engine) newLink(t *Turn, kind link.Kind, ttl time.Duration) (InviteView
 	copy(l.Secret[:], secret)
 	id := l.ID()
 	row := &pb.Invite{Secret: secret, Expires: l.Expires.UnixMilli(), Kind: uint32(kind), Link: l.Short(), Text: l.Text()}
-	putRow(t.Tx, BucketInvites, id[:], row)
+	putRow(t.Tx, store.BucketInvites, id[:], row)
 	return inviteView(id[:], row), t.Tx.Err()
 }
 
@@ -79,7 +80,7 @@ func (e *Engine) hints(t *Turn, kind link.Kind) []dht.Peer {
 func (e *Engine) dropInvites(t *Turn) int {
 	var gone [][]byte
 	open := 0
-	t.Tx.Scan(BucketInvites, nil, func(key, value []byte) bool {
+	t.Tx.Scan(store.BucketInvites, nil, func(key, value []byte) bool {
 		row := &pb.Invite{}
 		switch {
 		case proto.Unmarshal(value, row) != nil || row.Expires < t.Now.Add(-Retention).UnixMilli():
@@ -90,7 +91,7 @@ func (e *Engine) dropInvites(t *Turn) int {
 		return true
 	})
 	for _, k := range gone {
-		t.Tx.Delete(BucketInvites, k)
+		t.Tx.Delete(store.BucketInvites, k)
 	}
 	return open
 }
@@ -111,7 +112,7 @@ func (e *Engine) Join(t *Turn, text, handle string) (ContactView, error) {
 		return ContactView{}, &Problem{Class: ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
 	}
 	c := &pb.Contact{}
-	switch known := getRow(t.Tx, BucketContacts, l.User[:], c); {
+	switch known := getRow(t.Tx, store.BucketContacts, l.User[:], c); {
 	case known && c.State == contactAccepted && c.Verified:
 		return ContactView{}, &Problem{Class: ErrRefused, Message: c.Handle + " is a contact already", Hint: "kith contact show " + c.Handle}
 	case known:
@@ -205,7 +206,7 @@ func (e *Engine) checkJoin(t *Turn, a arrival) (joinCheck, bool) {
 	if a.content.Kind != chat.KindJoin || proto.Unmarshal(a.content.Payload, j.join) != nil || len(j.join.Invite) != 8 {
 		return j, false
 	}
-	if !getRow(t.Tx, BucketInvites, j.join.Invite, j.invite) || link.Kind(j.invite.Kind) != link.KindInvite {
+	if !getRow(t.Tx, store.BucketInvites, j.join.Invite, j.invite) || link.Kind(j.invite.Kind) != link.KindInvite {
 		return j, false
 	}
 	want := link.JoinProof([link.SecretSize]byte(j.invite.Secret), e.user, a.sender.User, a.sender.Device())
@@ -241,7 +242,7 @@ func (e *Engine) stranger(t *Turn, a *arrival) *pb.PeerDevice {
 		if j.invite.Declines++; j.invite.Declines > maxDeclines {
 			return nil
 		}
-		putRow(t.Tx, BucketInvites, j.join.Invite, j.invite)
+		putRow(t.Tx, store.BucketInvites, j.join.Invite, j.invite)
 		e.saveDevice(t, dev)
 		return dev
 	}
@@ -290,7 +291,7 @@ func (e *Engine) gotJoin(t *Turn, a arrival) bool {
 	c := e.contact(t, a.sender.User)
 	again := len(j.invite.UsedBy) > 0 && c != nil && c.State == contactAccepted && c.Verified
 	j.invite.UsedBy = a.sender.User[:]
-	putRow(t.Tx, BucketInvites, j.join.Invite, j.invite)
+	putRow(t.Tx, store.BucketInvites, j.join.Invite, j.invite)
 	if c == nil || len(c.List) == 0 {
 		if c = e.admit(t, c, j); c == nil {
 			return false
@@ -364,7 +365,7 @@ func (e *Engine) gotWelcome(t *Turn, a arrival) bool {
 // have the link, and learn of us from the one that has it.
 func (e *Engine) endJoin(t *Turn, c *pb.Contact) {
 	m := &pb.Message{}
-	if len(c.JoinMessage) == 0 || !getRow(t.Tx, BucketMessages, c.JoinMessage, m) {
+	if len(c.JoinMessage) == 0 || !getRow(t.Tx, store.BucketMessages, c.JoinMessage, m) {
 		return
 	}
 	for _, n := range m.Pending {

@@ -9,6 +9,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/link"
+	"github.com/kith-im/kith/node/store"
 )
 
 // A link works once, until it expires, and not for its own author; who comes late is told why.
@@ -42,7 +43,7 @@ func TestInviteRules(t *testing.T) {
 	if x := a.contact(c.user()); x.State != "" {
 		t.Errorf("alice has a contact that she declined: %+v", x)
 	}
-	if n := c.rows(node.BucketOutbox); n != 0 {
+	if n := c.rows(store.BucketOutbox); n != 0 {
 		t.Errorf("the declined join is still on its way")
 	}
 	late := a.invite()
@@ -167,13 +168,13 @@ func TestStrangerLeavesNoTrace(t *testing.T) {
 	if n := count(w.sent, func(p parcel) bool { return p.from == a && p.to == m }); n != 0 {
 		t.Errorf("alice answered %d times", n)
 	}
-	if a.contact(m.user()).State != "" || a.rows(node.BucketSessions) != 0 || a.rows(node.BucketFlights) != 0 || a.rows(node.BucketDevices) != 0 {
+	if a.contact(m.user()).State != "" || a.rows(store.BucketSessions) != 0 || a.rows(store.BucketFlights) != 0 || a.rows(store.BucketDevices) != 0 {
 		t.Error("alice keeps something of a stranger")
 	}
 	// Control: with the real link the same person is welcome.
 	w.must(b.join(real))
 	w.pass(time.Minute)
-	if a.contact(b.user()).State != "accepted" || a.rows(node.BucketSessions) == 0 {
+	if a.contact(b.user()).State != "accepted" || a.rows(store.BucketSessions) == 0 {
 		t.Error("control: the real link does not work")
 	}
 }
@@ -199,13 +200,13 @@ func TestReplayedFirstFlight(t *testing.T) {
 	w.pass(time.Minute)
 	check := func(when string) {
 		t.Helper()
-		sessions, chats, notices := a.rows(node.BucketSessions), a.rows(node.BucketMessages), len(a.notices)
+		sessions, chats, notices := a.rows(store.BucketSessions), a.rows(store.BucketMessages), len(a.notices)
 		dropSeen(a)
 		for _, f := range flights {
 			a.input(func(e *node.Engine, t *node.Turn) { e.Received(t, b.self.ID, f) })
 		}
 		w.pass(time.Minute)
-		if a.rows(node.BucketSessions) != sessions || a.rows(node.BucketMessages) != chats || len(a.notices) != notices {
+		if a.rows(store.BucketSessions) != sessions || a.rows(store.BucketMessages) != chats || len(a.notices) != notices {
 			t.Errorf("%s: the replay left something", when)
 		}
 		a.send(b, "after "+when)
@@ -226,11 +227,11 @@ func TestReplayedFirstFlight(t *testing.T) {
 
 // dropSeen makes a device forget which envelopes it has seen, so that only the session layer stands in the way.
 func dropSeen(d *device) {
-	_ = d.store.Update(func(tx node.Tx) error {
+	_ = d.store.Update(func(tx store.Tx) error {
 		var keys [][]byte
-		tx.Scan(node.BucketSeen, nil, func(k, _ []byte) bool { keys = append(keys, k); return true })
+		tx.Scan(store.BucketSeen, nil, func(k, _ []byte) bool { keys = append(keys, k); return true })
 		for _, k := range keys {
-			tx.Delete(node.BucketSeen, k)
+			tx.Delete(store.BucketSeen, k)
 		}
 		return nil
 	})
@@ -243,7 +244,7 @@ func TestNamesAreCleaned(t *testing.T) {
 	b := w.blank("b\x1b[31mob\x00\u202e")
 	var seed [32]byte
 	seed[0] = 9
-	w.must(b.store.Update(func(tx node.Tx) error {
+	w.must(b.store.Update(func(tx store.Tx) error {
 		return node.Create(b.turn(tx), node.CreateParams{Root: identity.NewRootFromSeed(seed), Name: b.name, DeviceName: b.name})
 	}))
 	b.start()

@@ -14,6 +14,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/link"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // recordsRoom bounds the records in one content, in bytes.
@@ -50,7 +51,7 @@ func (e *Engine) LinkHello(t *Turn, frame []byte) ([]byte, error) {
 		return nil, err
 	}
 	row := &pb.Invite{}
-	if !getRow(t.Tx, BucketInvites, hello.Link[:], row) || link.Kind(row.Kind) != link.KindDevice || e.account == nil {
+	if !getRow(t.Tx, store.BucketInvites, hello.Link[:], row) || link.Kind(row.Kind) != link.KindDevice || e.account == nil {
 		return nil, link.ErrPair
 	}
 	device := identity.DeviceOf(hello.SigPub)
@@ -63,7 +64,7 @@ func (e *Engine) LinkHello(t *Turn, frame []byte) ([]byte, error) {
 		return nil, err
 	}
 	row.UsedBy, row.Pairing = device[:], p.Marshal()
-	putRow(t.Tx, BucketInvites, hello.Link[:], row)
+	putRow(t.Tx, store.BucketInvites, hello.Link[:], row)
 	raw, err := proto.Marshal(e.snapshot(t))
 	if err != nil {
 		return nil, err
@@ -80,7 +81,7 @@ func (e *Engine) snapshot(t *Turn) *chatpb.Snapshot {
 	people, _ := e.people(t)
 	s.People = people
 	size := proto.Size(s)
-	t.Tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketDevices, nil, func(_, value []byte) bool {
 		d := &pb.PeerDevice{}
 		if proto.Unmarshal(value, d) == nil && len(d.Record) > 0 {
 			size += len(d.Record)
@@ -117,7 +118,7 @@ func (e *Engine) people(t *Turn) (now, later []*chatpb.Person) {
 func (e *Engine) LinkRecord(t *Turn, frame []byte) ([]byte, error) {
 	id, ok := link.FrameLink(frame)
 	row := &pb.Invite{}
-	if !ok || !getRow(t.Tx, BucketInvites, id[:], row) || e.account == nil {
+	if !ok || !getRow(t.Tx, store.BucketInvites, id[:], row) || e.account == nil {
 		return nil, link.ErrPair
 	}
 	p, err := link.ResumePairing(row.Pairing)
@@ -194,10 +195,10 @@ func (e *Engine) learnOwnList(t *Turn, l *identity.DeviceList) {
 	case identity.Newer:
 		e.adoptOwnList(t, l)
 	case identity.Fork:
-		if raw := t.Tx.Get(BucketMeta, keyFork); string(raw) == string(l.Bytes()) {
+		if raw := t.Tx.Get(store.BucketMeta, keyFork); string(raw) == string(l.Bytes()) {
 			return // known, and kept as the proof
 		}
-		t.Tx.Put(BucketMeta, keyFork, l.Bytes())
+		t.Tx.Put(store.BucketMeta, keyFork, l.Bytes())
 		e.warn(t, "two different lists of your own devices carry one number: somebody else has your account key")
 	}
 }
@@ -357,7 +358,7 @@ func (l *Linker) Welcome(t *Turn, frame []byte, self dht.Peer) ([]byte, error) {
 	if lerr != nil || string(s.User) != string(sliceOf(own.User())) || string(s.User[:contactKeySize]) != string(l.link.User[:]) {
 		return nil, link.ErrPair
 	}
-	if t.Tx.Get(BucketMeta, keySelf) != nil {
+	if t.Tx.Get(store.BucketMeta, keySelf) != nil {
 		return nil, &Problem{Class: ErrRefused, Message: "there is an identity here already", Hint: "kith id"}
 	}
 	row, err := newSelf(t, l.keys, own.User(), chat.CleanName(s.Name), l.name)
@@ -365,7 +366,7 @@ func (l *Linker) Welcome(t *Turn, frame []byte, self dht.Peer) ([]byte, error) {
 		return nil, err
 	}
 	row.List, row.Pairing = own.Bytes(), l.pairing.Marshal()
-	putRow(t.Tx, BucketMeta, keySelf, row)
+	putRow(t.Tx, store.BucketMeta, keySelf, row)
 	e, err := Load(t, Config{})
 	if err != nil {
 		return nil, err
@@ -390,7 +391,7 @@ func (e *Engine) adoptSnapshot(t *Turn, s *chatpb.Snapshot) {
 		if peer, ok := validEndpoint(p); ok {
 			row, _ := e.relay(t, peer.ID)
 			row.Addrs = peer.Addrs
-			putRow(t.Tx, BucketRelays, row.Peer, row)
+			putRow(t.Tx, store.BucketRelays, row.Peer, row)
 			e.self.LinkPeers = append(e.self.LinkPeers, fromPeer(peer))
 		}
 	}

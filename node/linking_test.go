@@ -7,6 +7,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/link"
+	"github.com/kith-im/kith/node/store"
 )
 
 func (d *device) offer() string {
@@ -48,13 +49,13 @@ func TestLinkingFramesMayRepeat(t *testing.T) {
 		t.Error("a second device may use the link")
 	}
 	var record []byte
-	w.must(n.store.Update(func(tx node.Tx) (err error) { record, err = l.Welcome(n.turn(tx), again, n.self); return err }))
+	w.must(n.store.Update(func(tx store.Tx) (err error) { record, err = l.Welcome(n.turn(tx), again, n.self); return err }))
 	for range 2 {
 		listed, err := a.record(record)
 		w.must(err)
 		a.stop()
 		a.start()
-		w.must(n.store.Update(func(tx node.Tx) error { return l.Finish(n.turn(tx), listed) }))
+		w.must(n.store.Update(func(tx store.Tx) error { return l.Finish(n.turn(tx), listed) }))
 	}
 	_, list := w.list(a)
 	if len(list.Devices()) != 2 || list.Seq() != 2 {
@@ -105,7 +106,7 @@ func TestLinkingNeedsTheSecret(t *testing.T) {
 		t.Error("control: the honest hello changes nothing either")
 	}
 	n := w.blank("wrong")
-	if err := n.store.Update(func(tx node.Tx) error { _, err := l.Welcome(n.turn(tx), sealed, n.self); return err }); err == nil {
+	if err := n.store.Update(func(tx store.Tx) error { _, err := l.Welcome(n.turn(tx), sealed, n.self); return err }); err == nil {
 		t.Error("a snapshot sealed for another opens")
 	}
 	late := a.offer()
@@ -171,7 +172,7 @@ func TestDevicesStayInStep(t *testing.T) {
 	w.must(a.do(func(e *node.Engine, t *node.Turn) error { _, err := e.MarkRead(t, d.user()); return err }))
 	w.pass(time.Minute)
 	for _, x := range []*device{a, a2} {
-		w.must(x.store.View(func(tx node.Tx) error {
+		w.must(x.store.View(func(tx store.Tx) error {
 			all, err := node.Inbox(tx)
 			for _, chat := range all {
 				if chat.Unread != 0 {
@@ -195,14 +196,14 @@ func TestManyContactsReachANewDevice(t *testing.T) {
 	}
 	n, err := a.tryLink("alice-2")
 	w.must(err)
-	inSnapshot := n.rows(node.BucketContacts)
+	inSnapshot := n.rows(store.BucketContacts)
 	if inSnapshot == many || inSnapshot == 0 {
 		t.Fatalf("control: %d contacts fit the snapshot", inSnapshot)
 	}
 	n.start()
 	n.meetDevice(a)
 	w.pass(10 * time.Minute)
-	if got := n.rows(node.BucketContacts); got != many {
+	if got := n.rows(store.BucketContacts); got != many {
 		t.Errorf("the new device knows %d of %d contacts", got, many)
 	}
 }
@@ -246,7 +247,7 @@ func TestReadBeforeItArrives(t *testing.T) {
 	a2.collect()
 	w.pass(10 * time.Minute)
 	wantTexts(t, a2, b, "read me")
-	w.must(a2.store.View(func(tx node.Tx) error {
+	w.must(a2.store.View(func(tx store.Tx) error {
 		all, err := node.Inbox(tx)
 		if len(all) != 1 || all[0].Unread != 0 {
 			t.Errorf("inbox: %+v", all)

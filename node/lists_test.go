@@ -8,6 +8,7 @@ import (
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // root is the recovery phrase of a person of the world.
@@ -94,7 +95,7 @@ func TestRemovedDeviceGetsNothing(t *testing.T) {
 		t.Errorf("%d envelopes went to the removed device", n)
 	}
 	boxes := map[string]bool{}
-	w.must(a2.store.View(func(tx node.Tx) error {
+	w.must(a2.store.View(func(tx store.Tx) error {
 		for _, x := range a2.engine.Watches(&node.Turn{Now: w.now, Tx: tx, Out: &node.Effects{}}) {
 			boxes[string(x.Box[:])] = true
 		}
@@ -143,7 +144,7 @@ func TestRemovedDeviceIsNotHeard(t *testing.T) {
 		if len(d.texts(a)) > 1 {
 			t.Errorf("%s shows %q", d.name, d.texts(a))
 		}
-		if n := d.rows(node.BucketParked); n != 0 {
+		if n := d.rows(store.BucketParked); n != 0 {
 			t.Errorf("%s keeps %d envelopes of it", d.name, n)
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // A text that says it is of the end of time does not stay the last of its conversation for ever.
@@ -20,8 +21,8 @@ func TestTextOfTheEndOfTime(t *testing.T) {
 	c, err := chat.New(b.rng, chat.KindText, chat.Direct(userID(a), userID(b)), 1<<64-1, payload)
 	w.must(err)
 	var envelope []byte
-	w.must(b.store.Update(func(tx node.Tx) error {
-		tx.Scan(node.BucketSessions, nil, func(k, v []byte) bool {
+	w.must(b.store.Update(func(tx store.Tx) error {
+		tx.Scan(store.BucketSessions, nil, func(k, v []byte) bool {
 			s, err := session.ParseSession(v)
 			w.must(err)
 			envelope, err = s.Seal(b.rng, session.Body{Counter: 1, Content: c.Bytes()})

@@ -16,6 +16,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // outbox is the index, in memory, of the deliveries on their way: when each is due, and where it stands in its attempt.
@@ -66,7 +67,7 @@ func newOutbox() outbox {
 
 // loadOutbox indexes what is on disk; what was in flight when the process ended is due as its row says.
 func (e *Engine) loadOutbox(t *Turn) {
-	t.Tx.Scan(BucketOutbox, nil, func(key, value []byte) bool {
+	t.Tx.Scan(store.BucketOutbox, nil, func(key, value []byte) bool {
 		d := &pb.Delivery{}
 		if len(key) != 8 || proto.Unmarshal(value, d) != nil || len(d.Device) != 32 {
 			return true
@@ -236,7 +237,7 @@ func (e *Engine) Send(t *Turn, r SendRequest) (MessageView, error) {
 	e.place(t, c, m)
 	e.fanOut(t, c, m)
 	if r.Key != "" {
-		t.Tx.Put(BucketMeta, []byte("sent/"+r.Key), m.Id)
+		t.Tx.Put(store.BucketMeta, []byte("sent/"+r.Key), m.Id)
 	}
 	v := messageView(t.Tx, e.user, m)
 	e.notice(t, Notice{Type: "message", ID: v.ID, Message: &v})
@@ -250,7 +251,7 @@ func (e *Engine) afterHeads(t *Turn, c *pb.Contact, at uint64) uint64 {
 	limit := uint64(t.Now.Add(dht.MaxSkew).UnixMilli())
 	for _, h := range c.Heads {
 		m := &pb.Message{}
-		if getRow(t.Tx, BucketMessages, h, m) && m.Order >= at && m.Order <= limit {
+		if getRow(t.Tx, store.BucketMessages, h, m) && m.Order >= at && m.Order <= limit {
 			at = m.Order + 1
 		}
 	}
@@ -262,7 +263,7 @@ func (e *Engine) sentBefore(t *Turn, key string) *pb.Message {
 		return nil
 	}
 	m := &pb.Message{}
-	if id := t.Tx.Get(BucketMeta, []byte("sent/"+key)); id == nil || !getRow(t.Tx, BucketMessages, id, m) {
+	if id := t.Tx.Get(store.BucketMeta, []byte("sent/"+key)); id == nil || !getRow(t.Tx, store.BucketMessages, id, m) {
 		return nil
 	}
 	return m
@@ -326,8 +327,8 @@ func (e *Engine) ownMessage(t *Turn, c chat.Content) *pb.Message {
 
 // place puts a message into its conversation: order is (Lamport ms, id), the same on every device.
 func (e *Engine) place(t *Turn, c *pb.Contact, m *pb.Message) {
-	t.Tx.Put(BucketChats, slices.Concat(u32(c.Chat), u64(m.Order), u64(e.nextCounter(t, counterPlaced))), m.Id)
-	putRow(t.Tx, BucketMessages, m.Id, m)
+	t.Tx.Put(store.BucketChats, slices.Concat(u32(c.Chat), u64(m.Order), u64(e.nextCounter(t, counterPlaced))), m.Id)
+	putRow(t.Tx, store.BucketMessages, m.Id, m)
 	content, err := chat.Parse(m.Content)
 	if err != nil {
 		return
@@ -357,7 +358,7 @@ func (e *Engine) fanOut(t *Turn, c *pb.Contact, m *pb.Message) {
 			e.enqueue(t, m, d, e.user)
 		}
 	}
-	putRow(t.Tx, BucketMessages, m.Id, m)
+	putRow(t.Tx, store.BucketMessages, m.Id, m)
 }
 
 // fanOutWaiting sends what was written to a contact before it was accepted.
@@ -367,7 +368,7 @@ func (e *Engine) fanOutWaiting(t *Turn, c *pb.Contact) {
 	}
 	for _, id := range chatIDs(t.Tx, c.Chat) {
 		m := &pb.Message{}
-		if getRow(t.Tx, BucketMessages, id, m) && m.Unsent {
+		if getRow(t.Tx, store.BucketMessages, id, m) && m.Unsent {
 			e.fanOut(t, c, m)
 		}
 	}
@@ -421,7 +422,7 @@ func (e *Engine) sealDelivery(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDev
 		}
 	} else {
 		m := &pb.Message{}
-		if !getRow(t.Tx, BucketMessages, d.Message, m) {
+		if !getRow(t.Tx, store.BucketMessages, d.Message, m) {
 			return false
 		}
 		raw = m.Content
@@ -479,11 +480,11 @@ func (e *Engine) sendControl(t *Turn, kind chat.Kind, payload proto.Message, use
 		return nil
 	}
 	m := e.ownMessage(t, content)
-	putRow(t.Tx, BucketMessages, m.Id, m)
+	putRow(t.Tx, store.BucketMessages, m.Id, m)
 	for _, d := range devices {
 		e.enqueue(t, m, d, user)
 	}
-	putRow(t.Tx, BucketMessages, m.Id, m)
+	putRow(t.Tx, store.BucketMessages, m.Id, m)
 	return m.Id
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // forged fills the room for envelopes that wait, with first flights in a contact's name.
@@ -30,7 +31,7 @@ func (w *world) forged(to, as *device) {
 func TestParkedInVain(t *testing.T) {
 	w, a, b := pair(t)
 	w.forged(a, b)
-	if n := a.rows(node.BucketParked); n == 0 {
+	if n := a.rows(store.BucketParked); n == 0 {
 		t.Fatal("control: nothing is parked")
 	}
 	parked := a.engine.Stats().Parked
@@ -44,7 +45,7 @@ func TestParkedInVain(t *testing.T) {
 	wantTexts(t, a, b, "hello")
 	w.lookup = nil
 	w.pass(node.Retention + 25*time.Hour)
-	if n := a.rows(node.BucketParked); n != 0 {
+	if n := a.rows(store.BucketParked); n != 0 {
 		t.Errorf("%d envelopes are parked for ever", n)
 	}
 	w.forged(a, b)
@@ -74,7 +75,7 @@ func TestParkedIsNotDelivered(t *testing.T) {
 		b.input(func(e *node.Engine, t *node.Turn) { e.Received(t, a.self.ID, last.envelope) })
 		w.settle()
 	}
-	if b.rows(node.BucketParked) == 0 {
+	if b.rows(store.BucketParked) == 0 {
 		t.Fatal("control: it is not parked")
 	}
 	if s := a.stage(id); s == node.StageDelivered {

@@ -12,6 +12,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // contactKeySize is how much of a user id keys a contact: what an invite carries.
@@ -37,14 +38,14 @@ func contactKey(u identity.UserID) []byte { return u[:contactKeySize] }
 // contact reads a contact by user id; nil if there is none.
 func (e *Engine) contact(t *Turn, u identity.UserID) *pb.Contact {
 	c := &pb.Contact{}
-	if !getRow(t.Tx, BucketContacts, contactKey(u), c) || (len(c.User) == 32 && string(c.User) != string(u[:])) {
+	if !getRow(t.Tx, store.BucketContacts, contactKey(u), c) || (len(c.User) == 32 && string(c.User) != string(u[:])) {
 		return nil
 	}
 	return c
 }
 
 func (e *Engine) saveContact(t *Turn, c *pb.Contact) {
-	putRow(t.Tx, BucketContacts, c.User[:contactKeySize], c)
+	putRow(t.Tx, store.BucketContacts, c.User[:contactKeySize], c)
 	e.indexContact(c)
 }
 
@@ -67,7 +68,7 @@ func (e *Engine) changeContact(t *Turn, c *pb.Contact) {
 func (e *Engine) newContact(t *Turn, user []byte, wish string, state uint32) (*pb.Contact, error) {
 	handles := map[string]bool{ownHandle: true}
 	n := 0
-	t.Tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
 		c := &pb.Contact{}
 		if proto.Unmarshal(value, c) == nil {
 			handles[c.Handle] = true
@@ -116,11 +117,11 @@ func cleanHandle(name string) string {
 }
 
 // findContact resolves what a person typed: a handle, or a unique prefix (8 digits or more) of a user id.
-func findContact(tx Tx, who string) (*pb.Contact, error) {
+func findContact(tx store.Tx, who string) (*pb.Contact, error) {
 	var exact *pb.Contact
 	var close []*pb.Contact
 	low := strings.ToLower(who)
-	tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
+	tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
 		c := &pb.Contact{}
 		if proto.Unmarshal(value, c) != nil {
 			return true
@@ -201,7 +202,7 @@ func (e *Engine) BlockContact(t *Turn, who string) (ContactView, error) {
 // peerDevice reads the row of a device; nil if its user's list does not name it.
 func (e *Engine) peerDevice(t *Turn, id identity.DeviceID) *pb.PeerDevice {
 	d := &pb.PeerDevice{}
-	if !getRow(t.Tx, BucketDevices, id[:], d) {
+	if !getRow(t.Tx, store.BucketDevices, id[:], d) {
 		return nil
 	}
 	return d
@@ -221,7 +222,9 @@ func (e *Engine) disputed(t *Turn, d *pb.PeerDevice) error {
 	return errPark
 }
 
-func (e *Engine) saveDevice(t *Turn, d *pb.PeerDevice) { putRow(t.Tx, BucketDevices, d.Device, d) }
+func (e *Engine) saveDevice(t *Turn, d *pb.PeerDevice) {
+	putRow(t.Tx, store.BucketDevices, d.Device, d)
+}
 
 // listOf is the newest accepted device list of a user; nil if unknown.
 func (e *Engine) listOf(t *Turn, u identity.UserID) *identity.DeviceList {
@@ -374,14 +377,14 @@ func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceI
 	e.dropEndpoint(d)
 	delete(e.wants, dht.DeviceKey(id))
 	delete(e.checks, id)
-	t.Tx.Delete(BucketDevices, id[:])
+	t.Tx.Delete(store.BucketDevices, id[:])
 }
 
 // sessions reads the sessions with a device, oldest first.
 func (e *Engine) sessions(t *Turn, dev *pb.PeerDevice) []*session.Session {
 	var out []*session.Session
 	for _, sid := range dev.Sessions {
-		if s, err := session.ParseSession(t.Tx.Get(BucketSessions, slices.Concat(dev.Device, sid))); err == nil {
+		if s, err := session.ParseSession(t.Tx.Get(store.BucketSessions, slices.Concat(dev.Device, sid))); err == nil {
 			out = append(out, s)
 		}
 	}
@@ -390,7 +393,7 @@ func (e *Engine) sessions(t *Turn, dev *pb.PeerDevice) []*session.Session {
 
 func (e *Engine) saveSession(t *Turn, dev *pb.PeerDevice, s *session.Session) {
 	sid := s.ID()
-	t.Tx.Put(BucketSessions, slices.Concat(dev.Device, sid[:]), s.Marshal())
+	t.Tx.Put(store.BucketSessions, slices.Concat(dev.Device, sid[:]), s.Marshal())
 	e.book.Put(session.Ref{Device: identity.DeviceID(dev.Device), Session: sid}, s)
 }
 
@@ -401,7 +404,7 @@ func (e *Engine) addSession(t *Turn, dev *pb.PeerDevice, s *session.Session) {
 		old := dev.Sessions[0]
 		dev.Sessions = dev.Sessions[1:]
 		e.book.Remove(session.Ref{Device: identity.DeviceID(dev.Device), Session: [8]byte(old)})
-		t.Tx.Delete(BucketSessions, slices.Concat(dev.Device, old))
+		t.Tx.Delete(store.BucketSessions, slices.Concat(dev.Device, old))
 	}
 	dev.Sessions = append(dev.Sessions, sid[:])
 	e.saveSession(t, dev, s)
@@ -411,7 +414,7 @@ func (e *Engine) addSession(t *Turn, dev *pb.PeerDevice, s *session.Session) {
 func (e *Engine) dropSessions(t *Turn, d *pb.PeerDevice) {
 	for _, sid := range d.Sessions {
 		e.book.Remove(session.Ref{Device: identity.DeviceID(d.Device), Session: [8]byte(sid)})
-		t.Tx.Delete(BucketSessions, slices.Concat(d.Device, sid))
+		t.Tx.Delete(store.BucketSessions, slices.Concat(d.Device, sid))
 	}
 	d.Sessions = nil
 }
@@ -423,13 +426,13 @@ type Endpoint struct {
 }
 
 // Endpoints lists the devices of a contact of which we know an endpoint, in order of the device id.
-func Endpoints(tx Tx, who string) ([]Endpoint, error) {
+func Endpoints(tx store.Tx, who string) ([]Endpoint, error) {
 	c, err := findContact(tx, who)
 	if err != nil {
 		return nil, err
 	}
 	var out []Endpoint
-	tx.Scan(BucketDevices, nil, func(id, value []byte) bool {
+	tx.Scan(store.BucketDevices, nil, func(id, value []byte) bool {
 		d := &pb.PeerDevice{}
 		if proto.Unmarshal(value, d) == nil && d.Endpoint != nil && string(d.User) == string(c.User) {
 			out = append(out, Endpoint{Device: hexOf(id), Peer: dht.Peer{ID: d.Endpoint.Id, Addrs: d.Endpoint.Addrs}})

@@ -10,6 +10,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // CreateParams is a new person with its first device.
@@ -29,7 +30,7 @@ func RecoveryEpoch(now time.Time) uint32 {
 
 // Create writes a new identity into an empty store. The root is not kept: it is the recovery phrase.
 func Create(t *Turn, p CreateParams) error {
-	if t.Tx.Get(BucketMeta, keySelf) != nil {
+	if t.Tx.Get(store.BucketMeta, keySelf) != nil {
 		return &Problem{Class: ErrRefused, Message: "there is an identity here already", Hint: "kith id"}
 	}
 	keys, err := identity.NewDeviceKeys(t.Rand)
@@ -49,7 +50,7 @@ func Create(t *Turn, p CreateParams) error {
 		return err
 	}
 	self.Account, self.List = account.Marshal(), list.Bytes()
-	putRow(t.Tx, BucketMeta, keySelf, self)
+	putRow(t.Tx, store.BucketMeta, keySelf, self)
 	return t.Tx.Err()
 }
 
@@ -81,9 +82,9 @@ func rotateBundle(t *Turn, self *pb.Self, keys *identity.DeviceKeys, number uint
 	if old, err := identity.ParseBundle(self.Bundle); err == nil {
 		id := old.Hash()
 		row := &pb.Prekey{}
-		if getRow(t.Tx, BucketPrekeys, id[:8], row) {
+		if getRow(t.Tx, store.BucketPrekeys, id[:8], row) {
 			row.Superseded = t.Now.UnixMilli()
-			putRow(t.Tx, BucketPrekeys, id[:8], row)
+			putRow(t.Tx, store.BucketPrekeys, id[:8], row)
 		}
 	}
 	b, pre, err := identity.NewBundle(t.Rand, keys, identity.BundleFields{
@@ -94,7 +95,7 @@ func rotateBundle(t *Turn, self *pb.Self, keys *identity.DeviceKeys, number uint
 		return err
 	}
 	id := pre.ID()
-	putRow(t.Tx, BucketPrekeys, id[:], &pb.Prekey{Secret: pre.Marshal()})
+	putRow(t.Tx, store.BucketPrekeys, id[:], &pb.Prekey{Secret: pre.Marshal()})
 	self.Bundle = b.Bytes()
 	self.BundleDue = t.Now.Add(bundleEvery + jitter(t.Rand, 2*bundleJitter) - bundleJitter).UnixMilli()
 	return nil
@@ -149,21 +150,21 @@ func (e *Engine) tickPrekeys(t *Turn) {
 // dropPrekeys forgets the secrets of bundles that were superseded longer ago than any first flight may travel.
 func (e *Engine) dropPrekeys(t *Turn) {
 	var old [][]byte
-	t.Tx.Scan(BucketPrekeys, nil, func(key, _ []byte) bool {
+	t.Tx.Scan(store.BucketPrekeys, nil, func(key, _ []byte) bool {
 		row := &pb.Prekey{}
-		if getRow(t.Tx, BucketPrekeys, key, row) && row.Superseded != 0 && t.Now.After(unixMilli(row.Superseded).Add(prekeyCap)) {
+		if getRow(t.Tx, store.BucketPrekeys, key, row) && row.Superseded != 0 && t.Now.After(unixMilli(row.Superseded).Add(prekeyCap)) {
 			old = append(old, key)
 		}
 		return true
 	})
 	for _, id := range old {
-		t.Tx.Delete(BucketPrekeys, id)
-		dropPrefix(t.Tx, BucketFlights, id)
+		t.Tx.Delete(store.BucketPrekeys, id)
+		dropPrefix(t.Tx, store.BucketFlights, id)
 	}
 }
 
 // dropPrefix deletes every pair whose key begins with prefix.
-func dropPrefix(tx Tx, b Bucket, prefix []byte) {
+func dropPrefix(tx store.Tx, b store.Bucket, prefix []byte) {
 	var keys [][]byte
 	tx.Scan(b, prefix, func(key, _ []byte) bool {
 		if len(key) < len(prefix) || string(key[:len(prefix)]) != string(prefix) {
@@ -334,7 +335,7 @@ func (e *Engine) Looked(t *Turn, key string, value []byte) {
 func (e *Engine) onlyRefresh(t *Turn, key string) bool {
 	kind, id, err := dht.ParseKey(key)
 	c := &pb.Contact{}
-	return err == nil && kind == dht.KindUser && getRow(t.Tx, BucketContacts, id, c) && len(c.List) > 0
+	return err == nil && kind == dht.KindUser && getRow(t.Tx, store.BucketContacts, id, c) && len(c.List) > 0
 }
 
 // learn takes in a valid record, whoever brought it.
@@ -429,7 +430,7 @@ func (e *Engine) publishOwn(t *Turn) {
 	if e.self.Record != nil {
 		e.publishKey(t, dht.DeviceKey(e.device))
 	}
-	t.Tx.Scan(BucketBoxes, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketBoxes, nil, func(_, value []byte) bool {
 		if rec := e.boxSet(value); rec != nil && rec.Epoch() != dht.FrontDoorEpoch && rec.Epoch() >= dht.EpochAt(t.Now) {
 			e.publishKey(t, dht.MailboxKey(rec.BoxID()))
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Advertised takes a relay's own advert, and where the relay was found.
@@ -34,7 +35,7 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 		row.Source = uint32(s)
 	}
 	row.LastOk = t.Now.UnixMilli()
-	putRow(t.Tx, BucketRelays, row.Peer, row)
+	putRow(t.Tx, store.BucketRelays, row.Peer, row)
 	if !known && !full || e.thin(t) && !e.serves(t, a.Peer.ID) { // where places are fought over, the next look is soon enough
 		e.roundFailed = 0
 		e.planElection(t, roundDebounce)
@@ -56,7 +57,7 @@ func (e *Engine) thin(t *Turn) bool {
 // relay reads the row of a candidate, or begins one.
 func (e *Engine) relay(t *Turn, peer []byte) (*pb.Relay, bool) {
 	row := &pb.Relay{}
-	if getRow(t.Tx, BucketRelays, peer, row) {
+	if getRow(t.Tx, store.BucketRelays, peer, row) {
 		return row, true
 	}
 	return &pb.Relay{Peer: slices.Clone(peer), FirstSeen: t.Now.UnixMilli(), WeekStart: t.Now.UnixMilli()}, false
@@ -68,7 +69,7 @@ func (e *Engine) relay(t *Turn, peer []byte) (*pb.Relay, bool) {
 func (e *Engine) makeRoom(t *Turn, s election.Source) (fits, full bool) {
 	var least *pb.Relay
 	n := 0
-	t.Tx.Scan(BucketRelays, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketRelays, nil, func(_, value []byte) bool {
 		n++
 		row := &pb.Relay{}
 		if proto.Unmarshal(value, row) != nil || row.Pinned || row.ServingSince != 0 || row.Source < uint32(s) || e.live[string(row.Peer)] {
@@ -83,7 +84,7 @@ func (e *Engine) makeRoom(t *Turn, s election.Source) (fits, full bool) {
 		return true, false
 	}
 	if least != nil {
-		t.Tx.Delete(BucketRelays, least.Peer)
+		t.Tx.Delete(store.BucketRelays, least.Peer)
 	}
 	return least != nil, true
 }
@@ -96,7 +97,7 @@ func (e *Engine) pin(t *Turn, p dht.Peer) {
 	row, _ := e.relay(t, p.ID)
 	if !row.Pinned || len(row.Addrs) == 0 {
 		row.Pinned, row.Source, row.Addrs = true, uint32(election.SourceOwn), p.Addrs
-		putRow(t.Tx, BucketRelays, row.Peer, row)
+		putRow(t.Tx, store.BucketRelays, row.Peer, row)
 	}
 	t.Out.Connects = append(t.Out.Connects, p)
 }
@@ -115,7 +116,7 @@ func (e *Engine) candidates(t *Turn, rec *dht.SetRecord) {
 
 // candidateList is what the election chooses from.
 func (e *Engine) candidateList(t *Turn, excluded map[string]bool) (out []election.Candidate, pins [][]byte) {
-	t.Tx.Scan(BucketRelays, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketRelays, nil, func(_, value []byte) bool {
 		row := &pb.Relay{}
 		if proto.Unmarshal(value, row) != nil || excluded[string(row.Peer)] {
 			return true
@@ -165,7 +166,7 @@ func (e *Engine) noteServing(t *Turn, rec *dht.SetRecord) {
 		serves[string(m.Peer.ID)] = true
 	}
 	var changed []*pb.Relay
-	t.Tx.Scan(BucketRelays, nil, func(_, value []byte) bool {
+	t.Tx.Scan(store.BucketRelays, nil, func(_, value []byte) bool {
 		row := &pb.Relay{}
 		if proto.Unmarshal(value, row) == nil && serves[string(row.Peer)] != (row.ServingSince != 0) {
 			changed = append(changed, row)
@@ -178,7 +179,7 @@ func (e *Engine) noteServing(t *Turn, rec *dht.SetRecord) {
 		} else {
 			row.ServingSince = 0
 		}
-		putRow(t.Tx, BucketRelays, row.Peer, row)
+		putRow(t.Tx, store.BucketRelays, row.Peer, row)
 	}
 }
 
@@ -196,7 +197,7 @@ func (e *Engine) observe(t *Turn, peer []byte, good bool) {
 		return
 	}
 	delete(e.observed, string(peer))
-	if !getRow(t.Tx, BucketRelays, peer, row) {
+	if !getRow(t.Tx, store.BucketRelays, peer, row) {
 		return
 	}
 	if t.Now.Sub(unixMilli(row.WeekStart)) > 7*24*time.Hour {
@@ -207,7 +208,7 @@ func (e *Engine) observe(t *Turn, peer []byte, good bool) {
 	if good {
 		row.LastOk = t.Now.UnixMilli()
 	}
-	putRow(t.Tx, BucketRelays, row.Peer, row)
+	putRow(t.Tx, store.BucketRelays, row.Peer, row)
 	e.observed[string(peer)] = observation{saved: t.Now}
 }
 
@@ -218,8 +219,8 @@ type observation struct {
 }
 
 // Explain shows the last election of our own relays, recomputed from its transcript.
-func Explain(tx Tx) ([]string, error) {
-	raw := tx.Get(BucketMeta, []byte("election"))
+func Explain(tx store.Tx) ([]string, error) {
+	raw := tx.Get(store.BucketMeta, []byte("election"))
 	if raw == nil {
 		return nil, &Problem{Class: ErrNotFound, Message: "no election has taken place yet", Hint: "kith relay status"}
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Somebody with as many peer ids as he likes, who comes first, does not keep the relays of friends, or new ones, out of
@@ -28,13 +29,13 @@ func TestCandidatesAreStuffed(t *testing.T) {
 		return peer.ID
 	}
 	known := func(id []byte) (found bool) {
-		_ = a.store.View(func(tx node.Tx) error { found = tx.Get(node.BucketRelays, id) != nil; return nil })
+		_ = a.store.View(func(tx store.Tx) error { found = tx.Get(store.BucketRelays, id) != nil; return nil })
 		return found
 	}
 	for i := range 300 {
 		advertise(fmt.Sprint("sybil ", i), election.SourceGossip)
 	}
-	if n := a.rows(node.BucketRelays); n != 256 {
+	if n := a.rows(store.BucketRelays); n != 256 {
 		t.Fatalf("control: %d candidates", n)
 	}
 	for name, s := range map[string]election.Source{"of a friend": election.SourceContact, "found by itself": election.SourceGossip} {
@@ -42,7 +43,7 @@ func TestCandidatesAreStuffed(t *testing.T) {
 			t.Errorf("a relay %s finds no room", name)
 		}
 	}
-	if n := a.rows(node.BucketRelays); n > 256 {
+	if n := a.rows(store.BucketRelays); n > 256 {
 		t.Errorf("%d candidates are kept", n)
 	}
 	for i := range 300 {

@@ -7,6 +7,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 const day = 24 * time.Hour
@@ -80,7 +81,7 @@ func TestRelayHandsOutTheNewerSet(t *testing.T) {
 	w.pass(time.Minute)
 	old := w.relays[0]
 	// Bob's mailbox moves away from its first relay.
-	w.must(b.store.Update(func(tx node.Tx) error { tx.Delete(node.BucketRelays, old.self.ID); return nil }))
+	w.must(b.store.Update(func(tx store.Tx) error { tx.Delete(store.BucketRelays, old.self.ID); return nil }))
 	b.stop()
 	b.start()
 	w.pass(2 * time.Hour)
@@ -225,7 +226,7 @@ func TestExpiry(t *testing.T) {
 		if s := a.stage(id); s != node.StageExpired {
 			t.Errorf("the sender shows %s", s)
 		}
-		if n := a.rows(node.BucketOutbox); n > 10 {
+		if n := a.rows(store.BucketOutbox); n > 10 {
 			t.Errorf("%d deliveries are still tried", n)
 		}
 	}
@@ -281,14 +282,14 @@ func TestBundlesRotate(t *testing.T) {
 	if string(w.records[key]) == string(old) {
 		t.Fatal("control: no rotation")
 	}
-	if n := b.rows(node.BucketPrekeys); n < 30 || n > 48 {
+	if n := b.rows(store.BucketPrekeys); n < 30 || n > 48 {
 		t.Errorf("%d prekeys are kept after 60 days", n)
 	}
 	rec, err := dht.ParseDeviceRecord(old)
 	w.must(err)
 	hash := rec.Bundle().Hash()
 	gone := true
-	w.must(b.store.View(func(tx node.Tx) error { gone = tx.Get(node.BucketPrekeys, hash[:8]) == nil; return nil }))
+	w.must(b.store.View(func(tx store.Tx) error { gone = tx.Get(store.BucketPrekeys, hash[:8]) == nil; return nil }))
 	if !gone {
 		t.Error("a prekey of 60 days ago is kept")
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 func hexOf(b []byte) string     { return hex.EncodeToString(b) }
@@ -31,16 +32,16 @@ func (e *Engine) online() map[string]bool {
 // notice persists an event and hands it to the API's streams after the commit.
 func (e *Engine) notice(t *Turn, n Notice) {
 	n.Cursor, n.At = 1, t.Now.UTC()
-	if k, _ := t.Tx.Last(BucketEvents); len(k) == 8 {
+	if k, _ := t.Tx.Last(store.BucketEvents); len(k) == 8 {
 		n.Cursor = fromU64(k) + 1
 	}
 	raw, err := json.Marshal(n)
 	if err != nil {
 		panic("node: a notice does not encode: " + err.Error())
 	}
-	t.Tx.Put(BucketEvents, u64(n.Cursor), raw)
+	t.Tx.Put(store.BucketEvents, u64(n.Cursor), raw)
 	if n.Cursor > maxEvents {
-		t.Tx.Delete(BucketEvents, u64(n.Cursor-maxEvents))
+		t.Tx.Delete(store.BucketEvents, u64(n.Cursor-maxEvents))
 	}
 	t.Out.Notices = append(t.Out.Notices, n)
 }
@@ -57,9 +58,9 @@ func (e *Engine) stageNotice(t *Turn, _ uint64, d *pb.Delivery) {
 }
 
 // Events returns the notices after a cursor, at most limit of them.
-func Events(tx Tx, since uint64, limit int) ([]Notice, error) {
+func Events(tx store.Tx, since uint64, limit int) ([]Notice, error) {
 	var out []Notice
-	tx.Scan(BucketEvents, u64(since+1), func(_, value []byte) bool {
+	tx.Scan(store.BucketEvents, u64(since+1), func(_, value []byte) bool {
 		var n Notice
 		if json.Unmarshal(value, &n) == nil {
 			out = append(out, n)
@@ -70,9 +71,9 @@ func Events(tx Tx, since uint64, limit int) ([]Notice, error) {
 }
 
 // Identity shows who this device is. It returns ErrNoIdentity on an empty store.
-func Identity(tx Tx) (IdentityView, error) {
+func Identity(tx store.Tx) (IdentityView, error) {
 	self := &pb.Self{}
-	if !getRow(tx, BucketMeta, keySelf, self) {
+	if !getRow(tx, store.BucketMeta, keySelf, self) {
 		if err := tx.Err(); err != nil {
 			return IdentityView{}, err
 		}
@@ -105,10 +106,10 @@ func contactView(c *pb.Contact, live map[string]bool) ContactView {
 }
 
 // Contacts lists the people that we know, by handle. e may be nil: then nobody is online.
-func Contacts(tx Tx, e *Engine) ([]ContactView, error) {
+func Contacts(tx store.Tx, e *Engine) ([]ContactView, error) {
 	online := map[string]bool{}
 	relays := map[string]int{} // of each device
-	tx.Scan(BucketDevices, nil, func(_, value []byte) bool {
+	tx.Scan(store.BucketDevices, nil, func(_, value []byte) bool {
 		d := &pb.PeerDevice{}
 		if proto.Unmarshal(value, d) == nil {
 			if d.Endpoint != nil && e.online()[string(d.Endpoint.Id)] {
@@ -119,7 +120,7 @@ func Contacts(tx Tx, e *Engine) ([]ContactView, error) {
 		return true
 	})
 	var out []ContactView
-	tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
+	tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
 		c := &pb.Contact{}
 		if proto.Unmarshal(value, c) != nil {
 			return true
@@ -134,7 +135,7 @@ func Contacts(tx Tx, e *Engine) ([]ContactView, error) {
 }
 
 // Contact shows one person, with the safety number.
-func Contact(tx Tx, e *Engine, who string) (ContactView, error) {
+func Contact(tx store.Tx, e *Engine, who string) (ContactView, error) {
 	c, err := findContact(tx, who)
 	if err != nil {
 		return ContactView{}, err
@@ -145,7 +146,7 @@ func Contact(tx Tx, e *Engine, who string) (ContactView, error) {
 	}
 	i := slices.IndexFunc(all, func(v ContactView) bool { return v.Handle == c.Handle })
 	self := &pb.Self{}
-	if getRow(tx, BucketMeta, keySelf, self) && len(c.User) == 32 {
+	if getRow(tx, store.BucketMeta, keySelf, self) && len(c.User) == 32 {
 		all[i].SafetyNumber = identity.SafetyNumber(identity.UserID(self.User), identity.UserID(c.User))
 	}
 	return all[i], tx.Err()
@@ -190,10 +191,10 @@ func activeMembers(rec *dht.SetRecord) int {
 
 // chatIDs lists the message ids of a conversation in order: by Lamport time, then by id. The key, which stands in the
 // clear, has a local number in the id's place.
-func chatIDs(tx Tx, number uint32) [][]byte {
+func chatIDs(tx store.Tx, number uint32) [][]byte {
 	var out [][]byte
 	last, ties := "", 0
-	tx.Scan(BucketChats, u32(number), func(key, value []byte) bool {
+	tx.Scan(store.BucketChats, u32(number), func(key, value []byte) bool {
 		if string(key[:4]) != string(u32(number)) {
 			return false
 		}
@@ -208,11 +209,11 @@ func chatIDs(tx Tx, number uint32) [][]byte {
 }
 
 // Inbox lists the conversations, the one with the newest message first.
-func Inbox(tx Tx) ([]ChatView, error) {
+func Inbox(tx store.Tx) ([]ChatView, error) {
 	self := &pb.Self{}
-	getRow(tx, BucketMeta, keySelf, self)
+	getRow(tx, store.BucketMeta, keySelf, self)
 	var out []ChatView
-	tx.Scan(BucketContacts, nil, func(_, value []byte) bool {
+	tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
 		c := &pb.Contact{}
 		if proto.Unmarshal(value, c) != nil || len(c.User) != 32 || c.State == contactBlocked {
 			return true
@@ -220,7 +221,7 @@ func Inbox(tx Tx) ([]ChatView, error) {
 		v := ChatView{Chat: chat.Direct(identity.UserID(self.User), identity.UserID(c.User)).String(), Handle: c.Handle, Unread: int(c.Unread)}
 		if ids := chatIDs(tx, c.Chat); len(ids) > 0 {
 			m := &pb.Message{}
-			if getRow(tx, BucketMessages, ids[len(ids)-1], m) {
+			if getRow(tx, store.BucketMessages, ids[len(ids)-1], m) {
 				last := messageView(tx, identity.UserID(self.User), m)
 				v.Last = &last
 			}
@@ -240,13 +241,13 @@ func lastAt(v ChatView) time.Time {
 }
 
 // Messages lists the newest messages of a conversation, oldest first.
-func Messages(tx Tx, who string, limit int) ([]MessageView, error) {
+func Messages(tx store.Tx, who string, limit int) ([]MessageView, error) {
 	c, err := findContact(tx, who)
 	if err != nil {
 		return nil, err
 	}
 	self := &pb.Self{}
-	getRow(tx, BucketMeta, keySelf, self)
+	getRow(tx, store.BucketMeta, keySelf, self)
 	ids := chatIDs(tx, c.Chat)
 	if limit > 0 && len(ids) > limit {
 		ids = ids[len(ids)-limit:]
@@ -254,14 +255,14 @@ func Messages(tx Tx, who string, limit int) ([]MessageView, error) {
 	var out []MessageView
 	for _, id := range ids {
 		m := &pb.Message{}
-		if getRow(tx, BucketMessages, id, m) {
+		if getRow(tx, store.BucketMessages, id, m) {
 			out = append(out, messageView(tx, identity.UserID(self.User), m))
 		}
 	}
 	return out, tx.Err()
 }
 
-func messageView(tx Tx, me identity.UserID, m *pb.Message) MessageView {
+func messageView(tx store.Tx, me identity.UserID, m *pb.Message) MessageView {
 	v := MessageView{ID: shortID(m.Id), Mine: m.Mine, From: "me", Received: unixMilli(m.Received), Read: m.Read}
 	c, err := chat.Parse(m.Content)
 	if err != nil {
@@ -269,7 +270,7 @@ func messageView(tx Tx, me identity.UserID, m *pb.Message) MessageView {
 	}
 	v.Chat, v.SentAt = c.Chat.String(), shownTime(m)
 	row := &pb.Contact{}
-	if len(m.Contact) == 32 && getRow(tx, BucketContacts, m.Contact[:contactKeySize], row) {
+	if len(m.Contact) == 32 && getRow(tx, store.BucketContacts, m.Contact[:contactKeySize], row) {
 		v.With = row.Handle
 		if !m.Mine {
 			v.From = row.Handle
@@ -298,14 +299,14 @@ func shownTime(m *pb.Message) time.Time {
 
 // deliveries lists a message's deliveries and the least stage among the recipient's devices. What another device wrote
 // has none here, and no stage.
-func deliveries(tx Tx, me identity.UserID, m *pb.Message) (Stage, []DeliveryView) {
+func deliveries(tx store.Tx, me identity.UserID, m *pb.Message) (Stage, []DeliveryView) {
 	var all []DeliveryView
 	for _, d := range m.Done {
 		all = append(all, doneView(tx, me, d))
 	}
 	for _, n := range m.Pending {
 		d := &pb.Delivery{}
-		if getRow(tx, BucketOutbox, u64(n), d) {
+		if getRow(tx, store.BucketOutbox, u64(n), d) {
 			all = append(all, deliveryView(tx, me, d))
 		}
 	}
@@ -335,7 +336,7 @@ func rank(s Stage) int {
 	return slices.Index(stages, s)
 }
 
-func deliveryView(tx Tx, me identity.UserID, d *pb.Delivery) DeliveryView {
+func deliveryView(tx store.Tx, me identity.UserID, d *pb.Delivery) DeliveryView {
 	v := doneView(tx, me, &pb.Done{
 		Device: d.Device, User: d.User, Stage: d.Stage, Receipts: d.Receipts, Attempts: d.Attempts, Expires: d.Expires,
 		SetW: d.SetW, SetR: d.SetR,
@@ -344,7 +345,7 @@ func deliveryView(tx Tx, me identity.UserID, d *pb.Delivery) DeliveryView {
 	return v
 }
 
-func doneView(tx Tx, me identity.UserID, d *pb.Done) DeliveryView {
+func doneView(tx store.Tx, me identity.UserID, d *pb.Done) DeliveryView {
 	v := DeliveryView{
 		Device: hexOf(d.Device), User: hexOf(d.User), Own: string(d.User) == string(me[:]), Stage: stageOf(d.Stage),
 		Custody: len(d.Receipts), Replicas: int(d.SetR), Quorum: int(d.SetW), Attempts: int(d.Attempts), Expires: unixMilli(d.Expires),
@@ -356,20 +357,20 @@ func doneView(tx Tx, me identity.UserID, d *pb.Done) DeliveryView {
 	switch {
 	case v.Own:
 		v.Handle = "me"
-	case len(d.User) == 32 && getRow(tx, BucketContacts, d.User[:contactKeySize], c):
+	case len(d.User) == 32 && getRow(tx, store.BucketContacts, d.User[:contactKeySize], c):
 		v.Handle = c.Handle
 	}
 	return v
 }
 
 // findMessage resolves a unique prefix (4 digits or more) of a message id.
-func findMessage(tx Tx, prefix string) (*pb.Message, error) {
+func findMessage(tx store.Tx, prefix string) (*pb.Message, error) {
 	low := strings.ToLower(prefix)
 	var found []*pb.Message
 	if len(low) >= 4 {
-		tx.Scan(BucketChats, nil, func(_, id []byte) bool {
+		tx.Scan(store.BucketChats, nil, func(_, id []byte) bool {
 			m := &pb.Message{}
-			if strings.HasPrefix(shortID(id), low) && getRow(tx, BucketMessages, id, m) {
+			if strings.HasPrefix(shortID(id), low) && getRow(tx, store.BucketMessages, id, m) {
 				found = append(found, m)
 			}
 			return true
@@ -385,9 +386,9 @@ func findMessage(tx Tx, prefix string) (*pb.Message, error) {
 }
 
 // Status shows how far a message came, per device.
-func Status(tx Tx, id string) (MessageStatus, error) {
+func Status(tx store.Tx, id string) (MessageStatus, error) {
 	self := &pb.Self{}
-	getRow(tx, BucketMeta, keySelf, self)
+	getRow(tx, store.BucketMeta, keySelf, self)
 	m, err := findMessage(tx, id)
 	if err != nil {
 		return MessageStatus{}, err
@@ -399,7 +400,7 @@ func Status(tx Tx, id string) (MessageStatus, error) {
 }
 
 // Trace lists what was tried for a message, in order of time.
-func Trace(tx Tx, id string) ([]TraceStep, error) {
+func Trace(tx store.Tx, id string) ([]TraceStep, error) {
 	m, err := findMessage(tx, id)
 	if err != nil {
 		return nil, err
@@ -415,7 +416,7 @@ func Trace(tx Tx, id string) ([]TraceStep, error) {
 	}
 	for _, n := range m.Pending {
 		d := &pb.Delivery{}
-		if getRow(tx, BucketOutbox, u64(n), d) {
+		if getRow(tx, store.BucketOutbox, u64(n), d) {
 			add(d.Device, d.Steps)
 		}
 	}
@@ -424,9 +425,9 @@ func Trace(tx Tx, id string) ([]TraceStep, error) {
 }
 
 // Devices lists our own devices. e may be nil.
-func Devices(tx Tx, e *Engine) ([]DeviceView, error) {
+func Devices(tx store.Tx, e *Engine) ([]DeviceView, error) {
 	self := &pb.Self{}
-	if !getRow(tx, BucketMeta, keySelf, self) {
+	if !getRow(tx, store.BucketMeta, keySelf, self) {
 		return nil, ErrNoIdentity
 	}
 	list, err := identity.ParseDeviceList(self.List)
@@ -441,7 +442,7 @@ func Devices(tx Tx, e *Engine) ([]DeviceView, error) {
 		row := &pb.PeerDevice{}
 		if v.This {
 			v.Name, v.Online = self.DeviceName, e != nil
-		} else if getRow(tx, BucketDevices, id[:], row) {
+		} else if getRow(tx, store.BucketDevices, id[:], row) {
 			v.Name, v.Seen = row.Name, unixMilli(row.Heard)
 			v.Online = row.Endpoint != nil && e.online()[string(row.Endpoint.Id)]
 		}
@@ -456,10 +457,10 @@ var sourceNames = map[election.Source]string{
 }
 
 // Mailbox shows which relays serve us. e may be nil.
-func Mailbox(tx Tx, e *Engine, now time.Time) (MailboxView, error) {
+func Mailbox(tx store.Tx, e *Engine, now time.Time) (MailboxView, error) {
 	v := MailboxView{State: "none", Epoch: dht.EpochAt(now), Hint: "no relay is known: kith relay enable on a machine that is always on, or join somebody who has one"}
 	members := map[string]dht.Member{}
-	if rec := boxSet(tx.Get(BucketBoxes, u32(v.Epoch))); rec != nil {
+	if rec := boxSet(tx.Get(store.BucketBoxes, u32(v.Epoch))); rec != nil {
 		v.State, v.Number, v.R, v.W, v.NotAfter, v.Hint = "full", rec.Number(), int(rec.R()), int(rec.W()), rec.NotAfter(), ""
 		if activeMembers(rec) < int(rec.R()) {
 			v.State, v.Hint = "thin", "fewer relays than wanted: mail is safe as long as one of them lives"
@@ -468,7 +469,7 @@ func Mailbox(tx Tx, e *Engine, now time.Time) (MailboxView, error) {
 			members[string(m.Peer.ID)] = m
 		}
 	}
-	tx.Scan(BucketRelays, nil, func(_, value []byte) bool {
+	tx.Scan(store.BucketRelays, nil, func(_, value []byte) bool {
 		row := &pb.Relay{}
 		if proto.Unmarshal(value, row) != nil {
 			return true

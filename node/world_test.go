@@ -20,6 +20,7 @@ import (
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 )
 
 // world wires a few engines directly: no latency, a clock that the test moves, and hooks for whatever an attacker or a
@@ -52,7 +53,7 @@ type device struct {
 	name    string
 	rng     io.Reader
 	self    dht.Peer
-	store   node.Store
+	store   store.Store
 	engine  *node.Engine
 	config  node.Config
 	links   map[string]bool
@@ -102,7 +103,7 @@ func (w *world) peer(name string, n int) (ed25519.PrivateKey, dht.Peer) {
 
 func (w *world) blank(name string) *device {
 	d := &device{
-		w: w, name: name, rng: seeded(name), store: node.NewMemory(), links: map[string]bool{},
+		w: w, name: name, rng: seeded(name), store: store.NewMemory(), links: map[string]bool{},
 		config: node.Config{Policy: election.LocalPolicy()},
 	}
 	_, d.self = w.peer(name, 1+len(w.devices))
@@ -116,7 +117,7 @@ func (w *world) person(name string) *device {
 	d := w.blank(name)
 	var seed [32]byte
 	copy(seed[:], "root of "+name)
-	w.must(d.store.Update(func(tx node.Tx) error {
+	w.must(d.store.Update(func(tx store.Tx) error {
 		return node.Create(d.turn(tx), node.CreateParams{Root: identity.NewRootFromSeed(seed), Name: name, DeviceName: name + "'s first"})
 	}))
 	d.start()
@@ -144,7 +145,7 @@ func (w *world) must(err error) {
 
 func (d *device) time() time.Time { return d.w.now.Add(d.skew) }
 
-func (d *device) turn(tx node.Tx) *node.Turn {
+func (d *device) turn(tx store.Tx) *node.Turn {
 	d.last = &node.Effects{}
 	return &node.Turn{Now: d.time(), Rand: d.rng, Tx: tx, Out: d.last}
 }
@@ -152,7 +153,7 @@ func (d *device) turn(tx node.Tx) *node.Turn {
 // load reads the engine from its store, as after a crash.
 func (d *device) load() error {
 	d.engine = nil
-	err := d.store.Update(func(tx node.Tx) error {
+	err := d.store.Update(func(tx store.Tx) error {
 		t := d.turn(tx)
 		e, err := node.Load(t, d.config)
 		if err != nil {
@@ -223,7 +224,7 @@ func (d *device) do(fn func(*node.Engine, *node.Turn) error) error {
 	if d.engine == nil {
 		return errAway
 	}
-	err := d.store.Update(func(tx node.Tx) error { return fn(d.engine, d.turn(tx)) })
+	err := d.store.Update(func(tx store.Tx) error { return fn(d.engine, d.turn(tx)) })
 	var p *node.Problem
 	switch {
 	case err == nil && d.crash != nil && d.crash():
@@ -408,7 +409,7 @@ func (d *device) collectAt(r *relay) {
 		return
 	}
 	var watches []node.Watch
-	d.w.must(d.store.View(func(tx node.Tx) error {
+	d.w.must(d.store.View(func(tx store.Tx) error {
 		watches = d.engine.Watches(&node.Turn{Now: d.time(), Tx: tx, Out: &node.Effects{}})
 		return nil
 	}))
@@ -564,13 +565,13 @@ func (d *device) tryLink(name string) (*device, error) {
 			return d.do(func(e *node.Engine, t *node.Turn) (err error) { welcome, err = e.LinkHello(t, l.Hello()); return err })
 		},
 		func() error {
-			return n.store.Update(func(tx node.Tx) (err error) { record, err = l.Welcome(n.turn(tx), welcome, n.self); return err })
+			return n.store.Update(func(tx store.Tx) (err error) { record, err = l.Welcome(n.turn(tx), welcome, n.self); return err })
 		},
 		func() error { n.perform(n.last); return nil },
 		func() error {
 			return d.do(func(e *node.Engine, t *node.Turn) (err error) { listed, err = e.LinkRecord(t, record); return err })
 		},
-		func() error { return n.store.Update(func(tx node.Tx) error { return l.Finish(n.turn(tx), listed) }) },
+		func() error { return n.store.Update(func(tx store.Tx) error { return l.Finish(n.turn(tx), listed) }) },
 	}
 	for _, step := range steps {
 		if err := step(); err != nil {
@@ -598,7 +599,7 @@ func (d *device) trySend(to *device, text string) (string, error) {
 }
 
 func (d *device) identity() (v node.IdentityView) {
-	_ = d.store.View(func(tx node.Tx) (err error) { v, err = node.Identity(tx); return err })
+	_ = d.store.View(func(tx store.Tx) (err error) { v, err = node.Identity(tx); return err })
 	return v
 }
 
@@ -606,7 +607,7 @@ func (d *device) user() string { return d.identity().User }
 func (d *device) id() string   { return d.identity().Device }
 
 func (d *device) contact(user string) (found node.ContactView) {
-	d.w.must(d.store.View(func(tx node.Tx) error {
+	d.w.must(d.store.View(func(tx store.Tx) error {
 		all, err := node.Contacts(tx, d.engine)
 		for _, c := range all {
 			if c.User == user {
@@ -621,7 +622,7 @@ func (d *device) contact(user string) (found node.ContactView) {
 // texts are what the conversation with a person shows, in order.
 func (d *device) texts(with *device) []string {
 	var out []string
-	_ = d.store.View(func(tx node.Tx) error {
+	_ = d.store.View(func(tx store.Tx) error {
 		all, err := node.Messages(tx, with.user(), 0)
 		for _, m := range all {
 			out = append(out, m.Text)
@@ -635,7 +636,7 @@ func (d *device) stage(id string) node.Stage { return d.status(id).Stage }
 
 func (d *device) status(id string) (s node.MessageStatus) {
 	d.w.t.Helper()
-	d.w.must(d.store.View(func(tx node.Tx) (err error) { s, err = node.Status(tx, id); return err }))
+	d.w.must(d.store.View(func(tx store.Tx) (err error) { s, err = node.Status(tx, id); return err }))
 	return s
 }
 
@@ -670,8 +671,8 @@ func wantTexts(t *testing.T, d, with *device, want ...string) {
 }
 
 // rows counts the pairs of a bucket.
-func (d *device) rows(b node.Bucket) (n int) {
-	_ = d.store.View(func(tx node.Tx) error { tx.Scan(b, nil, func(_, _ []byte) bool { n++; return true }); return nil })
+func (d *device) rows(b store.Bucket) (n int) {
+	_ = d.store.View(func(tx store.Tx) error { tx.Scan(b, nil, func(_, _ []byte) bool { n++; return true }); return nil })
 	return n
 }
 
@@ -691,8 +692,8 @@ func listOf(raw []byte) (*identity.DeviceList, error) { return identity.ParseDev
 // dump is everything in the store, for comparison.
 func (d *device) dump() string {
 	h := sha256.New()
-	_ = d.store.View(func(tx node.Tx) error {
-		for _, b := range node.Buckets() {
+	_ = d.store.View(func(tx store.Tx) error {
+		for _, b := range store.Buckets() {
 			tx.Scan(b, nil, func(k, v []byte) bool { fmt.Fprintf(h, "%d|%x|%x\n", b, k, v); return true })
 		}
 		return nil
@@ -703,8 +704,8 @@ func (d *device) dump() string {
 // outbox prints what is on its way, for failures.
 func (d *device) outbox() string {
 	out := ""
-	_ = d.store.View(func(tx node.Tx) error {
-		tx.Scan(node.BucketOutbox, nil, func(_, v []byte) bool {
+	_ = d.store.View(func(tx store.Tx) error {
+		tx.Scan(store.BucketOutbox, nil, func(_, v []byte) bool {
 			row := &pb.Delivery{}
 			_ = proto.Unmarshal(v, row)
 			to := "?"
@@ -728,7 +729,7 @@ func (d *device) outbox() string {
 // traced reports whether something was tried for a message.
 func (d *device) traced(id, what string) bool {
 	var steps []node.TraceStep
-	d.w.must(d.store.View(func(tx node.Tx) (err error) { steps, err = node.Trace(tx, id); return err }))
+	d.w.must(d.store.View(func(tx store.Tx) (err error) { steps, err = node.Trace(tx, id); return err }))
 	return slices.ContainsFunc(steps, func(s node.TraceStep) bool { return s.What == what })
 }
 
@@ -752,5 +753,5 @@ func (d *device) adopt(l *identity.DeviceList, name string) {
 	user := l.User()
 	raw, err := proto.Marshal(&pb.Contact{User: user[:], Handle: name, Name: name, State: 3, Verified: true, List: l.Bytes(), Chat: 1000})
 	d.w.must(err)
-	d.w.must(d.store.Update(func(tx node.Tx) error { tx.Put(node.BucketContacts, user[:dht.UserPrefix], raw); return nil }))
+	d.w.must(d.store.Update(func(tx store.Tx) error { tx.Put(store.BucketContacts, user[:dht.UserPrefix], raw); return nil }))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Device is one production engine with its store in memory.
@@ -19,7 +20,7 @@ type Device struct {
 	name   string
 	rng    io.Reader
 	self   dht.Peer
-	store  node.Store
+	store  store.Store
 	engine *node.Engine // nil while the process is down
 	config node.Config
 	skew   time.Duration
@@ -38,7 +39,7 @@ func (w *World) AddDevice(name string) (*Device, error) {
 	if _, err := io.ReadFull(d.rng, seed[:]); err != nil {
 		return nil, err
 	}
-	err := d.store.Update(func(tx node.Tx) error {
+	err := d.store.Update(func(tx store.Tx) error {
 		return node.Create(d.turnOn(tx, &node.Effects{}), node.CreateParams{Root: identity.NewRootFromSeed(seed), Name: name, DeviceName: name})
 	})
 	return d, err
@@ -47,7 +48,7 @@ func (w *World) AddDevice(name string) (*Device, error) {
 // blankDevice is a device without an identity.
 func (w *World) blankDevice(name string) *Device {
 	d := &Device{
-		w: w, name: name, rng: w.entropy(name), store: node.NewMemory(), seen: map[string]int{},
+		w: w, name: name, rng: w.entropy(name), store: store.NewMemory(), seen: map[string]int{},
 		config: node.Config{Policy: election.LocalPolicy()},
 	}
 	_, d.self = w.newPeer(d.rng)
@@ -75,7 +76,7 @@ func (w *World) LinkDevice(name string, old *Device) (*Device, error) {
 	out := &node.Effects{}
 	err = errors.Join(
 		old.Do(func(e *node.Engine, t *node.Turn) (err error) { welcome, err = e.LinkHello(t, l.Hello()); return err }),
-		d.store.Update(func(tx node.Tx) (err error) { record, err = l.Welcome(d.turnOn(tx, out), welcome, d.self); return err }),
+		d.store.Update(func(tx store.Tx) (err error) { record, err = l.Welcome(d.turnOn(tx, out), welcome, d.self); return err }),
 	)
 	if err != nil {
 		return nil, err
@@ -83,7 +84,7 @@ func (w *World) LinkDevice(name string, old *Device) (*Device, error) {
 	d.perform(out) // the record is published before the list names the device
 	err = errors.Join(
 		old.Do(func(e *node.Engine, t *node.Turn) (err error) { listed, err = e.LinkRecord(t, record); return err }),
-		d.store.Update(func(tx node.Tx) error { return l.Finish(d.turnOn(tx, &node.Effects{}), listed) }),
+		d.store.Update(func(tx store.Tx) error { return l.Finish(d.turnOn(tx, &node.Effects{}), listed) }),
 	)
 	return d, err
 }
@@ -98,14 +99,14 @@ func (d *Device) Skew(by time.Duration) { d.skew = by }
 
 func (d *Device) time() time.Time { return d.w.now.Add(d.skew) }
 
-func (d *Device) turnOn(tx node.Tx, out *node.Effects) *node.Turn {
+func (d *Device) turnOn(tx store.Tx, out *node.Effects) *node.Turn {
 	return &node.Turn{Now: d.time(), Rand: d.rng, Tx: tx, Out: out}
 }
 
 // Start loads the engine from its store and connects.
 func (d *Device) Start() error {
 	out := &node.Effects{}
-	err := d.store.Update(func(tx node.Tx) error {
+	err := d.store.Update(func(tx store.Tx) error {
 		t := d.turnOn(tx, out)
 		e, err := node.Load(t, d.config)
 		if err != nil {
@@ -144,7 +145,7 @@ func (d *Device) Do(fn func(*node.Engine, *node.Turn) error) error {
 		return errors.New("simnet: " + d.name + " is down")
 	}
 	out := &node.Effects{}
-	err := d.store.Update(func(tx node.Tx) error { return fn(d.engine, d.turnOn(tx, out)) })
+	err := d.store.Update(func(tx store.Tx) error { return fn(d.engine, d.turnOn(tx, out)) })
 	var p *node.Problem
 	switch {
 	case errors.As(err, &p):
@@ -169,7 +170,7 @@ func (d *Device) input(fn func(*node.Engine, *node.Turn)) {
 }
 
 // Wrap puts a store in front of the device's, to plant a fault.
-func (d *Device) Wrap(with func(node.Store) node.Store) { d.store = with(d.store) }
+func (d *Device) Wrap(with func(store.Store) store.Store) { d.store = with(d.store) }
 
 // Up reports whether the process runs.
 func (d *Device) Up() bool { return d.up }
@@ -278,7 +279,7 @@ func (w *World) deviceName(id string) string {
 
 func (d *Device) id() string {
 	var v node.IdentityView
-	if d.store.View(func(tx node.Tx) (err error) { v, err = node.Identity(tx); return err }) != nil {
+	if d.store.View(func(tx store.Tx) (err error) { v, err = node.Identity(tx); return err }) != nil {
 		return ""
 	}
 	return v.Device
@@ -340,7 +341,7 @@ func (d *Device) watch() {
 		return
 	}
 	var watches []node.Watch
-	if err := d.store.View(func(tx node.Tx) error { watches = d.engine.Watches(d.turnOn(tx, &node.Effects{})); return nil }); err != nil {
+	if err := d.store.View(func(tx store.Tx) error { watches = d.engine.Watches(d.turnOn(tx, &node.Effects{})); return nil }); err != nil {
 		d.w.fail("%s: watches: %v", d.name, err)
 		return
 	}
@@ -396,7 +397,7 @@ func (w *World) disconnect(h host, peer string) {
 }
 
 // View reads the device's store, whether its process is up or not. A store in memory does not fail.
-func (d *Device) View(fn func(node.Tx) error) {
+func (d *Device) View(fn func(store.Tx) error) {
 	if err := d.store.View(fn); err != nil {
 		d.w.Log(d.name, "view: %v", err)
 	}

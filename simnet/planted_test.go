@@ -5,8 +5,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/simnet"
 )
 
@@ -37,7 +37,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		found(t, t.Name(), 0, func(s *schedule) {
 			s.eachDevice(func(d *simnet.Device) {
 				f := &forgetful{}
-				d.Wrap(func(n node.Store) node.Store { f.Store = n; return f })
+				d.Wrap(func(n store.Store) store.Store { f.Store = n; return f })
 				s.crashes[d] = f.crash
 			})
 		})
@@ -45,7 +45,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 	t.Run("a device without memory of what it has seen", func(t *testing.T) {
 		found(t, t.Name(), 3, func(s *schedule) {
 			s.eachDevice(func(d *simnet.Device) {
-				d.Wrap(func(n node.Store) node.Store { return amnesiac{n} })
+				d.Wrap(func(n store.Store) store.Store { return amnesiac{n} })
 			})
 		})
 	})
@@ -60,14 +60,14 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 
 // forgetful undoes its last turns when the process crashes, as a disk without fsync does.
 type forgetful struct {
-	node.Store
-	undo []func(node.Tx)
+	store.Store
+	undo []func(store.Tx)
 	mark int
 }
 
-func (f *forgetful) Update(fn func(node.Tx) error) error {
+func (f *forgetful) Update(fn func(store.Tx) error) error {
 	f.mark = len(f.undo)
-	err := f.Store.Update(func(tx node.Tx) error { return fn(&forgetfulTx{tx, f}) })
+	err := f.Store.Update(func(tx store.Tx) error { return fn(&forgetfulTx{tx, f}) })
 	if err != nil {
 		f.undo = f.undo[:f.mark]
 	}
@@ -78,7 +78,7 @@ func (f *forgetful) Update(fn func(node.Tx) error) error {
 }
 
 func (f *forgetful) crash() {
-	_ = f.Store.Update(func(tx node.Tx) error {
+	_ = f.Store.Update(func(tx store.Tx) error {
 		for i := len(f.undo) - 1; i >= 0; i-- {
 			f.undo[i](tx)
 		}
@@ -88,13 +88,13 @@ func (f *forgetful) crash() {
 }
 
 type forgetfulTx struct {
-	node.Tx
+	store.Tx
 	f *forgetful
 }
 
-func (t *forgetfulTx) note(b node.Bucket, key []byte) {
+func (t *forgetfulTx) note(b store.Bucket, key []byte) {
 	old := t.Get(b, key)
-	t.f.undo = append(t.f.undo, func(tx node.Tx) {
+	t.f.undo = append(t.f.undo, func(tx store.Tx) {
 		if old == nil {
 			tx.Delete(b, key)
 		} else {
@@ -103,21 +103,21 @@ func (t *forgetfulTx) note(b node.Bucket, key []byte) {
 	})
 }
 
-func (t *forgetfulTx) Put(b node.Bucket, key, value []byte) { t.note(b, key); t.Tx.Put(b, key, value) }
-func (t *forgetfulTx) Delete(b node.Bucket, key []byte)     { t.note(b, key); t.Tx.Delete(b, key) }
+func (t *forgetfulTx) Put(b store.Bucket, key, value []byte) { t.note(b, key); t.Tx.Put(b, key, value) }
+func (t *forgetfulTx) Delete(b store.Bucket, key []byte)     { t.note(b, key); t.Tx.Delete(b, key) }
 
 // amnesiac does not find messages of others by their id: the check that makes a message shown once.
-type amnesiac struct{ node.Store }
+type amnesiac struct{ store.Store }
 
-func (a amnesiac) Update(fn func(node.Tx) error) error {
-	return a.Store.Update(func(tx node.Tx) error { return fn(amnesiacTx{tx}) })
+func (a amnesiac) Update(fn func(store.Tx) error) error {
+	return a.Store.Update(func(tx store.Tx) error { return fn(amnesiacTx{tx}) })
 }
 
-type amnesiacTx struct{ node.Tx }
+type amnesiacTx struct{ store.Tx }
 
-func (t amnesiacTx) Get(b node.Bucket, key []byte) []byte {
+func (t amnesiacTx) Get(b store.Bucket, key []byte) []byte {
 	v := t.Tx.Get(b, key)
-	if b == node.BucketSeen || b == node.BucketMessages && !mine(v) {
+	if b == store.BucketSeen || b == store.BucketMessages && !mine(v) {
 		return nil
 	}
 	return v

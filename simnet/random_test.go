@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/simnet"
 )
 
@@ -130,7 +131,7 @@ func (s *schedule) befriend(a, b *simnet.Device) {
 }
 
 func view(d *simnet.Device, handle string) (found node.ContactView) {
-	d.View(func(tx node.Tx) error {
+	d.View(func(tx store.Tx) error {
 		all, err := node.Contacts(tx, nil)
 		for _, c := range all {
 			if c.Handle == handle {
@@ -269,7 +270,7 @@ func (s *schedule) send(p *person, d *simnet.Device) {
 	m := sent{text: fmt.Sprintf("%s's %d", d.Name(), len(s.sent)), from: d, owner: p, to: to}
 	contact := view(d, to.name)
 	var own int
-	d.View(func(tx node.Tx) error { v, err := node.Identity(tx); own = v.Devices; return err })
+	d.View(func(tx store.Tx) error { v, err := node.Identity(tx); own = v.Devices; return err })
 	err := d.Do(func(e *node.Engine, t *node.Turn) error {
 		v, err := e.Send(t, node.SendRequest{To: to.name, Text: m.text})
 		m.id = v.ID
@@ -300,7 +301,7 @@ func (s *schedule) markRead(p *person, d *simnet.Device) {
 	if from == p || !d.Up() {
 		return
 	}
-	d.View(func(tx node.Tx) error {
+	d.View(func(tx store.Tx) error {
 		all, err := node.Messages(tx, from.name, 0)
 		for _, m := range all {
 			if !m.Mine {
@@ -368,7 +369,7 @@ func (s *schedule) finish() {
 // kept says whether a dead sender saw custody, or more, for a device: then others have to see to it.
 func (s *schedule) kept(m sent, d *simnet.Device) bool {
 	var status node.MessageStatus
-	m.from.View(func(tx node.Tx) (err error) { status, err = node.Status(tx, m.id); return err })
+	m.from.View(func(tx store.Tx) (err error) { status, err = node.Status(tx, m.id); return err })
 	return slices.ContainsFunc(status.Deliveries, func(x node.DeliveryView) bool {
 		return x.Device == d.ID() && x.Stage == node.StageCustody && (!s.wiped || x.Custody > 1)
 	})

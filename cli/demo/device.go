@@ -10,6 +10,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/p2p"
+	"github.com/kith-im/kith/node/store"
 )
 
 // device is one device of a person, in this process. It keeps what its node's events said over restarts.
@@ -159,7 +160,7 @@ var stages = map[node.Stage]int{node.StageCustody: 1, node.StageDelivered: 2, no
 // reached waits until each device of a message's recipient has come so far, and returns the status then.
 func (d *device) reached(ctx context.Context, m *message, stage node.Stage) (s node.MessageStatus, err error) {
 	err = d.until(ctx, string(stage)+" of "+m.id, func() (bool, error) {
-		err := d.node.View(func(tx node.Tx) (err error) {
+		err := d.node.View(func(tx store.Tx) (err error) {
 			s, err = node.Status(tx, m.id)
 			return err
 		})
@@ -172,7 +173,7 @@ func (d *device) reached(ctx context.Context, m *message, stage node.Stage) (s n
 func (d *device) settled(ctx context.Context, m *message) error {
 	return d.until(ctx, "the last acknowledgement of "+m.id, func() (bool, error) {
 		all := true
-		err := d.node.View(func(tx node.Tx) error {
+		err := d.node.View(func(tx store.Tx) error {
 			s, err := node.Status(tx, m.id)
 			for _, v := range s.Deliveries {
 				all = all && stages[v.Stage] >= stages[node.StageDelivered]
@@ -187,7 +188,7 @@ func (d *device) settled(ctx context.Context, m *message) error {
 func (d *device) contact(ctx context.Context, handle string) (c node.ContactView, err error) {
 	err = d.until(ctx, "the contact "+handle, func() (bool, error) {
 		var list []node.ContactView
-		err := d.node.View(func(tx node.Tx) (err error) {
+		err := d.node.View(func(tx store.Tx) (err error) {
 			list, err = node.Contacts(tx, nil)
 			return err
 		})
@@ -205,7 +206,7 @@ func (d *device) contact(ctx context.Context, handle string) (c node.ContactView
 // mailbox waits until the device has elected its relays.
 func (d *device) mailbox(ctx context.Context, least int) (box node.MailboxView, members int, err error) {
 	err = d.until(ctx, "the election", func() (bool, error) {
-		err := d.node.View(func(tx node.Tx) (err error) {
+		err := d.node.View(func(tx store.Tx) (err error) {
 			box, err = node.Mailbox(tx, nil, d.node.Now())
 			return err
 		})

@@ -10,6 +10,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/p2p"
+	"github.com/kith-im/kith/node/store"
 )
 
 // The clock stories run in this process: only here can time be given to a node.
@@ -104,7 +105,7 @@ func (n *timed) do(ctx context.Context, fn func(*node.Engine, *node.Turn) error)
 func (n *timed) stage(id string) node.Stage {
 	n.t.Helper()
 	var s node.MessageStatus
-	check(n.t, n.View(func(tx node.Tx) (err error) {
+	check(n.t, n.View(func(tx store.Tx) (err error) {
 		s, err = node.Status(tx, id)
 		return err
 	}))
@@ -114,7 +115,7 @@ func (n *timed) stage(id string) node.Stage {
 // texts are those of a conversation.
 func (n *timed) texts(who string) (out []string) {
 	n.t.Helper()
-	check(n.t, n.View(func(tx node.Tx) error {
+	check(n.t, n.View(func(tx store.Tx) error {
 		list, err := node.Messages(tx, who, 0)
 		for _, m := range list {
 			out = append(out, m.Text)
@@ -127,7 +128,7 @@ func (n *timed) texts(who string) (out []string) {
 func (n *timed) knows(ctx context.Context, who string, relays int) error {
 	return asking(ctx, func() bool {
 		var list []node.ContactView
-		err := n.Look(ctx, func(tx node.Tx, e *node.Engine, _ time.Time) (err error) {
+		err := n.Look(ctx, func(tx store.Tx, e *node.Engine, _ time.Time) (err error) {
 			list, err = node.Contacts(tx, e)
 			return err
 		})

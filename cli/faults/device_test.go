@@ -12,6 +12,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/p2p"
+	"github.com/kith-im/kith/node/store"
 )
 
 // device is a machine of a person, and what its screen showed over all its lives.
@@ -160,7 +161,7 @@ func (d *device) status(ctx context.Context, id string) (s node.MessageStatus, e
 
 // holds is every message of a conversation as the store of a daemon that does not run has it.
 func (d *device) holds(who string) (list []node.MessageView, err error) {
-	err = p2p.View(d.home, nil, func(tx node.Tx) (err error) {
+	err = p2p.View(d.home, nil, func(tx store.Tx) (err error) {
 		list, err = node.Messages(tx, who, 0)
 		return err
 	})

@@ -26,6 +26,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/store"
 )
 
 var rewrite = flag.Bool("update", false, "rewrite docs/api.md")
@@ -35,14 +36,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // world is a node without an engine: a store in memory and its events.
 type world struct {
 	mu      sync.Mutex
-	store   node.Store
+	store   store.Store
 	changed chan struct{}
 	next    uint64
 }
 
-func newWorld() *world { return &world{store: node.NewMemory(), changed: make(chan struct{})} }
+func newWorld() *world { return &world{store: store.NewMemory(), changed: make(chan struct{})} }
 
-func (w *world) view(fn func(node.Tx) error) error {
+func (w *world) view(fn func(store.Tx) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.store.View(fn)
@@ -51,7 +52,7 @@ func (w *world) view(fn func(node.Tx) error) error {
 func (w *world) do(_ context.Context, fn func(*node.Engine, *node.Turn) error) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.store.Update(func(tx node.Tx) error {
+	return w.store.Update(func(tx store.Tx) error {
 		return fn(nil, &node.Turn{Now: time.Now(), Tx: tx, Out: &node.Effects{}})
 	})
 }
@@ -66,8 +67,8 @@ func (w *world) happen(text string) {
 	if err != nil {
 		panic(err)
 	}
-	err = w.store.Update(func(tx node.Tx) error {
-		tx.Put(node.BucketEvents, binary.BigEndian.AppendUint64(nil, n.Cursor), raw)
+	err = w.store.Update(func(tx store.Tx) error {
+		tx.Put(store.BucketEvents, binary.BigEndian.AppendUint64(nil, n.Cursor), raw)
 		return nil
 	})
 	if err != nil {
@@ -82,7 +83,7 @@ func (w *world) events(ctx context.Context, since uint64, most int) (list []node
 		w.mu.Lock()
 		changed := w.changed
 		w.mu.Unlock()
-		err := w.view(func(tx node.Tx) (err error) {
+		err := w.view(func(tx store.Tx) (err error) {
 			list, err = node.Events(tx, since, most)
 			return err
 		})

@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Backend is the node behind the API. Only View is required: with it alone (a store opened read-only) the methods that
 // read the store work, and the others answer that no node is running.
 type Backend struct {
 	// View runs fn in a read transaction, beside the engine's turns.
-	View func(fn func(node.Tx) error) error
+	View func(fn func(store.Tx) error) error
 	// Now is the node's clock.
 	Now func() time.Time
 
@@ -34,16 +35,16 @@ type Backend struct {
 
 // look runs fn in a read transaction. With an engine it runs on the engine's goroutine, since the views look at it; a
 // turn that writes nothing costs no fsync.
-func (b *Backend) look(ctx context.Context, fn func(tx node.Tx, e *node.Engine, now time.Time) error) error {
+func (b *Backend) look(ctx context.Context, fn func(tx store.Tx, e *node.Engine, now time.Time) error) error {
 	if b.Do == nil {
-		return b.View(func(tx node.Tx) error { return fn(tx, nil, b.Now()) })
+		return b.View(func(tx store.Tx) error { return fn(tx, nil, b.Now()) })
 	}
 	return b.Do(ctx, func(e *node.Engine, t *node.Turn) error { return fn(t.Tx, e, t.Now) })
 }
 
 // newest is the cursor of the newest event.
-func newest(tx node.Tx) uint64 {
-	key, _ := tx.Last(node.BucketEvents)
+func newest(tx store.Tx) uint64 {
+	key, _ := tx.Last(store.BucketEvents)
 	if len(key) != 8 {
 		return 0
 	}
@@ -51,7 +52,7 @@ func newest(tx node.Tx) uint64 {
 }
 
 func (b *Backend) newest() (cursor uint64, err error) {
-	err = b.View(func(tx node.Tx) error {
+	err = b.View(func(tx store.Tx) error {
 		cursor = newest(tx)
 		return nil
 	})

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Client talks to the node behind a socket. It is safe for concurrent use.
@@ -133,7 +134,7 @@ func unanswered(err error) error {
 // Local runs the methods that need no node on a store that is open read-only.
 type Local struct {
 	// Open runs fn in a read transaction of the store.
-	Open func(fn func(node.Tx) error) error
+	Open func(fn func(store.Tx) error) error
 }
 
 // Raw runs a method in this process.

@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
-func eventsPage(tx node.Tx, q EventsRequest) (EventsPage, error) {
+func eventsPage(tx store.Tx, q EventsRequest) (EventsPage, error) {
 	events, err := node.Events(tx, q.Since, count(q.Max))
 	return EventsPage{Events: events, Newest: newest(tx)}, err
 }
@@ -26,17 +27,17 @@ func consumerSet(_ *node.Engine, t *node.Turn, q ConsumerRequest) (Consumer, err
 		return Consumer{}, Fail(ExitUsage, fmt.Sprintf("a consumer's name has 1 to %d bytes", maxName), "kith events --help")
 	}
 	key := consumerKey(q.Consumer)
-	if t.Tx.Get(node.BucketMeta, key) == nil {
+	if t.Tx.Get(store.BucketMeta, key) == nil {
 		n := byte(1)
-		if held := t.Tx.Get(node.BucketMeta, []byte(consumersKey)); len(held) == 1 {
+		if held := t.Tx.Get(store.BucketMeta, []byte(consumersKey)); len(held) == 1 {
 			n += held[0]
 		}
 		if n > maxConsumers {
 			return Consumer{}, Fail(ExitRefused, fmt.Sprintf("there are %d consumers already", maxConsumers), "kith events --help")
 		}
-		t.Tx.Put(node.BucketMeta, []byte(consumersKey), []byte{n})
+		t.Tx.Put(store.BucketMeta, []byte(consumersKey), []byte{n})
 	}
-	t.Tx.Put(node.BucketMeta, key, binary.BigEndian.AppendUint64(nil, q.Cursor))
+	t.Tx.Put(store.BucketMeta, key, binary.BigEndian.AppendUint64(nil, q.Cursor))
 	return Consumer(q), nil
 }
 
@@ -61,8 +62,8 @@ func (s *Server) start(r *http.Request) (uint64, error) {
 
 // kept is the cursor of a named consumer; 0 if it is new.
 func (s *Server) kept(name string) (cursor uint64, err error) {
-	err = s.backend.View(func(tx node.Tx) error {
-		if row := tx.Get(node.BucketMeta, consumerKey(name)); len(row) == 8 {
+	err = s.backend.View(func(tx store.Tx) error {
+		if row := tx.Get(store.BucketMeta, consumerKey(name)); len(row) == 8 {
 			cursor = binary.BigEndian.Uint64(row)
 		}
 		return tx.Err()

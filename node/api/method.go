@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Scope says what a method may do.
@@ -63,9 +64,9 @@ func turn[Q, A any](fn func(*node.Engine, *node.Turn, Q) (A, error)) func(contex
 }
 
 // view makes a handler that runs one function in a read transaction beside the engine.
-func view[Q, A any](fn func(node.Tx, Q) (A, error)) func(context.Context, *Backend, Q) (A, error) {
+func view[Q, A any](fn func(store.Tx, Q) (A, error)) func(context.Context, *Backend, Q) (A, error) {
 	return func(_ context.Context, b *Backend, q Q) (a A, err error) {
-		err = b.View(func(tx node.Tx) (err error) {
+		err = b.View(func(tx store.Tx) (err error) {
 			a, err = fn(tx, q)
 			return err
 		})
@@ -74,9 +75,9 @@ func view[Q, A any](fn func(node.Tx, Q) (A, error)) func(context.Context, *Backe
 }
 
 // look makes a handler that reads the store and the engine.
-func look[Q, A any](fn func(node.Tx, *node.Engine, time.Time, Q) (A, error)) func(context.Context, *Backend, Q) (A, error) {
+func look[Q, A any](fn func(store.Tx, *node.Engine, time.Time, Q) (A, error)) func(context.Context, *Backend, Q) (A, error) {
 	return func(ctx context.Context, b *Backend, q Q) (a A, err error) {
-		err = b.look(ctx, func(tx node.Tx, e *node.Engine, now time.Time) (err error) {
+		err = b.look(ctx, func(tx store.Tx, e *node.Engine, now time.Time) (err error) {
 			a, err = fn(tx, e, now, q)
 			return err
 		})

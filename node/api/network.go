@@ -12,11 +12,12 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 func status(ctx context.Context, b *Backend, _ None) (Status, error) {
 	s := Status{State: "ready", Version: b.Version, Started: b.Started, Net: b.Net()}
-	err := b.look(ctx, func(tx node.Tx, e *node.Engine, now time.Time) error {
+	err := b.look(ctx, func(tx store.Tx, e *node.Engine, now time.Time) error {
 		var errs [4]error
 		var chats []node.ChatView
 		var people []node.ContactView
@@ -50,7 +51,7 @@ func statusHint(s Status) string {
 	return s.Mailbox.Hint
 }
 
-func mailbox(tx node.Tx, e *node.Engine, now time.Time, _ None) (node.MailboxView, error) {
+func mailbox(tx store.Tx, e *node.Engine, now time.Time, _ None) (node.MailboxView, error) {
 	v, err := node.Mailbox(tx, e, now)
 	for i := range v.Relays {
 		v.Relays[i] = readable(v.Relays[i])
@@ -86,7 +87,7 @@ func peerText(hexID string) string {
 	return id.String()
 }
 
-func explain(tx node.Tx, e *node.Engine, now time.Time, _ None) (Explanation, error) {
+func explain(tx store.Tx, e *node.Engine, now time.Time, _ None) (Explanation, error) {
 	lines, err := node.Explain(tx)
 	if err != nil {
 		return Explanation{}, err
@@ -160,7 +161,7 @@ func pingTargets(b *Backend, to string) (out []Ping, err error) {
 		return []Ping{{Peer: to}}, nil
 	}
 	var list []node.Endpoint
-	err = b.View(func(tx node.Tx) (err error) {
+	err = b.View(func(tx store.Tx) (err error) {
 		list, err = node.Endpoints(tx, to)
 		return err
 	})
@@ -176,7 +177,7 @@ func pingTargets(b *Backend, to string) (out []Ping, err error) {
 func netcheck(ctx context.Context, b *Backend, _ None) (Checks, error) {
 	n := b.Net()
 	var box node.MailboxView
-	err := b.look(ctx, func(tx node.Tx, e *node.Engine, now time.Time) (err error) {
+	err := b.look(ctx, func(tx store.Tx, e *node.Engine, now time.Time) (err error) {
 		box, err = node.Mailbox(tx, e, now)
 		return err
 	})

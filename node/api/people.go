@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 func ttl(q TTLRequest, standard time.Duration) (time.Duration, error) {
@@ -30,12 +31,12 @@ func join(e *node.Engine, t *node.Turn, q JoinRequest) (node.ContactView, error)
 	return e.Join(t, q.Link, q.Handle)
 }
 
-func contacts(tx node.Tx, e *node.Engine, _ time.Time, _ None) (Contacts, error) {
+func contacts(tx store.Tx, e *node.Engine, _ time.Time, _ None) (Contacts, error) {
 	list, err := node.Contacts(tx, e)
 	return Contacts{Contacts: list}, err
 }
 
-func contact(tx node.Tx, e *node.Engine, _ time.Time, q ContactRequest) (node.ContactView, error) {
+func contact(tx store.Tx, e *node.Engine, _ time.Time, q ContactRequest) (node.ContactView, error) {
 	return node.Contact(tx, e, q.Contact)
 }
 
@@ -54,9 +55,9 @@ func contactBlock(e *node.Engine, t *node.Turn, q BlockRequest) (node.ContactVie
 	return e.BlockContact(t, q.Contact)
 }
 
-func identity(tx node.Tx, _ None) (node.IdentityView, error) { return node.Identity(tx) }
+func identity(tx store.Tx, _ None) (node.IdentityView, error) { return node.Identity(tx) }
 
-func devices(tx node.Tx, e *node.Engine, _ time.Time, _ None) (Devices, error) {
+func devices(tx store.Tx, e *node.Engine, _ time.Time, _ None) (Devices, error) {
 	list, err := node.Devices(tx, e)
 	return Devices{Devices: list}, err
 }

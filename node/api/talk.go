@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 func send(ctx context.Context, b *Backend, q SendRequest) (Sent, error) {
@@ -22,12 +23,12 @@ func send(ctx context.Context, b *Backend, q SendRequest) (Sent, error) {
 	})(ctx, b, q)
 }
 
-func messageStatus(tx node.Tx, q MessageRequest) (node.MessageStatus, error) {
+func messageStatus(tx store.Tx, q MessageRequest) (node.MessageStatus, error) {
 	return statusOf(tx, q.ID)
 }
 
 // statusOf is a message's status with its relays' peer ids as text.
-func statusOf(tx node.Tx, id string) (node.MessageStatus, error) {
+func statusOf(tx store.Tx, id string) (node.MessageStatus, error) {
 	s, err := node.Status(tx, id)
 	for _, d := range s.Deliveries {
 		for i, r := range d.Receipts {
@@ -37,7 +38,7 @@ func statusOf(tx node.Tx, id string) (node.MessageStatus, error) {
 	return s, err
 }
 
-func trace(tx node.Tx, q MessageRequest) (TraceView, error) {
+func trace(tx store.Tx, q MessageRequest) (TraceView, error) {
 	s, err := node.Status(tx, q.ID)
 	if err != nil {
 		return TraceView{}, err
@@ -46,12 +47,12 @@ func trace(tx node.Tx, q MessageRequest) (TraceView, error) {
 	return TraceView{ID: s.Message.ID, Steps: steps}, err
 }
 
-func inbox(tx node.Tx, _ None) (Chats, error) {
+func inbox(tx store.Tx, _ None) (Chats, error) {
 	chats, err := node.Inbox(tx)
 	return Chats{Chats: chats}, err
 }
 
-func messages(tx node.Tx, q MessagesRequest) (Messages, error) {
+func messages(tx store.Tx, q MessagesRequest) (Messages, error) {
 	list, err := node.Messages(tx, q.Chat, count(q.Limit))
 	return Messages{Messages: list}, err
 }
@@ -111,7 +112,7 @@ func giveUp(ctx context.Context, w Waited, err error) (Waited, error) {
 
 // lookAt reads a message's status and the cursor of the newest event, which no later change can hide behind.
 func lookAt(b *Backend, q WaitRequest) (cursor uint64, w Waited, err error) {
-	err = b.View(func(tx node.Tx) (err error) {
+	err = b.View(func(tx store.Tx) (err error) {
 		cursor = newest(tx)
 		w.Status, err = statusOf(tx, q.ID)
 		return err

@@ -8,11 +8,11 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/kith-im/kith/dht/boltfile"
-	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // bucketName is the bucket's own name, if package node gives it one.
-func bucketName(b node.Bucket) string { return fmt.Sprintf("bucket %v", b) }
+func bucketName(b store.Bucket) string { return fmt.Sprintf("bucket %v", b) }
 
 // Check reads every row and compares what is there with what should be. It returns nil, or an ErrDamaged that joins one
 // *Damage for each place.
@@ -25,7 +25,7 @@ func (s *Store) Check() error {
 	want, err := s.sumsOf(tx)
 	found := []error{err, checkMetas(s.path)}
 	if err == nil {
-		for _, b := range node.Buckets() {
+		for _, b := range store.Buckets() {
 			err := guard(bucketName(b), func() error { return s.checkBucket(tx, b, want[b]) })
 			found = append(found, err)
 		}
@@ -40,7 +40,7 @@ func (s *Store) sumsOf(tx *bbolt.Tx) (sums, error) {
 	return there.sums, err
 }
 
-func (s *Store) checkBucket(tx *bbolt.Tx, b node.Bucket, want sum) error {
+func (s *Store) checkBucket(tx *bbolt.Tx, b store.Bucket, want sum) error {
 	bucket := tx.Bucket([]byte{byte(b)})
 	if bucket == nil {
 		if want.rows == 0 {

@@ -9,66 +9,66 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Every store of the engine passes the same: the memory model, and the sealed file.
-func stores(t *testing.T) map[string]func(t *testing.T) node.Store {
-	return map[string]func(t *testing.T) node.Store{
-		"memory": func(t *testing.T) node.Store { return node.NewMemory() },
-		"bolt":   func(t *testing.T) node.Store { return newHome(t).create() },
+func stores(t *testing.T) map[string]func(t *testing.T) store.Store {
+	return map[string]func(t *testing.T) store.Store{
+		"memory": func(t *testing.T) store.Store { return store.NewMemory() },
+		"bolt":   func(t *testing.T) store.Store { return newHome(t).create() },
 	}
 }
 
-var contract = map[string]func(t *testing.T, s node.Store){
-	"a missing row is nil and an empty one is not": func(t *testing.T, s node.Store) {
-		update(t, s, func(tx node.Tx) {
-			tx.Put(node.BucketMeta, []byte("empty"), nil)
-			if got := tx.Get(node.BucketMeta, []byte("empty")); got == nil || len(got) != 0 {
+var contract = map[string]func(t *testing.T, s store.Store){
+	"a missing row is nil and an empty one is not": func(t *testing.T, s store.Store) {
+		update(t, s, func(tx store.Tx) {
+			tx.Put(store.BucketMeta, []byte("empty"), nil)
+			if got := tx.Get(store.BucketMeta, []byte("empty")); got == nil || len(got) != 0 {
 				t.Errorf("empty row: %#v", got)
 			}
 		})
-		view(t, s, func(tx node.Tx) {
-			if got := tx.Get(node.BucketMeta, []byte("empty")); got == nil || len(got) != 0 {
+		view(t, s, func(tx store.Tx) {
+			if got := tx.Get(store.BucketMeta, []byte("empty")); got == nil || len(got) != 0 {
 				t.Errorf("empty row after the commit: %#v", got)
 			}
-			if got := tx.Get(node.BucketMeta, []byte("none")); got != nil {
+			if got := tx.Get(store.BucketMeta, []byte("none")); got != nil {
 				t.Errorf("missing row: %#v", got)
 			}
 		})
 	},
-	"an update that fails leaves nothing": func(t *testing.T, s node.Store) {
-		update(t, s, func(tx node.Tx) { tx.Put(node.BucketOutbox, []byte{1}, []byte("kept")) })
+	"an update that fails leaves nothing": func(t *testing.T, s store.Store) {
+		update(t, s, func(tx store.Tx) { tx.Put(store.BucketOutbox, []byte{1}, []byte("kept")) })
 		errTurn := errors.New("turn failed")
-		err := s.Update(func(tx node.Tx) error {
-			tx.Put(node.BucketOutbox, []byte{1}, []byte("changed"))
-			tx.Put(node.BucketOutbox, []byte{2}, []byte("new"))
+		err := s.Update(func(tx store.Tx) error {
+			tx.Put(store.BucketOutbox, []byte{1}, []byte("changed"))
+			tx.Put(store.BucketOutbox, []byte{2}, []byte("new"))
 			return errTurn
 		})
 		if !errors.Is(err, errTurn) {
 			t.Fatalf("error: %v", err)
 		}
 		want := []pair{{"\x01", "kept"}}
-		if diff := cmp.Diff(want, rowsOf(t, s, node.BucketOutbox, nil)); diff != "" {
+		if diff := cmp.Diff(want, rowsOf(t, s, store.BucketOutbox, nil)); diff != "" {
 			t.Error(diff)
 		}
 	},
-	"values are copies": func(t *testing.T, s node.Store) {
+	"values are copies": func(t *testing.T, s store.Store) {
 		value := []byte("value")
-		update(t, s, func(tx node.Tx) {
-			tx.Put(node.BucketMeta, []byte("k"), value)
+		update(t, s, func(tx store.Tx) {
+			tx.Put(store.BucketMeta, []byte("k"), value)
 			value[0] = 'X'
-			tx.Get(node.BucketMeta, []byte("k"))[1] = 'X'
+			tx.Get(store.BucketMeta, []byte("k"))[1] = 'X'
 		})
-		view(t, s, func(tx node.Tx) {
-			if got := tx.Get(node.BucketMeta, []byte("k")); string(got) != "value" {
+		view(t, s, func(tx store.Tx) {
+			if got := tx.Get(store.BucketMeta, []byte("k")); string(got) != "value" {
 				t.Errorf("got %q", got)
 			}
 		})
 	},
-	"scan starts at from, ascends, and stops when told": func(t *testing.T, s node.Store) {
-		for _, b := range []node.Bucket{node.BucketContacts, node.BucketEvents} {
-			update(t, s, func(tx node.Tx) {
+	"scan starts at from, ascends, and stops when told": func(t *testing.T, s store.Store) {
+		for _, b := range []store.Bucket{store.BucketContacts, store.BucketEvents} {
+			update(t, s, func(tx store.Tx) {
 				for _, k := range []string{"d", "b", "a", "bb", "c"} {
 					tx.Put(b, []byte(k), []byte("v"+k))
 				}
@@ -77,7 +77,7 @@ var contract = map[string]func(t *testing.T, s node.Store){
 			if diff := cmp.Diff(want, rowsOf(t, s, b, []byte("b"))); diff != "" {
 				t.Errorf("%v: %s", b, diff)
 			}
-			view(t, s, func(tx node.Tx) {
+			view(t, s, func(tx store.Tx) {
 				n := 0
 				tx.Scan(b, nil, func(_, _ []byte) bool { n++; return n < 2 })
 				if n != 2 {
@@ -86,10 +86,10 @@ var contract = map[string]func(t *testing.T, s node.Store){
 			})
 		}
 	},
-	"scan sees what its own transaction wrote": func(t *testing.T, s node.Store) {
-		for _, b := range []node.Bucket{node.BucketContacts, node.BucketEvents} {
-			update(t, s, func(tx node.Tx) { tx.Put(b, []byte("a"), []byte("1")) })
-			update(t, s, func(tx node.Tx) {
+	"scan sees what its own transaction wrote": func(t *testing.T, s store.Store) {
+		for _, b := range []store.Bucket{store.BucketContacts, store.BucketEvents} {
+			update(t, s, func(tx store.Tx) { tx.Put(b, []byte("a"), []byte("1")) })
+			update(t, s, func(tx store.Tx) {
 				tx.Put(b, []byte("b"), []byte("2"))
 				tx.Delete(b, []byte("a"))
 				var got []pair
@@ -100,48 +100,48 @@ var contract = map[string]func(t *testing.T, s node.Store){
 			})
 		}
 	},
-	"other buckets may be written during a scan": func(t *testing.T, s node.Store) {
-		update(t, s, func(tx node.Tx) {
+	"other buckets may be written during a scan": func(t *testing.T, s store.Store) {
+		update(t, s, func(tx store.Tx) {
 			for i := range byte(50) {
-				tx.Put(node.BucketOutbox, []byte{i}, []byte("x"))
+				tx.Put(store.BucketOutbox, []byte{i}, []byte("x"))
 			}
 		})
-		update(t, s, func(tx node.Tx) {
-			tx.Scan(node.BucketOutbox, nil, func(k, v []byte) bool {
-				tx.Put(node.BucketParked, k, v)
+		update(t, s, func(tx store.Tx) {
+			tx.Scan(store.BucketOutbox, nil, func(k, v []byte) bool {
+				tx.Put(store.BucketParked, k, v)
 				return true
 			})
 		})
-		if got := len(rowsOf(t, s, node.BucketParked, nil)); got != 50 {
+		if got := len(rowsOf(t, s, store.BucketParked, nil)); got != 50 {
 			t.Errorf("%d rows", got)
 		}
 	},
-	"last is the greatest key": func(t *testing.T, s node.Store) {
-		view(t, s, func(tx node.Tx) {
-			if k, v := tx.Last(node.BucketEvents); k != nil || v != nil {
+	"last is the greatest key": func(t *testing.T, s store.Store) {
+		view(t, s, func(tx store.Tx) {
+			if k, v := tx.Last(store.BucketEvents); k != nil || v != nil {
 				t.Errorf("empty bucket: %x %x", k, v)
 			}
 		})
-		update(t, s, func(tx node.Tx) {
+		update(t, s, func(tx store.Tx) {
 			for i := range byte(100) {
-				tx.Put(node.BucketEvents, []byte{i}, []byte{i, i})
+				tx.Put(store.BucketEvents, []byte{i}, []byte{i, i})
 			}
-			tx.Delete(node.BucketEvents, []byte{99})
-			if k, v := tx.Last(node.BucketEvents); !bytes.Equal(k, []byte{98}) || !bytes.Equal(v, []byte{98, 98}) {
+			tx.Delete(store.BucketEvents, []byte{99})
+			if k, v := tx.Last(store.BucketEvents); !bytes.Equal(k, []byte{98}) || !bytes.Equal(v, []byte{98, 98}) {
 				t.Errorf("last: %x %x", k, v)
 			}
 		})
 	},
-	"deleting nothing is no error": func(t *testing.T, s node.Store) {
-		update(t, s, func(tx node.Tx) { tx.Delete(node.BucketMeta, []byte("none")) })
+	"deleting nothing is no error": func(t *testing.T, s store.Store) {
+		update(t, s, func(tx store.Tx) { tx.Delete(store.BucketMeta, []byte("none")) })
 	},
-	"one key in two buckets is two rows": func(t *testing.T, s node.Store) {
-		update(t, s, func(tx node.Tx) {
-			tx.Put(node.BucketMeta, []byte("k"), []byte("meta"))
-			tx.Put(node.BucketContacts, []byte("k"), []byte("contact"))
+	"one key in two buckets is two rows": func(t *testing.T, s store.Store) {
+		update(t, s, func(tx store.Tx) {
+			tx.Put(store.BucketMeta, []byte("k"), []byte("meta"))
+			tx.Put(store.BucketContacts, []byte("k"), []byte("contact"))
 		})
-		view(t, s, func(tx node.Tx) {
-			if got := tx.Get(node.BucketMeta, []byte("k")); string(got) != "meta" {
+		view(t, s, func(tx store.Tx) {
+			if got := tx.Get(store.BucketMeta, []byte("k")); string(got) != "meta" {
 				t.Errorf("got %q", got)
 			}
 		})
@@ -158,20 +158,20 @@ func TestStoreContract(t *testing.T) {
 
 // TestContractSeesABrokenStore is the control: a store that forgets to take a failed update back does not pass.
 func TestContractSeesABrokenStore(t *testing.T) {
-	s := leaky{node.NewMemory()}
-	_ = s.Update(func(tx node.Tx) error {
-		tx.Put(node.BucketOutbox, []byte{2}, []byte("new"))
+	s := leaky{store.NewMemory()}
+	_ = s.Update(func(tx store.Tx) error {
+		tx.Put(store.BucketOutbox, []byte{2}, []byte("new"))
 		return errors.New("turn failed")
 	})
-	if len(rowsOf(t, s, node.BucketOutbox, nil)) == 0 {
+	if len(rowsOf(t, s, store.BucketOutbox, nil)) == 0 {
 		t.Error("the broken store took the update back; the control shows nothing")
 	}
 }
 
-type leaky struct{ node.Store }
+type leaky struct{ store.Store }
 
-func (l leaky) Update(fn func(node.Tx) error) error {
-	return l.Store.Update(func(tx node.Tx) error { _ = fn(tx); return nil })
+func (l leaky) Update(fn func(store.Tx) error) error {
+	return l.Store.Update(func(tx store.Tx) error { _ = fn(tx); return nil })
 }
 
 // TestSealedStoreEqualsTheMemoryModel runs random transactions on both, some of which fail, and opens the file again
@@ -179,7 +179,7 @@ func (l leaky) Update(fn func(node.Tx) error) error {
 func TestSealedStoreEqualsTheMemoryModel(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		h := newHome(t)
-		bolt, model := h.create(), node.NewMemory()
+		bolt, model := h.create(), store.NewMemory()
 		rt.Repeat(map[string]func(*rapid.T){
 			"update": func(rt *rapid.T) {
 				ops := rapid.SliceOfN(rapid.Custom(drawOp), 1, 12).Draw(rt, "ops")
@@ -206,11 +206,11 @@ func TestSealedStoreEqualsTheMemoryModel(t *testing.T) {
 }
 
 // A tiny universe: random operations meet each other.
-var tinyBuckets = []node.Bucket{node.BucketMeta, node.BucketMessages, node.BucketOutbox, node.BucketEvents}
+var tinyBuckets = []store.Bucket{store.BucketMeta, store.BucketMessages, store.BucketOutbox, store.BucketEvents}
 
 type op struct {
 	Kind   string
-	Bucket node.Bucket
+	Bucket store.Bucket
 	Key    []byte
 	Size   int
 }
@@ -225,9 +225,9 @@ func drawOp(t *rapid.T) op {
 }
 
 // apply runs ops in one update and returns what its reads saw.
-func apply(s node.Store, ops []op, fails bool) []string {
+func apply(s store.Store, ops []op, fails bool) []string {
 	var saw []string
-	err := s.Update(func(tx node.Tx) error {
+	err := s.Update(func(tx store.Tx) error {
 		for i, o := range ops {
 			saw = append(saw, applyOne(tx, i, o))
 		}
@@ -239,7 +239,7 @@ func apply(s node.Store, ops []op, fails bool) []string {
 	return append(saw, fmt.Sprint(err))
 }
 
-func applyOne(tx node.Tx, i int, o op) (saw string) {
+func applyOne(tx store.Tx, i int, o op) (saw string) {
 	switch o.Kind {
 	case "put":
 		tx.Put(o.Bucket, o.Key, bytes.Repeat([]byte{byte(i)}, o.Size))
@@ -263,10 +263,10 @@ func applyOne(tx node.Tx, i int, o op) (saw string) {
 
 type pair struct{ Key, Value string }
 
-func rowsOf(t testing.TB, s node.Store, b node.Bucket, from []byte) []pair {
+func rowsOf(t testing.TB, s store.Store, b store.Bucket, from []byte) []pair {
 	t.Helper()
 	var out []pair
-	view(t, s, func(tx node.Tx) {
+	view(t, s, func(tx store.Tx) {
 		tx.Scan(b, from, func(k, v []byte) bool {
 			out = append(out, pair{string(k), string(v)})
 			return true
@@ -275,16 +275,16 @@ func rowsOf(t testing.TB, s node.Store, b node.Bucket, from []byte) []pair {
 	return out
 }
 
-func update(t testing.TB, s node.Store, fn func(node.Tx)) {
+func update(t testing.TB, s store.Store, fn func(store.Tx)) {
 	t.Helper()
-	if err := s.Update(func(tx node.Tx) error { fn(tx); return nil }); err != nil {
+	if err := s.Update(func(tx store.Tx) error { fn(tx); return nil }); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func view(t testing.TB, s node.Store, fn func(node.Tx)) {
+func view(t testing.TB, s store.Store, fn func(store.Tx)) {
 	t.Helper()
-	if err := s.View(func(tx node.Tx) error { fn(tx); return nil }); err != nil {
+	if err := s.View(func(tx store.Tx) error { fn(tx); return nil }); err != nil {
 		t.Fatal(err)
 	}
 }

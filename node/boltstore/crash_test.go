@@ -12,8 +12,8 @@ import (
 	"testing"
 
 	"github.com/kith-im/kith/crypto/vault"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"
+	"github.com/kith-im/kith/node/store"
 )
 
 const (
@@ -48,8 +48,8 @@ func writeUntilKilled(dir string, lying bool) error {
 		return err
 	}
 	for {
-		err := s.Update(func(tx node.Tx) error {
-			last, _ := tx.Last(node.BucketOutbox)
+		err := s.Update(func(tx store.Tx) error {
+			last, _ := tx.Last(store.BucketOutbox)
 			n := uint64(1)
 			if last != nil {
 				n = binary.BigEndian.Uint64(last) + 1
@@ -58,8 +58,8 @@ func writeUntilKilled(dir string, lying bool) error {
 				fmt.Println(n)
 			}
 			key := binary.BigEndian.AppendUint64(nil, n)
-			tx.Put(node.BucketOutbox, key, make([]byte, n*37%5000))
-			tx.Put(node.BucketMessages, key, key)
+			tx.Put(store.BucketOutbox, key, make([]byte, n*37%5000))
+			tx.Put(store.BucketMessages, key, key)
 			return nil
 		})
 		if err != nil {
@@ -74,8 +74,8 @@ func writeUntilKilled(dir string, lying bool) error {
 }
 
 func sayLast(s *boltstore.Store) error {
-	return s.View(func(tx node.Tx) error {
-		last, _ := tx.Last(node.BucketOutbox)
+	return s.View(func(tx store.Tx) error {
+		last, _ := tx.Last(store.BucketOutbox)
 		fmt.Println(binary.BigEndian.Uint64(last))
 		return nil
 	})
@@ -142,7 +142,7 @@ func lastIn(t *testing.T, h home) uint64 {
 	if err := s.Check(); err != nil {
 		t.Fatal(err)
 	}
-	outbox, messages := rowsOf(t, s, node.BucketOutbox, nil), rowsOf(t, s, node.BucketMessages, nil)
+	outbox, messages := rowsOf(t, s, store.BucketOutbox, nil), rowsOf(t, s, store.BucketMessages, nil)
 	if len(outbox) != len(messages) {
 		t.Fatalf("half a transaction: %d and %d rows", len(outbox), len(messages))
 	}

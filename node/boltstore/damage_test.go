@@ -13,17 +13,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.etcd.io/bbolt"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"
+	"github.com/kith-im/kith/node/store"
 )
 
 // filled is a closed store with rows in every bucket, some long, written over several commits.
-func filled(t testing.TB) (home, map[node.Bucket][]pair) {
+func filled(t testing.TB) (home, map[store.Bucket][]pair) {
 	h := newHome(t)
 	s := h.create()
 	for round := range 4 {
-		update(t, s, func(tx node.Tx) {
-			for _, b := range node.Buckets() {
+		update(t, s, func(tx store.Tx) {
+			for _, b := range store.Buckets() {
 				for i := range 6 {
 					key := binary.BigEndian.AppendUint64(nil, uint64(round*100+i))
 					tx.Put(b, key, []byte(strings.Repeat(fmt.Sprintf("%d.%d.%d ", b, round, i), 1+60*(i%3))))
@@ -37,16 +37,16 @@ func filled(t testing.TB) (home, map[node.Bucket][]pair) {
 	return h, all
 }
 
-func contents(t testing.TB, s node.Store) map[node.Bucket][]pair {
-	out := map[node.Bucket][]pair{}
-	for _, b := range node.Buckets() {
+func contents(t testing.TB, s store.Store) map[store.Bucket][]pair {
+	out := map[store.Bucket][]pair{}
+	for _, b := range store.Buckets() {
 		out[b] = rowsOf(t, s, b, nil)
 	}
 	return out
 }
 
 // lookAt opens a store read-only, checks it and reads all of it.
-func lookAt(h home, check bool) (map[node.Bucket][]pair, error) {
+func lookAt(h home, check bool) (map[store.Bucket][]pair, error) {
 	s, err := boltstore.Open(h.dir, h.vault, boltstore.Options{ReadOnly: true})
 	if err != nil {
 		return nil, err
@@ -57,9 +57,9 @@ func lookAt(h home, check bool) (map[node.Bucket][]pair, error) {
 			return nil, err
 		}
 	}
-	out := map[node.Bucket][]pair{}
-	err = s.View(func(tx node.Tx) error {
-		for _, b := range node.Buckets() {
+	out := map[store.Bucket][]pair{}
+	err = s.View(func(tx store.Tx) error {
+		for _, b := range store.Buckets() {
 			tx.Scan(b, nil, func(k, v []byte) bool {
 				out[b] = append(out[b], pair{string(k), string(v)})
 				return true
@@ -132,7 +132,7 @@ func TestReadingAloneMissesSomeFlips(t *testing.T) {
 }
 
 func TestAValueMovedToAnotherPlaceIsNotBelieved(t *testing.T) {
-	for _, b := range []node.Bucket{node.BucketContacts, node.BucketOutbox} {
+	for _, b := range []store.Bucket{store.BucketContacts, store.BucketOutbox} {
 		h, _ := filled(t)
 		h.edit(func(tx *bbolt.Tx) error {
 			bucket := tx.Bucket([]byte{byte(b)})
@@ -141,7 +141,7 @@ func TestAValueMovedToAnotherPlaceIsNotBelieved(t *testing.T) {
 			return bucket.Put(k1, v2)
 		})
 		s := h.open(boltstore.Options{})
-		err := s.View(func(tx node.Tx) error {
+		err := s.View(func(tx store.Tx) error {
 			tx.Scan(b, nil, func(_, _ []byte) bool { return true })
 			return nil
 		})
@@ -156,39 +156,39 @@ func TestCheckSeesRowsThatVanishedOrCameBack(t *testing.T) {
 	h, _ := filled(t)
 	var name, old []byte
 	h.edit(func(tx *bbolt.Tx) error {
-		k, v := tx.Bucket([]byte{byte(node.BucketMessages)}).Cursor().First()
+		k, v := tx.Bucket([]byte{byte(store.BucketMessages)}).Cursor().First()
 		name, old = slices.Clone(k), slices.Clone(v)
-		return tx.Bucket([]byte{byte(node.BucketMessages)}).Delete(k)
+		return tx.Bucket([]byte{byte(store.BucketMessages)}).Delete(k)
 	})
 	if _, err := lookAt(h, true); !errors.Is(err, boltstore.ErrDamaged) {
 		t.Errorf("a row vanished: %v", err)
 	}
-	h.edit(func(tx *bbolt.Tx) error { return tx.Bucket([]byte{byte(node.BucketMessages)}).Put(name, old) })
+	h.edit(func(tx *bbolt.Tx) error { return tx.Bucket([]byte{byte(store.BucketMessages)}).Put(name, old) })
 	if _, err := lookAt(h, true); err != nil {
 		t.Errorf("the row is back where it was: %v", err)
 	}
 	s := h.open(boltstore.Options{})
-	update(t, s, func(tx node.Tx) {
-		tx.Put(node.BucketMeta, []byte("k"), []byte("new"))
+	update(t, s, func(tx store.Tx) {
+		tx.Put(store.BucketMeta, []byte("k"), []byte("new"))
 	})
 	s.Close()
 	var replay []byte
 	h.edit(func(tx *bbolt.Tx) error {
-		_, v := tx.Bucket([]byte{byte(node.BucketMeta)}).Cursor().First()
+		_, v := tx.Bucket([]byte{byte(store.BucketMeta)}).Cursor().First()
 		replay = slices.Clone(v)
 		return nil
 	})
 	s = h.open(boltstore.Options{})
-	rows := rowsOf(t, s, node.BucketMeta, nil)
-	update(t, s, func(tx node.Tx) {
+	rows := rowsOf(t, s, store.BucketMeta, nil)
+	update(t, s, func(tx store.Tx) {
 		for _, r := range rows {
-			tx.Put(node.BucketMeta, []byte(r.Key), []byte("newer"))
+			tx.Put(store.BucketMeta, []byte(r.Key), []byte("newer"))
 		}
 	})
 	s.Close()
 	h.edit(func(tx *bbolt.Tx) error {
-		k, _ := tx.Bucket([]byte{byte(node.BucketMeta)}).Cursor().First()
-		return tx.Bucket([]byte{byte(node.BucketMeta)}).Put(k, replay)
+		k, _ := tx.Bucket([]byte{byte(store.BucketMeta)}).Cursor().First()
+		return tx.Bucket([]byte{byte(store.BucketMeta)}).Put(k, replay)
 	})
 	if _, err := lookAt(h, true); !errors.Is(err, boltstore.ErrDamaged) {
 		t.Errorf("an older value came back: %v", err)
@@ -198,7 +198,7 @@ func TestCheckSeesRowsThatVanishedOrCameBack(t *testing.T) {
 func TestADamagedRowFailsTheUpdateThatReadsIt(t *testing.T) {
 	h, _ := filled(t)
 	h.edit(func(tx *bbolt.Tx) error {
-		bucket := tx.Bucket([]byte{byte(node.BucketOutbox)})
+		bucket := tx.Bucket([]byte{byte(store.BucketOutbox)})
 		k, v := bucket.Cursor().First()
 		bad := slices.Clone(v)
 		bad[len(bad)-1] ^= 1
@@ -206,19 +206,19 @@ func TestADamagedRowFailsTheUpdateThatReadsIt(t *testing.T) {
 	})
 	s := h.open(boltstore.Options{})
 	first := binary.BigEndian.AppendUint64(nil, 1)
-	err := s.Update(func(tx node.Tx) error {
-		if got := tx.Get(node.BucketOutbox, first); got != nil || tx.Err() == nil {
+	err := s.Update(func(tx store.Tx) error {
+		if got := tx.Get(store.BucketOutbox, first); got != nil || tx.Err() == nil {
 			t.Errorf("read %x, error %v", got, tx.Err())
 		}
-		tx.Put(node.BucketMeta, []byte("acted"), nil)
+		tx.Put(store.BucketMeta, []byte("acted"), nil)
 		return nil
 	})
 	var where *boltstore.Damage
 	if !errors.As(err, &where) || !strings.Contains(where.Place, "0000000000000001") {
 		t.Errorf("error %v", err)
 	}
-	view(t, s, func(tx node.Tx) {
-		if tx.Get(node.BucketMeta, []byte("acted")) != nil {
+	view(t, s, func(tx store.Tx) {
+		if tx.Get(store.BucketMeta, []byte("acted")) != nil {
 			t.Error("the turn that read damage was committed")
 		}
 	})

@@ -2,7 +2,7 @@
 //
 // The layout, per row of package node's buckets:
 //
-//	bbolt bucket   one byte: the number of the node.Bucket
+//	bbolt bucket   one byte: the number of the store.Bucket
 //	key            named bucket: HMAC of bucket | 0 | key, 16 bytes; ordered bucket: the key itself
 //	value          sealed: named bucket: u16 length | key | value; ordered bucket: value
 //	sealed under   the vault's key, with bucket | 0 | stored key as associated data

@@ -13,17 +13,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kith-im/kith/crypto/vault"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"
+	"github.com/kith-im/kith/node/store"
 )
 
 // A store of each version lies in testdata, as the build that wrote it left it. They are never rewritten: -keep-version
 // adds the one of this build.
 var keepVersion = flag.Bool("keep-version", false, "keep a store of this version in testdata")
 
-var keptBuckets = []node.Bucket{node.BucketMeta, node.BucketContacts, node.BucketMessages, node.BucketOutbox, node.BucketEvents}
+var keptBuckets = []store.Bucket{store.BucketMeta, store.BucketContacts, store.BucketMessages, store.BucketOutbox, store.BucketEvents}
 
-func keptRows(b node.Bucket) []pair {
+func keptRows(b store.Bucket) []pair {
 	var out []pair
 	for i := range 20 {
 		out = append(out, pair{fmt.Sprintf("key %02d", i), string(bytes.Repeat([]byte{byte(b), byte(i)}, 1+i*i))})
@@ -54,7 +54,7 @@ func TestStoresOfEarlierVersionsOpen(t *testing.T) {
 			s.Close()
 		}
 		s := h.open(boltstore.Options{})
-		update(t, s, func(tx node.Tx) { tx.Put(node.BucketMeta, []byte("new"), []byte("row")) })
+		update(t, s, func(tx store.Tx) { tx.Put(store.BucketMeta, []byte("new"), []byte("row")) })
 	}
 }
 
@@ -96,7 +96,7 @@ func keep(t *testing.T, dir string) {
 	h := newHome(t)
 	s := h.create()
 	for _, b := range keptBuckets {
-		update(t, s, func(tx node.Tx) {
+		update(t, s, func(tx store.Tx) {
 			for _, r := range keptRows(b) {
 				tx.Put(b, []byte(r.Key), []byte(r.Value))
 			}

@@ -9,8 +9,8 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"
+	"github.com/kith-im/kith/node/store"
 )
 
 // smallDisk is a home on a file system of its own, with a file to remove when space is wanted.
@@ -45,19 +45,19 @@ func TestAFullDiskIsSaidAndLosesNothing(t *testing.T) {
 	if err := s.Check(); err != nil {
 		t.Fatal(err)
 	}
-	if got := uint64(len(rowsOf(t, s, node.BucketOutbox, nil))); got != durable {
+	if got := uint64(len(rowsOf(t, s, store.BucketOutbox, nil))); got != durable {
 		t.Fatalf("%d rows, %d were durable", got, durable)
 	}
 	// It comes back by itself when there is space.
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	update(t, s, func(tx node.Tx) { tx.Put(node.BucketMeta, []byte("after"), []byte("space")) })
+	update(t, s, func(tx store.Tx) { tx.Put(store.BucketMeta, []byte("after"), []byte("space")) })
 	s = h.reopen(s)
 	if err := s.Check(); err != nil {
 		t.Fatal(err)
 	}
-	if got := uint64(len(rowsOf(t, s, node.BucketOutbox, nil))); got != durable {
+	if got := uint64(len(rowsOf(t, s, store.BucketOutbox, nil))); got != durable {
 		t.Fatalf("after reopening %d rows, %d were durable", got, durable)
 	}
 }

@@ -8,15 +8,15 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"
+	"github.com/kith-im/kith/node/store"
 )
 
 // fill commits rows until an update fails; it returns how many are durable and the failure.
 func fill(s *boltstore.Store) (rows uint64, err error) {
 	for ; ; rows++ {
-		err := s.Update(func(tx node.Tx) error {
-			tx.Put(node.BucketOutbox, binary.BigEndian.AppendUint64(nil, rows), make([]byte, 8000))
+		err := s.Update(func(tx store.Tx) error {
+			tx.Put(store.BucketOutbox, binary.BigEndian.AppendUint64(nil, rows), make([]byte, 8000))
 			return nil
 		})
 		if err != nil {
@@ -58,13 +58,13 @@ func TestACommitThatFailsForAnotherReasonEndsTheWriting(t *testing.T) {
 	if err == nil || errors.Is(err, boltstore.ErrFull) || errors.Is(err, boltstore.ErrDamaged) {
 		t.Fatalf("past the limit: %v", err)
 	}
-	durable := len(rowsOf(t, s, node.BucketOutbox, nil))
-	if err := s.Update(func(tx node.Tx) error { tx.Put(node.BucketMeta, []byte("k"), nil); return nil }); err == nil {
+	durable := len(rowsOf(t, s, store.BucketOutbox, nil))
+	if err := s.Update(func(tx store.Tx) error { tx.Put(store.BucketMeta, []byte("k"), nil); return nil }); err == nil {
 		t.Error("it went on writing")
 	}
 	s = h.reopen(s)
-	update(t, s, func(tx node.Tx) { tx.Put(node.BucketMeta, []byte("k"), nil) })
-	if err := s.Check(); err != nil || len(rowsOf(t, s, node.BucketOutbox, nil)) != durable {
+	update(t, s, func(tx store.Tx) { tx.Put(store.BucketMeta, []byte("k"), nil) })
+	if err := s.Check(); err != nil || len(rowsOf(t, s, store.BucketOutbox, nil)) != durable {
 		t.Errorf("opened again: %v", err)
 	}
 }

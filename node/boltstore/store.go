@@ -15,7 +15,7 @@ import (
 
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/dht/boltfile"
-	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 var (
@@ -30,7 +30,7 @@ type Options struct {
 	Timeout  time.Duration // how long to wait for another process; zero: DefaultTimeout
 }
 
-// Store is a node.Store on disk.
+// Store is a store.Store on disk.
 type Store struct {
 	db    *bbolt.DB
 	vault *vault.Vault
@@ -41,7 +41,7 @@ type Store struct {
 	broken error      // bbolt failed in a way that leaves its memory unknown: nothing is written any more
 }
 
-var _ node.Store = (*Store)(nil)
+var _ store.Store = (*Store)(nil)
 
 // Create makes a new store in dir, which must exist, and opens it. The file appears under its name only when it is whole.
 func Create(dir string, v *vault.Vault) (*Store, error) {
@@ -69,7 +69,7 @@ func lay(tx *bbolt.Tx, v *vault.Vault) error {
 }
 
 func createBuckets(tx *bbolt.Tx) error {
-	for _, b := range node.Buckets() {
+	for _, b := range store.Buckets() {
 		if _, err := tx.CreateBucketIfNotExists([]byte{byte(b)}); err != nil {
 			return err
 		}
@@ -99,7 +99,7 @@ func Open(dir string, v *vault.Vault, o Options) (*Store, error) {
 func (s *Store) begin(readOnly bool) error {
 	missing := false
 	err := s.db.View(func(tx *bbolt.Tx) error {
-		for _, b := range node.Buckets() {
+		for _, b := range store.Buckets() {
 			missing = missing || tx.Bucket([]byte{byte(b)}) == nil
 		}
 		return s.readHeader(tx)
@@ -136,7 +136,7 @@ func headerPlace(key []byte) []byte { return append([]byte{0, 0}, key...) }
 func (s *Store) Close() error { return guard(FileName, s.db.Close) }
 
 // View runs fn in a read transaction. It returns fn's error, or the damage that fn's reads met.
-func (s *Store) View(fn func(node.Tx) error) error {
+func (s *Store) View(fn func(store.Tx) error) error {
 	tx, err := s.db.Begin(false)
 	if err != nil {
 		return named(err)
@@ -148,7 +148,7 @@ func (s *Store) View(fn func(node.Tx) error) error {
 // Update runs fn in a read-write transaction: durable when it returns nil, nothing left when it returns an error.
 // ErrFull says that the disk is full; the store stays usable and a later Update may succeed. Any other failure of the
 // commit ends the writing until the store is opened again. A fn that writes nothing costs no fsync.
-func (s *Store) Update(fn func(node.Tx) error) error {
+func (s *Store) Update(fn func(store.Tx) error) error {
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return named(err)
@@ -168,7 +168,7 @@ func (s *Store) Update(fn func(node.Tx) error) error {
 	return s.commit(t)
 }
 
-func run(t *txn, fn func(node.Tx) error) error {
+func run(t *txn, fn func(store.Tx) error) error {
 	if err := fn(t); err != nil {
 		return err
 	}

@@ -12,8 +12,8 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/kith-im/kith/crypto/vault"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"
+	"github.com/kith-im/kith/node/store"
 )
 
 // home is a folder with a vault, for one store.
@@ -82,8 +82,8 @@ func TestNothingIsReadableInTheFile(t *testing.T) {
 	h := newHome(t)
 	s := h.create()
 	canary := []byte("canary-7c1e-plain-words")
-	update(t, s, func(tx node.Tx) {
-		for _, b := range node.Buckets() {
+	update(t, s, func(tx store.Tx) {
+		for _, b := range store.Buckets() {
 			if b.Ordered() {
 				tx.Put(b, []byte{1}, canary)
 			} else {
@@ -177,7 +177,7 @@ func TestOpenSaysWhyNot(t *testing.T) {
 func TestReadOnlyReadsBesideOthersAndWritesNothing(t *testing.T) {
 	h := newHome(t)
 	s := h.create()
-	update(t, s, func(tx node.Tx) { tx.Put(node.BucketMeta, []byte("k"), []byte("v")) })
+	update(t, s, func(tx store.Tx) { tx.Put(store.BucketMeta, []byte("k"), []byte("v")) })
 	s.Close()
 	before, err := os.ReadFile(h.path())
 	if err != nil {
@@ -185,12 +185,12 @@ func TestReadOnlyReadsBesideOthersAndWritesNothing(t *testing.T) {
 	}
 	a, b := h.open(boltstore.Options{ReadOnly: true}), h.open(boltstore.Options{ReadOnly: true})
 	for _, s := range []*boltstore.Store{a, b} {
-		view(t, s, func(tx node.Tx) {
-			if got := tx.Get(node.BucketMeta, []byte("k")); string(got) != "v" {
+		view(t, s, func(tx store.Tx) {
+			if got := tx.Get(store.BucketMeta, []byte("k")); string(got) != "v" {
 				t.Errorf("got %q", got)
 			}
 		})
-		if err := s.Update(func(tx node.Tx) error { return nil }); err == nil {
+		if err := s.Update(func(tx store.Tx) error { return nil }); err == nil {
 			t.Error("an update ran")
 		}
 		if err := s.Check(); err != nil {
@@ -204,8 +204,8 @@ func TestReadOnlyReadsBesideOthersAndWritesNothing(t *testing.T) {
 
 func TestWritingInAViewFailsIt(t *testing.T) {
 	s := newHome(t).create()
-	err := s.View(func(tx node.Tx) error {
-		tx.Put(node.BucketMeta, []byte("k"), []byte("v"))
+	err := s.View(func(tx store.Tx) error {
+		tx.Put(store.BucketMeta, []byte("k"), []byte("v"))
 		return nil
 	})
 	if err == nil {
@@ -216,11 +216,11 @@ func TestWritingInAViewFailsIt(t *testing.T) {
 func TestStoreOfAnOlderBuildGetsTheNewBuckets(t *testing.T) {
 	h := newHome(t)
 	s := h.create()
-	update(t, s, func(tx node.Tx) { tx.Put(node.BucketMeta, []byte("k"), []byte("v")) })
+	update(t, s, func(tx store.Tx) { tx.Put(store.BucketMeta, []byte("k"), []byte("v")) })
 	s.Close()
-	h.edit(func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte{byte(node.BucketParked)}) })
+	h.edit(func(tx *bbolt.Tx) error { return tx.DeleteBucket([]byte{byte(store.BucketParked)}) })
 	ro := h.open(boltstore.Options{ReadOnly: true})
-	if got := rowsOf(t, ro, node.BucketParked, nil); got != nil {
+	if got := rowsOf(t, ro, store.BucketParked, nil); got != nil {
 		t.Errorf("rows %v", got)
 	}
 	if err := ro.Check(); err != nil {
@@ -228,7 +228,7 @@ func TestStoreOfAnOlderBuildGetsTheNewBuckets(t *testing.T) {
 	}
 	ro.Close()
 	s = h.open(boltstore.Options{})
-	update(t, s, func(tx node.Tx) { tx.Put(node.BucketParked, []byte{1}, []byte("new")) })
+	update(t, s, func(tx store.Tx) { tx.Put(store.BucketParked, []byte{1}, []byte("new")) })
 	if err := s.Check(); err != nil {
 		t.Error(err)
 	}
@@ -239,7 +239,7 @@ func TestAnUpdateThatWritesNothingCostsNoCommit(t *testing.T) {
 	s := h.create()
 	before, _ := os.ReadFile(h.path())
 	for range 3 {
-		update(t, s, func(tx node.Tx) { tx.Get(node.BucketMeta, []byte("k")) })
+		update(t, s, func(tx store.Tx) { tx.Get(store.BucketMeta, []byte("k")) })
 	}
 	after, _ := os.ReadFile(h.path())
 	if !bytes.Equal(before, after) {
@@ -251,15 +251,15 @@ func TestAPanicInATurnLeavesTheStoreUsable(t *testing.T) {
 	s := newHome(t).create()
 	func() {
 		defer func() { recover() }()
-		_ = s.Update(func(tx node.Tx) error {
-			tx.Put(node.BucketMeta, []byte("k"), []byte("v"))
+		_ = s.Update(func(tx store.Tx) error {
+			tx.Put(store.BucketMeta, []byte("k"), []byte("v"))
 			panic("a bug of the engine")
 		})
 	}()
-	update(t, s, func(tx node.Tx) {
-		if tx.Get(node.BucketMeta, []byte("k")) != nil {
+	update(t, s, func(tx store.Tx) {
+		if tx.Get(store.BucketMeta, []byte("k")) != nil {
 			t.Error("the panicking turn left a row")
 		}
-		tx.Put(node.BucketMeta, []byte("k"), []byte("v"))
+		tx.Put(store.BucketMeta, []byte("k"), []byte("v"))
 	})
 }

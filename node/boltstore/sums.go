@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
-	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // sum is what a bucket should hold: how many rows, and the exclusive-or of a keyed digest of each. Without the key
@@ -18,18 +18,18 @@ type sum struct {
 type sums [256]sum
 
 // digest names one sealed row. The tag that ends it authenticates the rest.
-func (s *Store) digest(b node.Bucket, stored, sealed []byte) [blindSize]byte {
+func (s *Store) digest(b store.Bucket, stored, sealed []byte) [blindSize]byte {
 	tag := sealed[max(0, len(sealed)-tagSize):]
 	row := append([]byte{byte(b), 1}, stored...)
 	return s.vault.Blind(append(row, tag...))
 }
 
-func (x *sums) add(s *Store, b node.Bucket, stored, sealed []byte) {
+func (x *sums) add(s *Store, b store.Bucket, stored, sealed []byte) {
 	x[b].rows++
 	x[b].mix(s.digest(b, stored, sealed))
 }
 
-func (x *sums) remove(s *Store, b node.Bucket, stored, sealed []byte) {
+func (x *sums) remove(s *Store, b store.Bucket, stored, sealed []byte) {
 	x[b].rows--
 	x[b].mix(s.digest(b, stored, sealed))
 }

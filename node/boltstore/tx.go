@@ -10,7 +10,7 @@ import (
 	"go.etcd.io/bbolt"
 
 	"github.com/kith-im/kith/crypto/vault"
-	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // txn is one transaction. Its first failure sticks: reads then return nothing and writes do nothing.
@@ -31,13 +31,13 @@ func (t *txn) fail(err error) {
 }
 
 // bucket returns b's table, or nil in a file of an older build that is open read-only.
-func (t *txn) bucket(b node.Bucket) *bbolt.Bucket { return t.tx.Bucket([]byte{byte(b)}) }
+func (t *txn) bucket(b store.Bucket) *bbolt.Bucket { return t.tx.Bucket([]byte{byte(b)}) }
 
 // place is the associated data of a row: it binds the sealed value to where it stands.
-func place(b node.Bucket, stored []byte) []byte { return append([]byte{byte(b), 0}, stored...) }
+func place(b store.Bucket, stored []byte) []byte { return append([]byte{byte(b), 0}, stored...) }
 
 // stored is the key under which bbolt holds a row.
-func (s *Store) stored(b node.Bucket, key []byte) []byte {
+func (s *Store) stored(b store.Bucket, key []byte) []byte {
 	if b.Ordered() {
 		return key
 	}
@@ -49,7 +49,7 @@ func (s *Store) stored(b node.Bucket, key []byte) []byte {
 type row struct{ key, value []byte }
 
 // open unseals the row under a stored key.
-func (s *Store) open(b node.Bucket, stored, sealed []byte) (row, error) {
+func (s *Store) open(b store.Bucket, stored, sealed []byte) (row, error) {
 	if len(stored) > maxKey || len(sealed) > maxValue {
 		return row{}, damage(b, stored, "longer than anything written")
 	}
@@ -79,11 +79,11 @@ func notNil(b []byte) []byte {
 	return b
 }
 
-func damage(b node.Bucket, stored []byte, why string) error {
+func damage(b store.Bucket, stored []byte, why string) error {
 	return &Damage{Place: fmt.Sprintf("%s/%x", bucketName(b), stored[:min(len(stored), 8)]), Why: why}
 }
 
-func (t *txn) Get(b node.Bucket, key []byte) []byte {
+func (t *txn) Get(b store.Bucket, key []byte) []byte {
 	if t.err != nil {
 		return nil
 	}
@@ -106,7 +106,7 @@ func (t *txn) Get(b node.Bucket, key []byte) []byte {
 	return r.value
 }
 
-func (t *txn) Put(b node.Bucket, key, value []byte) {
+func (t *txn) Put(b store.Bucket, key, value []byte) {
 	if t.err != nil {
 		return
 	}
@@ -115,7 +115,7 @@ func (t *txn) Put(b node.Bucket, key, value []byte) {
 	}
 }
 
-func (t *txn) put(b node.Bucket, key, value []byte) error {
+func (t *txn) put(b store.Bucket, key, value []byte) error {
 	if len(key) > maxKey || len(value) > maxValue-maxKey-vault.Overhead-2 {
 		return fmt.Errorf("a row of %d and %d bytes is too long", len(key), len(value))
 	}
@@ -140,7 +140,7 @@ func (t *txn) put(b node.Bucket, key, value []byte) error {
 	return bucket.Put(stored, sealed)
 }
 
-func (t *txn) Delete(b node.Bucket, key []byte) {
+func (t *txn) Delete(b store.Bucket, key []byte) {
 	if t.err != nil {
 		return
 	}
@@ -162,7 +162,7 @@ func (t *txn) Delete(b node.Bucket, key []byte) {
 	}
 }
 
-func (t *txn) Scan(b node.Bucket, from []byte, fn func(key, value []byte) bool) {
+func (t *txn) Scan(b store.Bucket, from []byte, fn func(key, value []byte) bool) {
 	if b.Ordered() {
 		t.scanOrdered(b, from, fn)
 		return
@@ -176,7 +176,7 @@ func (t *txn) Scan(b node.Bucket, from []byte, fn func(key, value []byte) bool) 
 }
 
 // all collects and sorts the rows of a named bucket: its stored keys say nothing of the order.
-func (t *txn) all(b node.Bucket, from []byte) []row {
+func (t *txn) all(b store.Bucket, from []byte) []row {
 	var rows []row
 	t.scanStored(b, nil, func(r row) bool {
 		if bytes.Compare(r.key, from) >= 0 {
@@ -188,12 +188,12 @@ func (t *txn) all(b node.Bucket, from []byte) []row {
 	return rows
 }
 
-func (t *txn) scanOrdered(b node.Bucket, from []byte, fn func(key, value []byte) bool) {
+func (t *txn) scanOrdered(b store.Bucket, from []byte, fn func(key, value []byte) bool) {
 	t.scanStored(b, from, func(r row) bool { return fn(r.key, r.value) })
 }
 
 // scanStored walks b in the order of its stored keys. fn runs outside the guard: a panic of the engine is not damage.
-func (t *txn) scanStored(b node.Bucket, from []byte, fn func(row) bool) {
+func (t *txn) scanStored(b store.Bucket, from []byte, fn func(row) bool) {
 	if t.err != nil {
 		return
 	}
@@ -234,7 +234,7 @@ func (t *txn) scanStored(b node.Bucket, from []byte, fn func(row) bool) {
 	}
 }
 
-func (t *txn) Last(b node.Bucket) (key, value []byte) {
+func (t *txn) Last(b store.Bucket) (key, value []byte) {
 	if t.err != nil {
 		return nil, nil
 	}

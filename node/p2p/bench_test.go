@@ -24,6 +24,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Some benchmarks want a node in a process of its own: the test binary runs
@@ -242,7 +243,7 @@ func BenchmarkOnlineBurst(b *testing.B) {
 func messagesOf(b *testing.B, n *Node) (list []node.MessageView) {
 	b.Helper()
 	handle := handleOf(b, n) // not inside View: a read inside a read waits for ever behind a growing file
-	n.View(func(tx node.Tx) (err error) {
+	n.View(func(tx store.Tx) (err error) {
 		list, err = node.Messages(tx, handle, 1<<20)
 		return err
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Files of the home folder.
@@ -135,7 +136,7 @@ func (h *home) openKeys(passphrase []byte) error {
 
 // View opens the store of a home folder read-only, for commands that run
 // without a daemon. ErrLocked says that a daemon owns it.
-func View(dir string, passphrase []byte, fn func(tx node.Tx) error) error {
+func View(dir string, passphrase []byte, fn func(tx store.Tx) error) error {
 	h, err := openHome(dir, passphrase, true)
 	if err != nil {
 		return err
@@ -304,7 +305,7 @@ func Init(dir string, p InitParams) (phrase string, id node.IdentityView, err er
 		return "", id, err
 	}
 	root := words.Root()
-	err = b.store.Update(func(tx node.Tx) error {
+	err = b.store.Update(func(tx store.Tx) error {
 		t := &node.Turn{Now: p.Now(), Rand: p.Rand, Tx: tx, Out: &node.Effects{}}
 		params := node.CreateParams{Root: root, Name: p.Name, DeviceName: p.DeviceName}
 		if p.Phrase != "" {

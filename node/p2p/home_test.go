@@ -12,6 +12,7 @@ import (
 
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // emptyHome makes a home without an engine's rows in it.
@@ -171,7 +172,7 @@ func TestTheSamePhraseIsTheSamePerson(t *testing.T) {
 		}
 	}
 	var seen node.IdentityView
-	if err := View(filepath.Join(dir, "a"), nil, func(tx node.Tx) error { seen, err = node.Identity(tx); return err }); err != nil || seen != id {
+	if err := View(filepath.Join(dir, "a"), nil, func(tx store.Tx) error { seen, err = node.Identity(tx); return err }); err != nil || seen != id {
 		t.Errorf("read without a daemon: %+v, %v", seen, err)
 	}
 }

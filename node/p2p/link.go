@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/hkdf"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // linkServer answers /kith/link/1 on the device that offered a link: hello ->
@@ -198,7 +199,7 @@ func Link(ctx context.Context, dir string, p LinkParams) (id node.IdentityView, 
 		err = linkInto(ctx, b, &joiner{build: b, linker: linker, seed: seed, params: p})
 	}
 	if err == nil {
-		err = b.store.View(func(tx node.Tx) (err error) {
+		err = b.store.View(func(tx store.Tx) (err error) {
 			id, err = node.Identity(tx)
 			return err
 		})
@@ -412,7 +413,7 @@ func (j *joiner) ask(stream linkStream, frame []byte, most int) ([]byte, error) 
 }
 
 func (j *joiner) turn(now time.Time, rng io.Reader, fn func(t *node.Turn) error) error {
-	return j.build.store.Update(func(tx node.Tx) error {
+	return j.build.store.Update(func(tx store.Tx) error {
 		return fn(&node.Turn{Now: now, Rand: rng, Tx: tx, Out: &node.Effects{}})
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // call is one input of the engine. fn may run more than once, when the
@@ -18,7 +19,7 @@ import (
 type call struct {
 	fn func(e *node.Engine, t *node.Turn) error
 	// look replaces fn for a caller that only reads; it also runs without an engine.
-	look func(tx node.Tx, e *node.Engine, now time.Time) error
+	look func(tx store.Tx, e *node.Engine, now time.Time) error
 	// local calls come from the person: while the loop is stuck they are tried,
 	// because one that only reads needs no disk.
 	local bool
@@ -45,7 +46,7 @@ func (c call) answer(err error) {
 // stuck: what only reads still runs, everything else hears ErrCannotStore, and
 // it tries again with a back-off.
 type loop struct {
-	store   node.Store
+	store   store.Store
 	load    func(t *node.Turn) (*node.Engine, error)
 	perform func(r *result) []call // must not block; returns the answers that are known at once
 	now     func() time.Time
@@ -78,7 +79,7 @@ type result struct {
 // errClean rolls a transaction back that wrote nothing, so that it costs no fsync.
 var errClean = errors.New("nothing written")
 
-func newLoop(store node.Store, now func() time.Time, rng io.Reader, log *slog.Logger) *loop {
+func newLoop(store store.Store, now func() time.Time, rng io.Reader, log *slog.Logger) *loop {
 	return &loop{
 		store: store, now: now, rand: rng, log: log,
 		calls:  make(chan call, maxCalls),
@@ -318,7 +319,7 @@ func (l *loop) commit(batch []call, tick bool) (*result, error) {
 		l.lastTick = now
 	}
 	var r *result
-	err := l.store.Update(func(tx node.Tx) error {
+	err := l.store.Update(func(tx store.Tx) error {
 		r = &result{errs: make([]error, len(batch))}
 		w := &writeTx{Tx: tx}
 		t := &node.Turn{Now: now, Rand: l.rand, Tx: w, Out: &r.out}
@@ -351,7 +352,7 @@ func (l *loop) reload() error {
 		e *node.Engine
 		r *result
 	)
-	err := l.store.Update(func(tx node.Tx) error {
+	err := l.store.Update(func(tx store.Tx) error {
 		r = &result{}
 		w := &writeTx{Tx: tx}
 		t := &node.Turn{Now: l.now(), Rand: l.rand, Tx: w, Out: &r.out}
@@ -372,8 +373,8 @@ func (l *loop) reload() error {
 
 // probe shows whether the store can write, by one small row.
 func (l *loop) probe() error {
-	return l.store.Update(func(tx node.Tx) error {
-		tx.Put(node.BucketMeta, probeKey, []byte(l.now().UTC().Format(time.RFC3339)))
+	return l.store.Update(func(tx store.Tx) error {
+		tx.Put(store.BucketMeta, probeKey, []byte(l.now().UTC().Format(time.RFC3339)))
 		return tx.Err()
 	})
 }
@@ -415,7 +416,7 @@ func (l *loop) refuse(batch []call) {
 	for _, c := range batch {
 		switch {
 		case c.look != nil:
-			c.answer(l.store.View(func(tx node.Tx) error { return c.look(tx, l.engine, l.now()) }))
+			c.answer(l.store.View(func(tx store.Tx) error { return c.look(tx, l.engine, l.now()) }))
 		case c.local && l.engine != nil:
 			l.attempt(c)
 		default:
@@ -458,16 +459,16 @@ func (l *loop) finish() {
 
 // writeTx notices whether anything was written.
 type writeTx struct {
-	node.Tx
+	store.Tx
 	wrote bool
 }
 
-func (w *writeTx) Put(b node.Bucket, key, value []byte) {
+func (w *writeTx) Put(b store.Bucket, key, value []byte) {
 	w.wrote = true
 	w.Tx.Put(b, key, value)
 }
 
-func (w *writeTx) Delete(b node.Bucket, key []byte) {
+func (w *writeTx) Delete(b store.Bucket, key []byte) {
 	w.wrote = true
 	w.Tx.Delete(b, key)
 }

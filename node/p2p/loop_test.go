@@ -14,11 +14,12 @@ import (
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"
+	"github.com/kith-im/kith/node/store"
 )
 
 // brittle is a store that fails when it is told to.
 type brittle struct {
-	node.Store
+	store.Store
 	serial  sync.Mutex // the memory store is for one goroutine at a time
 	mu      sync.Mutex
 	fail    error  // of every commit
@@ -30,16 +31,16 @@ type brittle struct {
 
 var errPoison = errors.New("damaged row")
 
-func (s *brittle) View(fn func(node.Tx) error) error {
+func (s *brittle) View(fn func(store.Tx) error) error {
 	s.serial.Lock()
 	defer s.serial.Unlock()
 	return s.Store.View(fn)
 }
 
-func (s *brittle) Update(fn func(node.Tx) error) error {
+func (s *brittle) Update(fn func(store.Tx) error) error {
 	s.serial.Lock()
 	defer s.serial.Unlock()
-	return s.Store.Update(func(tx node.Tx) error {
+	return s.Store.Update(func(tx store.Tx) error {
 		w := &poisonTx{Tx: tx}
 		if err := fn(w); err != nil {
 			return err
@@ -69,11 +70,11 @@ func (s *brittle) set(fail error) {
 }
 
 type poisonTx struct {
-	node.Tx
+	store.Tx
 	keys map[string]bool
 }
 
-func (w *poisonTx) Put(b node.Bucket, key, value []byte) {
+func (w *poisonTx) Put(b store.Bucket, key, value []byte) {
 	if w.keys == nil {
 		w.keys = map[string]bool{}
 	}
@@ -92,9 +93,9 @@ type rig struct {
 
 func newRig(t *testing.T) *rig {
 	t.Helper()
-	r := &rig{store: &brittle{Store: node.NewMemory()}}
+	r := &rig{store: &brittle{Store: store.NewMemory()}}
 	rng := rand.NewChaCha8([32]byte{1})
-	err := r.store.Update(func(tx node.Tx) error {
+	err := r.store.Update(func(tx store.Tx) error {
 		turn := &node.Turn{Now: time.Now(), Rand: rng, Tx: tx, Out: &node.Effects{}}
 		return node.Create(turn, node.CreateParams{Root: identity.NewRootFromSeed([32]byte{1}), Name: "Ada", DeviceName: "desk"})
 	})
@@ -141,15 +142,15 @@ func (r *rig) commits() int {
 // row makes a call that writes one row and wants one lookup.
 func row(key string) call {
 	return call{fn: func(_ *node.Engine, t *node.Turn) error {
-		t.Tx.Put(node.BucketMeta, []byte(key), []byte("x"))
+		t.Tx.Put(store.BucketMeta, []byte(key), []byte("x"))
 		t.Out.Lookups = append(t.Out.Lookups, key)
 		return nil
 	}}
 }
 
 func (r *rig) has(key string) (there bool) {
-	r.store.View(func(tx node.Tx) error {
-		there = tx.Get(node.BucketMeta, []byte(key)) != nil
+	r.store.View(func(tx store.Tx) error {
+		there = tx.Get(store.BucketMeta, []byte(key)) != nil
 		return nil
 	})
 	return there
@@ -234,13 +235,13 @@ func TestAFailedCommitLoadsTheEngineAgain(t *testing.T) {
 	inLoop(t, func(t *testing.T, r *rig) {
 		r.store.poison = "bad"
 		var before, after *node.Engine
-		r.do(t.Context(), call{look: func(_ node.Tx, e *node.Engine, _ time.Time) error { before = e; return nil }})
+		r.do(t.Context(), call{look: func(_ store.Tx, e *node.Engine, _ time.Time) error { before = e; return nil }})
 		r.do(t.Context(), row("good")) // the control: success keeps it
 		if r.loads != 1 {
 			t.Errorf("%d loads after a good commit", r.loads)
 		}
 		r.do(t.Context(), row("bad"))
-		r.do(t.Context(), call{look: func(_ node.Tx, e *node.Engine, _ time.Time) error { after = e; return nil }})
+		r.do(t.Context(), call{look: func(_ store.Tx, e *node.Engine, _ time.Time) error { after = e; return nil }})
 		if r.loads != 2 || before == after || after == nil {
 			t.Errorf("%d loads; the engine ahead of the disk is still in use: %v", r.loads, before == after)
 		}
@@ -285,7 +286,7 @@ func TestAFullDiskKeepsTheNodeUpAndRecovers(t *testing.T) {
 			t.Error("the node does not say that it cannot store")
 		}
 		look := func() error {
-			return r.do(t.Context(), call{look: func(tx node.Tx, _ *node.Engine, _ time.Time) error {
+			return r.do(t.Context(), call{look: func(tx store.Tx, _ *node.Engine, _ time.Time) error {
 				_, err := node.Identity(tx)
 				return err
 			}})
@@ -319,7 +320,7 @@ func TestAFullDiskKeepsTheNodeUpAndRecovers(t *testing.T) {
 func TestReadingCostsNoCommit(t *testing.T) {
 	inLoop(t, func(t *testing.T, r *rig) {
 		for range 10 {
-			r.do(t.Context(), call{look: func(node.Tx, *node.Engine, time.Time) error { return nil }})
+			r.do(t.Context(), call{look: func(store.Tx, *node.Engine, time.Time) error { return nil }})
 			r.do(t.Context(), call{fn: func(*node.Engine, *node.Turn) error { return nil }})
 		}
 		if n := r.commits(); n != 0 {
@@ -446,7 +447,7 @@ func TestCloseAnswersEverybody(t *testing.T) {
 func TestTheEnginesTimerRuns(t *testing.T) {
 	inLoop(t, func(t *testing.T, r *rig) {
 		last := func() (at time.Time) {
-			r.do(t.Context(), call{look: func(node.Tx, *node.Engine, time.Time) error { at = r.lastTick; return nil }})
+			r.do(t.Context(), call{look: func(store.Tx, *node.Engine, time.Time) error { at = r.lastTick; return nil }})
 			return at
 		}
 		before := last()

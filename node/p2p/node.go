@@ -15,6 +15,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Do runs fn in a turn of the engine and returns after its commit: nil means
@@ -28,12 +29,12 @@ func (n *Node) Do(ctx context.Context, fn func(e *node.Engine, t *node.Turn) err
 
 // Look runs fn between turns with the engine and a transaction that it only
 // reads. e is nil while the store cannot write.
-func (n *Node) Look(ctx context.Context, fn func(tx node.Tx, e *node.Engine, now time.Time) error) error {
+func (n *Node) Look(ctx context.Context, fn func(tx store.Tx, e *node.Engine, now time.Time) error) error {
 	return n.loop.do(ctx, call{look: fn})
 }
 
 // View runs fn in a read transaction beside the loop. fn must not keep tx.
-func (n *Node) View(fn func(tx node.Tx) error) error { return n.home.store.View(fn) }
+func (n *Node) View(fn func(tx store.Tx) error) error { return n.home.store.View(fn) }
 
 // Changed returns a channel that is closed after the next commit that brought
 // events. Take it before reading them.
@@ -45,7 +46,7 @@ func (n *Node) Events(ctx context.Context, since uint64, most int) ([]node.Notic
 	for {
 		changed := n.Changed()
 		var out []node.Notice
-		err := n.View(func(tx node.Tx) error {
+		err := n.View(func(tx store.Tx) error {
 			var err error
 			out, err = node.Events(tx, since, most)
 			return err

@@ -19,6 +19,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // testNode makes an identity and starts it on loopback.
@@ -99,7 +100,7 @@ func do(t testing.TB, n *Node, fn func(*node.Engine, *node.Turn) error) {
 
 func contactsOf(t testing.TB, n *Node) (list []node.ContactView) {
 	t.Helper()
-	err := n.Look(t.Context(), func(tx node.Tx, e *node.Engine, _ time.Time) (err error) {
+	err := n.Look(t.Context(), func(tx store.Tx, e *node.Engine, _ time.Time) (err error) {
 		list, err = node.Contacts(tx, e)
 		return err
 	})
@@ -137,7 +138,7 @@ func send(t testing.TB, n *Node, to, text string) (id string) {
 
 func stage(t testing.TB, n *Node, id string) (s node.Stage) {
 	t.Helper()
-	err := n.View(func(tx node.Tx) error {
+	err := n.View(func(tx store.Tx) error {
 		v, err := node.Status(tx, id)
 		s = v.Stage
 		return err
@@ -152,7 +153,7 @@ func waitStage(t testing.TB, n *Node, id string, want ...node.Stage) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
-			n.View(func(tx node.Tx) error {
+			n.View(func(tx store.Tx) error {
 				v, _ := node.Status(tx, id)
 				t.Logf("%+v", v)
 				return nil
@@ -173,7 +174,7 @@ func waitStage(t testing.TB, n *Node, id string, want ...node.Stage) {
 // texts are the messages of a conversation in order.
 func texts(t testing.TB, n *Node, handle string) (out []string) {
 	t.Helper()
-	err := n.View(func(tx node.Tx) error {
+	err := n.View(func(tx store.Tx) error {
 		list, err := node.Messages(tx, handle, 1000)
 		for _, m := range list {
 			out = append(out, m.Text)
@@ -197,7 +198,7 @@ func handleOf(t testing.TB, n *Node) string {
 
 func mailboxOf(t testing.TB, n *Node) (v node.MailboxView) {
 	t.Helper()
-	err := n.Look(t.Context(), func(tx node.Tx, e *node.Engine, now time.Time) (err error) {
+	err := n.Look(t.Context(), func(tx store.Tx, e *node.Engine, now time.Time) (err error) {
 		v, err = node.Mailbox(tx, e, now)
 		return err
 	})

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/simnet"
 )
 
@@ -91,7 +92,7 @@ func (p *play) link(name string, old *simnet.Device) *simnet.Device {
 // count is how many messages a conversation has on a device.
 func (p *play) count(d *simnet.Device, with string) int {
 	n := 0
-	d.View(func(tx node.Tx) error {
+	d.View(func(tx store.Tx) error {
 		all, err := node.Messages(tx, with, 0)
 		n = len(all)
 		return err

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/simnet"
 )
 
@@ -152,7 +153,7 @@ func (p *play) send(from *simnet.Device, to, text string) string {
 
 func (p *play) contact(d *simnet.Device, handle string) node.ContactView {
 	var found node.ContactView
-	d.View(func(tx node.Tx) error {
+	d.View(func(tx store.Tx) error {
 		all, err := node.Contacts(tx, nil)
 		for _, c := range all {
 			if strings.EqualFold(c.Handle, handle) {
@@ -166,6 +167,6 @@ func (p *play) contact(d *simnet.Device, handle string) node.ContactView {
 
 func (p *play) stage(d *simnet.Device, id string) node.Stage {
 	var s node.MessageStatus
-	d.View(func(tx node.Tx) (err error) { s, err = node.Status(tx, id); return err })
+	d.View(func(tx store.Tx) (err error) { s, err = node.Status(tx, id); return err })
 	return s.Stage
 }
