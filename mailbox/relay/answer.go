@@ -8,6 +8,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -17,7 +18,7 @@ var ErrReply = errors.New("relay: invalid reply")
 
 // replyError is ErrReply for a frame of a relay that breaks the rules.
 func replyError(err error) error {
-	if errors.Is(err, errFrame) {
+	if errors.Is(err, frame.ErrInvalid) {
 		return ErrReply
 	}
 	return err
@@ -26,11 +27,11 @@ func replyError(err error) error {
 // parseAnswer decodes a relay's frame and checks the shapes of the schema.
 func parseAnswer(body []byte) (*pb.Answer, error) {
 	a := new(pb.Answer)
-	if err := parseFrame(body, a); err != nil {
+	if err := frame.Parse(body, a); err != nil {
 		return nil, err
 	}
 	if !answerShaped(a) {
-		return nil, errFrame
+		return nil, frame.ErrInvalid
 	}
 	return a, nil
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -14,11 +15,11 @@ import (
 // package mailbox.
 func parseAsk(body []byte) (*pb.Ask, error) {
 	ask := new(pb.Ask)
-	if err := parseFrame(body, ask); err != nil {
+	if err := frame.Parse(body, ask); err != nil {
 		return nil, err
 	}
 	if !shaped(ask) {
-		return nil, errFrame
+		return nil, frame.ErrInvalid
 	}
 	return ask, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -85,39 +86,18 @@ func TestBudgetMakesReadersWait(t *testing.T) {
 	})
 }
 
-func TestFlushGathersWhatWaited(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		near, far := pipe()
-		f := newFlusher(near, time.Minute, func() {})
-		for id := range uint64(100) {
-			if err := f.send(getSet(id + 1)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		synctest.Wait() // the first write waits for its reader
-		writes := 0
-		buf := make([]byte, 1<<20)
-		for total := 0; total < 100*len(mustFrame(t, getSet(100))); writes++ {
-			n, err := far.Read(buf)
-			if err != nil {
-				t.Fatal(err)
-			}
-			total += n
-		}
-		if writes > 2 {
-			t.Fatalf("%d writes for 100 frames", writes)
-		}
-		f.wait()
-		if f.pending != nil {
-			t.Fatal("an idle flusher holds a buffer")
-		}
-		_ = far.Close()
-		_ = f.send(getSet(1))
-		f.wait()
-		if err := f.send(getSet(2)); !errors.Is(err, errGone) {
-			t.Fatalf("after a failed write: %v", err)
-		}
-	})
+func TestTooLargeAnswerIsNotSent(t *testing.T) {
+	big := &pb.Answer{What: &pb.Answer_Set{Set: make([]byte, frame.Max)}}
+	if _, err := frame.Append(nil, big); !errors.Is(err, frame.ErrInvalid) {
+		t.Fatal(err)
+	}
+	page := &pb.Items{Box: make([]byte, idSize)}
+	for range pageItems {
+		page.Items = append(page.Items, &pb.Item{Seq: 1 << 62, Envelope: make([]byte, pageBytes/pageItems)})
+	}
+	if _, err := frame.Append(nil, &pb.Answer{What: &pb.Answer_Items{Items: page}}); err != nil {
+		t.Fatal("a full page does not fit a frame")
+	}
 }
 
 func TestIdleCollectStreamSaysNothing(t *testing.T) {

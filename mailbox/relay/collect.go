@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -45,7 +46,7 @@ func (h *held) collect() error {
 		return fmt.Errorf("challenge: %w", err)
 	}
 	challenge := &pb.Challenge{Nonce: c.nonce}
-	if err := h.out.send(&pb.Answer{What: &pb.Answer_Challenge{Challenge: challenge}}); err != nil {
+	if err := h.out.Send(&pb.Answer{What: &pb.Answer_Challenge{Challenge: challenge}}); err != nil {
 		return err
 	}
 	h.s.counted.collectors.Add(1)
@@ -70,13 +71,13 @@ func (c *collector) take(ask *pb.Ask) error {
 	case *pb.Ask_Credit:
 		return c.credit(w.Credit)
 	}
-	return errFrame
+	return frame.ErrInvalid
 }
 
 // prove begins to watch a box whose owner signed this stream's challenge. A box
 // that this relay does not know is watched too: it is empty.
 func (c *collector) prove(id uint64, p *pb.Prove) error {
-	if err := c.h.out.room(); err != nil {
+	if err := c.h.out.Room(); err != nil {
 		return err
 	}
 	ok, err := c.h.afford(1)
@@ -120,7 +121,7 @@ func (c *collector) credit(m *pb.Credit) error {
 	c.items += int64(m.GetItems())
 	c.bytes += int64(m.GetBytes())
 	if c.items > MaxCredit || c.bytes > MaxCredit {
-		return errFrame
+		return frame.ErrInvalid
 	}
 	c.kick()
 	return nil
@@ -188,7 +189,7 @@ func (c *collector) begin() (page, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	var w *watched
-	if !c.ended && c.h.out.alive() {
+	if !c.ended && c.h.out.Alive() {
 		w = c.ready()
 	}
 	if w == nil {
@@ -217,11 +218,11 @@ func (c *collector) page(p page) error {
 	if !c.sent(p, got, more) {
 		return nil // proved anew meanwhile: that cursor decides
 	}
-	if err := c.h.out.send(answersOf(p, got, more)...); err != nil {
+	if err := c.h.out.Send(answersOf(p, got, more)...); err != nil {
 		return err
 	}
 	c.h.s.count(c.h.from, Pushed, len(got))
-	return c.h.out.room()
+	return c.h.out.Room()
 }
 
 // sent moves the cursor and takes the credit.

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -62,7 +63,7 @@ func answers() []*pb.Answer {
 func seeds[M proto.Message](f *testing.F, ms []M, framed bool) {
 	var all []byte
 	for _, m := range ms {
-		frame, err := appendFrame(nil, m)
+		frame, err := frame.Append(nil, m)
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -79,27 +80,6 @@ func seeds[M proto.Message](f *testing.F, ms []M, framed bool) {
 	}
 	f.Add([]byte{0x80, 0x80, 0x04})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x01})
-}
-
-func FuzzFrameReader(f *testing.F) {
-	seeds(f, answers(), true)
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r := newFrameReader(&tape{Reader: bytes.NewReader(b)}, time.Second)
-		used := 0
-		for {
-			body, err := r.next(0)
-			if err != nil {
-				r.release()
-				return
-			}
-			if len(body) == 0 || len(body) > MaxFrame {
-				t.Fatalf("a body of %d bytes", len(body))
-			}
-			if used += len(body) + 1; used > len(b) {
-				t.Fatal("more came out than went in")
-			}
-		}
-	})
 }
 
 func FuzzAsk(f *testing.F) {
@@ -144,10 +124,10 @@ func FuzzAnswer(f *testing.F) {
 // round checks that what was parsed can be framed and parsed again.
 func round(t *testing.T, m, again proto.Message) {
 	b, err := proto.Marshal(m)
-	if err != nil || len(b) > MaxFrame {
+	if err != nil || len(b) > frame.Max {
 		return // the unknown fields are gone, never more than came in
 	}
-	if err := parseFrame(b, again); err != nil || !proto.Equal(m, again) {
+	if err := frame.Parse(b, again); err != nil || !proto.Equal(m, again) {
 		t.Fatalf("does not come back: %v", err)
 	}
 }
@@ -175,9 +155,9 @@ func FuzzServer(f *testing.F) {
 		if open := m.s.Stats(); open.Streams != 0 || open.Collectors != 0 || len(m.s.hub.each) != 0 {
 			t.Fatalf("something is left: %+v", open)
 		}
-		in := newFrameReader(&tape{Reader: &st.said}, time.Second)
+		in := frame.NewReader(&tape{Reader: &st.said}, time.Second)
 		for {
-			body, err := in.next(0)
+			body, err := in.Next(0)
 			if err == io.EOF {
 				return
 			}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -27,8 +28,8 @@ type held struct {
 	s    *Server
 	from peer.ID
 	st   stream
-	in   *frameReader
-	out  *flusher
+	in   *frame.Reader
+	out  *frame.Flusher
 
 	collects atomic.Bool  // a collect stream is never evicted
 	last     atomic.Int64 // unix nanoseconds of the last frame
@@ -50,7 +51,7 @@ func (s *Server) serve(from peer.ID, st stream) {
 	}
 	err := h.run()
 	switch {
-	case errors.Is(err, errFrame):
+	case errors.Is(err, frame.ErrInvalid):
 		s.count(from, Malformed, 1)
 	case errors.Is(err, errOver):
 		s.count(from, OverLimit, 1)
@@ -72,8 +73,8 @@ func timedOut(err error) bool {
 // idle, has to make room and is returned to be ended.
 func (s *Server) admit(from peer.ID, st stream) (h, idle *held) {
 	h = &held{s: s, from: from, st: st}
-	h.in = newFrameReader(st, s.times.body)
-	h.out = newFlusher(st, s.times.write, h.end)
+	h.in = frame.NewReader(st, s.times.body)
+	h.out = frame.NewFlusher(st, s.times.write, h.end)
 	h.touch()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,12 +124,12 @@ func (s *Server) forget(h *held) {
 // last answers are written.
 func (s *Server) release(h *held, clean bool) {
 	if clean {
-		h.out.wait()
+		h.out.Wait()
 		_ = h.st.Close()
 	}
 	h.end()
-	h.out.wait()
-	h.in.release()
+	h.out.Wait()
+	h.in.Release()
 	s.mu.Lock()
 	s.forget(h)
 	s.mu.Unlock()
@@ -138,7 +139,7 @@ func (s *Server) release(h *held, clean bool) {
 // end resets the stream: its reader and its writer return at once.
 func (h *held) end() {
 	h.once.Do(func() {
-		h.out.close()
+		h.out.Close()
 		_ = h.st.Reset()
 	})
 }
@@ -159,7 +160,7 @@ func (h *held) run() error {
 
 // next reads one well-formed ask; size is what its frame took.
 func (h *held) next(first time.Duration) (ask *pb.Ask, size int, err error) {
-	body, err := h.in.next(first)
+	body, err := h.in.Next(first)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -41,15 +42,15 @@ func padded(t *testing.T, size int) []byte {
 }
 
 func TestMalformedFramesEndTheStreamAndAreCounted(t *testing.T) {
-	whole := padded(t, MaxFrame)
-	good, _ := appendFrame(nil, getSet(1))
-	crowded, _ := proto.Marshal(&pb.Ask{What: &pb.Ask_Commit{Commit: &pb.Commit{Signed: make([][]byte, maxFields)}}})
+	whole := padded(t, frame.Max)
+	good, _ := frame.Append(nil, getSet(1))
+	crowded, _ := proto.Marshal(&pb.Ask{What: &pb.Ask_Commit{Commit: &pb.Commit{Signed: make([][]byte, frame.MaxFields)}}})
 	if err := proto.Unmarshal(crowded, new(pb.Ask)); err != nil {
 		t.Fatal("control: without the count of fields this frame would be taken")
 	}
 	shortBox, _ := proto.Marshal(&pb.Ask{What: &pb.Ask_GetSet{GetSet: &pb.GetSet{Box: make([]byte, 31)}}})
 	bad := map[string][]byte{
-		"oversized":       frameOf(MaxFrame+1, padded(t, MaxFrame+1)),
+		"oversized":       frameOf(frame.Max+1, padded(t, frame.Max+1)),
 		"giant claim":     frameOf(1<<40, nil),
 		"zero":            {0, 0},
 		"long prefix":     {0x81, 0x00, 1},
@@ -78,7 +79,7 @@ func TestMalformedFramesEndTheStreamAndAreCounted(t *testing.T) {
 			})
 		})
 	}
-	for name, b := range map[string][]byte{"control: small": good, "control: largest": frameOf(MaxFrame, whole)} {
+	for name, b := range map[string][]byte{"control: small": good, "control: largest": frameOf(frame.Max, whole)} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				m := inMemory(t, "relay", Config{})
@@ -93,7 +94,7 @@ func TestMalformedFramesEndTheStreamAndAreCounted(t *testing.T) {
 
 func mustFrame(t testing.TB, m proto.Message) []byte {
 	t.Helper()
-	b, err := appendFrame(nil, m)
+	b, err := frame.Append(nil, m)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,7 +114,7 @@ func trickle(c *raw, b []byte, pause time.Duration) time.Duration {
 }
 
 func TestSlowFrameIsCutAtItsDeadline(t *testing.T) {
-	frame, _ := appendFrame(nil, getSet(1))
+	frame, _ := frame.Append(nil, getSet(1))
 	slow := 2 * bodyWithin / time.Duration(len(frame))
 	for name, body := range map[string]time.Duration{"": bodyWithin, "control: no deadline": 1000 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
@@ -335,7 +336,7 @@ func TestRequestsInFlightAreBounded(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if limit := MaxInFlight + 1 + readBuffer/100; sent > limit {
+		if limit := MaxInFlight + 1 + frame.Max/100; sent > limit {
 			t.Fatalf("%d requests were taken in, want at most %d", sent, limit)
 		}
 		close(g.let)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -35,10 +36,10 @@ func puppetRelay(t testing.TB, answer func(p *puppet, ask *pb.Ask) []byte) *pupp
 		p.dials.Add(1)
 		near, far := pipe()
 		go func() {
-			in := newFrameReader(far, time.Hour)
+			in := frame.NewReader(far, time.Hour)
 			defer far.Close()
 			for {
-				body, err := in.next(0)
+				body, err := in.Next(0)
 				if err != nil {
 					return
 				}
@@ -60,7 +61,7 @@ func puppetRelay(t testing.TB, answer func(p *puppet, ask *pb.Ask) []byte) *pupp
 func frames(ms ...*pb.Answer) []byte {
 	var b []byte
 	for _, m := range ms {
-		b, _ = appendFrame(b, m)
+		b, _ = frame.Append(b, m)
 	}
 	return b
 }
@@ -144,7 +145,7 @@ func TestBrokenAnswersEndTheStream(t *testing.T) {
 	done := &pb.Answer_Done{Done: &pb.Done{}}
 	for name, say := range map[string]func(id uint64) []byte{
 		"giant claim":        func(uint64) []byte { return protowire.AppendVarint(nil, 1<<30) },
-		"one byte too large": func(uint64) []byte { return protowire.AppendVarint(nil, MaxFrame+1) },
+		"one byte too large": func(uint64) []byte { return protowire.AppendVarint(nil, frame.Max+1) },
 		"garbage":            func(uint64) []byte { return []byte("\x05hello") },
 		"never asked":        func(id uint64) []byte { return frames(receiptAnswer(id+1, good)) },
 		"answered twice":     func(id uint64) []byte { return frames(&pb.Answer{Id: id + 7, What: done}) },

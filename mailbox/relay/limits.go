@@ -6,14 +6,8 @@ import (
 	"github.com/kith-im/kith/mailbox"
 )
 
-// Limits of one frame and of what a peer may hold.
+// Limits of what a peer may hold.
 const (
-	// MaxFrame bounds the body of every frame, in bytes.
-	MaxFrame = 64 << 10
-	// maxFields bounds the protobuf fields of one frame, nested ones included,
-	// so that a small frame cannot ask for a large memory.
-	maxFields = 1000
-
 	// MaxBoxesPerStream is how many boxes one collect stream may watch.
 	MaxBoxesPerStream = 32
 	// MaxBoxesPerAsk is how many boxes one reserve or commit may name.
@@ -40,7 +34,7 @@ const (
 	CreditItems = 4096
 	CreditBytes = 4 << 20
 	MaxCredit   = 16 << 20
-	// pageBytes and pageItems bound one Items frame, so that it fits MaxFrame.
+	// pageBytes and pageItems bound one Items frame, so that it fits frame.Max.
 	pageBytes = 56 << 10
 	pageItems = 256
 )
@@ -78,17 +72,6 @@ const (
 	RateBurst = 2000
 	// maxBuckets is how many peers' buckets are remembered.
 	maxBuckets = 16_384
-)
-
-// Sizes of buffers, in bytes.
-const (
-	readBuffer = 16 << 10
-	// readStep is how much memory a frame's length claim gets before its bytes
-	// arrive.
-	readStep = 8 << 10
-	// flushAt is how much may wait to be written before a stream is read no
-	// further.
-	flushAt = 64 << 10
 )
 
 // Sizes of what a frame carries.

@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -20,8 +21,8 @@ var errTooLarge = errors.New("relay: request too large")
 // stream ends; any failure ends the stream and every call that waits on it.
 type link struct {
 	st    stream
-	in    *frameReader
-	out   *flusher
+	in    *frame.Reader
+	out   *frame.Flusher
 	slots chan struct{} // one per request in flight
 	heard atomic.Uint64 // answers so far
 
@@ -38,14 +39,14 @@ func newLink(st stream, t deadlines) *link {
 		calls: make(map[uint64]chan *pb.Answer),
 		gone:  make(chan struct{}),
 	}
-	l.in = newFrameReader(st, t.body)
-	l.out = newFlusher(st, t.write, func() { l.fail(errGone) })
+	l.in = frame.NewReader(st, t.body)
+	l.out = frame.NewFlusher(st, t.write, func() { l.fail(frame.ErrGone) })
 	return l
 }
 
 // ask sends one request and waits for its answer, ctx, or the stream's end.
 func (l *link) ask(ctx context.Context, ask *pb.Ask, within time.Duration) (*pb.Answer, error) {
-	if proto.Size(ask) > MaxFrame-maxIDBytes {
+	if proto.Size(ask) > frame.Max-maxIDBytes {
 		return nil, errTooLarge
 	}
 	late := time.NewTimer(within)
@@ -65,7 +66,7 @@ func (l *link) ask(ctx context.Context, ask *pb.Ask, within time.Duration) (*pb.
 		return nil, err
 	}
 	ask.Id = id
-	if err := l.out.send(ask); err != nil {
+	if err := l.out.Send(ask); err != nil {
 		l.fail(err)
 		return nil, err
 	}
@@ -114,15 +115,15 @@ func (l *link) register() (uint64, chan *pb.Answer, error) {
 
 // run hands answers to those who asked until the stream ends.
 func (l *link) run() {
-	defer l.in.release()
+	defer l.in.Release()
 	for {
-		body, err := l.in.next(0)
+		body, err := l.in.Next(0)
 		if err == nil {
 			err = l.deliver(body)
 		}
 		if err != nil {
 			l.fail(err)
-			l.out.wait()
+			l.out.Wait()
 			return
 		}
 	}
@@ -158,7 +159,7 @@ func (l *link) fail(err error) {
 	}
 	l.mu.Unlock()
 	if first {
-		l.out.close()
+		l.out.Close()
 		_ = l.st.Reset()
 	}
 }

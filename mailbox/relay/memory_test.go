@@ -14,6 +14,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -77,7 +78,7 @@ func (m *memory) stored(t testing.TB, key ed25519.PrivateKey) (n int) {
 // raw is a client that may send anything.
 type raw struct {
 	pipeStream
-	in *frameReader
+	in *frame.Reader
 }
 
 // dial opens a stream to the relay in the name of a peer.
@@ -87,13 +88,13 @@ func (m *memory) dial(t testing.TB, name string) *raw {
 	from := mustPeer(t, name)
 	go m.s.serve(from, far)
 	t.Cleanup(func() { _ = near.Close() })
-	return &raw{near, newFrameReader(near, time.Hour)}
+	return &raw{near, frame.NewReader(near, time.Hour)}
 }
 
 func (r *raw) send(t testing.TB, ms ...proto.Message) {
 	t.Helper()
 	for _, m := range ms {
-		b, err := appendFrame(nil, m)
+		b, err := frame.Append(nil, m)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +106,7 @@ func (r *raw) send(t testing.TB, ms ...proto.Message) {
 
 func (r *raw) recv(t testing.TB) *pb.Answer {
 	t.Helper()
-	body, err := r.in.next(0)
+	body, err := r.in.Next(0)
 	if err != nil {
 		t.Fatalf("receive: %v", err)
 	}
@@ -179,7 +180,7 @@ func (r *raw) pushed(t testing.TB, credit *pb.Ask) (n int) {
 	r.send(t, credit)
 	for {
 		_ = r.SetReadDeadline(time.Now().Add(time.Minute))
-		body, err := r.in.next(0)
+		body, err := r.in.Next(0)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			return n
 		}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -58,9 +59,9 @@ func (h *held) requests(ask *pb.Ask, size int) error {
 func (q *queue) put(ask *pb.Ask, size int) error {
 	cost, ok := costOf(ask)
 	if !ok {
-		return errFrame
+		return frame.ErrInvalid
 	}
-	if err := q.h.out.room(); err != nil {
+	if err := q.h.out.Room(); err != nil {
 		return err
 	}
 	ok, err := q.h.afford(cost)
@@ -71,7 +72,7 @@ func (q *queue) put(ask *pb.Ask, size int) error {
 		return q.h.refuse(ask.Id, &mailbox.Refusal{Code: mailbox.RateLimited})
 	}
 	if !q.h.s.pending.take(size) {
-		return errGone
+		return frame.ErrGone
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -145,7 +146,7 @@ func (s *Server) process(h *held, jobs []*job) {
 	for i, j := range jobs {
 		answers[i] = s.finish(h, j)
 	}
-	if h.out.send(answers...) != nil {
+	if h.out.Send(answers...) != nil {
 		h.end()
 	}
 }
@@ -167,5 +168,5 @@ func (s *Server) finish(h *held, j *job) *pb.Answer {
 // refuse answers one request with a typed refusal.
 func (h *held) refuse(id uint64, r *mailbox.Refusal) error {
 	h.s.count(h.from, Refused, 1)
-	return h.out.send(&pb.Answer{Id: id, What: refusalFrame(r)})
+	return h.out.Send(&pb.Answer{Id: id, What: refusalFrame(r)})
 }

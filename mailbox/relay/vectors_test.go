@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/mailbox/relay/frame"
 )
 
 var (
@@ -80,7 +82,7 @@ func readBack(v frameVectors) error {
 		if err != nil {
 			return err
 		}
-		body, err := newFrameReader(&tape{Reader: bytes.NewReader(raw)}, time.Second).next(0)
+		body, err := frame.NewReader(&tape{Reader: bytes.NewReader(raw)}, time.Second).Next(0)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.What, err)
 		}

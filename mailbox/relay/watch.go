@@ -8,6 +8,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -57,8 +58,8 @@ func (c *Client) isClosed() bool {
 // watcher is the client's side of one collect stream.
 type watcher struct {
 	st      stream
-	in      *frameReader
-	out     *flusher
+	in      *frame.Reader
+	out     *frame.Flusher
 	each    func(mailbox.ID, []mailbox.Stored) error
 	first   time.Duration
 	boxes   map[mailbox.ID]*seen
@@ -88,8 +89,8 @@ func (c *Client) watcher(ctx context.Context, relay dht.Peer,
 		st: st, each: each, first: c.times.first,
 		boxes: make(map[mailbox.ID]*seen), refused: make(map[uint64]bool),
 	}
-	w.in = newFrameReader(st, c.times.body)
-	w.out = newFlusher(st, c.times.write, w.end)
+	w.in = frame.NewReader(st, c.times.body)
+	w.out = frame.NewFlusher(st, c.times.write, w.end)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -102,15 +103,15 @@ func (c *Client) watcher(ctx context.Context, relay dht.Peer,
 }
 
 func (w *watcher) end() {
-	w.out.close()
+	w.out.Close()
 	_ = w.st.Reset()
 }
 
 // run proves the boxes and hands on what comes until the stream ends.
 func (w *watcher) run(relay dht.Peer, keys []ed25519.PrivateKey) error {
-	defer w.out.wait()
+	defer w.out.Wait()
 	defer w.end()
-	defer w.in.release()
+	defer w.in.Release()
 	if err := w.open(relay, keys); err != nil {
 		return err
 	}
@@ -126,7 +127,7 @@ func (w *watcher) run(relay dht.Peer, keys []ed25519.PrivateKey) error {
 }
 
 func (w *watcher) next(first time.Duration) (*pb.Answer, error) {
-	body, err := w.in.next(first)
+	body, err := w.in.Next(first)
 	if err != nil {
 		return nil, err
 	}
@@ -135,7 +136,7 @@ func (w *watcher) next(first time.Duration) (*pb.Answer, error) {
 
 // open asks for the challenge and answers it for every box.
 func (w *watcher) open(relay dht.Peer, keys []ed25519.PrivateKey) error {
-	if err := w.out.send(&pb.Ask{What: &pb.Ask_Collect{Collect: &pb.Collect{}}}); err != nil {
+	if err := w.out.Send(&pb.Ask{What: &pb.Ask_Collect{Collect: &pb.Collect{}}}); err != nil {
 		return err
 	}
 	a, err := w.next(w.first)
@@ -149,7 +150,7 @@ func (w *watcher) open(relay dht.Peer, keys []ed25519.PrivateKey) error {
 	for i, key := range keys {
 		id := uint64(i + 1)
 		w.boxes[mailbox.IDOf(publicOf(key))] = &seen{id: id}
-		err := w.out.send(&pb.Ask{Id: id, What: &pb.Ask_Prove{Prove: &pb.Prove{
+		err := w.out.Send(&pb.Ask{Id: id, What: &pb.Ask_Prove{Prove: &pb.Prove{
 			Key: publicOf(key),
 			Sig: mailbox.SignRequest(key, relay.ID, mailbox.VerbCollect, nonce),
 		}}})
@@ -163,7 +164,7 @@ func (w *watcher) open(relay dht.Peer, keys []ed25519.PrivateKey) error {
 // give lets the relay send so much more.
 func (w *watcher) give(c credit) error {
 	w.spent = credit{}
-	return w.out.send(&pb.Ask{What: &pb.Ask_Credit{Credit: &pb.Credit{Items: uint32(c.items), Bytes: uint32(c.bytes)}}})
+	return w.out.Send(&pb.Ask{What: &pb.Ask_Credit{Credit: &pb.Credit{Items: uint32(c.items), Bytes: uint32(c.bytes)}}})
 }
 
 // take handles one frame of the relay.

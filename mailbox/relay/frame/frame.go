@@ -1,4 +1,4 @@
-package relay
+package frame
 
 import (
 	"bufio"
@@ -12,8 +12,8 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
-// errFrame is the one error for a frame that breaks the rules.
-var errFrame = errors.New("relay: invalid frame")
+// ErrInvalid is the one error for a frame that breaks the rules.
+var ErrInvalid = errors.New("frame: invalid")
 
 // deadlineReader is a stream as the frame reader needs it.
 type deadlineReader interface {
@@ -26,10 +26,10 @@ const maxHeader = 3
 
 var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBuffer) }}
 
-// frameReader reads length-prefixed frames: a minimal unsigned varint of at
-// most 3 bytes with the length 1..MaxFrame, then the body. While the stream
+// Reader reads length-prefixed frames: a minimal unsigned varint of at
+// most 3 bytes with the length 1..Max, then the body. While the stream
 // idles it holds no buffer, because a relay holds thousands of idle streams.
-type frameReader struct {
+type Reader struct {
 	src    deadlineReader
 	within time.Duration // from a frame's first byte to its last
 	buf    *bufio.Reader // nil while idle
@@ -37,14 +37,14 @@ type frameReader struct {
 	one    [1]byte
 }
 
-func newFrameReader(src deadlineReader, within time.Duration) *frameReader {
-	return &frameReader{src: src, within: within}
+func NewReader(src deadlineReader, within time.Duration) *Reader {
+	return &Reader{src: src, within: within}
 }
 
 // next returns the body of the next frame in fresh memory. It waits without a
 // deadline for the first byte (unless first > 0) and with one for the rest.
 // io.EOF means that the stream ended between two frames.
-func (r *frameReader) next(first time.Duration) ([]byte, error) {
+func (r *Reader) Next(first time.Duration) ([]byte, error) {
 	lead, err := r.lead(first)
 	if err != nil {
 		return nil, err
@@ -60,16 +60,16 @@ func (r *frameReader) next(first time.Duration) ([]byte, error) {
 	}
 	r.disarm()
 	if !r.more() {
-		r.release()
+		r.Release()
 	}
 	return body, nil
 }
 
 // more says whether a further frame has begun in the buffer.
-func (r *frameReader) more() bool { return r.buf != nil && r.buf.Buffered() > 0 }
+func (r *Reader) more() bool { return r.buf != nil && r.buf.Buffered() > 0 }
 
 // lead waits for the first byte of a frame.
-func (r *frameReader) lead(first time.Duration) (byte, error) {
+func (r *Reader) lead(first time.Duration) (byte, error) {
 	if r.more() {
 		return r.buf.ReadByte()
 	}
@@ -85,11 +85,11 @@ func (r *frameReader) lead(first time.Duration) (byte, error) {
 }
 
 // size reads the rest of a length prefix that begins with b.
-func (r *frameReader) size(b byte) (int, error) {
+func (r *Reader) size(b byte) (int, error) {
 	size := uint(b & 0x7f)
 	for shift := uint(7); b >= 0x80; shift += 7 {
 		if shift == 7*maxHeader {
-			return 0, errFrame
+			return 0, ErrInvalid
 		}
 		r.need(1)
 		var err error
@@ -97,19 +97,19 @@ func (r *frameReader) size(b byte) (int, error) {
 			return 0, cut(err)
 		}
 		if b == 0 {
-			return 0, errFrame // not the shortest form
+			return 0, ErrInvalid // not the shortest form
 		}
 		size |= uint(b&0x7f) << shift
 	}
-	if size == 0 || size > MaxFrame {
-		return 0, errFrame
+	if size == 0 || size > Max {
+		return 0, ErrInvalid
 	}
 	return int(size), nil
 }
 
 // body reads size bytes. Memory follows the bytes that have come: a claim of
 // 64 KiB alone gets readStep.
-func (r *frameReader) body(size int) ([]byte, error) {
+func (r *Reader) body(size int) ([]byte, error) {
 	body := make([]byte, min(size, max(readStep, r.buf.Buffered())))
 	for have := 0; ; {
 		if _, err := io.ReadFull(r.buf, body[have:]); err != nil {
@@ -125,13 +125,13 @@ func (r *frameReader) body(size int) ([]byte, error) {
 }
 
 // need sets the frame's deadline if n bytes are not here yet.
-func (r *frameReader) need(n int) {
+func (r *Reader) need(n int) {
 	if r.buf.Buffered() < n {
 		r.arm(r.within)
 	}
 }
 
-func (r *frameReader) arm(d time.Duration) {
+func (r *Reader) arm(d time.Duration) {
 	if r.armed {
 		return
 	}
@@ -139,7 +139,7 @@ func (r *frameReader) arm(d time.Duration) {
 	_ = r.src.SetReadDeadline(time.Now().Add(d))
 }
 
-func (r *frameReader) disarm() {
+func (r *Reader) disarm() {
 	if r.armed {
 		r.armed = false
 		_ = r.src.SetReadDeadline(time.Time{})
@@ -147,7 +147,7 @@ func (r *frameReader) disarm() {
 }
 
 // release gives the buffer back; what is still in it is lost.
-func (r *frameReader) release() {
+func (r *Reader) Release() {
 	if r.buf != nil {
 		r.buf.Reset(nil)
 		readers.Put(r.buf)
@@ -158,29 +158,29 @@ func (r *frameReader) release() {
 // cut turns an end inside a frame into the framing error.
 func cut(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-		return errFrame
+		return ErrInvalid
 	}
 	return err
 }
 
-// appendFrame appends the frame of m to b.
-func appendFrame(b []byte, m proto.Message) ([]byte, error) {
+// Append appends the frame of m to b.
+func Append(b []byte, m proto.Message) ([]byte, error) {
 	size := proto.Size(m)
-	if size == 0 || size > MaxFrame {
-		return b, errFrame
+	if size == 0 || size > Max {
+		return b, ErrInvalid
 	}
 	b = protowire.AppendVarint(b, uint64(size))
 	return proto.MarshalOptions{UseCachedSize: true}.MarshalAppend(b, m)
 }
 
-// parseFrame decodes a body into m after it has counted the fields.
-func parseFrame(body []byte, m proto.Message) error {
-	left := maxFields
+// Parse decodes a body into m after it has counted the fields.
+func Parse(body []byte, m proto.Message) error {
+	left := MaxFields
 	if !sparse(body, m.ProtoReflect().Descriptor(), &left) {
-		return errFrame
+		return ErrInvalid
 	}
 	if err := (proto.UnmarshalOptions{DiscardUnknown: true}).Unmarshal(body, m); err != nil {
-		return errFrame
+		return ErrInvalid
 	}
 	return nil
 }

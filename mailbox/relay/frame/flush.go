@@ -1,4 +1,4 @@
-package relay
+package frame
 
 import (
 	"errors"
@@ -9,19 +9,19 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// errGone says that the stream has failed or was closed.
-var errGone = errors.New("relay: stream is gone")
+// ErrGone says that the stream has failed or was closed.
+var ErrGone = errors.New("frame: stream is gone")
 
-// deadlineWriter is a stream as the flusher needs it.
+// deadlineWriter is a stream as the Flusher needs it.
 type deadlineWriter interface {
 	io.Writer
 	SetWriteDeadline(time.Time) error
 }
 
-// flusher gathers frames and writes everything that gathered while the last
+// Flusher gathers frames and writes everything that gathered while the last
 // write ran with one write. Its goroutine lives only while there is something
 // to write, and nothing waits for a timer.
-type flusher struct {
+type Flusher struct {
 	dst    deadlineWriter
 	within time.Duration
 	fail   func() // called when a write fails
@@ -33,21 +33,21 @@ type flusher struct {
 	err     error
 }
 
-func newFlusher(dst deadlineWriter, within time.Duration, fail func()) *flusher {
-	f := &flusher{dst: dst, within: within, fail: fail}
+func NewFlusher(dst deadlineWriter, within time.Duration, fail func()) *Flusher {
+	f := &Flusher{dst: dst, within: within, fail: fail}
 	f.drained.L = &f.mu
 	return f
 }
 
 // send queues the frames of ms; it never blocks on the stream.
-func (f *flusher) send(ms ...proto.Message) error {
+func (f *Flusher) Send(ms ...proto.Message) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
 		return f.err
 	}
 	for _, m := range ms {
-		b, err := appendFrame(f.pending, m)
+		b, err := Append(f.pending, m)
 		if err != nil {
 			return err
 		}
@@ -60,19 +60,19 @@ func (f *flusher) send(ms ...proto.Message) error {
 	return nil
 }
 
-// room waits until less than flushAt is pending: whoever reads no answers gets
+// room waits until less than FlushAt is pending: whoever reads no answers gets
 // no further questions in.
-func (f *flusher) room() error {
+func (f *Flusher) Room() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	for f.err == nil && len(f.pending) >= flushAt {
+	for f.err == nil && len(f.pending) >= FlushAt {
 		f.drained.Wait()
 	}
 	return f.err
 }
 
 // alive says whether frames can still be sent.
-func (f *flusher) alive() bool {
+func (f *Flusher) Alive() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.err == nil
@@ -80,18 +80,18 @@ func (f *flusher) alive() bool {
 
 // close lets go of everybody who waits and refuses further frames. What is
 // pending may or may not be written.
-func (f *flusher) close() {
+func (f *Flusher) Close() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err == nil {
-		f.err = errGone
+		f.err = ErrGone
 	}
 	f.drained.Broadcast()
 }
 
 // wait returns when everything is written or the stream failed, and nothing
-// of the flusher runs any more.
-func (f *flusher) wait() {
+// of the Flusher runs any more.
+func (f *Flusher) Wait() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for f.busy {
@@ -100,18 +100,18 @@ func (f *flusher) wait() {
 }
 
 // run writes until nothing is pending.
-func (f *flusher) run() {
+func (f *Flusher) run() {
 	for out := f.take(nil); out != nil; out = f.take(out) {
 		if f.write(out) != nil {
-			f.close()
+			f.Close()
 			f.fail()
 		}
 	}
 }
 
 // take gives the buffer that was written back and returns the next, nil when
-// the flusher may end.
-func (f *flusher) take(done []byte) []byte {
+// the Flusher may end.
+func (f *Flusher) take(done []byte) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.drained.Broadcast()
@@ -121,13 +121,13 @@ func (f *flusher) take(done []byte) []byte {
 		return nil
 	}
 	out := f.pending
-	if f.pending = nil; cap(done) <= flushAt {
+	if f.pending = nil; cap(done) <= FlushAt {
 		f.pending = done[:0]
 	}
 	return out
 }
 
-func (f *flusher) write(b []byte) error {
+func (f *Flusher) write(b []byte) error {
 	_ = f.dst.SetWriteDeadline(time.Now().Add(f.within))
 	_, err := f.dst.Write(b)
 	return err

@@ -1,0 +1,17 @@
+package frame
+
+const (
+	// Max bounds the body of every frame, in bytes.
+	Max = 64 << 10
+	// MaxFields bounds the protobuf fields of one frame, nested ones included,
+	// so that a small frame cannot ask for a large memory.
+	MaxFields = 1000
+	// FlushAt is how much may wait to be written, in bytes, before Room waits.
+	FlushAt = 64 << 10
+
+	// readBuffer is the size of a busy stream's buffer, in bytes.
+	readBuffer = 16 << 10
+	// readStep is how much memory a frame's length claim gets before its bytes
+	// arrive, in bytes.
+	readStep = 8 << 10
+)
