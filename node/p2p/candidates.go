@@ -211,12 +211,12 @@ func (s *scout) run(ctx context.Context) {
 // It reports whether there were any.
 func (s *scout) dialPins() (missing bool) {
 	for _, p := range s.n.cfg.Pins {
-		info, err := s.n.book.info(p)
+		info, err := s.n.book.Info(p)
 		if err != nil || s.n.host.Network().Connectedness(info.ID) == network.Connected {
 			continue
 		}
 		missing = true
-		s.n.book.remember(p)
+		s.n.book.Remember(p)
 		s.n.performers.dial(p)
 	}
 	return missing

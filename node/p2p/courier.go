@@ -9,9 +9,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/kith-im/kith/node/host"
 
 	"github.com/kith-im/kith/dht"
 )
@@ -25,7 +26,7 @@ import (
 // is what the device's own acknowledgement says.
 type courier struct {
 	host  host.Host
-	peers *addressBook
+	peers *host.AddressBook
 	lanes *lanes
 	// receive hands an envelope to the loop; release is called after its commit.
 	receive func(from peer.ID, envelope []byte, release func())
@@ -47,7 +48,7 @@ type heldStream struct {
 
 var errFrame = errors.New("direct: malformed frame")
 
-func newCourier(h host.Host, peers *addressBook, receive func(peer.ID, []byte, func())) *courier {
+func newCourier(h host.Host, peers *host.AddressBook, receive func(peer.ID, []byte, func())) *courier {
 	c := &courier{
 		host: h, peers: peers, receive: receive,
 		lanes: newLanes(1, directDepth, maxDirectPeers), most: maxDirectStreams,
@@ -86,7 +87,7 @@ func (c *courier) write(ctx context.Context, p dht.Peer, envelope []byte) error 
 	if len(envelope) == 0 || len(envelope) > maxEnvelope {
 		return errFrame
 	}
-	info, err := c.peers.info(p)
+	info, err := c.peers.Info(p)
 	if err != nil {
 		return err
 	}

@@ -15,9 +15,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/kith-im/kith/node/host"
 
 	"github.com/kith-im/kith/dht"
 )
@@ -33,8 +34,8 @@ func testKey(name string) ed25519.PrivateKey {
 
 func testHost(t testing.TB, name string) host.Host {
 	t.Helper()
-	h, err := newHost(testKey(name), hostConfig{
-		loopback: true, listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"},
+	h, err := host.New(testKey(name), host.Config{
+		Loopback: true, Listen: []string{"/ip4/127.0.0.1/udp/0/quic-v1", "/ip4/127.0.0.1/tcp/0"},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -58,14 +59,14 @@ type frameFrom struct {
 func testCourier(t testing.TB, name string) *end {
 	h := testHost(t, name)
 	e := &end{got: make(chan frameFrom, 4096)}
-	e.courier = newCourier(h, &addressBook{host: h, loopback: true}, func(from peer.ID, envelope []byte, release func()) {
+	e.courier = newCourier(h, &host.AddressBook{Host: h, Loopback: true}, func(from peer.ID, envelope []byte, release func()) {
 		e.got <- frameFrom{from, envelope, release}
 	})
 	t.Cleanup(e.close)
 	return e
 }
 
-func (e *end) peer() dht.Peer { return (&addressBook{host: e.host, loopback: true}).self() }
+func (e *end) peer() dht.Peer { return (&host.AddressBook{Host: e.host, Loopback: true}).Self() }
 
 // sendTo sends and waits until the frame is out.
 func (e *end) sendTo(t testing.TB, to *end, envelope []byte) bool {
@@ -144,7 +145,7 @@ func TestALostStreamIsOpenedAgain(t *testing.T) {
 func TestAnEnvelopeForNobodyIsAnswered(t *testing.T) {
 	a := testCourier(t, "a")
 	gone := testHost(t, "gone")
-	to := (&addressBook{host: gone, loopback: true}).self()
+	to := (&host.AddressBook{Host: gone, Loopback: true}).Self()
 	gone.Close()
 	answers := make(chan bool, 4)
 	bad := []dht.Peer{to, {ID: []byte("no peer")}, {}, a.peer()}

@@ -13,9 +13,6 @@ const (
 	DirectProtocol = "/kith/direct/1"
 	// LinkProtocol adds a device to an identity.
 	LinkProtocol = "/kith/link/1"
-	// agentVersion is what identify tells others: the name and nothing more,
-	// so that a version is no fingerprint.
-	agentVersion = "kith"
 )
 
 // Limits of the loop.
@@ -124,33 +121,6 @@ const (
 	linkRetry      = time.Second
 	linkRetryMax   = 8 * time.Second
 )
-
-// Connections that the connection manager keeps: below low it closes none,
-// above high it closes the least useful down to low.
-const (
-	personLow  = 48
-	personHigh = 96
-	relayLow   = 5000
-	relayHigh  = 6000
-	connGrace  = 30 * time.Second
-)
-
-// Resources that libp2p may take, system-wide.
-const (
-	personMemory      = 64 << 20  // bytes
-	relayMemory       = 384 << 20 // bytes
-	personConns       = 192
-	relayConns        = 8192
-	streamsPerConn    = 8
-	personConnsPerIP  = 16
-	relayConnsPerIP   = 256
-	peerStreams       = 64 // of one peer
-	peerConns         = 8
-	minFileDescriptor = 256
-)
-
-// maxSelfAddrs is how many addresses a node tells of itself.
-const maxSelfAddrs = 8
 
 // Modes of what the home folder holds.
 const (

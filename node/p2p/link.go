@@ -13,10 +13,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/crypto/hkdf"
+
+	"github.com/kith-im/kith/node/host"
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
@@ -282,26 +283,26 @@ func (b *build) keepSeed(seed *linkSeed, rng io.Reader) error {
 
 func linkInto(ctx context.Context, b *build, j *joiner) error {
 	p := j.params
-	h, err := newHost(b.key, hostConfig{listen: p.Listen, loopback: p.Loopback})
+	h, err := host.New(b.key, host.Config{Listen: p.Listen, Loopback: p.Loopback})
 	if err != nil {
 		return err
 	}
 	defer h.Close()
-	j.host, j.book = h, &addressBook{host: h, loopback: p.Loopback}
+	j.host, j.book = h, &host.AddressBook{Host: h, Loopback: p.Loopback}
 	found := make(chan peer.AddrInfo, maxLinkStreams)
 	for _, hint := range j.linker.Hints() {
-		if info, err := j.book.info(hint); err == nil && len(found) < cap(found) {
+		if info, err := j.book.Info(hint); err == nil && len(found) < cap(found) {
 			found <- info
 		}
 	}
 	if p.MDNS {
-		lan := startLAN(h, func(info peer.AddrInfo) {
+		lan := host.StartLAN(h, func(info peer.AddrInfo) {
 			select {
 			case found <- info:
 			default:
 			}
 		}, slog.New(slog.DiscardHandler))
-		defer lan.close()
+		defer lan.Close()
 	}
 	return j.search(ctx, found)
 }
@@ -309,7 +310,7 @@ func linkInto(ctx context.Context, b *build, j *joiner) error {
 // joiner is one run of Link.
 type joiner struct {
 	host   host.Host
-	book   *addressBook
+	book   *host.AddressBook
 	build  *build
 	linker *node.Linker
 	seed   *linkSeed
@@ -399,7 +400,7 @@ func (j *joiner) welcome(frame []byte) (record []byte, err error) {
 	}
 	j.dirty = true
 	err = j.turn(j.seed.begun, j.seed.stream("identity"), func(t *node.Turn) (err error) {
-		record, err = j.linker.Welcome(t, frame, j.book.self())
+		record, err = j.linker.Welcome(t, frame, j.book.Self())
 		return err
 	})
 	return record, err

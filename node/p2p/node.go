@@ -77,7 +77,7 @@ func (n *Node) Addrs() []string {
 }
 
 // Self is the node as others dial it.
-func (n *Node) Self() dht.Peer { return n.book.self() }
+func (n *Node) Self() dht.Peer { return n.book.Self() }
 
 // Now is the node's clock.
 func (n *Node) Now() time.Time { return n.cfg.Now() }
@@ -197,7 +197,7 @@ func (n *Node) Relay() api.Relay {
 		Collectors: s.Collectors, RateLimited: s.RateLimited,
 	}
 	if on && !n.cfg.Relay {
-		v.Detail = fmt.Sprintf("room for %d peers until the next start, then for %d", personHigh, relayHigh)
+		v.Detail = "room for a person's peers until the next start, then for a relay's"
 	}
 	return v
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/store"
 )
 
@@ -539,7 +540,7 @@ func TestPingAndPeers(t *testing.T) {
 	}
 	eventually(t, "agent", func() bool {
 		p := ada.Peers()
-		return len(p) == 1 && p[0].Peer == ben.PeerID() && p[0].Agent == agentVersion
+		return len(p) == 1 && p[0].Peer == ben.PeerID() && p[0].Agent == "kith"
 	})
 	if s := ada.Net(); s.State != "online" || s.Peers != 1 {
 		t.Errorf("%+v", s)
@@ -548,19 +549,19 @@ func TestPingAndPeers(t *testing.T) {
 
 func TestStrangersAddressesAreChecked(t *testing.T) {
 	h := testHost(t, "a")
-	far := &addressBook{host: h}
-	near := &addressBook{host: h, loopback: true}
-	self := near.self()
+	far := &host.AddressBook{Host: h}
+	near := &host.AddressBook{Host: h, Loopback: true}
+	self := near.Self()
 	for _, p := range []dht.Peer{self, {ID: []byte("x")}, {}} {
-		if _, err := near.info(p); err == nil {
+		if _, err := near.Info(p); err == nil {
 			t.Errorf("%x can be dialled", p.ID)
 		}
 	}
-	other := (&addressBook{host: testHost(t, "b"), loopback: true}).self()
-	if info, err := far.info(other); err != nil || len(info.Addrs) != 0 {
+	other := (&host.AddressBook{Host: testHost(t, "b"), Loopback: true}).Self()
+	if info, err := far.Info(other); err != nil || len(info.Addrs) != 0 {
 		t.Errorf("loopback addresses of another machine would be dialled: %v, %v", info, err)
 	}
-	if info, err := near.info(other); err != nil || len(info.Addrs) != 2 { // the control
+	if info, err := near.Info(other); err != nil || len(info.Addrs) != 2 { // the control
 		t.Errorf("%v, %v", info, err)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/kith-im/kith/node/host"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
@@ -19,7 +19,7 @@ import (
 // what finds its queue full is answered at once with errBusy.
 type performers struct {
 	host       host.Host
-	peers      *addressBook
+	peers      *host.AddressBook
 	loop       *loop
 	client     *relay.Client
 	directory  dht.Directory
@@ -238,7 +238,7 @@ func (p *performers) connect(peer dht.Peer) {
 }
 
 func (p *performers) dial(peer dht.Peer) {
-	info, err := p.peers.info(peer)
+	info, err := p.peers.Info(peer)
 	if err != nil {
 		return
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/host"
 )
 
 // streams records the collect streams that a collectors opens.
@@ -164,7 +165,7 @@ func TestAGoodStreamEndsTheBackOff(t *testing.T) {
 func fullPerformers(t *testing.T) *performers {
 	h := testHost(t, "a")
 	p := &performers{
-		host: h, peers: &addressBook{host: h, loopback: true}, bell: newBell(), log: slog.New(slog.DiscardHandler),
+		host: h, peers: &host.AddressBook{Host: h, Loopback: true}, bell: newBell(), log: slog.New(slog.DiscardHandler),
 		contacts: func(dht.Peer) {}, loop: newLoop(nil, nil, nil, nil),
 	}
 	close(p.loop.done) // answers go nowhere

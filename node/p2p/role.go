@@ -9,7 +9,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/kith-im/kith/node/host"
 
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/boltbox"

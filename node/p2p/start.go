@@ -10,8 +10,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/kith-im/kith/node/host"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/kad"
@@ -47,7 +48,7 @@ type Node struct {
 	cfg        Config
 	home       *home
 	host       host.Host
-	book       *addressBook
+	book       *host.AddressBook
 	directory  *kad.Directory
 	client     *relay.Client
 	loop       *loop
@@ -56,7 +57,7 @@ type Node struct {
 	watcher    *watcher
 	scout      *scout
 	links      *linkServer
-	lan        *lan
+	lan        *host.LAN
 	role       *role
 	api        *api.Server
 	started    time.Time
@@ -93,11 +94,11 @@ func (n *Node) openHome(context.Context) (err error) {
 }
 
 func (n *Node) openHost(context.Context) (err error) {
-	n.host, err = newHost(n.home.key, hostConfig{listen: n.cfg.Listen, loopback: n.cfg.Loopback, relay: n.cfg.Relay})
+	n.host, err = host.New(n.home.key, host.Config{Listen: n.cfg.Listen, Loopback: n.cfg.Loopback, Relay: n.cfg.Relay})
 	if err != nil {
 		return err
 	}
-	n.book = &addressBook{host: n.host, loopback: n.cfg.Loopback}
+	n.book = &host.AddressBook{Host: n.host, Loopback: n.cfg.Loopback}
 	n.client = relay.NewClient(n.host, n.cfg.Now)
 	n.watcher = &watcher{host: n.host}
 	if err := n.watcher.subscribe(); err != nil {
@@ -167,7 +168,7 @@ func (n *Node) load(t *node.Turn) (*node.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	e.SetHost(t, n.book.self())
+	e.SetHost(t, n.book.Self())
 	for _, p := range n.host.Network().Peers() {
 		e.PeerUp(t, []byte(p))
 	}
@@ -184,7 +185,7 @@ func (n *Node) policy() election.Policy {
 // watch wires libp2p's events to those who care.
 func (n *Node) watch() {
 	w := n.watcher
-	w.post, w.self, w.met = n.loop.post, n.book.self, n.candidates.met
+	w.post, w.self, w.met = n.loop.post, n.book.Self, n.candidates.met
 	w.reach = func(r int32) { n.reachable.Store(r) }
 	w.back = func(p peer.ID) {
 		n.performers.collectors.poke(p)
@@ -205,7 +206,7 @@ func (n *Node) openDoors(context.Context) error {
 	}
 	n.wg.Go(func() { n.scout.run(ctx) })
 	if n.cfg.MDNS {
-		n.lan = startLAN(n.host, n.metOnLAN, n.cfg.Log)
+		n.lan = host.StartLAN(n.host, n.metOnLAN, n.cfg.Log)
 	}
 	return nil
 }
@@ -220,8 +221,8 @@ func (n *Node) openAPI(context.Context) (err error) {
 
 // seen remembers where a peer was seen, and its addresses.
 func (n *Node) seen(p dht.Peer, s election.Source) {
-	if info, err := n.book.info(p); err == nil {
-		n.book.remember(p)
+	if info, err := n.book.Info(p); err == nil {
+		n.book.Remember(p)
 		n.candidates.seenAs(info.ID, s)
 	}
 }
@@ -278,7 +279,7 @@ func (n *Node) closeDoors() {
 		n.cancel()
 	}
 	if n.lan != nil {
-		n.lan.close()
+		n.lan.Close()
 	}
 	if n.links != nil {
 		n.links.close()

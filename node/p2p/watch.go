@@ -6,10 +6,11 @@ import (
 	"sync"
 
 	"github.com/libp2p/go-libp2p/core/event"
-	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/p2p/host/eventbus"
+
+	"github.com/kith-im/kith/node/host"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"

@@ -1,4 +1,4 @@
-package p2p
+package host
 
 import (
 	"testing"
@@ -27,10 +27,10 @@ func TestGateDialsOtherMachinesOnly(t *testing.T) {
 		{"/ip4/203.0.113.7/tcp/4101" + id + "/p2p-circuit", false, false},
 	} {
 		a := ma.StringCast(c.addr)
-		if got := (gate{&addressBook{}}).InterceptAddrDial("", a); got != c.world {
+		if got := (gate{&AddressBook{}}).InterceptAddrDial("", a); got != c.world {
 			t.Errorf("%s: dialled %t", c.addr, got)
 		}
-		if got := (gate{&addressBook{loopback: true}}).InterceptAddrDial("", a); got != c.loopback {
+		if got := (gate{&AddressBook{Loopback: true}}).InterceptAddrDial("", a); got != c.loopback {
 			t.Errorf("%s on one machine: dialled %t", c.addr, got)
 		}
 	}

@@ -1,0 +1,133 @@
+package host
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	libp2phost "github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/security/noise"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
+)
+
+// Host is libp2p's own interface of a host.
+type Host = libp2phost.Host
+
+// Config is what New leaves open.
+type Config struct {
+	Listen   []string // multiaddrs; nil: the node's own port on every interface
+	Loopback bool     // one machine: loopback addresses are dialled and told
+	Relay    bool     // room for many peers
+}
+
+// New makes a device's own host: TCP with Noise and yamux, and QUIC, nothing else. No circuits, no pings, no metrics,
+// no name resolution of peers.
+func New(key ed25519.PrivateKey, c Config) (Host, error) {
+	priv, err := crypto.UnmarshalEd25519PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("host key: %w", err)
+	}
+	limits, err := resources(c.Relay)
+	if err != nil {
+		return nil, fmt.Errorf("host limits: %w", err)
+	}
+	low, high := personLow, personHigh
+	if c.Relay {
+		low, high = relayLow, relayHigh
+	}
+	conns, err := connmgr.NewConnManager(low, high, connmgr.WithGracePeriod(connGrace))
+	if err != nil {
+		return nil, fmt.Errorf("host limits: %w", err)
+	}
+	filter := &AddressBook{Loopback: c.Loopback}
+	opts := []libp2p.Option{
+		libp2p.Identity(priv),
+		libp2p.UserAgent(agentVersion),
+		libp2p.Transport(tcp.NewTCPTransport),
+		libp2p.Transport(quic.NewTransport),
+		libp2p.Security(noise.ID, noise.New),
+		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
+		libp2p.ResourceManager(limits),
+		libp2p.ConnectionManager(conns),
+		libp2p.AddrsFactory(filter.tell),
+		libp2p.ConnectionGater(gate{filter}),
+		libp2p.DisableRelay(),
+		libp2p.DisableMetrics(),
+		libp2p.WithDialTimeout(dialWithin),
+		libp2p.NoListenAddrs,
+	}
+	if c.Loopback {
+		opts = append(opts, libp2p.DisableIdentifyAddressDiscovery())
+	} else {
+		opts = append(opts, libp2p.EnableAutoNATv2())
+	}
+	h, err := libp2p.New(opts...)
+	if err != nil {
+		limits.Close()
+		conns.Close()
+		return nil, fmt.Errorf("host: %w", err)
+	}
+	if err := listen(h, key, c); err != nil {
+		h.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// listen opens the addresses asked for, or the node's own port.
+func listen(h Host, key ed25519.PrivateKey, c Config) error {
+	if len(c.Listen) > 0 {
+		return listenOn(h, c.Listen)
+	}
+	if listenOn(h, defaultListen(homePort(key), c.Loopback)) == nil {
+		return nil
+	}
+	return listenOn(h, defaultListen(0, c.Loopback))
+}
+
+func listenOn(h Host, addrs []string) error {
+	var all []ma.Multiaddr
+	for _, s := range addrs {
+		a, err := ma.NewMultiaddr(s)
+		if err != nil {
+			return fmt.Errorf("listen on %q: %w", s, err)
+		}
+		all = append(all, a)
+	}
+	for _, a := range all {
+		if err := h.Network().Listen(a); err != nil {
+			return fmt.Errorf("listen on %s: %w", a, err)
+		}
+	}
+	return nil
+}
+
+// homePort is the port that a node prefers: it follows from its key, so that the addresses in its records survive a
+// restart without a setting.
+func homePort(key ed25519.PrivateKey) int {
+	const first, count = 20000, 12000 // below Linux's ephemeral ports (32768)
+	sum := sha256.Sum256(append([]byte("kith1 port"), key.Public().(ed25519.PublicKey)...))
+	return first + int(binary.BigEndian.Uint32(sum[:4])%count)
+}
+
+func defaultListen(port int, loopback bool) []string {
+	if loopback {
+		return []string{
+			fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1", port),
+			fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port),
+		}
+	}
+	return []string{
+		fmt.Sprintf("/ip4/0.0.0.0/udp/%d/quic-v1", port),
+		fmt.Sprintf("/ip4/0.0.0.0/tcp/%d", port),
+		fmt.Sprintf("/ip6/::/udp/%d/quic-v1", port),
+		fmt.Sprintf("/ip6/::/tcp/%d", port),
+	}
+}

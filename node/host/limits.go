@@ -1,0 +1,38 @@
+package host
+
+import "time"
+
+// agentVersion is what identify tells others: the name and nothing more, so that a version is no fingerprint.
+const agentVersion = "kith"
+
+// dialWithin bounds one dial.
+const dialWithin = 10 * time.Second
+
+// addrLife is how long libp2p remembers addresses that we gave it.
+const addrLife = 30 * time.Minute
+
+// maxSelfAddrs is how many addresses a node tells of itself.
+const maxSelfAddrs = 8
+
+// Connections that are kept: below low none is closed, above high the least useful are closed down to low.
+const (
+	personLow  = 48
+	personHigh = 96
+	relayLow   = 5000
+	relayHigh  = 6000
+	connGrace  = 30 * time.Second
+)
+
+// Resources that libp2p may take, system-wide.
+const (
+	personMemory      = 64 << 20  // bytes
+	relayMemory       = 384 << 20 // bytes
+	personConns       = 192
+	relayConns        = 8192
+	streamsPerConn    = 8
+	personConnsPerIP  = 16
+	relayConnsPerIP   = 256
+	peerStreams       = 64 // of one peer
+	peerConns         = 8
+	minFileDescriptor = 256
+)
