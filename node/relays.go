@@ -218,6 +218,66 @@ type observation struct {
 	saved      time.Time
 }
 
+// ContactRelay is one relay of a contact's device, as the contact's record names it and as we have seen it.
+type ContactRelay struct {
+	Device  string // its name, or the beginning of its id
+	Peer    string // hex of the peer id
+	Standby bool
+	Until   time.Time // end of its lease
+	Seen    bool      // we have met it: the counts below are ours
+	OK      uint64
+	Failed  uint64
+}
+
+// RelaysOf lists the relays of each device of a contact: of the newest box of the current epoch that we know, or of the
+// front door. It returns a *Problem for an unknown handle.
+func RelaysOf(tx store.Tx, now time.Time, handle string) ([]ContactRelay, error) {
+	c, err := findContact(tx, handle)
+	if err != nil {
+		return nil, err
+	}
+	var out []ContactRelay
+	tx.Scan(store.BucketDevices, nil, func(_, value []byte) bool {
+		d := &pb.PeerDevice{}
+		if proto.Unmarshal(value, d) != nil || string(d.User) != string(c.User) {
+			return true
+		}
+		if rec := setInForce(d, now); rec != nil {
+			out = append(out, relaysIn(tx, cmp.Or(d.Name, shortID(d.Device)), rec)...)
+		}
+		return true
+	})
+	return out, tx.Err()
+}
+
+func setInForce(d *pb.PeerDevice, now time.Time) *dht.SetRecord {
+	for _, raw := range d.Sets {
+		if rec, err := dht.ParseSetRecord(raw); err == nil && rec.Epoch() == dht.EpochAt(now) {
+			return rec
+		}
+	}
+	if rec, err := dht.ParseDeviceRecord(d.Record); err == nil {
+		return rec.FrontDoor()
+	}
+	return nil
+}
+
+func relaysIn(tx store.Tx, device string, rec *dht.SetRecord) (out []ContactRelay) {
+	until := map[byte]time.Time{}
+	for _, l := range rec.Leases() {
+		until[l.Rank] = l.End
+	}
+	for _, m := range rec.Members() {
+		r := ContactRelay{Device: device, Peer: hexOf(m.Peer.ID), Standby: m.Standby, Until: until[m.Rank]}
+		row := &pb.Relay{}
+		if getRow(tx, store.BucketRelays, m.Peer.ID, row) {
+			r.Seen, r.OK, r.Failed = true, row.Ok, row.Failed
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
 // Explain shows the last election of our own relays, recomputed from its transcript.
 func Explain(tx store.Tx) ([]string, error) {
 	raw := tx.Get(store.BucketMeta, []byte("election"))

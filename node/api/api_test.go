@@ -109,8 +109,10 @@ func (w *world) backend() api.Backend {
 			}
 			return 1500 * time.Microsecond, nil
 		},
-		Relay:    func() api.Relay { return api.Relay{} },
-		SetRelay: func(bool) error { return nil },
+		Relay:      func() api.Relay { return api.Relay{} },
+		SetRelay:   func(bool) error { return nil },
+		LimitRelay: func(api.RelayLimits) error { return nil }, DrainRelay: func(time.Duration) error { return nil },
+		ScrubRelay: func(context.Context) (api.Scrub, error) { return api.Scrub{}, nil },
 	}
 }
 

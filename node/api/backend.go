@@ -28,6 +28,12 @@ type Backend struct {
 	Relay func() Relay
 	// SetRelay turns serving as a relay on or off, now and after the next start.
 	SetRelay func(on bool) error
+	// LimitRelay changes those limits that are not zero, now and after the next start.
+	LimitRelay func(RelayLimits) error
+	// DrainRelay has the relay leave within a time, and returns when that has begun; 0 calls it off.
+	DrainRelay func(within time.Duration) error
+	// ScrubRelay reads and checks everything that the relay stores.
+	ScrubRelay func(ctx context.Context) (Scrub, error)
 
 	Version string
 	Started time.Time

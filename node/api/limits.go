@@ -35,6 +35,9 @@ const (
 	// waitingGrace is how long message_wait gives the first lookups before it says that no relay is known.
 	waitingGrace = 2 * time.Second
 
+	defaultDrain = 24 * time.Hour
+	maxDrain     = 30 * 24 * time.Hour
+
 	defaultInviteTTL = 7 * 24 * time.Hour
 	defaultOfferTTL  = time.Hour
 	minTTL           = time.Hour

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -85,45 +84,6 @@ func peerText(hexID string) string {
 		return hexID
 	}
 	return id.String()
-}
-
-func explain(tx store.Tx, e *node.Engine, now time.Time, _ None) (Explanation, error) {
-	lines, err := node.Explain(tx)
-	if err != nil {
-		return Explanation{}, err
-	}
-	box, err := node.Mailbox(tx, e, now)
-	for i, l := range lines {
-		lines[i] = nameRelay(l, box.Relays)
-	}
-	return Explanation{Lines: lines}, err
-}
-
-// nameRelay puts the peer id in the place of the beginning of the relay's key with which the election names it.
-func nameRelay(line string, relays []node.RelayView) string {
-	const idHead, named = 12, 16 // hex digits: of a peer id before its key, of a key in an explanation
-	for _, r := range relays {
-		if len(r.Peer) < idHead+named {
-			continue
-		}
-		if rest, ok := strings.CutPrefix(line, r.Peer[idHead:idHead+named]); ok {
-			return peerText(r.Peer) + rest
-		}
-	}
-	return line
-}
-
-func relayStatus(_ context.Context, b *Backend, _ None) (Relay, error) { return b.Relay(), nil }
-
-func relayEnable(_ context.Context, b *Backend, _ None) (Relay, error) { return setRelay(b, true) }
-
-func relayDisable(_ context.Context, b *Backend, _ None) (Relay, error) { return setRelay(b, false) }
-
-func setRelay(b *Backend, on bool) (Relay, error) {
-	if err := b.SetRelay(on); err != nil {
-		return Relay{}, err
-	}
-	return b.Relay(), nil
 }
 
 func peers(_ context.Context, b *Backend, _ None) (Peers, error) {

@@ -87,18 +87,6 @@ type Checks struct {
 	Checks []Check `json:"checks"`
 }
 
-// Relay is this node as a relay.
-type Relay struct {
-	Enabled     bool   `json:"enabled"`
-	Deposits    int64  `json:"deposits"`
-	Refused     int64  `json:"refused"`
-	Pushed      int64  `json:"pushed"`
-	Acked       int64  `json:"acked"`
-	Collectors  int64  `json:"collectors"`
-	RateLimited int64  `json:"rate_limited"`
-	Detail      string `json:"detail,omitempty"`
-}
-
 // SendRequest is a text for a contact.
 type SendRequest struct {
 	To   string `json:"to"`            // handle
@@ -237,11 +225,6 @@ type ConsumerRequest struct {
 type Consumer struct {
 	Consumer string `json:"consumer"`
 	Cursor   uint64 `json:"cursor"`
-}
-
-// Explanation says why our relays were elected: the election is run again from its transcript.
-type Explanation struct {
-	Lines []string `json:"lines"` // one for each candidate: rank, weight, and the reason
 }
 
 // Health says that the node answers.

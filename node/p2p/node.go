@@ -94,14 +94,14 @@ func (n *Node) Stuck() string {
 func (n *Node) backend() api.Backend {
 	return api.Backend{
 		View: n.View, Now: n.cfg.Now, Do: n.Do, Events: n.Events, Net: n.Net, Peers: n.Peers, Ping: n.Ping,
-		Relay: n.Relay, SetRelay: n.SetRelay, Version: n.cfg.Version, Started: n.started,
+		Relay: n.Relay, SetRelay: n.SetRelay, LimitRelay: n.LimitRelay, DrainRelay: n.DrainRelay, ScrubRelay: n.ScrubRelay, Version: n.cfg.Version, Started: n.started,
 	}
 }
 
 // Net is the network as this node sees it.
 func (n *Node) Net() api.Net {
 	peers := n.host.Network().Peers()
-	on, _ := n.role.stats()
+	on := n.role.on()
 	v := api.Net{
 		State: "offline", Peer: n.PeerID(), Addrs: n.Addrs(), Peers: len(peers),
 		Directory: len(n.directory.Peers()), Relays: n.candidates.relays(peers),
@@ -191,12 +191,8 @@ func parsePeer(s string) (peer.AddrInfo, error) {
 
 // Relay reports this node's own relay role.
 func (n *Node) Relay() api.Relay {
-	on, s := n.role.stats()
-	v := api.Relay{
-		Enabled: on, Deposits: s.Deposits, Refused: s.Refused, Pushed: s.Pushed, Acked: s.Acked,
-		Collectors: s.Collectors, RateLimited: s.RateLimited,
-	}
-	if on && !n.cfg.Relay {
+	v := n.role.status()
+	if v.Enabled && !n.cfg.Relay {
 		v.Detail = "room for a person's peers until the next start, then for a relay's"
 	}
 	return v
@@ -216,3 +212,24 @@ func (n *Node) SetRelay(on bool) error {
 	}
 	return nil
 }
+
+// LimitRelay changes those limits of the relay role that are not zero, and
+// keeps them if the configuration can be written.
+func (n *Node) LimitRelay(q api.RelayLimits) error {
+	if err := n.role.limit(q); err != nil {
+		return err
+	}
+	if n.cfg.KeepLimits == nil {
+		return nil
+	}
+	if err := n.cfg.KeepLimits(n.role.chosen()); err != nil {
+		return fmt.Errorf("keep the limits: %w", err)
+	}
+	return nil
+}
+
+// DrainRelay has this node leave as a relay within a time; 0 calls it off.
+func (n *Node) DrainRelay(time.Duration) error { return errNotRelay }
+
+// ScrubRelay reads and checks everything that this node stores as a relay.
+func (n *Node) ScrubRelay(context.Context) (api.Scrub, error) { return api.Scrub{}, errNotRelay }

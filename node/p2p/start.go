@@ -30,6 +30,7 @@ type Config struct {
 	Listen      []string       // multiaddrs; nil: TCP and QUIC on every interface, on the node's own port
 	Relay       bool           // serve as a relay
 	RelayLimits mailbox.Limits // zero fields: the defaults
+	RelayRate   relay.Rate     // of one peer; zero: the default
 	Bootstrap   []dht.Peer     // directory peers to begin with
 	Pins        []dht.Peer     // relays that the person chose
 	MDNS        bool           // find nodes on the local network, and be found
@@ -38,9 +39,11 @@ type Config struct {
 	Version     string         // shown by the local API
 	// KeepRelay stores the person's choice of the relay role; nil: it lasts until the node ends.
 	KeepRelay func(on bool) error
-	Now       func() time.Time // nil: time.Now; the engine's only clock
-	Rand      io.Reader        // nil: crypto/rand
-	Log       *slog.Logger     // nil: silent
+	// KeepLimits stores the limits that the person chose (zero fields: the defaults); nil: they last until the node ends.
+	KeepLimits func(mailbox.Limits, relay.Rate) error
+	Now        func() time.Time // nil: time.Now; the engine's only clock
+	Rand       io.Reader        // nil: crypto/rand
+	Log        *slog.Logger     // nil: silent
 }
 
 // Node is one running device.
@@ -125,7 +128,7 @@ func (n *Node) openDirectory(ctx context.Context) (err error) {
 func (n *Node) openRelay(context.Context) error {
 	n.role = &role{
 		host: n.host, key: n.home.key, path: filepath.Join(n.cfg.Home, relayFile),
-		limits: n.cfg.RelayLimits, now: n.cfg.Now, rand: n.cfg.Rand, log: n.cfg.Log,
+		limits: n.cfg.RelayLimits, rate: n.cfg.RelayRate, now: n.cfg.Now, rand: n.cfg.Rand, log: n.cfg.Log,
 	}
 	if !n.cfg.Relay {
 		return nil

@@ -1,0 +1,177 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
+)
+
+// Relay is this node as a relay.
+type Relay struct {
+	Enabled      bool             `json:"enabled"`
+	Deposits     int64            `json:"deposits"` // taken into custody since the start
+	Refused      int64            `json:"refused"`
+	RefusedBy    map[string]int64 `json:"refused_by"` // reason -> refusals
+	Pushed       int64            `json:"pushed"`
+	Acked        int64            `json:"acked"`
+	RateLimited  int64            `json:"rate_limited"`
+	Streams      int64            `json:"streams"`    // open now
+	Collectors   int64            `json:"collectors"` // streams on which somebody collects
+	Awaits       int64            `json:"awaits"`     // senders that wait for room
+	Boxes        int              `json:"boxes"`
+	Envelopes    int              `json:"envelopes"`
+	Bytes        uint64           `json:"bytes"`
+	Limits       RelayLimits      `json:"limits"`
+	ClockBraked  bool             `json:"clock_braked"`      // the clock jumped: nothing is deleted until it is believed
+	Deficit      int64            `json:"deficit"`           // boxes with fewer living copies than relays in their set
+	Adopted      int64            `json:"adopted"`           // envelopes taken over from other relays
+	ProofsFailed int64            `json:"proofs_failed"`     // other relays that could not prove what they claim to hold
+	Damaged      int64            `json:"damaged"`           // stored envelopes found spoilt
+	Healed       int64            `json:"healed"`            // of these, put back from another relay
+	Scrubbed     time.Time        `json:"scrubbed,omitzero"` // when everything stored was last read and checked
+	Leaving      time.Time        `json:"leaving,omitzero"`  // until when the relay still serves: it drains
+	Drain        *Drain           `json:"drain,omitempty"`   // the drain that runs or ran last
+	Detail       string           `json:"detail,omitempty"`
+}
+
+// RelayLimits bound what this node takes as a relay. Zero is the default where they are shown, and "as it is" where
+// they are set.
+type RelayLimits struct {
+	MaxBytes uint64 `json:"max_bytes"` // of all mail
+	MaxBoxes uint32 `json:"max_boxes"`
+	BoxBytes uint64 `json:"box_bytes"` // of one box
+	BoxCount uint32 `json:"box_count"` // envelopes of one box
+	Rate     int    `json:"rate"`      // requests a second of one peer
+	Burst    int    `json:"burst"`
+}
+
+// Drain is how far a relay has come with leaving.
+type Drain struct {
+	State string    `json:"state"`           // running, done, incomplete (the time was over), failed, cancelled
+	Boxes int       `json:"boxes"`           // to be handed over
+	Done  int       `json:"done"`            // of these, proven to be held by enough others
+	Until time.Time `json:"until"`           // then it ends, done or not
+	Error string    `json:"error,omitempty"` // of failed
+}
+
+// DrainRequest begins a drain or calls it off.
+type DrainRequest struct {
+	TimeoutMS int64 `json:"timeout_ms,omitempty"` // how long others get to take over; default 1 day, at most 30 days
+	Cancel    bool  `json:"cancel,omitempty"`     // stay a relay
+}
+
+// Scrub is what a look at everything stored found.
+type Scrub struct {
+	Checked int `json:"checked"` // envelopes
+	Damaged int `json:"damaged"`
+	Healed  int `json:"healed"` // put back from another relay
+}
+
+// ExplainRequest names whose relays to explain.
+type ExplainRequest struct {
+	Handle string `json:"handle,omitempty"` // of a contact; empty: ours
+}
+
+// Explanation says why our relays were elected: the election is run again from its transcript. Of a contact, who
+// elects its own, it says what its records name and what we have seen of them.
+type Explanation struct {
+	Lines []string `json:"lines"` // one for each candidate or relay
+}
+
+func explain(tx store.Tx, e *node.Engine, now time.Time, q ExplainRequest) (Explanation, error) {
+	if q.Handle != "" {
+		return explainContact(tx, now, q.Handle)
+	}
+	lines, err := node.Explain(tx)
+	if err != nil {
+		return Explanation{}, err
+	}
+	box, err := node.Mailbox(tx, e, now)
+	for i, l := range lines {
+		lines[i] = nameRelay(l, box.Relays)
+	}
+	return Explanation{Lines: lines}, err
+}
+
+// nameRelay puts the peer id in the place of the beginning of the relay's key with which the election names it.
+func nameRelay(line string, relays []node.RelayView) string {
+	const idHead, named = 12, 16 // hex digits: of a peer id before its key, of a key in an explanation
+	for _, r := range relays {
+		if len(r.Peer) < idHead+named {
+			continue
+		}
+		if rest, ok := strings.CutPrefix(line, r.Peer[idHead:idHead+named]); ok {
+			return peerText(r.Peer) + rest
+		}
+	}
+	return line
+}
+
+// explainContact shows the relays of each device of a contact, one line each.
+func explainContact(tx store.Tx, now time.Time, handle string) (Explanation, error) {
+	list, err := node.RelaysOf(tx, now, handle)
+	if err != nil {
+		return Explanation{}, err
+	}
+	var out Explanation
+	for _, r := range list {
+		role := "member"
+		if r.Standby {
+			role = "standby"
+		}
+		line := fmt.Sprintf("%s %s of %s, lease until %s", peerText(r.Peer), role, r.Device, r.Until.Format(time.DateOnly))
+		if r.Seen {
+			line += fmt.Sprintf(", %d ok, %d failed", r.OK, r.Failed)
+		} else {
+			line += ", not met"
+		}
+		out.Lines = append(out.Lines, line)
+	}
+	if len(out.Lines) == 0 {
+		return out, Fail(ExitNotFound, "no relay of "+handle+" is known", "kith contact show "+handle)
+	}
+	return out, nil
+}
+
+func relayStatus(_ context.Context, b *Backend, _ None) (Relay, error) { return b.Relay(), nil }
+
+func relayEnable(_ context.Context, b *Backend, _ None) (Relay, error) { return setRelay(b, true) }
+
+func relayDisable(_ context.Context, b *Backend, _ None) (Relay, error) { return setRelay(b, false) }
+
+func setRelay(b *Backend, on bool) (Relay, error) {
+	if err := b.SetRelay(on); err != nil {
+		return Relay{}, err
+	}
+	return b.Relay(), nil
+}
+
+func relayLimits(_ context.Context, b *Backend, q RelayLimits) (Relay, error) {
+	if q.Rate < 0 || q.Burst < 0 {
+		return Relay{}, Fail(ExitUsage, "a rate is not negative", "kith relay limits --help")
+	}
+	if err := b.LimitRelay(q); err != nil {
+		return Relay{}, err
+	}
+	return b.Relay(), nil
+}
+
+func relayDrain(_ context.Context, b *Backend, q DrainRequest) (Relay, error) {
+	within := defaultDrain
+	if q.TimeoutMS > 0 {
+		within = time.Duration(min(q.TimeoutMS, maxDrain.Milliseconds())) * time.Millisecond
+	}
+	if q.Cancel {
+		within = 0
+	}
+	if err := b.DrainRelay(within); err != nil {
+		return Relay{}, err
+	}
+	return b.Relay(), nil
+}
+
+func relayScrub(ctx context.Context, b *Backend, _ None) (Scrub, error) { return b.ScrubRelay(ctx) }
