@@ -14,6 +14,8 @@ import (
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/kad"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/node/p2p"
 )
 
@@ -155,6 +157,7 @@ func (a *app) nodeConfig(cmd *cobra.Command, loopback bool) (p2p.Config, error) 
 	}
 	c := p2p.Config{
 		Home: a.folders.Home, Passphrase: secret, Listen: a.set.Listen, Relay: a.set.Relay, MDNS: a.set.MDNS,
+		RelayLimits: relayLimits(a.set.Config), RelayRate: relay.Rate{PerSecond: a.set.RelayRate, Burst: a.set.RelayBurst},
 		Loopback: loopback, APISocket: p2p.SocketPath(a.folders.Home), Version: buildVersion(), Log: a.log(a.set.LogLevel),
 		KeepRelay: func(on bool) error {
 			return config.Keep(a.folders.Config, "relay", strconv.FormatBool(on))
@@ -168,6 +171,14 @@ func (a *app) nodeConfig(cmd *cobra.Command, loopback bool) (p2p.Config, error) 
 	}
 	c.Pins, err = parsePeers(cmd, "pins", a.set.Pins)
 	return c, err
+}
+
+// relayLimits are the settings of a relay as its rules take them.
+func relayLimits(c config.Config) mailbox.Limits {
+	return mailbox.Limits{
+		MaxBytes: uint64(c.RelayMaxBytes), MaxBoxes: uint32(c.RelayMaxBoxes),
+		BoxBytes: uint64(c.RelayBoxBytes), BoxCount: uint32(c.RelayBoxCount),
+	}
 }
 
 func parsePeers(cmd *cobra.Command, what string, texts []string) ([]dht.Peer, error) {

@@ -131,7 +131,7 @@ func (a *app) root() *cobra.Command {
 		a.cmdID(), a.cmdDevice(),
 		a.cmdNetcheck(), a.cmdPing(), a.cmdPeers(), a.cmdRelay(),
 		a.cmdAPI(), a.cmdEvents(), a.cmdConfig(), a.cmdCompletion(),
-		a.cmdSim(),
+		a.cmdSim(), a.cmdBench(),
 	)
 	a.completing(root)
 	return root

@@ -35,7 +35,7 @@ func TestStories(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"run": cmdRun, "exits": cmdExits, "next": cmdNext, "node": cmdNode, "stop": cmdStop, "crash": cmdCrash,
-			"grab": cmdGrab, "write": cmdWrite, "clean": cmdClean,
+			"interrupt": cmdInterrupt, "grab": cmdGrab, "write": cmdWrite, "clean": cmdClean,
 		},
 	})
 }
@@ -178,6 +178,28 @@ func cmdCrash(ts *testscript.TestScript, _ bool, args []string) {
 	d := nodes(ts)[args[0]]
 	ts.Check(d.cmd.Process.Kill())
 	<-d.ended
+}
+
+// cmdInterrupt runs kith until it says something, interrupts it, and expects exit code 130: interrupt FILE ARGS. All of
+// its output is in FILE then.
+func cmdInterrupt(ts *testscript.TestScript, _ bool, args []string) {
+	exe, err := exec.LookPath("kith")
+	ts.Check(err)
+	cmd := exec.Command(exe, args[1:]...)
+	cmd.Env = append(os.Environ(), "HOME="+ts.MkAbs("nobody"), "TMPDIR="+ts.Getenv("TMPDIR"))
+	out, err := cmd.StdoutPipe()
+	ts.Check(err)
+	ts.Check(cmd.Start())
+	lines := bufio.NewReader(out)
+	first, _ := lines.ReadString('\n')
+	ts.Check(cmd.Process.Signal(os.Interrupt))
+	rest, err := io.ReadAll(lines)
+	ts.Check(err)
+	_ = cmd.Wait()
+	if code := cmd.ProcessState.ExitCode(); code != 130 {
+		ts.Fatalf("exit %d, want 130: %s%s", code, first, rest)
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), append([]byte(first), rest...), 0o600))
 }
 
 // cmdGrab puts the last output into a variable: grab VAR.

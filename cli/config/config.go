@@ -9,6 +9,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +18,9 @@ import (
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay"
 )
 
 // Config is every setting.
@@ -24,6 +29,13 @@ type Config struct {
 	Bootstrap      []string `toml:"bootstrap"`
 	Pins           []string `toml:"pins"`
 	Relay          bool     `toml:"relay"`
+	RelayMaxBytes  Size     `toml:"relay_max_bytes"`
+	RelayMaxBoxes  int      `toml:"relay_max_boxes"`
+	RelayBoxBytes  Size     `toml:"relay_box_bytes"`
+	RelayBoxCount  int      `toml:"relay_box_count"`
+	RelayRate      int      `toml:"relay_rate"`
+	RelayBurst     int      `toml:"relay_burst"`
+	Metrics        string   `toml:"metrics"`
 	MDNS           bool     `toml:"mdns"`
 	LogLevel       string   `toml:"log_level"`
 	Color          string   `toml:"color"`
@@ -31,7 +43,14 @@ type Config struct {
 }
 
 // Default is what holds where nobody said anything.
-func Default() Config { return Config{MDNS: true, LogLevel: "info", Color: "auto"} }
+func Default() Config {
+	l := mailbox.DefaultLimits()
+	return Config{
+		RelayMaxBytes: Size(l.MaxBytes), RelayMaxBoxes: int(l.MaxBoxes), RelayBoxBytes: Size(l.BoxBytes), RelayBoxCount: int(l.BoxCount),
+		RelayRate: relay.RatePerSecond, RelayBurst: relay.RateBurst,
+		MDNS: true, LogLevel: "info", Color: "auto",
+	}
+}
 
 // Origin says where a setting came from.
 type Origin string
@@ -63,6 +82,13 @@ var keys = []key{
 	{"bootstrap", func(c *Config, s string) error { c.Bootstrap = list(s); return nil }, func(c Config) any { return c.Bootstrap }},
 	{"pins", func(c *Config, s string) error { c.Pins = list(s); return nil }, func(c Config) any { return c.Pins }},
 	{"relay", func(c *Config, s string) error { return boolean(&c.Relay, s) }, func(c Config) any { return c.Relay }},
+	{"relay_max_bytes", func(c *Config, s string) error { return c.RelayMaxBytes.UnmarshalText([]byte(s)) }, func(c Config) any { return c.RelayMaxBytes }},
+	{"relay_max_boxes", func(c *Config, s string) error { return number(&c.RelayMaxBoxes, s) }, func(c Config) any { return c.RelayMaxBoxes }},
+	{"relay_box_bytes", func(c *Config, s string) error { return c.RelayBoxBytes.UnmarshalText([]byte(s)) }, func(c Config) any { return c.RelayBoxBytes }},
+	{"relay_box_count", func(c *Config, s string) error { return number(&c.RelayBoxCount, s) }, func(c Config) any { return c.RelayBoxCount }},
+	{"relay_rate", func(c *Config, s string) error { return number(&c.RelayRate, s) }, func(c Config) any { return c.RelayRate }},
+	{"relay_burst", func(c *Config, s string) error { return number(&c.RelayBurst, s) }, func(c Config) any { return c.RelayBurst }},
+	{"metrics", func(c *Config, s string) error { c.Metrics = s; return nil }, func(c Config) any { return c.Metrics }},
 	{"mdns", func(c *Config, s string) error { return boolean(&c.MDNS, s) }, func(c Config) any { return c.MDNS }},
 	{"log_level", func(c *Config, s string) error { c.LogLevel = s; return nil }, func(c Config) any { return c.LogLevel }},
 	{"color", func(c *Config, s string) error { c.Color = s; return nil }, func(c Config) any { return c.Color }},
@@ -85,6 +111,15 @@ func boolean(into *bool, s string) error {
 		return errors.New("is true or false")
 	}
 	*into = b
+	return nil
+}
+
+func number(into *int, s string) error {
+	n, err := strconv.Atoi(s)
+	if err != nil {
+		return errors.New("is a whole number")
+	}
+	*into = n
 	return nil
 }
 
@@ -149,7 +184,43 @@ func (s *Settings) valid() error {
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s.LogLevel) {
 		return &Error{Where: s.where("log_level"), Why: "log_level is debug, info, warn or error"}
 	}
+	return s.validRelay()
+}
+
+// validRelay finds limits that would make a relay useless, and metrics that everybody could read.
+func (s *Settings) validRelay() error {
+	for _, c := range []struct {
+		name string
+		ok   bool
+		why  string
+	}{
+		{"relay_max_bytes", s.RelayMaxBytes >= MinRelayBytes, "is at least " + MinRelayBytes.String()},
+		{"relay_max_boxes", within(s.RelayMaxBoxes, 1, math.MaxUint32), "is at least 1"},
+		{"relay_box_bytes", s.RelayBoxBytes >= mailbox.MaxEnvelope, "is at least " + Size(mailbox.MaxEnvelope).String()},
+		{"relay_box_count", within(s.RelayBoxCount, 1, math.MaxUint32), "is at least 1"},
+		{"relay_rate", s.RelayRate == NoRate || within(s.RelayRate, 1, math.MaxInt32), "is at least 1, or -1 for no limit"},
+		{"relay_burst", within(s.RelayBurst, 1, math.MaxInt32), "is at least 1"},
+		{"metrics", s.Metrics == "" || loopback(s.Metrics), "is a loopback address with a port, for example 127.0.0.1:9464, or empty"},
+	} {
+		if !c.ok {
+			return &Error{Where: s.where(c.name), Why: c.name + " " + c.why}
+		}
+	}
 	return nil
+}
+
+// MinRelayBytes is the least that a relay may be given, NoRate a relay_rate without a limit.
+const (
+	MinRelayBytes Size = 1 << 20
+	NoRate             = -1
+)
+
+func within(n int, least, most int64) bool { return int64(n) >= least && int64(n) <= most }
+
+// loopback accepts addresses that only this machine reaches. A name could come to mean another one.
+func loopback(s string) bool {
+	a, err := netip.ParseAddrPort(s)
+	return err == nil && a.Addr().IsLoopback()
 }
 
 func (s *Settings) where(name string) string {
@@ -211,6 +282,8 @@ func Text(v any) string {
 		return "[" + strings.Join(quoted, ", ") + "]"
 	case string:
 		return strconv.Quote(v)
+	case Size:
+		return strconv.Quote(v.String())
 	}
 	return fmt.Sprint(v)
 }
@@ -221,6 +294,13 @@ var words = map[string]string{
 	"bootstrap":       "Peers to begin with: addresses that end in /p2p/PEER. Two people need none: an invite carries a hint.",
 	"pins":            "Relays that shall hold our mail, whatever the election says: addresses that end in /p2p/PEER.",
 	"relay":           "Serve as a relay for others (kith relay enable).",
+	"relay_max_bytes": "How much mail a relay keeps in all. When it is full it refuses; it never drops what it signed for.",
+	"relay_max_boxes": "How many mailboxes a relay keeps at most.",
+	"relay_box_bytes": "How much mail one mailbox may hold.",
+	"relay_box_count": "How many messages one mailbox may hold.",
+	"relay_rate":      "Requests a second from one peer; -1: no limit.",
+	"relay_burst":     "Requests that one peer may make at once before its rate counts.",
+	"metrics":         "Serve Prometheus metrics at this loopback address, for example \"127.0.0.1:9464\"; empty: nowhere.",
 	"mdns":            "Find nodes on the local network, and be found.",
 	"log_level":       "debug, info, warn or error.",
 	"color":           "auto, always or never.",

@@ -39,6 +39,8 @@ func TestAFlagWinsOverTheEnvironmentOverTheFileOverTheDefault(t *testing.T) {
 		got[e.Name] = config.Text(e.Value) + " " + string(e.Origin)
 	}
 	want := map[string]string{
+		"relay_max_bytes": `"4 GiB" default`, "relay_max_boxes": "50000 default", "relay_box_bytes": `"64 MiB" default`,
+		"relay_box_count": "20000 default", "relay_rate": "200 default", "relay_burst": "2000 default", "metrics": `"" default`,
 		"listen": "[] default", "bootstrap": "[] default", "pins": "[] default", "relay": "true file", "mdns": "true default",
 		"log_level": `"error" environment`, "color": `"auto" flag`, "passphrase_file": `"" default`,
 	}
@@ -55,6 +57,18 @@ func TestASettingThatCannotBeUsedIsNamed(t *testing.T) {
 		"log_level = \"loud\"":  "log_level",
 		"[relay]\nenabled=true": "relay",
 		"relay = \"yes\"":       "relay",
+
+		"relay_max_bytes = \"many\"":         "4 GiB",
+		"relay_max_bytes = \"20000000 TiB\"": "4 GiB",
+		"relay_max_bytes = 5":                "relay_max_bytes",
+		"relay_box_bytes = \"1 B\"":          "relay_box_bytes",
+		"relay_box_count = 0":                "relay_box_count",
+		"relay_max_boxes = -3":               "relay_max_boxes",
+		"relay_rate = 0":                     "relay_rate",
+		"relay_burst = 0":                    "relay_burst",
+		"metrics = \"0.0.0.0:9464\"":         "metrics",
+		"metrics = \"localhost:9464\"":       "metrics",
+		"metrics = \"127.0.0.1\"":            "metrics",
 	} {
 		_, err := config.Load(write(t, text), env(nil))
 		if bad, ok := errors.AsType[*config.Error](err); !ok || !strings.Contains(bad.Error(), want) {
@@ -142,4 +156,20 @@ func FuzzLoad(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text string) {
 		_, _ = config.Load(write(t, text), env(nil))
 	})
+}
+
+func TestSizesAreReadAndShown(t *testing.T) {
+	for text, want := range map[string]config.Size{
+		`"4 GiB"`: 4 << 30, `"4GiB"`: 4 << 30, "4294967296": 4 << 30, `"1536 MiB"`: 1536 << 20, `"3000000 B"`: 3_000_000,
+	} {
+		s, err := config.Load(write(t, "relay_max_bytes = "+text), env(nil))
+		if err != nil || s.RelayMaxBytes != want {
+			t.Errorf("%s: %v, %v", text, s, err)
+		}
+	}
+	for size, want := range map[config.Size]string{0: "0 B", 5: "5 B", 1 << 10: "1 KiB", 1536 << 20: "1536 MiB", 4 << 30: "4 GiB", 2 << 40: "2 TiB"} {
+		if got := size.String(); got != want {
+			t.Errorf("%d is %q, want %q", size, got, want)
+		}
+	}
 }

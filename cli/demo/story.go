@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kith-im/kith/cli/child"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/p2p"
@@ -21,7 +22,7 @@ type story struct {
 	begun, since time.Time
 	number       int
 
-	relays []*relayProcess
+	relays []*child.Relay
 	laptop *device // Alice's, the admin device
 	phone  *device // Alice's
 	bob    *device
@@ -49,11 +50,11 @@ func (s *story) play(ctx context.Context) error {
 }
 
 func (s *story) raiseRelays(ctx context.Context) error {
-	s.relays = make([]*relayProcess, relays)
+	s.relays = make([]*child.Relay, relays)
 	errs := make([]error, relays)
 	var all sync.WaitGroup
 	for i := range relays {
-		all.Go(func() { s.relays[i], errs[i] = startRelay(ctx, s.cfg.Exe, s.path(fmt.Sprintf("relay%d", i+1))) })
+		all.Go(func() { s.relays[i], errs[i] = child.Start(ctx, s.cfg.Exe, s.path(fmt.Sprintf("relay%d", i+1)), "") })
 	}
 	all.Wait()
 	if err := errors.Join(errs...); err != nil {
@@ -66,7 +67,7 @@ func (s *story) raiseRelays(ctx context.Context) error {
 func (s *story) peers() []dht.Peer {
 	var out []dht.Peer
 	for _, r := range s.relays {
-		out = append(out, r.self)
+		out = append(out, r.Self)
 	}
 	return out
 }
@@ -251,10 +252,10 @@ func (s *story) killRelay(ctx context.Context) error {
 	}
 	for _, receipt := range toBob(status).Receipts {
 		for i, r := range s.relays {
-			if receipt.Relay != hex.EncodeToString([]byte(r.peer)) {
+			if receipt.Relay != hex.EncodeToString([]byte(r.Peer)) {
 				continue
 			}
-			if err := r.kill(); err != nil {
+			if err := r.Kill(); err != nil {
 				return err
 			}
 			s.say("kill", "relay %d, which holds them, is killed (SIGKILL)", i+1)
@@ -338,7 +339,7 @@ func (s *story) end() {
 	all.Wait()
 	for _, r := range s.relays {
 		if r != nil {
-			all.Go(r.end)
+			all.Go(r.End)
 		}
 	}
 	all.Wait()

@@ -1,7 +1,14 @@
-package demo
+// Package child runs relays as processes of their own on loopback, for stories and benchmarks on one machine.
+//
+// What it guarantees: a child sees no folder, setting or environment of the person's own; it has an identity and a store
+// of its own in the folder that it is given; it ends when its parent does, however that ends (the leash is a pipe).
+//
+// What it does not: it removes nothing that a child wrote.
+package child
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +16,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -18,24 +26,31 @@ import (
 	"github.com/kith-im/kith/node/p2p"
 )
 
-// relayProcess is one relay, a process of its own.
-type relayProcess struct {
-	home  string
-	peer  peer.ID
-	self  dht.Peer
+// Relay is one relay process.
+type Relay struct {
+	Home string
+	Peer peer.ID
+	Self dht.Peer // with its addresses
+
 	cmd   *exec.Cmd
-	leash io.Closer     // it ends when this closes, also when we are killed
+	leash io.Closer // it ends when this closes, also when we are killed
+	words tail
 	ended chan struct{} // closed when the process is gone
 }
 
-// startRelay makes a home for a relay, starts it, and waits until it says where it is.
-func startRelay(ctx context.Context, exe, home string) (*relayProcess, error) {
+// Start makes a home for a relay with these settings (the text of its config.toml, or nothing), starts exe on it, and
+// waits until it says where it is.
+func Start(ctx context.Context, exe, home, settings string) (*Relay, error) {
 	if _, _, err := p2p.Init(home, p2p.InitParams{Name: "relay", DeviceName: "relay"}); err != nil {
 		return nil, err
 	}
-	r := &relayProcess{home: home, ended: make(chan struct{})}
+	if err := os.WriteFile(filepath.Join(home, "config.toml"), []byte(settings), 0o600); err != nil {
+		return nil, err
+	}
+	r := &Relay{Home: home, ended: make(chan struct{})}
 	r.cmd = exec.Command(exe, "--home", home, "daemon", "--relay", "--loopback", "--no-mdns", "--leash", "--json", "--log-level", "error")
 	r.cmd.Env = cleanEnv(home)
+	r.cmd.Stderr = &r.words
 	leash, err := r.cmd.StdinPipe()
 	if err != nil {
 		return nil, err
@@ -57,14 +72,14 @@ func startRelay(ctx context.Context, exe, home string) (*relayProcess, error) {
 		err = ctx.Err()
 	}
 	if err != nil {
-		r.end()
-		return nil, fmt.Errorf("relay: %w", err)
+		r.End()
+		return nil, fmt.Errorf("relay: %w%s", err, r.words.said())
 	}
 	return r, nil
 }
 
 // listen hands out the first line, drains the rest, and notes the end.
-func (r *relayProcess) listen(out io.Reader, first chan<- string) {
+func (r *Relay) listen(out io.Reader, first chan<- string) {
 	lines := bufio.NewReader(out)
 	line, _ := lines.ReadString('\n')
 	first <- line
@@ -76,7 +91,7 @@ func (r *relayProcess) listen(out io.Reader, first chan<- string) {
 var errSilent = errors.New("it ended before it was ready")
 
 // met reads the line in which the relay says where it is.
-func (r *relayProcess) met(line string) error {
+func (r *Relay) met(line string) error {
 	var says struct {
 		Addrs []string `json:"addrs"`
 	}
@@ -95,21 +110,45 @@ func (r *relayProcess) met(line string) error {
 	for _, more := range infos[1:] {
 		whole.Addrs = append(whole.Addrs, more.Addrs...)
 	}
-	r.peer, r.self = whole.ID, kad.PlainPeer(whole)
+	r.Peer, r.Self = whole.ID, kad.PlainPeer(whole)
 	return nil
 }
 
-// kill ends the process as a power cut would.
-func (r *relayProcess) kill() error {
+// PID is the number of the process.
+func (r *Relay) PID() int { return r.cmd.Process.Pid }
+
+// Kill ends the process as a power cut would.
+func (r *Relay) Kill() error {
 	err := r.cmd.Process.Kill()
 	<-r.ended
 	return err
 }
 
-// end lets the relay go and waits for it.
-func (r *relayProcess) end() {
+// End lets the relay go and waits for it.
+func (r *Relay) End() {
 	_ = r.leash.Close()
 	<-r.ended
+}
+
+// tail keeps the end of what a process said.
+type tail struct{ kept []byte }
+
+// maxTail is how much of it, in bytes.
+const maxTail = 1 << 10
+
+// Write implements io.Writer; only the process's copying goroutine calls it.
+func (t *tail) Write(p []byte) (int, error) {
+	t.kept = append(t.kept, p...)
+	t.kept = t.kept[max(0, len(t.kept)-maxTail):]
+	return len(p), nil
+}
+
+// said is for the end of an error, once the process is gone.
+func (t *tail) said() string {
+	if words := bytes.TrimSpace(t.kept); len(words) > 0 {
+		return ": " + string(words)
+	}
+	return ""
 }
 
 // cleanEnv keeps a child from everything that is the person's own.
