@@ -24,7 +24,7 @@ RACE := $(patsubst %,./%/...,$(wildcard dht/kad mailbox/boltbox mailbox/relay no
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race lint bench fuzz cover proto check check-build check-proto root-test crash soak fixture
+.PHONY: help demo build test race lint bench fuzz cover proto check check-build check-proto root-test crash splits soak fixture
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -36,6 +36,11 @@ tagged = $(sort $(dir $(shell grep -rlE --include='*_test.go' '^//go:build.*\<$(
 run-tagged = @pkgs='$(call tagged,$(1))'; \
 	if [ -z "$$pkgs" ]; then echo 'no package has tests tagged "$(1)"'; exit 0; fi; \
 	set -x; $(2) $(GO) test -count=1 -p 1 -tags $(1) -timeout $(3) $(TESTFLAGS) $$pkgs
+
+# note is what a figure needs beside it: the command, the date and the machine.
+note = @echo "command: make $@ $(MAKEOVERRIDES)"; echo "version: $(VERSION)"; \
+	echo "machine: $$(uname -sm), $$(getconf _NPROCESSORS_ONLN) cores, $$($(GO) env GOVERSION)"; \
+	echo "date:    $$(date -u +%Y-%m-%dT%H:%MZ)"; set -x;
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
@@ -118,10 +123,15 @@ root-test: ## tests that need root: network namespaces, mounts
 	$(call run-tagged,root,,$(TIMEOUT))
 
 crash: ## kill -9 of real processes at random moments, CYCLES times (200)
+	$(note) true
 	$(call run-tagged,crash,KITH_CRASH_CYCLES=$(CYCLES),30m)
 
+splits: ## every two-way split of seven real processes in network namespaces, with and without loss (root)
+	@[ "$$(id -u)" = 0 ] || { echo 'make splits makes network namespaces: run it as root (sudo make splits)' >&2; exit 2; }
+	$(note) KITH_SPLITS=all $(GO) test -count=1 -v -tags root -timeout 120m -run TestEverySplitHeals $(TESTFLAGS) ./cli/faults
+
 soak: ## random schedules of the simulated network: cuts, crashes, liars; SEEDS of them (60)
-	SEEDS=$(SEEDS) $(GO) test -count=1 -v -run Random -timeout 60m ./simnet
+	$(note) SEEDS=$(SEEDS) $(GO) test -count=1 -v -run Random -timeout 60m ./simnet
 
 fixture: ## homes of this build that later ones have to open, when the store has a new version
 	$(GO) test -count=1 -tags fixture -run TestWriteTheHomesOfThisBuild -v $(TESTFLAGS) ./cli/faults
