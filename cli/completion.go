@@ -45,6 +45,7 @@ func (a *app) completing(root *cobra.Command) {
 		{[]string{"read"}, a.handles},
 		{[]string{"tail"}, a.handles},
 		{[]string{"ping"}, a.handles},
+		{[]string{"relay", "explain"}, a.handles},
 		{[]string{"contact", "show"}, a.handles},
 		{[]string{"contact", "rename"}, a.handles},
 		{[]string{"contact", "accept"}, a.handles},

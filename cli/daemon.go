@@ -162,6 +162,7 @@ func (a *app) nodeConfig(cmd *cobra.Command, loopback bool) (p2p.Config, error) 
 		KeepRelay: func(on bool) error {
 			return config.Keep(a.folders.Config, "relay", strconv.FormatBool(on))
 		},
+		KeepLimits: a.keepLimits,
 	}
 	if loopback && c.Listen == nil {
 		c.Listen = loopbackListen

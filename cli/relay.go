@@ -3,9 +3,14 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/kith-im/kith/cli/config"
+	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
 )
@@ -19,6 +24,7 @@ func (a *app) cmdRelay() *cobra.Command {
 		a.relayStatus(),
 		a.relaySet("enable", "Hold mail for others, now and after the next start"),
 		a.relaySet("disable", "Hold no more mail for others"),
+		a.relayLimits(), a.relayDrain(),
 		a.relayExplain(),
 	)
 	return cmd
@@ -74,11 +80,55 @@ func (a *app) showRelays(v relayAnswer) {
 	case v.Relay == nil:
 		a.note("no node is running")
 	case v.Relay.Enabled:
-		a.out.Printf("we hold mail for others: %s, %s acknowledged, %d refused\n", count(int(v.Relay.Deposits), "deposit"), fmt.Sprint(v.Relay.Acked), v.Relay.Refused)
+		a.showOwnRelay(*v.Relay)
 	default:
 		a.out.Printf("we hold no mail for others\n")
 	}
 	a.next(v.Mailbox.Hint)
+}
+
+// showOwnRelay is this node as a relay: what it holds, what it did since its start, what needs somebody.
+func (a *app) showOwnRelay(r api.Relay) {
+	a.out.Printf("we hold mail for others: %s of %s in %s\n", config.Size(r.Bytes), config.Size(r.Limits.MaxBytes), countIn(r.Boxes, "mailbox", "mailboxes"))
+	rows := [][]any{
+		{"  messages", fmt.Sprint(r.Envelopes)},
+		{"  since the start", fmt.Sprintf("%s, %d acknowledged, %d refused%s", count(int(r.Deposits), "deposit"), r.Acked, r.Refused, reasons(r.RefusedBy))},
+		{"  open now", fmt.Sprintf("%s, %d collecting, %d waiting for room", count(int(r.Streams), "stream"), r.Collectors, r.Awaits)},
+		{"  copies", fmt.Sprintf("%s short of copies, %d messages taken over, %d proofs of others failed", countIn(int(r.Deficit), "mailbox", "mailboxes"), r.Adopted, r.ProofsFailed)},
+		{"  stored", fmt.Sprintf("%d found damaged, %d of them healed; last read through: %s", r.Damaged, r.Healed, when(r.Scrubbed))},
+	}
+	if r.ClockBraked {
+		rows = append(rows, []any{"  clock", term.In(term.Yellow, "it jumped: nothing is deleted until it is believed again")})
+	}
+	if !r.Leaving.IsZero() {
+		rows = append(rows, []any{"  leaving", "until " + when(r.Leaving) + drainWords(r.Drain)})
+	}
+	a.out.Table(rows)
+	if r.Detail != "" {
+		a.note("%s", r.Detail)
+	}
+}
+
+// countIn is count for a noun with a plural of its own.
+func countIn(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// reasons are refusals by reason, the same order each time.
+func reasons(by map[string]int64) string {
+	var words []string
+	for _, why := range slices.Sorted(maps.Keys(by)) {
+		if by[why] > 0 {
+			words = append(words, fmt.Sprintf("%s %d", why, by[why]))
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return " (" + strings.Join(words, ", ") + ")"
 }
 
 func (a *app) relaySet(verb, short string) *cobra.Command {
@@ -102,15 +152,20 @@ func (a *app) relaySet(verb, short string) *cobra.Command {
 
 func (a *app) relayExplain() *cobra.Command {
 	return &cobra.Command{
-		Use: "explain", Args: args(0, 0), Short: "Why your relays were elected",
-		Long:    "Runs the election of your relays again from what was known then, and says of each candidate why it was taken or not.",
-		Example: "  kith relay explain",
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Use: "explain [HANDLE]", Args: args(0, 1), Short: "Why your relays were elected, or which a contact has",
+		Long: `Runs the election of your relays again from what was known then, and says of each candidate why it was taken or not.
+Contacts elect their own: of them it says what their records name and what this device has seen of those relays.`,
+		Example: "  kith relay explain\n  kith relay explain bob",
+		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := a.reader()
 			if err != nil {
 				return err
 			}
-			return ask(cmd.Context(), a, c, "relay_explain", api.None{}, a.showExplanation)
+			var q api.ExplainRequest
+			if len(args) == 1 {
+				q.Handle = args[0]
+			}
+			return ask(cmd.Context(), a, c, "relay_explain", q, a.showExplanation)
 		},
 	}
 }
