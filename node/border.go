@@ -27,6 +27,8 @@ type Effects struct {
 	Acks     []RelayAck // tell a relay to forget envelopes          (best effort: a relay that missed it hands the envelope out again)
 	Directs  []Direct   // envelope to a device over its held stream -> Engine.DirectDone
 	Deposits []Deposit  // envelope into a box at a relay            -> Engine.Deposited
+	Audits   []Audit    // ask a relay to prove that it holds mail   -> Engine.Audited
+	Awaits   []Await    // wait for room in a box at a relay         -> Engine.Freed, also hours later
 	Lookups  []string   // directory keys wanted                     -> Engine.Looked
 	Puts     []Put      // records to publish                        -> Engine.Published
 	Connects []dht.Peer // peers worth a connection                  -> Engine.PeerUp when one is made
@@ -48,6 +50,23 @@ type Deposit struct {
 	Ref   uint64 // delivery number, echoed
 	Relay dht.Peer
 	mailbox.Deposit
+}
+
+// Audit asks one relay to prove that it holds an envelope (mailbox.ProofOf). Those of one turn with the same relay and
+// box have the same nonce, and can go in one question.
+type Audit struct {
+	Ref      uint64 // delivery number, echoed
+	Relay    dht.Peer
+	Box      mailbox.ID
+	Envelope mailbox.EnvelopeID
+	Nonce    [32]byte
+}
+
+// Await is a wait for room in a box that was full. The performer answers once: when the relay says that there may be
+// room, or when it cannot be asked any more.
+type Await struct {
+	Relay dht.Peer
+	Box   mailbox.ID
 }
 
 // RelayAck tells a relay which envelopes of our box we hold; signed by the performer with the box key.
@@ -183,7 +202,9 @@ type DeliveryView struct {
 	Attempts int           `json:"attempts"`
 	NextTry  time.Time     `json:"next_try,omitzero"`
 	Receipts []ReceiptView `json:"receipts,omitempty"`
+	Voided   int           `json:"voided,omitempty"` // relays that signed and could not show it later
 	Expires  time.Time     `json:"expires"`
+	Expiring bool          `json:"expiring,omitempty"` // its last days have begun; `rearm` gives it 30 more
 }
 
 // ReceiptView is one custody receipt that we hold.
@@ -197,6 +218,8 @@ type MessageStatus struct {
 	Message    MessageView    `json:"message"`
 	Stage      Stage          `json:"stage"`
 	Deliveries []DeliveryView `json:"deliveries"`
+	Expires    time.Time      `json:"expires,omitzero"` // the first delivery on its way to do so
+	Rearm      bool           `json:"rearm,omitempty"`  // expired or about to: Engine.Rearm gives it another 30 days
 }
 
 // TraceStep is one thing that was tried for a message.
@@ -255,7 +278,7 @@ type InviteView struct {
 type Notice struct {
 	Cursor  uint64        `json:"cursor"`
 	At      time.Time     `json:"at"`
-	Type    string        `json:"type"` // message, stage, contact, device, mailbox, invite, identity, warning
+	Type    string        `json:"type"` // message, stage, expiring, expired, contact, device, mailbox, invite, identity, warning
 	Message *MessageView  `json:"message,omitempty"`
 	Stage   *DeliveryView `json:"stage,omitempty"`
 	ID      string        `json:"id,omitempty"` // message id of a stage

@@ -81,7 +81,7 @@ func (e *Engine) tellDevice(t *Turn, dev *pb.PeerDevice) {
 
 // supersede drops what is still on its way to a device and what newer content of its kind says better.
 func (e *Engine) supersede(t *Turn, device identity.DeviceID, kind chat.Kind) {
-	for _, n := range e.out.ofDevice(device) {
+	for _, n := range e.out.OfDevice(device) {
 		if d := e.delivery(t, n); d != nil && d.Kind == uint32(kind) {
 			e.finish(t, n, StageDropped, "there is a newer one")
 		}
@@ -160,7 +160,7 @@ func (e *Engine) keepReach(t *Turn, dev *pb.PeerDevice, r *chatpb.Reach) {
 	}
 	e.saveDevice(t, dev)
 	if !proto.Equal(before, dev) { // a higher number alone is no reason to try again
-		e.out.retryDevice(identity.DeviceID(dev.Device), t.Now)
+		e.out.RetryDevice(identity.DeviceID(dev.Device), t.Now)
 	}
 }
 
@@ -285,7 +285,7 @@ func (e *Engine) learnSealedSet(t *Turn, key string, value []byte) {
 		rec, err := dht.OpenSet(recordKey(dev.RecordSecret, dev.FirstEpoch+uint32(i)), value)
 		if err == nil && e.keepPeerSet(dev, rec) {
 			e.saveDevice(t, dev)
-			e.out.retryDevice(id, t.Now)
+			e.out.RetryDevice(id, t.Now)
 		}
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 )
@@ -41,7 +42,8 @@ func (e *Engine) delivery(t *Turn, n uint64) *pb.Delivery {
 // put saves a delivery with its next attempt.
 func (e *Engine) put(t *Turn, n uint64, d *pb.Delivery, next time.Time) {
 	d.Next = millis(next)
-	e.out.schedule(n, next)
+	e.out.Schedule(n, next)
+	e.reviews.Set(n, reviewAt(d))
 	putRow(t.Tx, store.BucketOutbox, u64(n), d)
 }
 
@@ -58,16 +60,16 @@ func addStep(d *pb.Delivery, at time.Time, what, detail string) {
 
 // attempt takes one delivery as far as it gets now: sealed, over the direct stream, then to the relays.
 func (e *Engine) attempt(t *Turn, n uint64) {
-	it, d := e.out.items[n], e.delivery(t, n)
+	it, d := e.out.Items[n], e.delivery(t, n)
 	if d == nil {
-		e.out.remove(n)
+		e.out.Remove(n)
 		return
 	}
 	if t.Now.UnixMilli() >= d.Expires {
 		e.finish(t, n, StageExpired, "30 days passed without an acknowledgement")
 		return
 	}
-	dev := e.peerDevice(t, it.device)
+	dev := e.peerDevice(t, it.Device)
 	if dev != nil && string(dev.User) != string(d.User) && len(dev.Record) == 0 {
 		e.put(t, n, d, unixMilli(d.Expires)) // two people claim the device: learnRecord settles it, and wakes this
 		return
@@ -84,12 +86,12 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		e.put(t, n, d, unixMilli(d.Expires)) // learnRecord wakes it before
 		return
 	}
-	if !it.direct && dev.Endpoint != nil {
-		it.direct = true
+	if !it.Direct && dev.Endpoint != nil {
+		it.Direct = true
 		e.goDirect(t, n, d, dev)
 		return
 	}
-	it.direct, it.moved = false, 0
+	it.Direct, it.Moved = false, 0
 	e.goRelays(t, n, d, dev)
 }
 
@@ -108,42 +110,42 @@ func (e *Engine) goDirect(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 // DirectDone says whether an envelope was written to its device's stream. That is not yet an arrival, except that
 // nobody acknowledges an acknowledgement.
 func (e *Engine) DirectDone(t *Turn, n uint64, sent bool) {
-	it, d := e.out.items[n], e.delivery(t, n)
+	it, d := e.out.Items[n], e.delivery(t, n)
 	switch {
 	case it == nil || d == nil:
 		return
 	case !sent && e.streamBusy(t, it):
-		wait := busyWait << it.busy
-		it.busy++
-		it.direct = false
+		wait := busyWait << it.Busy
+		it.Busy++
+		it.Direct = false
 		e.put(t, n, d, t.Now.Add(wait+jitter(t.Rand, wait)))
 	case !sent:
-		if it.direct {
+		if it.Direct {
 			e.attempt(t, n)
 		}
 	case d.Kind == uint32(chat.KindAck):
 		e.finish(t, n, StageDelivered, "")
 	default:
-		it.sent = t.Now // goes to disk with the next change: an fsync of its own would only delay the answer
+		it.Sent = t.Now // goes to disk with the next change: an fsync of its own would only delay the answer
 	}
 }
 
 // streamBusy reports whether a write that failed was one too many rather than one to nobody: the connection stands. A
 // few short waits then beat the long way.
-func (e *Engine) streamBusy(t *Turn, it *outItem) bool {
-	dev := e.peerDevice(t, it.device)
-	return it.direct && it.busy < maxBusy && dev != nil && dev.Endpoint != nil && e.live[string(dev.Endpoint.Id)]
+func (e *Engine) streamBusy(t *Turn, it *outbox.Item) bool {
+	dev := e.peerDevice(t, it.Device)
+	return it.Direct && it.Busy < maxBusy && dev != nil && dev.Endpoint != nil && e.live[string(dev.Endpoint.Id)]
 }
 
 // noteSent brings what only memory knows of a delivery into its row.
 func (e *Engine) noteSent(n uint64, d *pb.Delivery) {
-	it := e.out.items[n]
-	if it == nil || it.sent.IsZero() || d.Sent == it.sent.UnixMilli() {
+	it := e.out.Items[n]
+	if it == nil || it.Sent.IsZero() || d.Sent == it.Sent.UnixMilli() {
 		return
 	}
-	d.Sent = it.sent.UnixMilli()
-	left(d, it.sent)
-	addStep(d, it.sent, "direct", "written to the device's stream")
+	d.Sent = it.Sent.UnixMilli()
+	left(d, it.Sent)
+	addStep(d, it.Sent, "direct", "written to the device's stream")
 }
 
 // left notes when the first copy of an envelope left: from then on hearing of its device without an acknowledgement counts.
@@ -155,7 +157,7 @@ func left(d *pb.Delivery, at time.Time) {
 
 // goRelays deposits at every member of the device's set that has not signed yet; when one cannot be reached, at a standby.
 func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice) {
-	it := e.out.items[n]
+	it := e.out.Items[n]
 	age := t.Now.Sub(unixMilli(d.Created))
 	set := e.route(t, dev, len(d.Envelope))
 	if d.SetW > 0 && len(d.Receipts) >= int(d.SetW) {
@@ -177,14 +179,14 @@ func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 		e.stage(t, n, d, StageQueued, "")
 	}
 	d.SetNumber, d.SetW, d.SetR = set.Number(), uint32(set.W()), uint32(activeMembers(set))
-	targets := depositTargets(set, d, it)
+	targets := e.depositTargets(t, set, d, it)
 	for _, p := range targets {
-		it.asked[string(p.ID)] = true
+		it.Asked[string(p.ID)] = true
 		t.Out.Deposits = append(t.Out.Deposits, Deposit{Ref: n, Relay: p, Deposit: mailbox.Deposit{
 			Box: mailbox.ID(set.BoxID()), Envelope: d.Envelope, Expires: unixMilli(d.Expires), SetNumber: set.Number(),
 		}})
 	}
-	if len(targets) > 0 || len(it.asked) > 0 {
+	if len(targets) > 0 || len(it.Asked) > 0 {
 		d.Attempts++
 		if len(targets) > 0 {
 			step(t, d, "deposit", fmt.Sprintf("at %d of %d relays", len(targets), d.SetR))
@@ -195,19 +197,28 @@ func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 	e.put(t, n, d, t.Now.Add(recheckCustody))
 }
 
-// depositTargets picks the relays to ask now: members without a receipt, and as many standbys as members failed.
-func depositTargets(set *dht.SetRecord, d *pb.Delivery, it *outItem) []dht.Peer {
+// depositTargets picks the relays to ask now: members without a receipt, and as many standbys as members failed. Those
+// that broke their word come last, where there are too few others for custody.
+func (e *Engine) depositTargets(t *Turn, set *dht.SetRecord, d *pb.Delivery, it *outbox.Item) []dht.Peer {
 	have := 0
-	var out []dht.Peer
+	var out, last []dht.Peer
 	for _, m := range set.Members() {
 		id := string(m.Peer.ID)
-		signed := slices.ContainsFunc(d.Receipts, func(r *pb.Receipt) bool { return string(r.Relay) == id })
+		voided := slices.IndexFunc(d.Voided, func(r *pb.Receipt) bool { return string(r.Relay) == id })
 		switch {
-		case signed || it.asked[id]:
+		case receiptOf(d, m.Peer.ID) >= 0 || it.Asked[id]:
 			have++
-		case it.failed[id] || have+len(out) >= activeMembers(set):
+		case it.Failed[id] || have+len(out) >= activeMembers(set):
+		case voided >= 0 && d.Voided[voided].Buried != 0: // it would sign for a tombstone again
+		case voided >= 0 || e.brokeAt(t, m.Peer.ID) != 0:
+			last = append(last, m.Peer)
 		default:
 			out = append(out, m.Peer)
+		}
+	}
+	for _, p := range last {
+		if have+len(out) < int(set.W()) {
+			out = append(out, p)
 		}
 	}
 	return out
@@ -215,27 +226,32 @@ func depositTargets(set *dht.SetRecord, d *pb.Delivery, it *outItem) []dht.Peer 
 
 // Deposited gives a relay's answer: its receipt, a *mailbox.Refusal, or why it could not be asked.
 func (e *Engine) Deposited(t *Turn, n uint64, relay []byte, r *mailbox.Receipt, err error) {
-	it, d := e.out.items[n], e.delivery(t, n)
+	it, d := e.out.Items[n], e.delivery(t, n)
 	e.observe(t, relay, err == nil || isRefusal(err))
 	if it == nil || d == nil {
 		return
 	}
-	delete(it.asked, string(relay))
+	delete(it.Asked, string(relay))
 	switch {
 	case err != nil || r == nil:
 		e.refused(t, n, d, relay, err)
 	case len(d.Envelope) == 0 || mailbox.EnvelopeIDOf(d.Envelope) != r.Envelope || string(d.SetBox) != string(r.Box[:]):
-		e.out.restart(n, t.Now) // the answer is for a copy that was sealed anew, or for another box, meanwhile
+		e.out.Restart(n, t.Now) // the answer is for a copy that was sealed anew, or for another box, meanwhile
 	default:
 		e.keepReceipt(t, n, d, r)
 	}
 }
 
 func (e *Engine) keepReceipt(t *Turn, n uint64, d *pb.Delivery, r *mailbox.Receipt) {
-	if slices.ContainsFunc(d.Receipts, func(o *pb.Receipt) bool { return string(o.Relay) == string(r.Relay) }) {
+	if receiptOf(d, r.Relay) >= 0 {
 		return
 	}
 	d.Receipts = append(d.Receipts, &pb.Receipt{Relay: r.Relay, Stored: r.StoredAt.UnixMilli()})
+	d.Voided = slices.DeleteFunc(d.Voided, func(o *pb.Receipt) bool { return string(o.Relay) == string(r.Relay) })
+	if d.Audit == 0 {
+		d.Audit = millis(firstAudit(t))
+	}
+	e.tookRoom(t, n, r.Relay, d.SetBox)
 	left(d, t.Now)
 	step(t, d, "custody", fmt.Sprintf("%d of %d relays signed", len(d.Receipts), d.SetR))
 	next := unixMilli(d.Next)
@@ -260,34 +276,36 @@ func (e *Engine) keepReceipt(t *Turn, n uint64, d *pb.Delivery, r *mailbox.Recei
 // roundOver looks, when the last relay that was asked has answered, whether too few signed: then standbys are asked at
 // once, and it reports so; else the next attempt, after the back-off, begins anew with those that failed.
 func (e *Engine) roundOver(t *Turn, n uint64, d *pb.Delivery) bool {
-	it := e.out.items[n]
-	if len(it.asked) > 0 || len(d.Receipts) >= int(d.SetR) {
+	it := e.out.Items[n]
+	if len(it.Asked) > 0 || len(d.Receipts) >= int(d.SetR) {
 		return false
 	}
-	if dev := e.peerDevice(t, it.device); dev != nil && e.moreRelays(t, d, dev, it) {
+	if dev := e.peerDevice(t, it.Device); dev != nil && e.moreRelays(t, d, dev, it) {
 		e.goRelays(t, n, d, dev)
 		return true
 	}
-	clear(it.failed)
+	clear(it.Failed)
 	return false
 }
 
 // refused handles a deposit that was not taken: learn a newer set, wait for room, or go to a standby.
 func (e *Engine) refused(t *Turn, n uint64, d *pb.Delivery, relay []byte, err error) {
-	it := e.out.items[n]
-	it.failed[string(relay)] = true
+	it := e.out.Items[n]
+	it.Failed[string(relay)] = true
 	refusal := asRefusal(err)
 	next := unixMilli(d.Next)
 	switch {
 	case refusal == nil:
-		it.away[string(relay)] = true
+		it.Away[string(relay)] = true
 		step(t, d, "unreachable", "relay "+shortPeer(relay))
 	case refusal.Code == mailbox.Full:
 		e.stage(t, n, d, StageFull, refusal.Error())
-	case refusal.Code == mailbox.NotMine && len(refusal.Set) > 0 && it.moved < maxMoves && e.learnSet(t, identity.DeviceID(d.Device), refusal.Set):
-		it.moved++
+		e.awaitRoom(t, n, d, relay)
+		next = t.Now.Add(backoff(t.Rand, int(d.Attempts), retryLate)) // the relay tells before; this is in case it does not
+	case refusal.Code == mailbox.NotMine && len(refusal.Set) > 0 && it.Moved < maxMoves && e.learnSet(t, identity.DeviceID(d.Device), refusal.Set):
+		it.Moved++
 		step(t, d, "moved", "the relay knew a newer set")
-		clear(it.failed)
+		clear(it.Failed)
 	default:
 		step(t, d, "refused", shortPeer(relay)+": "+refusal.Error())
 	}
@@ -297,9 +315,9 @@ func (e *Engine) refused(t *Turn, n uint64, d *pb.Delivery, relay []byte, err er
 }
 
 // moreRelays reports whether the set has relays that this attempt has not asked yet.
-func (e *Engine) moreRelays(t *Turn, d *pb.Delivery, dev *pb.PeerDevice, it *outItem) bool {
+func (e *Engine) moreRelays(t *Turn, d *pb.Delivery, dev *pb.PeerDevice, it *outbox.Item) bool {
 	set := e.route(t, dev, len(d.Envelope))
-	return set != nil && len(depositTargets(set, d, it)) > 0
+	return set != nil && len(e.depositTargets(t, set, d, it)) > 0
 }
 
 // stage moves a delivery forward; it never goes back, except between waiting, queued and full.
@@ -320,7 +338,8 @@ func (e *Engine) stage(t *Turn, n uint64, d *pb.Delivery, s Stage, why string) {
 // finish ends a delivery: the envelope goes, what happened stays with the message.
 func (e *Engine) finish(t *Turn, n uint64, s Stage, why string) {
 	d := e.delivery(t, n)
-	e.out.remove(n)
+	e.out.Remove(n)
+	e.reviews.Set(n, time.Time{})
 	if d == nil {
 		return
 	}
@@ -342,12 +361,15 @@ func (e *Engine) finish(t *Turn, n uint64, s Stage, why string) {
 	}
 	putRow(t.Tx, store.BucketMessages, d.Message, m)
 	e.stageNotice(t, n, d)
+	if s == StageExpired {
+		e.endNotice(t, n, d, string(s), "not delivered within 30 days; it is kept, and can be sent again")
+	}
 }
 
 // heard plans a look at what a device has not acknowledged: it is alive, so what left before now will be acknowledged
 // soon, or was lost. Looking at once would seal a whole backlog anew that the device is just about to acknowledge.
 func (e *Engine) heard(t *Turn, id identity.DeviceID) {
-	if _, planned := e.checks[id]; !planned && len(e.out.byDevice[id]) > 0 {
+	if _, planned := e.checks[id]; !planned && e.out.Waiting(id) > 0 {
 		e.checks[id] = t.Now.Add(repairAfter)
 	}
 }
@@ -373,7 +395,7 @@ func (e *Engine) tickRepair(t *Turn) {
 // may have to be repaired later.
 func (e *Engine) repair(t *Turn, dev *pb.PeerDevice) bool {
 	later := false
-	for _, n := range e.out.ofDevice(identity.DeviceID(dev.Device)) {
+	for _, n := range e.out.OfDevice(identity.DeviceID(dev.Device)) {
 		d := e.delivery(t, n)
 		if d == nil || len(d.Envelope) == 0 || len(d.Acks) > 0 {
 			continue
@@ -400,17 +422,17 @@ func repairPause(repairs uint32) time.Duration {
 
 // again forgets the envelope of a delivery, so that its message is sealed anew.
 func (e *Engine) again(t *Turn, n uint64, d *pb.Delivery, why string) {
-	d.Envelope, d.Receipts, d.SetBox = nil, nil, nil
+	d.Envelope, d.Receipts, d.Voided, d.SetBox, d.Audit = nil, nil, nil, nil, 0
 	d.Sent, d.Left, d.Resealed = 0, 0, t.Now.UnixMilli()
 	d.Repairs++
 	step(t, d, "again", why)
 	e.put(t, n, d, t.Now)
-	e.out.restart(n, t.Now)
+	e.out.Restart(n, t.Now)
 }
 
 // anew seals everything for a device again that is not acknowledged yet: its sessions are of no use any more.
 func (e *Engine) anew(t *Turn, dev *pb.PeerDevice, why string) {
-	for _, n := range e.out.ofDevice(identity.DeviceID(dev.Device)) {
+	for _, n := range e.out.OfDevice(identity.DeviceID(dev.Device)) {
 		if d := e.delivery(t, n); d != nil && len(d.Envelope) > 0 && len(d.Acks) == 0 {
 			e.again(t, n, d, why)
 		}
@@ -426,7 +448,7 @@ func (e *Engine) reinit(t *Turn, dev *pb.PeerDevice, bundle *identity.Bundle) {
 	if i < 0 || sessions[i].Established() || !sessions[i].Initiated() || sessions[i].PrekeyID() == [8]byte(hash[:8]) {
 		return
 	}
-	ns := e.out.ofDevice(identity.DeviceID(dev.Device))
+	ns := e.out.OfDevice(identity.DeviceID(dev.Device))
 	if len(ns) == 0 {
 		return
 	}

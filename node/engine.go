@@ -27,6 +27,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 )
@@ -74,7 +75,7 @@ type Engine struct {
 	peers map[string][]identity.DeviceID // peer id -> devices that say it is theirs
 	live  map[string]bool                // peer id -> a connection is up
 
-	out     outbox
+	out     outbox.Index
 	wants   map[string]*want // directory keys that we need
 	publish map[string]*want // directory keys of ours that are not stored anywhere yet
 	round   *round           // election in progress
@@ -90,6 +91,10 @@ type Engine struct {
 	checks    map[identity.DeviceID]time.Time // when to look for deliveries that a device must have missed
 	parked    map[identity.UserID]int         // envelopes of a user that wait
 	unparking bool
+
+	reviews outbox.Due     // when to audit a delivery, or warn of its end
+	asks    map[string]ask // audits whose answer is on its way
+	rooms   map[string]*room
 
 	observed map[string]observation // relay -> counted since its row was written
 	lists    parsed[*identity.DeviceList]
@@ -115,10 +120,11 @@ var keySelf = []byte("self")
 func Load(t *Turn, c Config) (*Engine, error) {
 	e := &Engine{
 		cfg: c, self: &pb.Self{}, book: session.NewBook(), chats: map[chat.ChatID][contactKeySize]byte{},
-		peers: map[string][]identity.DeviceID{}, live: map[string]bool{}, out: newOutbox(),
+		peers: map[string][]identity.DeviceID{}, live: map[string]bool{}, out: outbox.New(),
 		wants: map[string]*want{}, publish: map[string]*want{},
 		boxKeys: map[uint32]ed25519.PrivateKey{}, lists: parsed[*identity.DeviceList]{parse: identity.ParseDeviceList},
 		records: parsed[*dht.DeviceRecord]{parse: dht.ParseDeviceRecord}, sets: parsed[*dht.SetRecord]{parse: dht.ParseSetRecord},
+		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
 		pushed: map[identity.DeviceID][12]byte{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 	}
@@ -227,12 +233,12 @@ func (e *Engine) loadSessions(t *Turn) {
 // Deadline is when Tick wants to be called next; zero: never. It names only what Tick will act on, so that a tick is
 // always followed by a later deadline.
 func (e *Engine) Deadline() time.Time {
-	next := nextWant(e.out.deadline(), e.publish)
+	next := nextWant(e.out.Deadline(), e.publish)
 	if e.self.Removed {
 		return next
 	}
 	next = nextWant(next, e.wants)
-	for _, at := range []time.Time{e.reachAt, e.prekeysAt, unixMilli(e.self.BundleDue)} {
+	for _, at := range []time.Time{e.reviews.Next(), e.reachAt, e.prekeysAt, unixMilli(e.self.BundleDue)} {
 		next = earlier(next, at)
 	}
 	for _, at := range e.checks {
@@ -264,6 +270,7 @@ func (e *Engine) Tick(t *Turn) {
 	e.tickLookups(t)
 	e.tickPublish(t)
 	e.tickElection(t)
+	e.tickReviews(t)
 	if due(e.reachAt, t.Now) {
 		e.reachAt = time.Time{}
 		e.tellReach(t)
@@ -273,10 +280,10 @@ func (e *Engine) Tick(t *Turn) {
 
 // PeerUp says that a connection to a peer stands: whatever waits for it, or for anybody to ask, is tried now.
 func (e *Engine) PeerUp(t *Turn, peer []byte) {
-	e.out.retryAway(string(peer), len(e.live) == 0, t.Now)
+	e.out.RetryAway(string(peer), len(e.live) == 0, t.Now)
 	e.live[string(peer)] = true
 	for _, d := range e.peers[string(peer)] {
-		e.out.retryDevice(d, t.Now)
+		e.out.RetryDevice(d, t.Now)
 	}
 	for _, m := range []map[string]*want{e.wants, e.publish} {
 		for _, w := range m {
@@ -284,6 +291,7 @@ func (e *Engine) PeerUp(t *Turn, peer []byte) {
 		}
 	}
 	e.observe(t, peer, true)
+	e.askRooms(t, peer)
 	e.Tick(t)
 }
 
@@ -291,7 +299,7 @@ func (e *Engine) PeerUp(t *Turn, peer []byte) {
 func (e *Engine) PeerDown(t *Turn, peer []byte) {
 	delete(e.live, string(peer))
 	for _, d := range e.peers[string(peer)] {
-		e.out.giveUpDirect(d, t.Now) // what was written last may not have arrived
+		e.out.GiveUpDirect(d, t.Now) // what was written last may not have arrived
 	}
 	e.flush(t)
 }

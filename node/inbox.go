@@ -59,7 +59,7 @@ func (e *Engine) Collected(t *Turn, relay dht.Peer, items []Collected) {
 
 // flush attempts what became due in this turn.
 func (e *Engine) flush(t *Turn) {
-	for _, n := range e.out.takeDue(t.Now) {
+	for _, n := range e.out.TakeDue(t.Now) {
 		e.attempt(t, n)
 	}
 }
@@ -445,7 +445,7 @@ func (e *Engine) acknowledge(t *Turn, device identity.DeviceID, id chat.ID) {
 	if dev == nil {
 		return
 	}
-	if n, ok := e.out.acks[device]; ok {
+	if n, ok := e.out.Acks[device]; ok {
 		if d := e.delivery(t, n); d != nil && len(d.Acks) < chat.MaxIDs {
 			if !slices.ContainsFunc(d.Acks, func(o []byte) bool { return string(o) == string(id[:]) }) {
 				d.Acks = append(d.Acks, id[:])
@@ -454,12 +454,12 @@ func (e *Engine) acknowledge(t *Turn, device identity.DeviceID, id chat.ID) {
 			return
 		}
 	}
-	if len(e.out.byDevice[device]) >= maxAckedTo {
+	if e.out.Waiting(device) >= maxAckedTo {
 		return
 	}
 	n := e.nextCounter(t, counterDelivery)
-	e.out.add(n, device, t.Now)
-	e.out.acks[device] = n
+	e.out.Add(n, device, t.Now)
+	e.out.Acks[device] = n
 	e.put(t, n, &pb.Delivery{
 		Device: device[:], User: dev.User, Kind: uint32(chat.KindAck), Stage: stageNumber(StageQueued),
 		Acks: [][]byte{id[:]}, Created: t.Now.UnixMilli(), Expires: t.Now.Add(Retention).UnixMilli(),

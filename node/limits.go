@@ -31,6 +31,15 @@ const (
 	reinitAfter = 48 * time.Hour
 	// recheckCustody is when a delivery that every relay signed for is looked at again.
 	recheckCustody = 6 * time.Hour
+	// auditFirst to 1.5 auditFirst after a relay signed, one of those that did is asked to show that it has it; then
+	// another every day, give or take half of auditJitter.
+	auditFirst  = 50 * time.Minute
+	auditEvery  = day
+	auditJitter = 4 * time.Hour
+	// buriedGrace is how long the device may take to acknowledge what it fetched from a relay.
+	buriedGrace = day
+	// warnBefore is when a person hears that a message is about to expire.
+	warnBefore = 5 * day
 )
 
 // Back-off of retries: full jitter up to a ceiling that doubles.
@@ -105,4 +114,6 @@ const (
 	maxAckedTo    = 512 // deliveries to one device from which on it gets no acknowledgement: it asks again when it is back
 	trialBudget   = 64  // header trials for one envelope without a known tag
 	frontEnvelope = 4 << 10
+	freedBatch    = 16 // deliveries that go when a full box has room; others follow if they find it
+	maxVain       = 3  // times that a relay may say so for nothing
 )

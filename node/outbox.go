@@ -1,8 +1,6 @@
 package node
 
 import (
-	"cmp"
-	"container/heap"
 	"io"
 	"slices"
 	"time"
@@ -19,52 +17,6 @@ import (
 	"github.com/kith-im/kith/node/store"
 )
 
-// outbox is the index, in memory, of the deliveries on their way: when each is due, and where it stands in its attempt.
-type outbox struct {
-	heap     dueHeap
-	items    map[uint64]*outItem
-	byDevice map[identity.DeviceID][]uint64 // ascending
-	acks     map[identity.DeviceID]uint64   // the acknowledgement to a device that is not sealed yet
-}
-
-type outItem struct {
-	at     time.Time // zero: waits for an event
-	device identity.DeviceID
-	direct bool            // this attempt has tried the direct way
-	asked  map[string]bool // relays whose answer is on its way
-	failed map[string]bool // relays that could not be reached in this attempt
-	away   map[string]bool // relays that could not be reached when they were last asked
-	moved  int             // newer sets followed at once in this attempt
-	busy   int             // writes refused in a row while the connection stood
-	sent   time.Time       // when it was written to a stream, until its row says so
-}
-
-type dueEntry struct {
-	at time.Time
-	n  uint64
-}
-
-type dueHeap []dueEntry
-
-func (h dueHeap) Len() int      { return len(h) }
-func (h dueHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h dueHeap) Less(i, j int) bool {
-	if c := h[i].at.Compare(h[j].at); c != 0 {
-		return c < 0
-	}
-	return h[i].n < h[j].n
-}
-func (h *dueHeap) Push(x any) { *h = append(*h, x.(dueEntry)) }
-func (h *dueHeap) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
-}
-
-func newOutbox() outbox {
-	return outbox{items: map[uint64]*outItem{}, byDevice: map[identity.DeviceID][]uint64{}, acks: map[identity.DeviceID]uint64{}}
-}
-
 // loadOutbox indexes what is on disk; what was in flight when the process ended is due as its row says.
 func (e *Engine) loadOutbox(t *Turn) {
 	t.Tx.Scan(store.BucketOutbox, nil, func(key, value []byte) bool {
@@ -73,120 +25,21 @@ func (e *Engine) loadOutbox(t *Turn) {
 			return true
 		}
 		n := fromU64(key)
-		e.out.add(n, identity.DeviceID(d.Device), unixMilli(d.Next))
+		next := unixMilli(d.Next)
+		if stageOf(d.Stage) == StageFull {
+			next = earlier(next, t.Now.Add(jitter(t.Rand, retryMax))) // nobody waits for room on its behalf any more
+		}
+		e.out.Add(n, identity.DeviceID(d.Device), next)
+		if d.Audit == 0 && len(d.Receipts) > 0 { // of a build that did not audit
+			d.Audit = millis(firstAudit(t))
+		}
+		e.reviews.Set(n, reviewAt(d))
 		if len(d.Acks) > 0 && len(d.Envelope) == 0 {
-			e.out.acks[identity.DeviceID(d.Device)] = n
+			e.out.Acks[identity.DeviceID(d.Device)] = n
 		}
 		e.checks[identity.DeviceID(d.Device)] = t.Now.Add(repairAfter)
 		return true
 	})
-}
-
-func (o *outbox) add(n uint64, d identity.DeviceID, at time.Time) {
-	o.items[n] = &outItem{device: d, asked: map[string]bool{}, failed: map[string]bool{}, away: map[string]bool{}}
-	o.byDevice[d] = append(o.byDevice[d], n)
-	o.schedule(n, at)
-}
-
-func (o *outbox) schedule(n uint64, at time.Time) {
-	it := o.items[n]
-	if it == nil || it.at.Equal(at) {
-		return
-	}
-	it.at = at
-	if !at.IsZero() {
-		heap.Push(&o.heap, dueEntry{at, n})
-	}
-}
-
-func (o *outbox) remove(n uint64) {
-	it := o.items[n]
-	if it == nil {
-		return
-	}
-	delete(o.items, n)
-	rest := slices.DeleteFunc(o.byDevice[it.device], func(m uint64) bool { return m == n })
-	if len(rest) == 0 {
-		delete(o.byDevice, it.device)
-	} else {
-		o.byDevice[it.device] = rest
-	}
-	if o.acks[it.device] == n {
-		delete(o.acks, it.device)
-	}
-}
-
-// ofDevice lists the deliveries to a device, oldest first.
-func (o *outbox) ofDevice(d identity.DeviceID) []uint64 { return slices.Clone(o.byDevice[d]) }
-
-// retryDevice starts a new attempt of everything for a device.
-func (o *outbox) retryDevice(d identity.DeviceID, now time.Time) {
-	for _, n := range o.byDevice[d] {
-		o.restart(n, now)
-	}
-}
-
-// giveUpDirect ends the head start of what was tried directly: relays get a copy now.
-func (o *outbox) giveUpDirect(d identity.DeviceID, now time.Time) {
-	for _, n := range o.byDevice[d] {
-		if it := o.items[n]; it.direct && !it.at.IsZero() && it.at.After(now) {
-			o.schedule(n, now)
-		}
-	}
-}
-
-// retryAway starts a new attempt of what relays could not be reached for: for this relay, or, with no connection at all
-// before, for any.
-func (o *outbox) retryAway(relay string, anyRelay bool, now time.Time) {
-	for n, it := range o.items {
-		if len(it.away) > 0 && (anyRelay || it.away[relay]) {
-			clear(it.away)
-			o.restart(n, now)
-		}
-	}
-}
-
-// restart begins a new attempt of one delivery.
-func (o *outbox) restart(n uint64, now time.Time) {
-	if it := o.items[n]; it != nil {
-		it.direct, it.busy = false, 0
-		clear(it.failed)
-		o.schedule(n, now)
-	}
-}
-
-func (o *outbox) settle() {
-	for len(o.heap) > 0 {
-		it := o.items[o.heap[0].n]
-		if it != nil && it.at.Equal(o.heap[0].at) {
-			return
-		}
-		heap.Pop(&o.heap) // superseded
-	}
-}
-
-func (o *outbox) deadline() time.Time {
-	o.settle()
-	if len(o.heap) == 0 {
-		return time.Time{}
-	}
-	return o.heap[0].at
-}
-
-// takeDue removes and returns what is due, by time and then number.
-func (o *outbox) takeDue(now time.Time) []uint64 {
-	var out []dueEntry
-	for o.settle(); len(o.heap) > 0 && !o.heap[0].at.After(now); o.settle() {
-		entry := heap.Pop(&o.heap).(dueEntry)
-		o.items[entry.n].at = time.Time{}
-		out = append(out, entry)
-	}
-	slices.SortFunc(out, func(a, b dueEntry) int { return cmp.Compare(a.n, b.n) })
-	ns := make([]uint64, len(out))
-	for i, entry := range out {
-		ns[i] = entry.n
-	}
-	return ns
 }
 
 // backoff is the wait before attempt number n+1 of something of this age: a random part of a ceiling that doubles.
@@ -287,32 +140,40 @@ func (e *Engine) mayWrite(t *Turn, r SendRequest) (*pb.Contact, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := e.maySend(c); err != nil {
+		return nil, err
+	}
+	if len(e.out.Items) > maxOutbox {
+		return nil, &Problem{Class: ErrRefused, Message: "the outbox is full", Hint: "kith status"}
+	}
+	return c, nil
+}
+
+// maySend checks that a contact may be written to.
+func (e *Engine) maySend(c *pb.Contact) error {
 	switch {
 	case held(c) && len(c.NextList) == 0:
-		return nil, &Problem{
+		return &Problem{
 			Class: ErrEpochChanged, Message: c.Handle + " has two device lists with one number; nothing is sent until you accept the first",
 			Hint: "kith contact show " + c.Handle + ", then kith contact accept " + c.Handle,
 		}
 	case len(c.NextList) > 0:
-		return nil, &Problem{
+		return &Problem{
 			Class: ErrEpochChanged, Message: c.Handle + " has a new account key; nothing is sent until you accept it",
 			Hint: "kith contact show " + c.Handle + ", then kith contact accept " + c.Handle,
 		}
 	case c.Left:
-		return nil, &Problem{Class: ErrRefused, Message: c.Handle + " has left", Hint: "kith contact show " + c.Handle}
+		return &Problem{Class: ErrRefused, Message: c.Handle + " has left", Hint: "kith contact show " + c.Handle}
 	case c.State == contactBlocked:
-		return nil, &Problem{Class: ErrRefused, Message: c.Handle + " is blocked", Hint: "kith contact accept " + c.Handle}
+		return &Problem{Class: ErrRefused, Message: c.Handle + " is blocked", Hint: "kith contact accept " + c.Handle}
 	case c.State == contactRequest:
-		return nil, &Problem{Class: ErrRefused, Message: c.Handle + " is not accepted yet", Hint: "kith contact accept " + c.Handle}
+		return &Problem{Class: ErrRefused, Message: c.Handle + " is not accepted yet", Hint: "kith contact accept " + c.Handle}
 	case c.Declined != "":
-		return nil, &Problem{Class: ErrRefused, Message: c.Handle + " declined: " + c.Declined, Hint: "kith invite"}
+		return &Problem{Class: ErrRefused, Message: c.Handle + " declined: " + c.Declined, Hint: "kith invite"}
 	case len(c.User) != 32:
-		return nil, &Problem{Class: ErrRefused, Message: c.Handle + " has not been found yet", Hint: "kith contact show " + c.Handle}
+		return &Problem{Class: ErrRefused, Message: c.Handle + " has not been found yet", Hint: "kith contact show " + c.Handle}
 	}
-	if len(e.out.items) > maxOutbox {
-		return nil, &Problem{Class: ErrRefused, Message: "the outbox is full", Hint: "kith status"}
-	}
-	return c, nil
+	return nil
 }
 
 // ownMessage makes the row of content that this device authors.
@@ -408,7 +269,7 @@ func (e *Engine) enqueue(t *Turn, m *pb.Message, device identity.DeviceID, user 
 	if dev != nil {
 		e.sealDelivery(t, n, d, dev)
 	}
-	e.out.add(n, device, t.Now)
+	e.out.Add(n, device, t.Now)
 	e.put(t, n, d, t.Now)
 }
 
@@ -417,8 +278,8 @@ func (e *Engine) sealDelivery(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDev
 	var raw []byte
 	if len(d.Acks) > 0 {
 		raw = e.ackContent(t, d, dev)
-		if e.out.acks[identity.DeviceID(d.Device)] == n {
-			delete(e.out.acks, identity.DeviceID(d.Device))
+		if e.out.Acks[identity.DeviceID(d.Device)] == n {
+			delete(e.out.Acks, identity.DeviceID(d.Device))
 		}
 	} else {
 		m := &pb.Message{}

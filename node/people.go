@@ -279,7 +279,7 @@ func held(c *pb.Contact) bool { return len(c.NextList) > 0 || len(c.Fork) > 0 &&
 func (e *Engine) release(t *Turn, c *pb.Contact) {
 	if list := e.listOf(t, identity.UserID(padUser(c.User))); list != nil {
 		for _, d := range list.Devices() {
-			e.out.retryDevice(d.ID(), t.Now)
+			e.out.RetryDevice(d.ID(), t.Now)
 		}
 	}
 }
@@ -366,7 +366,7 @@ func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceI
 	if d == nil || !owns(d, user) {
 		return
 	}
-	gone := e.out.ofDevice(id)
+	gone := e.out.OfDevice(id)
 	recalled := func(ref uint64) bool { return slices.Contains(gone, ref) }
 	t.Out.Directs = slices.DeleteFunc(t.Out.Directs, func(x Direct) bool { return recalled(x.Ref) })
 	t.Out.Deposits = slices.DeleteFunc(t.Out.Deposits, func(x Deposit) bool { return recalled(x.Ref) })

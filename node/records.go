@@ -391,7 +391,7 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 	} else {
 		e.reinit(t, d, r.Bundle())
 	}
-	e.out.retryDevice(r.Device(), t.Now)
+	e.out.RetryDevice(r.Device(), t.Now)
 	e.tellDevice(t, d)
 	if f := r.FrontDoor(); f != nil {
 		e.candidates(t, f)

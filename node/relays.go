@@ -298,3 +298,44 @@ func Explain(tx store.Tx) ([]string, error) {
 	}
 	return lines, tx.Err()
 }
+
+var sourceNames = map[election.Source]string{
+	election.SourceOwn: "pinned", election.SourceInviter: "inviter", election.SourceContact: "contact",
+	election.SourceLAN: "lan", election.SourceDHT: "directory", election.SourceGossip: "gossip",
+}
+
+// Mailbox shows which relays serve us. e may be nil.
+func Mailbox(tx store.Tx, e *Engine, now time.Time) (MailboxView, error) {
+	v := MailboxView{State: "none", Epoch: dht.EpochAt(now), Hint: "no relay is known: kith relay enable on a machine that is always on, or join somebody who has one"}
+	members := map[string]dht.Member{}
+	if rec := boxSet(tx.Get(store.BucketBoxes, u32(v.Epoch))); rec != nil {
+		v.State, v.Number, v.R, v.W, v.NotAfter, v.Hint = "full", rec.Number(), int(rec.R()), int(rec.W()), rec.NotAfter(), ""
+		if activeMembers(rec) < int(rec.R()) {
+			v.State, v.Hint = "thin", "fewer relays than wanted: mail is safe as long as one of them lives"
+		}
+		for _, m := range rec.Members() {
+			members[string(m.Peer.ID)] = m
+		}
+	}
+	tx.Scan(store.BucketRelays, nil, func(_, value []byte) bool {
+		row := &pb.Relay{}
+		if proto.Unmarshal(value, row) != nil {
+			return true
+		}
+		m, ok := members[string(row.Peer)]
+		v.Relays = append(v.Relays, RelayView{
+			Peer: hexOf(row.Peer), Member: ok && !m.Standby, Standby: ok && m.Standby, Source: sourceNames[election.Source(row.Source)],
+			Online: e.online()[string(row.Peer)], OK: row.Ok, Failed: row.Failed, Addrs: hexAll(row.Addrs),
+		})
+		return true
+	})
+	return v, tx.Err()
+}
+
+func hexAll(in [][]byte) []string {
+	out := make([]string, len(in))
+	for i, b := range in {
+		out[i] = hexOf(b)
+	}
+	return out
+}

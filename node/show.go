@@ -12,7 +12,6 @@ import (
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/dht"
-	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
@@ -341,7 +340,7 @@ func deliveryView(tx store.Tx, me identity.UserID, d *pb.Delivery) DeliveryView 
 		Device: d.Device, User: d.User, Stage: d.Stage, Receipts: d.Receipts, Attempts: d.Attempts, Expires: d.Expires,
 		SetW: d.SetW, SetR: d.SetR,
 	})
-	v.NextTry = unixMilli(d.Next)
+	v.NextTry, v.Voided, v.Expiring = unixMilli(d.Next), len(d.Voided), d.Warned
 	return v
 }
 
@@ -396,6 +395,15 @@ func Status(tx store.Tx, id string) (MessageStatus, error) {
 	me := identity.UserID(self.User)
 	s := MessageStatus{Message: messageView(tx, me, m)}
 	s.Stage, s.Deliveries = deliveries(tx, me, m)
+	for _, d := range s.Deliveries {
+		switch {
+		case rank(d.Stage) < rank(StageDelivered) && d.Stage != StageExpired:
+			s.Expires = earlier(s.Expires, d.Expires)
+		case d.Stage == StageExpired:
+			s.Rearm = true
+		}
+		s.Rearm = s.Rearm || d.Expiring
+	}
 	return s, tx.Err()
 }
 
@@ -449,45 +457,4 @@ func Devices(tx store.Tx, e *Engine) ([]DeviceView, error) {
 		out = append(out, v)
 	}
 	return out, tx.Err()
-}
-
-var sourceNames = map[election.Source]string{
-	election.SourceOwn: "pinned", election.SourceInviter: "inviter", election.SourceContact: "contact",
-	election.SourceLAN: "lan", election.SourceDHT: "directory", election.SourceGossip: "gossip",
-}
-
-// Mailbox shows which relays serve us. e may be nil.
-func Mailbox(tx store.Tx, e *Engine, now time.Time) (MailboxView, error) {
-	v := MailboxView{State: "none", Epoch: dht.EpochAt(now), Hint: "no relay is known: kith relay enable on a machine that is always on, or join somebody who has one"}
-	members := map[string]dht.Member{}
-	if rec := boxSet(tx.Get(store.BucketBoxes, u32(v.Epoch))); rec != nil {
-		v.State, v.Number, v.R, v.W, v.NotAfter, v.Hint = "full", rec.Number(), int(rec.R()), int(rec.W()), rec.NotAfter(), ""
-		if activeMembers(rec) < int(rec.R()) {
-			v.State, v.Hint = "thin", "fewer relays than wanted: mail is safe as long as one of them lives"
-		}
-		for _, m := range rec.Members() {
-			members[string(m.Peer.ID)] = m
-		}
-	}
-	tx.Scan(store.BucketRelays, nil, func(_, value []byte) bool {
-		row := &pb.Relay{}
-		if proto.Unmarshal(value, row) != nil {
-			return true
-		}
-		m, ok := members[string(row.Peer)]
-		v.Relays = append(v.Relays, RelayView{
-			Peer: hexOf(row.Peer), Member: ok && !m.Standby, Standby: ok && m.Standby, Source: sourceNames[election.Source(row.Source)],
-			Online: e.online()[string(row.Peer)], OK: row.Ok, Failed: row.Failed, Addrs: hexAll(row.Addrs),
-		})
-		return true
-	})
-	return v, tx.Err()
-}
-
-func hexAll(in [][]byte) []string {
-	out := make([]string, len(in))
-	for i, b := range in {
-		out[i] = hexOf(b)
-	}
-	return out
 }

@@ -217,6 +217,12 @@ func (d *Device) perform(out *node.Effects) {
 	for _, x := range out.Deposits {
 		d.deposit(x)
 	}
+	for _, x := range out.Audits {
+		d.audit(x)
+	}
+	for _, x := range out.Awaits {
+		d.await(x)
+	}
 	for _, key := range out.Lookups {
 		d.reply(func(e *node.Engine, t *node.Turn) { e.Looked(t, key, d.w.records[key]) })
 	}
@@ -318,6 +324,32 @@ func (d *Device) deposit(x node.Deposit) {
 		rec, err := r.deposit(x.Deposit)
 		d.reply(func(e *node.Engine, t *node.Turn) { e.Deposited(t, x.Ref, x.Relay.ID, rec, err) })
 	})
+}
+
+func (d *Device) audit(x node.Audit) {
+	r, ok := d.w.relayAt(d, x.Relay.ID)
+	if !ok {
+		d.reply(func(e *node.Engine, t *node.Turn) { e.Audited(t, x.Ref, x.Relay.ID, mailbox.Possession{}, errAway) })
+		return
+	}
+	d.w.after(d.w.latency(), func() {
+		p, err := r.possess(x)
+		d.reply(func(e *node.Engine, t *node.Turn) { e.Audited(t, x.Ref, x.Relay.ID, p, err) })
+	})
+}
+
+// await asks a relay to tell when a box has room; a relay that is away, or goes away, ends the wait.
+func (d *Device) await(x node.Await) {
+	freed := func(err error) {
+		d.reply(func(e *node.Engine, t *node.Turn) { e.Freed(t, x.Relay.ID, x.Box, err) })
+	}
+	r, ok := d.w.relayAt(d, x.Relay.ID)
+	if !ok {
+		freed(errAway)
+		return
+	}
+	d.connect(r)
+	d.w.after(d.w.latency(), func() { r.await(x.Box, string(d.self.ID), freed) })
 }
 
 func (d *Device) elect(out *node.Effects) {

@@ -12,6 +12,13 @@ import (
 	"github.com/kith-im/kith/node"
 )
 
+// wait is a device that wants to hear when a box has room.
+type wait struct {
+	box   mailbox.ID
+	peer  string
+	freed func(error)
+}
+
 // errAway is what a device learns of a relay that does not answer.
 var errAway = errors.New("simnet: relay unreachable")
 
@@ -29,6 +36,7 @@ type Relay struct {
 	watches map[mailbox.ID][]*Device
 	lies    bool
 	lost    map[mailbox.EnvelopeID]bool
+	waits   []wait
 	Stored  int // deposits answered with a receipt
 }
 
@@ -51,6 +59,12 @@ func (r *Relay) peer() dht.Peer { return r.self }
 func (r *Relay) linkUp(peer []byte) { r.links = append(r.links, string(peer)) }
 
 func (r *Relay) linkDown(peer []byte) {
+	r.waits = slices.DeleteFunc(r.waits, func(w wait) bool {
+		if w.peer == string(peer) {
+			w.freed(errAway)
+		}
+		return w.peer == string(peer)
+	})
 	r.links = slices.DeleteFunc(r.links, func(p string) bool { return p == string(peer) })
 	for box, ds := range r.watches {
 		r.watches[box] = slices.DeleteFunc(ds, func(d *Device) bool { return string(d.self.ID) == string(peer) })
@@ -181,6 +195,48 @@ func (r *Relay) ack(a node.RelayAck) {
 	if err := r.do(func(tx mailbox.Tx) error { return r.rules.Ack(tx, r.w.now, pub, a.IDs, sig) }); err != nil {
 		r.w.fail("%s: ack: %v", r.name, err)
 	}
+	r.tellFreed(mailbox.IDOf(pub))
+}
+
+// possess proves what the relay holds; a liar has only what it did not lose.
+func (r *Relay) possess(x node.Audit) (mailbox.Possession, error) {
+	if !r.up {
+		return mailbox.Possession{}, errAway
+	}
+	var p mailbox.Possession
+	err := r.store.View(func(tx mailbox.Tx) error {
+		e, known := tx.Find(x.Box, x.Envelope)
+		if !known || r.lost[x.Envelope] || e.Expires <= r.w.now.UnixMilli() {
+			return nil
+		}
+		if e.Buried {
+			p.State = mailbox.Buried
+			return nil
+		}
+		body, err := tx.Body(x.Box, e)
+		p = mailbox.Possession{State: mailbox.Holds, Proof: mailbox.ProofOf(x.Nonce, body)}
+		return err
+	})
+	return p, err
+}
+
+// await tells once when a box may have room; the device has to be connected.
+func (r *Relay) await(box mailbox.ID, peer string, freed func(error)) {
+	if !r.up || !slices.Contains(r.links, peer) {
+		freed(errAway)
+		return
+	}
+	r.waits = append(r.waits, wait{box: box, peer: peer, freed: freed})
+}
+
+// tellFreed answers the waits for a box.
+func (r *Relay) tellFreed(box mailbox.ID) {
+	r.waits = slices.DeleteFunc(r.waits, func(w wait) bool {
+		if w.box == box {
+			w.freed(nil)
+		}
+		return w.box == box
+	})
 }
 
 // Held counts the live envelopes of all boxes.

@@ -71,14 +71,15 @@ const (
 	maturity = 30 * day
 	// youngest is the weight of age of a relay just met, in 1/100.
 	youngest = 5
-	// proofMemory is how long a failed proof or refused lease excludes.
-	proofMemory = 90 * day
 	// goodEnough is the availability, in 1/100, below which relays are dropped
 	// where enough others reach it; keepAbove is that of an incumbent's week.
 	goodEnough = 90
 	keepAbove  = 85
 	// newcomers is how many members may be younger than maturity.
 	newcomers = 2
+
+	// ProofMemory is how long a failed proof or refused lease excludes.
+	ProofMemory = 90 * day
 
 	// MaxTranscript bounds an encoded transcript, in bytes.
 	MaxTranscript = 512 << 10

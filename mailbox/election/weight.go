@@ -21,7 +21,7 @@ func percent(n uint64) uint64 { return n * one / 100 }
 
 // weight is age × up^4, between 1/one and 1; 0 excludes.
 func (c Candidate) weight(now time.Time) uint64 {
-	if !c.Failed.IsZero() && now.Sub(c.Failed) < proofMemory {
+	if !c.Failed.IsZero() && now.Sub(c.Failed) < ProofMemory {
 		return 0
 	}
 	u := up(c.Good, c.Bad)

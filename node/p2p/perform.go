@@ -78,6 +78,12 @@ func (p *performers) perform(r *result) []call {
 	for _, d := range r.out.Deposits {
 		busy(p.deposit(d), func(e *node.Engine, t *node.Turn) { e.Deposited(t, d.Ref, d.Relay.ID, nil, errBusy) })
 	}
+	for _, a := range r.out.Audits {
+		busy(false, func(e *node.Engine, t *node.Turn) { e.Audited(t, a.Ref, a.Relay.ID, mailbox.Possession{}, errBusy) })
+	}
+	for _, a := range r.out.Awaits {
+		busy(false, func(e *node.Engine, t *node.Turn) { e.Freed(t, a.Relay.ID, a.Box, errBusy) })
+	}
 	for _, key := range r.out.Lookups {
 		busy(p.lookup(key), func(e *node.Engine, t *node.Turn) { e.Looked(t, key, nil) })
 	}

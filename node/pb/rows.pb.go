@@ -464,6 +464,8 @@ type PeerDevice struct {
 	ToldReach     uint64                 `protobuf:"varint,13,opt,name=told_reach,json=toldReach,proto3" json:"told_reach,omitempty"` // our reach number that it was told
 	Heard         int64                  `protobuf:"varint,14,opt,name=heard,proto3" json:"heard,omitempty"`                          // unix ms of the last envelope opened
 	Name          string                 `protobuf:"bytes,15,opt,name=name,proto3" json:"name,omitempty"`
+	PassSecret    []byte                 `protobuf:"bytes,16,opt,name=pass_secret,json=passSecret,proto3" json:"pass_secret,omitempty"` // of our passes into its boxes
+	Passes        [][]byte               `protobuf:"bytes,17,rep,name=passes,proto3" json:"passes,omitempty"`                           // certificate signatures, parallel to boxes
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -601,6 +603,20 @@ func (x *PeerDevice) GetName() string {
 		return x.Name
 	}
 	return ""
+}
+
+func (x *PeerDevice) GetPassSecret() []byte {
+	if x != nil {
+		return x.PassSecret
+	}
+	return nil
+}
+
+func (x *PeerDevice) GetPasses() [][]byte {
+	if x != nil {
+		return x.Passes
+	}
+	return nil
 }
 
 type Prekey struct {
@@ -764,13 +780,15 @@ type Relay struct {
 	FirstSeen     int64                  `protobuf:"varint,4,opt,name=first_seen,json=firstSeen,proto3" json:"first_seen,omitempty"`
 	LastOk        int64                  `protobuf:"varint,5,opt,name=last_ok,json=lastOk,proto3" json:"last_ok,omitempty"`
 	WeekStart     int64                  `protobuf:"varint,6,opt,name=week_start,json=weekStart,proto3" json:"week_start,omitempty"`
-	Ok            uint64                 `protobuf:"varint,7,opt,name=ok,proto3" json:"ok,omitempty"`
+	Ok            uint64                 `protobuf:"varint,7,opt,name=ok,proto3" json:"ok,omitempty"` // of a build without days
 	Failed        uint64                 `protobuf:"varint,8,opt,name=failed,proto3" json:"failed,omitempty"`
 	Source        uint32                 `protobuf:"varint,9,opt,name=source,proto3" json:"source,omitempty"`
 	Pinned        bool                   `protobuf:"varint,10,opt,name=pinned,proto3" json:"pinned,omitempty"`
 	WeekOk        uint64                 `protobuf:"varint,11,opt,name=week_ok,json=weekOk,proto3" json:"week_ok,omitempty"`
 	WeekFailed    uint64                 `protobuf:"varint,12,opt,name=week_failed,json=weekFailed,proto3" json:"week_failed,omitempty"`
 	ServingSince  int64                  `protobuf:"varint,13,opt,name=serving_since,json=servingSince,proto3" json:"serving_since,omitempty"` // as a member or standby of ours; 0: it is none
+	Days          []*Day                 `protobuf:"bytes,14,rep,name=days,proto3" json:"days,omitempty"`                                      // what was observed, at most one a day, ascending
+	Broke         int64                  `protobuf:"varint,15,opt,name=broke,proto3" json:"broke,omitempty"`                                   // unix ms: it could not show what it had signed for, or did not sign what it had reserved
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -896,6 +914,81 @@ func (x *Relay) GetServingSince() int64 {
 	return 0
 }
 
+func (x *Relay) GetDays() []*Day {
+	if x != nil {
+		return x.Days
+	}
+	return nil
+}
+
+func (x *Relay) GetBroke() int64 {
+	if x != nil {
+		return x.Broke
+	}
+	return 0
+}
+
+// Day is what was observed of a relay on one day.
+type Day struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Day           uint32                 `protobuf:"varint,1,opt,name=day,proto3" json:"day,omitempty"` // unix days
+	Ok            uint32                 `protobuf:"varint,2,opt,name=ok,proto3" json:"ok,omitempty"`
+	Failed        uint32                 `protobuf:"varint,3,opt,name=failed,proto3" json:"failed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Day) Reset() {
+	*x = Day{}
+	mi := &file_node_pb_rows_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Day) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Day) ProtoMessage() {}
+
+func (x *Day) ProtoReflect() protoreflect.Message {
+	mi := &file_node_pb_rows_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Day.ProtoReflect.Descriptor instead.
+func (*Day) Descriptor() ([]byte, []int) {
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Day) GetDay() uint32 {
+	if x != nil {
+		return x.Day
+	}
+	return 0
+}
+
+func (x *Day) GetOk() uint32 {
+	if x != nil {
+		return x.Ok
+	}
+	return 0
+}
+
+func (x *Day) GetFailed() uint32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
 type Message struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -917,7 +1010,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_node_pb_rows_proto_msgTypes[7]
+	mi := &file_node_pb_rows_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1022,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[7]
+	mi := &file_node_pb_rows_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1035,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{7}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Message) GetId() []byte {
@@ -1040,13 +1133,15 @@ type Receipt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Relay         []byte                 `protobuf:"bytes,1,opt,name=relay,proto3" json:"relay,omitempty"`
 	Stored        int64                  `protobuf:"varint,2,opt,name=stored,proto3" json:"stored,omitempty"`
+	Asked         int64                  `protobuf:"varint,3,opt,name=asked,proto3" json:"asked,omitempty"`   // unix ms of the last audit; 0: none yet
+	Buried        int64                  `protobuf:"varint,4,opt,name=buried,proto3" json:"buried,omitempty"` // unix ms when it first said that the device had acknowledged; 0: it has not
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_node_pb_rows_proto_msgTypes[8]
+	mi := &file_node_pb_rows_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1058,7 +1153,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[8]
+	mi := &file_node_pb_rows_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1071,7 +1166,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{8}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Receipt) GetRelay() []byte {
@@ -1088,6 +1183,20 @@ func (x *Receipt) GetStored() int64 {
 	return 0
 }
 
+func (x *Receipt) GetAsked() int64 {
+	if x != nil {
+		return x.Asked
+	}
+	return 0
+}
+
+func (x *Receipt) GetBuried() int64 {
+	if x != nil {
+		return x.Buried
+	}
+	return 0
+}
+
 type Step struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	At            int64                  `protobuf:"varint,1,opt,name=at,proto3" json:"at,omitempty"`
@@ -1099,7 +1208,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_node_pb_rows_proto_msgTypes[9]
+	mi := &file_node_pb_rows_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1111,7 +1220,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[9]
+	mi := &file_node_pb_rows_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1124,7 +1233,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{9}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Step) GetAt() int64 {
@@ -1166,7 +1275,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_node_pb_rows_proto_msgTypes[10]
+	mi := &file_node_pb_rows_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1178,7 +1287,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[10]
+	mi := &file_node_pb_rows_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1191,7 +1300,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{10}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Done) GetDevice() []byte {
@@ -1282,13 +1391,16 @@ type Delivery struct {
 	Resealed      int64                  `protobuf:"varint,20,opt,name=resealed,proto3" json:"resealed,omitempty"`
 	Left          int64                  `protobuf:"varint,21,opt,name=left,proto3" json:"left,omitempty"`       // unix ms when the first copy of this envelope left, by our own clock
 	Repairs       uint32                 `protobuf:"varint,22,opt,name=repairs,proto3" json:"repairs,omitempty"` // how often it was sealed anew
+	Audit         int64                  `protobuf:"varint,23,opt,name=audit,proto3" json:"audit,omitempty"`     // unix ms of the next audit; 0: none
+	Voided        []*Receipt             `protobuf:"bytes,24,rep,name=voided,proto3" json:"voided,omitempty"`    // of this envelope, without effect: the relay could not show that it holds it
+	Warned        bool                   `protobuf:"varint,25,opt,name=warned,proto3" json:"warned,omitempty"`   // the person was told that it is about to expire
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_node_pb_rows_proto_msgTypes[11]
+	mi := &file_node_pb_rows_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1300,7 +1412,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[11]
+	mi := &file_node_pb_rows_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1313,7 +1425,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{11}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Delivery) GetMessage() []byte {
@@ -1470,6 +1582,27 @@ func (x *Delivery) GetRepairs() uint32 {
 	return 0
 }
 
+func (x *Delivery) GetAudit() int64 {
+	if x != nil {
+		return x.Audit
+	}
+	return 0
+}
+
+func (x *Delivery) GetVoided() []*Receipt {
+	if x != nil {
+		return x.Voided
+	}
+	return nil
+}
+
+func (x *Delivery) GetWarned() bool {
+	if x != nil {
+		return x.Warned
+	}
+	return false
+}
+
 // Box is one of our own mailboxes: an epoch's, or the front door.
 type Box struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1483,7 +1616,7 @@ type Box struct {
 
 func (x *Box) Reset() {
 	*x = Box{}
-	mi := &file_node_pb_rows_proto_msgTypes[12]
+	mi := &file_node_pb_rows_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1495,7 +1628,7 @@ func (x *Box) String() string {
 func (*Box) ProtoMessage() {}
 
 func (x *Box) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[12]
+	mi := &file_node_pb_rows_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1508,7 +1641,7 @@ func (x *Box) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Box.ProtoReflect.Descriptor instead.
 func (*Box) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{12}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Box) GetEpoch() uint32 {
@@ -1550,7 +1683,7 @@ type Parked struct {
 
 func (x *Parked) Reset() {
 	*x = Parked{}
-	mi := &file_node_pb_rows_proto_msgTypes[13]
+	mi := &file_node_pb_rows_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1562,7 +1695,7 @@ func (x *Parked) String() string {
 func (*Parked) ProtoMessage() {}
 
 func (x *Parked) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[13]
+	mi := &file_node_pb_rows_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1575,7 +1708,7 @@ func (x *Parked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parked.ProtoReflect.Descriptor instead.
 func (*Parked) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{13}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Parked) GetEnvelope() []byte {
@@ -1654,7 +1787,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x06unread\x18\x11 \x01(\rR\x06unread\x12!\n" +
 	"\fjoin_message\x18\x12 \x01(\fR\vjoinMessage\x12\x12\n" +
 	"\x04fork\x18\x13 \x01(\fR\x04fork\x12#\n" +
-	"\rfork_accepted\x18\x14 \x01(\bR\fforkAccepted\"\xa9\x03\n" +
+	"\rfork_accepted\x18\x14 \x01(\bR\fforkAccepted\"\xe2\x03\n" +
 	"\n" +
 	"PeerDevice\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
@@ -1674,7 +1807,10 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\n" +
 	"told_reach\x18\r \x01(\x04R\ttoldReach\x12\x14\n" +
 	"\x05heard\x18\x0e \x01(\x03R\x05heard\x12\x12\n" +
-	"\x04name\x18\x0f \x01(\tR\x04name\"@\n" +
+	"\x04name\x18\x0f \x01(\tR\x04name\x12\x1f\n" +
+	"\vpass_secret\x18\x10 \x01(\fR\n" +
+	"passSecret\x12\x16\n" +
+	"\x06passes\x18\x11 \x03(\fR\x06passes\"@\n" +
 	"\x06Prekey\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12\x1e\n" +
 	"\n" +
@@ -1688,7 +1824,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x04link\x18\x05 \x01(\tR\x04link\x12\x12\n" +
 	"\x04text\x18\x06 \x01(\tR\x04text\x12\x1a\n" +
 	"\bdeclines\x18\a \x01(\rR\bdeclines\x12\x18\n" +
-	"\apairing\x18\b \x01(\fR\apairing\"\xd7\x02\n" +
+	"\apairing\x18\b \x01(\fR\apairing\"\x91\x03\n" +
 	"\x05Relay\x12\x12\n" +
 	"\x04peer\x18\x01 \x01(\fR\x04peer\x12\x14\n" +
 	"\x05addrs\x18\x02 \x03(\fR\x05addrs\x12\x16\n" +
@@ -1706,7 +1842,13 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\aweek_ok\x18\v \x01(\x04R\x06weekOk\x12\x1f\n" +
 	"\vweek_failed\x18\f \x01(\x04R\n" +
 	"weekFailed\x12#\n" +
-	"\rserving_since\x18\r \x01(\x03R\fservingSince\"\xbc\x02\n" +
+	"\rserving_since\x18\r \x01(\x03R\fservingSince\x12\"\n" +
+	"\x04days\x18\x0e \x03(\v2\x0e.kith.node.DayR\x04days\x12\x14\n" +
+	"\x05broke\x18\x0f \x01(\x03R\x05broke\"?\n" +
+	"\x03Day\x12\x10\n" +
+	"\x03day\x18\x01 \x01(\rR\x03day\x12\x0e\n" +
+	"\x02ok\x18\x02 \x01(\rR\x02ok\x12\x16\n" +
+	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xbc\x02\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x12\x12\n" +
@@ -1721,10 +1863,12 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	" \x03(\v2\x0f.kith.node.DoneR\x04done\x12\x16\n" +
 	"\x06unsent\x18\v \x01(\bR\x06unsent\x12\x14\n" +
 	"\x05order\x18\f \x01(\x04R\x05order\x12\x10\n" +
-	"\x03key\x18\r \x01(\tR\x03key\"7\n" +
+	"\x03key\x18\r \x01(\tR\x03key\"e\n" +
 	"\aReceipt\x12\x14\n" +
 	"\x05relay\x18\x01 \x01(\fR\x05relay\x12\x16\n" +
-	"\x06stored\x18\x02 \x01(\x03R\x06stored\"B\n" +
+	"\x06stored\x18\x02 \x01(\x03R\x06stored\x12\x14\n" +
+	"\x05asked\x18\x03 \x01(\x03R\x05asked\x12\x16\n" +
+	"\x06buried\x18\x04 \x01(\x03R\x06buried\"B\n" +
 	"\x04Step\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04what\x18\x02 \x01(\tR\x04what\x12\x16\n" +
@@ -1738,7 +1882,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\battempts\x18\x06 \x01(\rR\battempts\x12\x18\n" +
 	"\aexpires\x18\a \x01(\x03R\aexpires\x12\x13\n" +
 	"\x05set_w\x18\b \x01(\rR\x04setW\x12\x13\n" +
-	"\x05set_r\x18\t \x01(\rR\x04setR\"\xbf\x04\n" +
+	"\x05set_r\x18\t \x01(\rR\x04setR\"\x99\x05\n" +
 	"\bDelivery\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\fR\amessage\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x12\n" +
@@ -1763,7 +1907,10 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\aset_box\x18\x13 \x01(\fR\x06setBox\x12\x1a\n" +
 	"\bresealed\x18\x14 \x01(\x03R\bresealed\x12\x12\n" +
 	"\x04left\x18\x15 \x01(\x03R\x04left\x12\x18\n" +
-	"\arepairs\x18\x16 \x01(\rR\arepairs\"n\n" +
+	"\arepairs\x18\x16 \x01(\rR\arepairs\x12\x14\n" +
+	"\x05audit\x18\x17 \x01(\x03R\x05audit\x12*\n" +
+	"\x06voided\x18\x18 \x03(\v2\x12.kith.node.ReceiptR\x06voided\x12\x16\n" +
+	"\x06warned\x18\x19 \x01(\bR\x06warned\"n\n" +
 	"\x03Box\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x10\n" +
 	"\x03set\x18\x02 \x01(\fR\x03set\x12)\n" +
@@ -1786,7 +1933,7 @@ func file_node_pb_rows_proto_rawDescGZIP() []byte {
 	return file_node_pb_rows_proto_rawDescData
 }
 
-var file_node_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_node_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_node_pb_rows_proto_goTypes = []any{
 	(*Self)(nil),       // 0: kith.node.Self
 	(*Endpoint)(nil),   // 1: kith.node.Endpoint
@@ -1795,30 +1942,33 @@ var file_node_pb_rows_proto_goTypes = []any{
 	(*Prekey)(nil),     // 4: kith.node.Prekey
 	(*Invite)(nil),     // 5: kith.node.Invite
 	(*Relay)(nil),      // 6: kith.node.Relay
-	(*Message)(nil),    // 7: kith.node.Message
-	(*Receipt)(nil),    // 8: kith.node.Receipt
-	(*Step)(nil),       // 9: kith.node.Step
-	(*Done)(nil),       // 10: kith.node.Done
-	(*Delivery)(nil),   // 11: kith.node.Delivery
-	(*Box)(nil),        // 12: kith.node.Box
-	(*Parked)(nil),     // 13: kith.node.Parked
+	(*Day)(nil),        // 7: kith.node.Day
+	(*Message)(nil),    // 8: kith.node.Message
+	(*Receipt)(nil),    // 9: kith.node.Receipt
+	(*Step)(nil),       // 10: kith.node.Step
+	(*Done)(nil),       // 11: kith.node.Done
+	(*Delivery)(nil),   // 12: kith.node.Delivery
+	(*Box)(nil),        // 13: kith.node.Box
+	(*Parked)(nil),     // 14: kith.node.Parked
 }
 var file_node_pb_rows_proto_depIdxs = []int32{
 	1,  // 0: kith.node.Self.endpoint:type_name -> kith.node.Endpoint
 	1,  // 1: kith.node.Self.link_peers:type_name -> kith.node.Endpoint
 	1,  // 2: kith.node.Contact.hints:type_name -> kith.node.Endpoint
 	1,  // 3: kith.node.PeerDevice.endpoint:type_name -> kith.node.Endpoint
-	10, // 4: kith.node.Message.done:type_name -> kith.node.Done
-	8,  // 5: kith.node.Done.receipts:type_name -> kith.node.Receipt
-	9,  // 6: kith.node.Done.steps:type_name -> kith.node.Step
-	8,  // 7: kith.node.Delivery.receipts:type_name -> kith.node.Receipt
-	9,  // 8: kith.node.Delivery.steps:type_name -> kith.node.Step
-	1,  // 9: kith.node.Box.watch:type_name -> kith.node.Endpoint
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	7,  // 4: kith.node.Relay.days:type_name -> kith.node.Day
+	11, // 5: kith.node.Message.done:type_name -> kith.node.Done
+	9,  // 6: kith.node.Done.receipts:type_name -> kith.node.Receipt
+	10, // 7: kith.node.Done.steps:type_name -> kith.node.Step
+	9,  // 8: kith.node.Delivery.receipts:type_name -> kith.node.Receipt
+	10, // 9: kith.node.Delivery.steps:type_name -> kith.node.Step
+	9,  // 10: kith.node.Delivery.voided:type_name -> kith.node.Receipt
+	1,  // 11: kith.node.Box.watch:type_name -> kith.node.Endpoint
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_node_pb_rows_proto_init() }
@@ -1832,7 +1982,7 @@ func file_node_pb_rows_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_pb_rows_proto_rawDesc), len(file_node_pb_rows_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

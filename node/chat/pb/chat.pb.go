@@ -337,8 +337,11 @@ type Reach struct {
 	Endpoint      *Endpoint              `protobuf:"bytes,2,opt,name=endpoint,proto3" json:"endpoint,omitempty"`
 	RecordSecret  []byte                 `protobuf:"bytes,3,opt,name=record_secret,json=recordSecret,proto3" json:"record_secret,omitempty"` // opens the directory copies of this device's set records
 	FirstEpoch    uint32                 `protobuf:"varint,4,opt,name=first_epoch,json=firstEpoch,proto3" json:"first_epoch,omitempty"`
-	Boxes         [][]byte               `protobuf:"bytes,5,rep,name=boxes,proto3" json:"boxes,omitempty"` // box keys of first_epoch and the following epochs
-	Sets          [][]byte               `protobuf:"bytes,6,rep,name=sets,proto3" json:"sets,omitempty"`   // signed set records
+	Boxes         [][]byte               `protobuf:"bytes,5,rep,name=boxes,proto3" json:"boxes,omitempty"`                             // box keys of first_epoch and the following epochs
+	Sets          [][]byte               `protobuf:"bytes,6,rep,name=sets,proto3" json:"sets,omitempty"`                               // signed set records
+	PassSecret    []byte                 `protobuf:"bytes,7,opt,name=pass_secret,json=passSecret,proto3" json:"pass_secret,omitempty"` // 32 bytes, for the receiving device alone: makes the holder keys of its passes
+	Passes        [][]byte               `protobuf:"bytes,8,rep,name=passes,proto3" json:"passes,omitempty"`                           // signatures of the passes' certificates, parallel to boxes
+	Ask           bool                   `protobuf:"varint,9,opt,name=ask,proto3" json:"ask,omitempty"`                                // the receiver's own reach is wanted: what it told before does not serve
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -413,6 +416,27 @@ func (x *Reach) GetSets() [][]byte {
 		return x.Sets
 	}
 	return nil
+}
+
+func (x *Reach) GetPassSecret() []byte {
+	if x != nil {
+		return x.PassSecret
+	}
+	return nil
+}
+
+func (x *Reach) GetPasses() [][]byte {
+	if x != nil {
+		return x.Passes
+	}
+	return nil
+}
+
+func (x *Reach) GetAsk() bool {
+	if x != nil {
+		return x.Ask
+	}
+	return false
 }
 
 // Records passes signed records on.
@@ -731,7 +755,7 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12&\n" +
 	"\x05reach\x18\x04 \x01(\v2\x10.kith.chat.ReachR\x05reach\x12\x18\n" +
 	"\adecline\x18\x05 \x01(\bR\adecline\x12\x16\n" +
-	"\x06reason\x18\x06 \x01(\tR\x06reason\"\xc0\x01\n" +
+	"\x06reason\x18\x06 \x01(\tR\x06reason\"\x8b\x02\n" +
 	"\x05Reach\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x04R\x06number\x12/\n" +
 	"\bendpoint\x18\x02 \x01(\v2\x13.kith.chat.EndpointR\bendpoint\x12#\n" +
@@ -739,7 +763,11 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\vfirst_epoch\x18\x04 \x01(\rR\n" +
 	"firstEpoch\x12\x14\n" +
 	"\x05boxes\x18\x05 \x03(\fR\x05boxes\x12\x12\n" +
-	"\x04sets\x18\x06 \x03(\fR\x04sets\"9\n" +
+	"\x04sets\x18\x06 \x03(\fR\x04sets\x12\x1f\n" +
+	"\vpass_secret\x18\a \x01(\fR\n" +
+	"passSecret\x12\x16\n" +
+	"\x06passes\x18\b \x03(\fR\x06passes\x12\x10\n" +
+	"\x03ask\x18\t \x01(\bR\x03ask\"9\n" +
 	"\aRecords\x12\x14\n" +
 	"\x05lists\x18\x01 \x03(\fR\x05lists\x12\x18\n" +
 	"\adevices\x18\x02 \x03(\fR\adevices\"Y\n" +

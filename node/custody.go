@@ -1,0 +1,379 @@
+package node
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
+)
+
+// ask is an audit whose answer is on its way. A crash forgets it; the next day's takes its place.
+type ask struct {
+	nonce    [32]byte
+	envelope mailbox.EnvelopeID
+	box      mailbox.ID
+}
+
+func askKey(n uint64, relay []byte) string { return string(u64(n)) + string(relay) }
+
+// reviewAt is when a delivery is looked at apart from its attempts: to audit who signed for it, or to warn of its end.
+func reviewAt(d *pb.Delivery) time.Time {
+	at := unixMilli(d.Audit)
+	if !d.Warned && chat.Kind(d.Kind).Visible() {
+		at = earlier(at, unixMilli(d.Expires).Add(-warnBefore))
+	}
+	return at
+}
+
+func firstAudit(t *Turn) time.Time { return t.Now.Add(auditFirst + jitter(t.Rand, auditFirst/2)) }
+
+func (e *Engine) tickReviews(t *Turn) {
+	nonces := map[string][32]byte{}
+	for _, n := range e.reviews.Take(t.Now) {
+		d := e.delivery(t, n)
+		if d == nil {
+			continue
+		}
+		e.warnOfEnd(t, n, d)
+		if due(unixMilli(d.Audit), t.Now) {
+			e.audit(t, n, d, nonces)
+		}
+		e.put(t, n, d, e.out.At(n))
+	}
+}
+
+// warnOfEnd tells once that a message is about to expire.
+func (e *Engine) warnOfEnd(t *Turn, n uint64, d *pb.Delivery) {
+	end := unixMilli(d.Expires)
+	if d.Warned || !chat.Kind(d.Kind).Visible() || t.Now.Before(end.Add(-warnBefore)) || !t.Now.Before(end) {
+		return
+	}
+	d.Warned = true
+	step(t, d, "expiring", "")
+	e.endNotice(t, n, d, "expiring", "not delivered for 25 days; it is tried for 5 more")
+}
+
+// endNotice tells that a message is about to expire, or has.
+func (e *Engine) endNotice(t *Turn, _ uint64, d *pb.Delivery, what, text string) {
+	if !chat.Kind(d.Kind).Visible() {
+		return
+	}
+	v := deliveryView(t.Tx, e.user, d)
+	e.notice(t, Notice{Type: what, ID: shortID(d.Message), Stage: &v, Text: text})
+}
+
+// audit asks one relay that signed to prove that it holds the envelope: the one that was asked longest ago, any of them
+// if several are; and each that has failed a proof since it was asked. So every holder has its turn within R days.
+func (e *Engine) audit(t *Turn, n uint64, d *pb.Delivery, nonces map[string][32]byte) {
+	d.Audit = millis(t.Now.Add(auditEvery - auditJitter/2 + jitter(t.Rand, auditJitter)))
+	for i := len(d.Receipts) - 1; i >= 0; i-- {
+		if r := d.Receipts[i]; r.Buried != 0 && t.Now.Sub(unixMilli(r.Buried)) >= buriedGrace {
+			e.void(t, n, d, i, "the relay says that the device has it, and the device does not")
+		}
+	}
+	if len(d.Envelope) == 0 || len(d.Receipts) == 0 {
+		d.Audit = 0
+		return
+	}
+	last := slices.MinFunc(d.Receipts, func(a, b *pb.Receipt) int { return int(min(max(a.Asked-b.Asked, -1), 1)) }).Asked
+	var turn []*pb.Receipt
+	for _, r := range d.Receipts {
+		if r.Asked == last {
+			turn = append(turn, r)
+		} else if e.brokeAt(t, r.Relay) >= r.Asked {
+			e.askProof(t, n, d, r, nonces)
+		}
+	}
+	e.askProof(t, n, d, turn[int(jitter(t.Rand, time.Duration(len(turn))))], nonces)
+}
+
+// askProof plans one question. Those of one turn to one relay about one box share a nonce, so that they can travel together.
+func (e *Engine) askProof(t *Turn, n uint64, d *pb.Delivery, r *pb.Receipt, nonces map[string][32]byte) {
+	r.Asked = t.Now.UnixMilli()
+	key := string(r.Relay) + string(d.SetBox)
+	nonce, drawn := nonces[key]
+	if !drawn {
+		raw, err := draw(t.Rand, 32)
+		if err != nil {
+			return
+		}
+		nonce = [32]byte(raw)
+		nonces[key] = nonce
+	}
+	a := ask{nonce: nonce, envelope: mailbox.EnvelopeIDOf(d.Envelope), box: mailbox.ID(d.SetBox)}
+	e.asks[askKey(n, r.Relay)] = a
+	t.Out.Audits = append(t.Out.Audits, Audit{
+		Ref: n, Relay: e.relayPeer(t, d, r.Relay), Box: a.box, Envelope: a.envelope, Nonce: nonce,
+	})
+}
+
+// relayPeer is a relay of the set that a delivery went to, with the addresses that we know.
+func (e *Engine) relayPeer(t *Turn, d *pb.Delivery, relay []byte) dht.Peer {
+	if dev := e.peerDevice(t, identity.DeviceID(d.Device)); dev != nil {
+		if set := e.setOf(dev, d.SetBox); set != nil {
+			for _, m := range set.Members() {
+				if string(m.Peer.ID) == string(relay) {
+					return m.Peer
+				}
+			}
+		}
+	}
+	row, _ := e.relay(t, relay)
+	return dht.Peer{ID: row.Peer, Addrs: row.Addrs}
+}
+
+// Audited gives a relay's answer to an Audit, or why it could not be asked. Silence proves nothing; an envelope that
+// the relay signed for and cannot show voids its receipt, and the copy goes elsewhere.
+func (e *Engine) Audited(t *Turn, n uint64, relay []byte, p mailbox.Possession, err error) {
+	a, asked := e.asks[askKey(n, relay)]
+	delete(e.asks, askKey(n, relay))
+	refusal := asRefusal(err)
+	e.observe(t, relay, err == nil || refusal != nil)
+	if !asked || err != nil && (refusal == nil || refusal.Code != mailbox.NotMine) {
+		return
+	}
+	d := e.delivery(t, n)
+	if d == nil || len(d.Envelope) == 0 || mailbox.EnvelopeIDOf(d.Envelope) != a.envelope || string(d.SetBox) != string(a.box[:]) {
+		return // sealed anew meanwhile, or for another box
+	}
+	i := receiptOf(d, relay)
+	switch {
+	case i < 0 || err == nil && p.State == mailbox.Holds && p.Proof == mailbox.ProofOf(a.nonce, d.Envelope):
+		return
+	case err == nil && p.State == mailbox.Buried:
+		if r := d.Receipts[i]; r.Buried == 0 {
+			r.Buried = t.Now.UnixMilli()
+			d.Audit = min(d.Audit, millis(t.Now.Add(buriedGrace)))
+			e.put(t, n, d, e.out.At(n))
+		}
+		return
+	}
+	e.void(t, n, d, i, "the relay could not show what it had signed for")
+	nonces := map[string][32]byte{}
+	for _, r := range d.Receipts { // where one lies, others may
+		e.askProof(t, n, d, r, nonces)
+	}
+	e.put(t, n, d, e.out.At(n))
+	e.broken(t, relay)
+	e.flush(t)
+}
+
+// void takes a receipt out of the count. Custody that falls below its quorum is not shown as custody any more.
+func (e *Engine) void(t *Turn, n uint64, d *pb.Delivery, i int, why string) {
+	r := d.Receipts[i]
+	d.Receipts = slices.Delete(d.Receipts, i, i+1)
+	d.Voided = append(slices.DeleteFunc(d.Voided, func(o *pb.Receipt) bool { return string(o.Relay) == string(r.Relay) }), r)
+	step(t, d, "voided", fmt.Sprintf("%s: %s; %d of %d relays left", shortPeer(r.Relay), why, len(d.Receipts), d.SetR))
+	if stageOf(d.Stage) == StageCustody {
+		if len(d.Receipts) < int(d.SetW) {
+			d.Stage = stageNumber(StageQueued)
+		}
+		e.stageNotice(t, n, d)
+	}
+	e.out.Restart(n, t.Now)
+}
+
+// broken notes that a relay broke its word: it serves us no longer while others do, no sender of ours prefers it, and
+// whatever else it signed for is looked at now.
+func (e *Engine) broken(t *Turn, relay []byte) {
+	row, known := e.relay(t, relay)
+	if known && t.Now.Sub(unixMilli(row.Broke)) < time.Hour {
+		return
+	}
+	if !known {
+		if fits, _ := e.makeRoom(t, election.SourceGossip); !fits {
+			return
+		}
+	}
+	row.Broke = t.Now.UnixMilli()
+	putRow(t.Tx, store.BucketRelays, row.Peer, row)
+	if e.serves(t, relay) {
+		e.warn(t, "relay "+shortPeer(relay)+" does not keep what it signs for")
+		e.planElection(t, 0)
+	}
+	e.auditOthers(t, relay)
+}
+
+// auditOthers audits, out of turn, whatever else a relay signed for that broke its word.
+func (e *Engine) auditOthers(t *Turn, relay []byte) {
+	held := map[uint64]*pb.Delivery{}
+	t.Tx.Scan(store.BucketOutbox, nil, func(key, value []byte) bool {
+		d := &pb.Delivery{}
+		if proto.Unmarshal(value, d) == nil && len(d.Envelope) > 0 && receiptOf(d, relay) >= 0 {
+			held[fromU64(key)] = d
+		}
+		return true
+	})
+	nonces := map[string][32]byte{}
+	for _, n := range slices.Sorted(maps.Keys(held)) {
+		d := held[n]
+		e.noteSent(n, d)
+		e.askProof(t, n, d, d.Receipts[receiptOf(d, relay)], nonces)
+		e.put(t, n, d, e.out.At(n))
+	}
+}
+
+func receiptOf(d *pb.Delivery, relay []byte) int {
+	return slices.IndexFunc(d.Receipts, func(r *pb.Receipt) bool { return string(r.Relay) == string(relay) })
+}
+
+// brokeAt is when a relay last broke its word, as far as that still counts; 0: it has not.
+func (e *Engine) brokeAt(t *Turn, relay []byte) int64 {
+	row, _ := e.relay(t, relay)
+	if t.Now.Sub(unixMilli(row.Broke)) > election.ProofMemory {
+		return 0
+	}
+	return row.Broke
+}
+
+// room is a box at a relay that was full when we came, and who waits for room in it.
+type room struct {
+	relay   dht.Peer
+	box     mailbox.ID
+	waiting map[uint64]bool
+	asked   bool // the relay will tell
+	tried   bool // it did, and somebody went
+	vain    int  // ... how often in a row for nothing
+}
+
+func roomKey(relay, box []byte) string { return string(relay) + string(box) }
+
+// awaitRoom has a delivery wait until a relay says that its box has room.
+func (e *Engine) awaitRoom(t *Turn, n uint64, d *pb.Delivery, relay []byte) {
+	key := roomKey(relay, d.SetBox)
+	r := e.rooms[key]
+	if r == nil {
+		r = &room{relay: e.relayPeer(t, d, relay), box: mailbox.ID(d.SetBox), waiting: map[uint64]bool{}}
+		e.rooms[key] = r
+	}
+	r.waiting[n] = true
+	if r.tried {
+		r.tried = false
+		r.vain++
+	}
+	e.askRoom(t, r)
+}
+
+// askRoom asks a relay to tell when there is room. One that says so and then has none is not asked again and again.
+func (e *Engine) askRoom(t *Turn, r *room) {
+	if !r.asked && len(r.waiting) > 0 && r.vain < maxVain {
+		r.asked = true
+		t.Out.Awaits = append(t.Out.Awaits, Await{Relay: r.relay, Box: r.box})
+	}
+}
+
+// tookRoom notes that a relay took something: there may be room for others that wait.
+func (e *Engine) tookRoom(t *Turn, n uint64, relay, box []byte) {
+	r := e.rooms[roomKey(relay, box)]
+	if r == nil {
+		return
+	}
+	delete(r.waiting, n)
+	r.tried, r.vain = false, 0
+	if len(r.waiting) == 0 && !r.asked {
+		delete(e.rooms, roomKey(relay, box))
+		return
+	}
+	e.askRoom(t, r)
+}
+
+// Freed says that a box may have room again, or why the wait ended without that. A few of those that wait go at once;
+// if they find room, others follow.
+func (e *Engine) Freed(t *Turn, relay []byte, box mailbox.ID, err error) {
+	r := e.rooms[roomKey(relay, box[:])]
+	if r == nil {
+		return
+	}
+	r.asked = false
+	if err != nil {
+		return // each tries again by its own clock, or when the relay is connected again
+	}
+	went := 0
+	for _, n := range slices.Sorted(maps.Keys(r.waiting)) {
+		if went == freedBatch {
+			break
+		}
+		delete(r.waiting, n)
+		if e.out.Items[n] != nil {
+			e.out.Restart(n, t.Now)
+			went++
+		}
+	}
+	if r.tried = went > 0; !r.tried {
+		delete(e.rooms, roomKey(relay, box[:]))
+	}
+	e.flush(t)
+}
+
+// askRooms takes the waits at a relay up again after its connection was lost.
+func (e *Engine) askRooms(t *Turn, relay []byte) {
+	for _, key := range slices.Sorted(maps.Keys(e.rooms)) {
+		if r := e.rooms[key]; string(r.relay.ID) == string(relay) {
+			e.askRoom(t, r)
+		}
+	}
+}
+
+// Rearm gives a message whose deliveries expired, or are about to, another 30 days: sealed anew, for the devices that
+// are listed now and do not have it.
+func (e *Engine) Rearm(t *Turn, id string) (MessageStatus, error) {
+	m, err := findMessage(t.Tx, id)
+	if err != nil {
+		return MessageStatus{}, err
+	}
+	c := &pb.Contact{}
+	if !m.Mine || string(m.Device) != string(e.device[:]) || len(m.Contact) != 32 || !getRow(t.Tx, store.BucketContacts, m.Contact[:contactKeySize], c) {
+		return MessageStatus{}, &Problem{Class: ErrRefused, Message: "only the device that sent a message can send it again", Hint: "kith status " + id}
+	}
+	if err := e.maySend(c); err != nil {
+		return MessageStatus{}, err
+	}
+	expired := slices.ContainsFunc(m.Done, func(d *pb.Done) bool { return stageOf(d.Stage) == StageExpired })
+	if !expired && len(m.Pending) == 0 {
+		return MessageStatus{}, &Problem{Class: ErrRefused, Message: "nothing of this message has expired", Hint: "kith status " + id}
+	}
+	m.Done = slices.DeleteFunc(m.Done, func(d *pb.Done) bool { return stageOf(d.Stage) == StageExpired })
+	for _, n := range m.Pending {
+		if d := e.delivery(t, n); d != nil {
+			d.Expires, d.Warned = t.Now.Add(Retention).UnixMilli(), false
+			e.again(t, n, d, "another 30 days")
+		}
+	}
+	list := e.listOf(t, identity.UserID(c.User))
+	if expired && list != nil {
+		for _, d := range deviceIDs(list) {
+			e.resend(t, m, d, list.User())
+		}
+		for _, d := range e.siblings() {
+			e.resend(t, m, d, e.user)
+		}
+	}
+	putRow(t.Tx, store.BucketMessages, m.Id, m)
+	e.flush(t)
+	return Status(t.Tx, id)
+}
+
+// resend adds a delivery of m for a device that neither has it nor is about to.
+func (e *Engine) resend(t *Turn, m *pb.Message, device identity.DeviceID, user identity.UserID) {
+	has := slices.ContainsFunc(m.Done, func(d *pb.Done) bool {
+		return string(d.Device) == string(device[:]) && stageOf(d.Stage) != StageDropped
+	})
+	for _, n := range m.Pending {
+		if it := e.out.Items[n]; it != nil && it.Device == device {
+			has = true
+		}
+	}
+	if !has {
+		e.enqueue(t, m, device, user)
+	}
+}

@@ -1,0 +1,125 @@
+// Package outbox is the index, in memory, of the deliveries on their way: when each is due, and where it stands in its
+// attempt. It holds nothing that is not derived from the outbox's rows; the engine rebuilds it when it loads.
+package outbox
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/crypto/identity"
+)
+
+// Index is every delivery on its way. Make one with New.
+type Index struct {
+	Items map[uint64]*Item
+	Acks  map[identity.DeviceID]uint64 // the acknowledgement to a device that is not sealed yet
+
+	due      Due
+	byDevice map[identity.DeviceID][]uint64 // ascending
+}
+
+// Item is where one delivery stands in its attempt.
+type Item struct {
+	Device identity.DeviceID
+	Direct bool            // this attempt has tried the direct way
+	Asked  map[string]bool // relays whose answer is on its way
+	Failed map[string]bool // relays that could not be reached in this attempt
+	Away   map[string]bool // relays that could not be reached when they were last asked
+	Bare   map[string]bool // relays that did not accept our pass for it
+	Moved  int             // newer sets followed at once in this attempt
+	Busy   int             // writes refused in a row while the connection stood
+	Sent   time.Time       // when it was written to a stream, until its row says so
+}
+
+// New returns an empty index.
+func New() Index {
+	return Index{
+		Items: map[uint64]*Item{}, Acks: map[identity.DeviceID]uint64{}, due: NewDue(), byDevice: map[identity.DeviceID][]uint64{},
+	}
+}
+
+// Add indexes delivery n, due at a time; zero: it waits for an event.
+func (o *Index) Add(n uint64, d identity.DeviceID, at time.Time) {
+	o.Items[n] = &Item{
+		Device: d, Asked: map[string]bool{}, Failed: map[string]bool{}, Away: map[string]bool{}, Bare: map[string]bool{},
+	}
+	o.byDevice[d] = append(o.byDevice[d], n)
+	o.Schedule(n, at)
+}
+
+// Schedule sets when a delivery is due; one that is not indexed stays so.
+func (o *Index) Schedule(n uint64, at time.Time) {
+	if o.Items[n] != nil {
+		o.due.Set(n, at)
+	}
+}
+
+// At is when a delivery is due; zero: it waits for an event.
+func (o *Index) At(n uint64) time.Time { return o.due.At(n) }
+
+// Remove forgets a delivery.
+func (o *Index) Remove(n uint64) {
+	it := o.Items[n]
+	if it == nil {
+		return
+	}
+	delete(o.Items, n)
+	o.due.Set(n, time.Time{})
+	rest := slices.DeleteFunc(o.byDevice[it.Device], func(m uint64) bool { return m == n })
+	if len(rest) == 0 {
+		delete(o.byDevice, it.Device)
+	} else {
+		o.byDevice[it.Device] = rest
+	}
+	if o.Acks[it.Device] == n {
+		delete(o.Acks, it.Device)
+	}
+}
+
+// Waiting counts the deliveries to a device.
+func (o *Index) Waiting(d identity.DeviceID) int { return len(o.byDevice[d]) }
+
+// OfDevice lists the deliveries to a device, oldest first.
+func (o *Index) OfDevice(d identity.DeviceID) []uint64 { return slices.Clone(o.byDevice[d]) }
+
+// RetryDevice starts a new attempt of everything for a device.
+func (o *Index) RetryDevice(d identity.DeviceID, now time.Time) {
+	for _, n := range o.byDevice[d] {
+		o.Restart(n, now)
+	}
+}
+
+// GiveUpDirect ends the head start of what was tried directly: relays get a copy now.
+func (o *Index) GiveUpDirect(d identity.DeviceID, now time.Time) {
+	for _, n := range o.byDevice[d] {
+		if o.Items[n].Direct && o.due.At(n).After(now) {
+			o.Schedule(n, now)
+		}
+	}
+}
+
+// RetryAway starts a new attempt of what relays could not be reached for: for this relay, or, with no connection at all
+// before, for any.
+func (o *Index) RetryAway(relay string, anyRelay bool, now time.Time) {
+	for n, it := range o.Items {
+		if len(it.Away) > 0 && (anyRelay || it.Away[relay]) {
+			clear(it.Away)
+			o.Restart(n, now)
+		}
+	}
+}
+
+// Restart begins a new attempt of one delivery.
+func (o *Index) Restart(n uint64, now time.Time) {
+	if it := o.Items[n]; it != nil {
+		it.Direct, it.Busy = false, 0
+		clear(it.Failed)
+		o.Schedule(n, now)
+	}
+}
+
+// Deadline is when the next delivery is due; zero: never.
+func (o *Index) Deadline() time.Time { return o.due.Next() }
+
+// TakeDue removes what is due from the schedule and returns it, by number.
+func (o *Index) TakeDue(now time.Time) []uint64 { return o.due.Take(now) }
