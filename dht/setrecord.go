@@ -56,6 +56,17 @@ func ParseSetRecord(raw []byte) (*SetRecord, error) {
 	return rec, nil
 }
 
+// SetMembers reads the members of a record that ParseSetRecord has accepted
+// before, as a relay keeps it. It checks no signature.
+func SetMembers(raw []byte) ([]Member, bool) {
+	var core SetCore
+	s := cryptobyte.String(raw)
+	if len(raw) > MaxSetRecord || !readSetCore(&s, &core) {
+		return nil, false
+	}
+	return core.Members, true
+}
+
 func readLeases(s *cryptobyte.String, rec *SetRecord) bool {
 	var n uint8
 	if !s.ReadUint8(&n) || int(n) > len(rec.core.Members) {

@@ -8,11 +8,11 @@ import (
 // Deposit is what a sender leaves in a box.
 type Deposit struct {
 	Box       ID
-	Envelope  []byte    // 1 B to 8 KiB; front doors 4 KiB
+	Envelope  []byte    // 1 B to 8 KiB; without a pass 4 KiB
 	Expires   time.Time // at most MaxTTL ahead; more is cut
 	SetNumber uint64    // newest set number that the sender knows
-	Pass      []byte    // at most MaxPass bytes; not checked yet
-	Work      []byte    // WorkSize bytes where work is asked, see SolveWork
+	Pass      []byte    // pass.Use; empty at front doors and for strangers
+	Work      []byte    // without a pass WorkSize bytes, see SolveWork
 }
 
 // Deposit stores an envelope and returns its custody receipt. The receipt is
@@ -20,7 +20,7 @@ type Deposit struct {
 // must not leave. An envelope that the box holds or has acknowledged gets a
 // receipt again and is not stored again. A sender with an older set is served
 // while this relay is a member; the receipt states the newest number.
-// Refusals: Malformed, TooLarge, NotMine, Expired, NeedWork, Full.
+// Refusals: Malformed, TooLarge, NotMine, Expired, BadPass, NeedWork, Full.
 func (r *Relay) Deposit(tx Tx, now time.Time, d Deposit) (*Receipt, error) {
 	if len(d.Envelope) == 0 || len(d.Pass) > MaxPass || len(d.Work) > WorkSize {
 		return nil, refuse(Malformed, "deposit")
@@ -33,24 +33,19 @@ func (r *Relay) Deposit(tx Tx, now time.Time, d Deposit) (*Receipt, error) {
 	if !known || !b.leased(now) {
 		return nil, notMine(tx, d.Box, "deposit: no lease")
 	}
-	e := Entry{ID: EnvelopeIDOf(d.Envelope), Stored: now.UnixMilli(), Size: uint32(len(d.Envelope))}
-	e.Expires = min(d.Expires.UnixMilli(), now.Add(MaxTTL).UnixMilli())
-	if e.Expires <= e.Stored {
+	e, live := entryOf(d.Envelope, now, d.Expires)
+	if !live {
 		return nil, refuse(Expired, "deposit")
 	}
 	old, known := tx.Find(d.Box, e.ID)
 	if known && old.Expires > e.Stored {
 		return r.receipt(tx, d.Box, b, old), nil
 	}
-	if err := r.admit(tx, d, b, e); err != nil {
+	by, err := r.admit(tx, d, b, e)
+	if err != nil {
 		return nil, err
 	}
-	if known && !old.Buried { // expired, and its day not yet over
-		if err := tx.Bury(d.Box, e.ID); err != nil {
-			return nil, err
-		}
-	}
-	err := tx.Add(d.Box, e, d.Envelope)
+	err = r.store(tx, d.Box, by, e, d.Envelope)
 	if errors.Is(err, ErrDiskFull) { // only envelopes find no room: others in this commit go on
 		return nil, refuse(Full, "disk of the relay")
 	}
@@ -60,31 +55,31 @@ func (r *Relay) Deposit(tx Tx, now time.Time, d Deposit) (*Receipt, error) {
 	return r.receipt(tx, d.Box, b, e), nil
 }
 
-// admit applies size, work and quotas to an envelope that is new to its box.
-// What counts are the entries still on disk: an expired envelope keeps its
-// place until its day is dropped.
-func (r *Relay) admit(tx Tx, d Deposit, b Box, e Entry) error {
-	count, bits := int(r.limits.BoxCount), r.limits.BoxWork
-	if b.FrontDoor {
-		count, bits = int(r.limits.FrontCount), r.limits.FrontWork
-		if e.Size > r.limits.FrontEnvelope {
-			return refuse(TooLarge, "deposit: front door")
-		}
+// entryOf is the entry of an envelope that comes now; live says that it has not
+// expired. A later expiry is cut to MaxTTL.
+func entryOf(envelope []byte, now, expires time.Time) (e Entry, live bool) {
+	e = Entry{ID: EnvelopeIDOf(envelope), Stored: now.UnixMilli(), Size: uint32(len(envelope))}
+	e.Expires = min(expires.UnixMilli(), now.Add(MaxTTL).UnixMilli())
+	return e, e.Expires > e.Stored
+}
+
+// admit judges what a deposit shows: its pass, or else its size and work.
+func (r *Relay) admit(tx Tx, d Deposit, b Box, e Entry) (admitted, error) {
+	if len(d.Pass) > 0 {
+		return r.pass(tx, d.Box, b, d.Pass)
 	}
-	if !CheckWork(d.Box, e.ID, bits, d.Work) {
-		return &Refusal{Code: NeedWork, Bits: bits}
+	if !b.FrontDoor {
+		return admitted{}, nil // senders without passes are let in until all have them
 	}
-	switch used := tx.Usage(d.Box); {
-	case used.Count >= count:
-		return refuse(Full, "envelopes of the box")
-	case used.Bytes+uint64(e.Size) > r.limits.BoxBytes:
-		return refuse(Full, "bytes of the box")
-	case used.Tombs >= int(r.limits.BoxTombs):
-		return refuse(Full, "tombstones of the box")
-	case tx.Total().Bytes+uint64(e.Size) > r.limits.MaxBytes:
-		return refuse(Full, "bytes of the relay")
+	if e.Size > r.limits.FrontEnvelope {
+		return admitted{}, refuse(TooLarge, "deposit: without a pass")
 	}
-	return nil
+	if bits := r.workBits(tx, d.Box); !CheckWork(d.Box, e.ID, bits, d.Work) {
+		return admitted{}, &Refusal{Code: NeedWork, Bits: bits}
+	}
+	var a admitted
+	copy(a.mark[:], d.Work)
+	return a, nil
 }
 
 func (r *Relay) receipt(tx Tx, box ID, b Box, e Entry) *Receipt {

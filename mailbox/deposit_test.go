@@ -49,10 +49,8 @@ func TestDepositIsRefusedByItsRule(t *testing.T) {
 		"expired long ago":           {change: func(d *mailbox.Deposit) { d.Expires = t0.Add(-400 * day) }, want: mailbox.Expired},
 		"older set number":           {change: func(d *mailbox.Deposit) { d.SetNumber = 0 }},
 		"box without room":           {limits: mailbox.Limits{BoxBytes: 4}, want: mailbox.Full},
-		"relay without room":         {limits: mailbox.Limits{MaxBytes: 4}, want: mailbox.Full},
 		"front door, no work":        {epoch: dht.FrontDoorEpoch, want: mailbox.NeedWork},
 		"front door, work off":       {epoch: dht.FrontDoorEpoch, limits: mailbox.Limits{NoWork: true}},
-		"contact's box asks work":    {limits: mailbox.Limits{BoxWork: 9}, want: mailbox.NeedWork},
 		"front door, large envelope": {epoch: dht.FrontDoorEpoch, change: func(d *mailbox.Deposit) { d.Envelope = big(4<<10 + 1) }, want: mailbox.TooLarge},
 	} {
 		t.Run(name, func(t *testing.T) {

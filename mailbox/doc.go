@@ -16,5 +16,5 @@
 //
 // Not guaranteed. A relay that lies (signs and drops, or reads the times and
 // sizes it sees) is bounded by the other members of a set, not by this
-// package. Pass checks are not built yet: a pass travels and is ignored.
+// package.
 package mailbox

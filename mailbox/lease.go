@@ -11,7 +11,7 @@ import (
 
 // Reserve keeps a place for a box for ReserveFor, so that the owner can ask
 // several relays before it commits a set. sig is SignRequest(VerbReserve, nil).
-// Refusals: Malformed, Full.
+// Refusals: Malformed, NotServing, Full.
 func (r *Relay) Reserve(tx Tx, now time.Time, box ed25519.PublicKey, sig []byte) error {
 	if !VerifyRequest(box, r.peer, VerbReserve, nil, sig) {
 		return refuse(Malformed, "reserve: signature")
@@ -26,9 +26,25 @@ func (r *Relay) Reserve(tx Tx, now time.Time, box ed25519.PublicKey, sig []byte)
 	return tx.PutBox(id, b)
 }
 
+// Leave says from when on this relay does not serve; zero: it stays. While it is
+// leaving it gives no place and no lease; deposits, fetches and repair go on.
+// Refusal: Malformed, for a moment that is over.
+func (r *Relay) Leave(tx Tx, now, at time.Time) error {
+	if at.IsZero() {
+		return tx.SetLeaving(time.Time{})
+	}
+	if at.Before(now) {
+		return refuse(Malformed, "leave: in the past")
+	}
+	return tx.SetLeaving(milli(at))
+}
+
 // place returns the box, or a new one if there is room for it.
 func (r *Relay) place(tx Tx, id ID) (Box, error) {
 	b, known := tx.Box(id)
+	if !tx.Leaving().IsZero() {
+		return b, refuse(NotServing, "the relay is leaving")
+	}
 	if !known && tx.Total().Boxes >= int(r.limits.MaxBoxes) {
 		return b, refuse(Full, "boxes of the relay")
 	}
@@ -38,7 +54,7 @@ func (r *Relay) place(tx Tx, id ID) (Box, error) {
 // Commit takes a set core signed by the box's owner (dht.SignSetCore) that
 // names this relay, and returns the relay's countersigned lease. It may be
 // repeated; a front door's lease grows by that. A core older than the newest set known is refused as NotMine
-// with that set. Refusals: Malformed, NotMine, Expired, Full.
+// with that set. Refusals: Malformed, NotMine, Expired, NotServing, Full.
 func (r *Relay) Commit(tx Tx, now time.Time, signedCore []byte) (dht.Lease, error) {
 	core, err := dht.ParseSetCore(signedCore)
 	if err != nil {
@@ -70,7 +86,7 @@ func (r *Relay) Commit(tx Tx, now time.Time, signedCore []byte) (dht.Lease, erro
 	}
 	b.Number, b.Core, b.Rank, b.Member = core.Number, hash, member.Rank, true
 	b.FrontDoor = core.Epoch == dht.FrontDoorEpoch
-	b.Reserved = time.Time{}
+	b.Reserved, b.Key = time.Time{}, [32]byte(core.Box)
 	if err := tx.PutBox(id, b); err != nil {
 		return dht.Lease{}, err
 	}
@@ -121,7 +137,7 @@ func (r *Relay) PutSet(tx Tx, now time.Time, raw []byte) error {
 	if stored, err := tx.Set(id); !newerSet(b, set, stored, err) {
 		return nil
 	}
-	b.Number = set.Number()
+	b.Number, b.Key = set.Number(), [32]byte(set.Box())
 	_, b.Member = memberOf(set.Members(), r.peer)
 	if err := tx.PutBox(id, b); err != nil {
 		return err

@@ -21,6 +21,23 @@ const (
 	// ReserveFor is how long a reservation holds without a commit.
 	ReserveFor = 10 * time.Minute
 
+	// BoxFloor is what every box may hold, in bytes, however full the relay is.
+	BoxFloor = 64 << 10
+	// EntryCost is what an entry costs a relay beside its bytes: index and row. It
+	// counts against the relay's room, so that tiny envelopes cannot fill memory.
+	EntryCost = 512
+
+	// MaxCompare is how many boxes one Compare takes.
+	MaxCompare = 512
+	// MaxDigest is how many envelopes a page of Digest lists.
+	MaxDigest = 1024
+	// MaxCopies is how many envelopes one Copies takes.
+	MaxCopies = 64
+	// MaxCopyBytes is how many bytes of envelopes one Copies returns, if more than one.
+	MaxCopyBytes = 48 << 10
+	// MaxPossess is how many envelopes one Possess takes.
+	MaxPossess = 32
+
 	// MaxAckIDs is how many envelopes one ack may name.
 	MaxAckIDs = 1024
 	// MaxFetchCount is how many envelopes one fetch returns at most.
@@ -29,6 +46,14 @@ const (
 	MaxPass = 256
 	// WorkSize is the size of a work nonce, in bytes.
 	WorkSize = 8
+	// frontSteps is how many bits the work of strangers rises at most: one for each
+	// full quarter of their places in use.
+	frontSteps = 3
+	// passesSeen is how many checked passes a relay remembers.
+	passesSeen = 1 << 16
+	// tombShare is the part of a box's tombstones that one pass, or all strangers,
+	// may cause: a fourth.
+	tombShare = 4
 	// MaxWorkBits is the most work that a relay may ask, in leading zero bits.
 	MaxWorkBits = 40
 
@@ -64,13 +89,14 @@ type Limits struct {
 	BoxCount      uint32 // live envelopes per box
 	BoxBytes      uint64 // live bytes per box
 	BoxTombs      uint32 // tombstones per box, of envelopes not yet expired
-	MaxBytes      uint64 // live bytes of the relay
-	MaxBoxes      uint32 // reserved or leased boxes
-	FrontEnvelope uint32 // bytes, front door
-	FrontCount    uint32 // live envelopes, front door
-	FrontWork     byte   // work bits, front door
-	BoxWork       byte   // work bits, contacts' boxes; 0: none
-	NoWork        bool   // front doors ask no work: tests and simulations
+	PassCount     uint32 // live envelopes per pass
+	PassBytes     uint64 // live bytes per pass
+	MaxBytes      uint64 // what the relay's boxes may cost, see Usage.OverFloor; at least two floors
+	MaxBoxes      uint32 // reserved or leased boxes; at most half of MaxBytes in floors
+	FrontEnvelope uint32 // bytes, without a pass
+	FrontCount    uint32 // live envelopes of a box without a pass
+	FrontWork     byte   // work bits without a pass, while at most a quarter of FrontCount is in use
+	NoWork        bool   // nobody is asked for work: tests and simulations
 }
 
 // DefaultLimits are the limits of a home relay.
@@ -80,6 +106,8 @@ func DefaultLimits() Limits {
 		BoxCount:      20_000,
 		BoxBytes:      64 << 20,
 		BoxTombs:      200_000,
+		PassCount:     5_000,
+		PassBytes:     16 << 20,
 		MaxBytes:      4 << 30,
 		MaxBoxes:      50_000,
 		FrontEnvelope: MaxFrontEnvelope,
@@ -95,6 +123,8 @@ func (l Limits) filled() Limits {
 	fill(&l.BoxCount, d.BoxCount)
 	fill(&l.BoxBytes, d.BoxBytes)
 	fill(&l.BoxTombs, d.BoxTombs)
+	fill(&l.PassCount, d.PassCount)
+	fill(&l.PassBytes, d.PassBytes)
 	fill(&l.MaxBytes, d.MaxBytes)
 	fill(&l.MaxBoxes, d.MaxBoxes)
 	fill(&l.FrontEnvelope, d.FrontEnvelope)
@@ -102,10 +132,12 @@ func (l Limits) filled() Limits {
 	fill(&l.FrontWork, d.FrontWork)
 	l.MaxEnvelope = min(l.MaxEnvelope, MaxEnvelope)
 	l.FrontEnvelope = min(l.FrontEnvelope, l.MaxEnvelope)
-	l.FrontWork, l.BoxWork = min(l.FrontWork, MaxWorkBits), min(l.BoxWork, MaxWorkBits)
+	l.FrontWork = min(l.FrontWork, MaxWorkBits-frontSteps)
 	if l.NoWork {
 		l.FrontWork = 0
 	}
+	l.MaxBytes = max(l.MaxBytes, 2*BoxFloor)
+	l.MaxBoxes = uint32(min(uint64(l.MaxBoxes), l.MaxBytes/2/BoxFloor))
 	return l
 }
 

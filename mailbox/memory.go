@@ -6,6 +6,9 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
+
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 // Memory is the reference model of a Store: plain maps, for one goroutine.
@@ -14,9 +17,11 @@ type Memory struct {
 	boxes   map[ID]Box
 	sets    map[ID][]byte
 	held    map[ID]*heldBox
+	certs   map[passKey]pass.Cert
 	total   Usage
 	days    map[Day]int // entries per day
 	clock   Clock
+	leaving time.Time
 	lastSeq uint64
 	batch   Batch
 	undo    []func()
@@ -27,6 +32,12 @@ type heldBox struct {
 	entries []*heldEnvelope              // by ascending Seq
 	byID    map[EnvelopeID]*heldEnvelope // the same
 	usage   Usage
+	by      map[pass.ID]Usage // parts of usage
+}
+
+type passKey struct {
+	box ID
+	id  pass.ID
 }
 
 type heldEnvelope struct {
@@ -37,7 +48,7 @@ type heldEnvelope struct {
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	return &Memory{
-		boxes: map[ID]Box{}, sets: map[ID][]byte{}, held: map[ID]*heldBox{}, days: map[Day]int{},
+		boxes: map[ID]Box{}, sets: map[ID][]byte{}, held: map[ID]*heldBox{}, certs: map[passKey]pass.Cert{}, days: map[Day]int{},
 	}
 }
 
@@ -93,6 +104,11 @@ func (t memoryTx) DropBox(id ID) error {
 		return err
 	}
 	_ = drop(t, t.held, id)
+	for _, k := range slices.Collect(maps.Keys(t.certs)) {
+		if k.box == id {
+			_ = drop(t, t.certs, k)
+		}
+	}
 	return drop(t, t.boxes, id)
 }
 
@@ -121,7 +137,7 @@ func (t memoryTx) Find(box ID, id EnvelopeID) (Entry, bool) {
 func (t memoryTx) Add(box ID, e Entry, envelope []byte) error {
 	h := t.held[box]
 	if h == nil {
-		h = &heldBox{byID: map[EnvelopeID]*heldEnvelope{}}
+		h = &heldBox{byID: map[EnvelopeID]*heldEnvelope{}, by: map[pass.ID]Usage{}}
 	}
 	old := h.byID[e.ID]
 	if old != nil && !old.Buried {
@@ -135,19 +151,19 @@ func (t memoryTx) Add(box ID, e Entry, envelope []byte) error {
 	e.Seq, e.Buried = t.lastSeq, false
 	added := &heldEnvelope{Entry: e, body: bytes.Clone(envelope)}
 	_ = put(t, t.held, box, h)
+	t.count(box, h, e, Usage{Count: 1, Bytes: uint64(e.Size)}) // before its tombstone goes: a certificate of both stays
 	if old != nil {
-		t.forget(h, old)
+		t.forget(box, h, old)
 	}
 	_ = put(t, h.byID, e.ID, added)
 	t.replace(h, append(h.entries, added)) // undo shortens it again
-	t.count(h, Usage{Count: 1, Bytes: uint64(e.Size)})
 	return put(t, t.days, e.Day(), t.days[e.Day()]+1)
 }
 
 // forget removes a tombstone.
-func (t memoryTx) forget(h *heldBox, old *heldEnvelope) {
+func (t memoryTx) forget(box ID, h *heldBox, old *heldEnvelope) {
 	t.replace(h, slices.DeleteFunc(slices.Clone(h.entries), func(e *heldEnvelope) bool { return e == old }))
-	t.count(h, Usage{Tombs: -1})
+	t.count(box, h, old.Entry, Usage{Tombs: -1})
 	if n := t.days[old.Day()] - 1; n > 0 {
 		_ = put(t, t.days, old.Day(), n)
 	} else {
@@ -166,7 +182,7 @@ func (t memoryTx) Bury(box ID, id EnvelopeID) error {
 		return err
 	}
 	e.Buried, e.Size, e.body = true, 0, nil
-	t.count(h, Usage{Count: -1, Tombs: 1, Bytes: -uint64(was.Size)})
+	t.count(box, h, was.Entry, Usage{Count: -1, Tombs: 1, Bytes: -uint64(was.Size)})
 	return nil
 }
 
@@ -191,6 +207,36 @@ func (t memoryTx) Body(box ID, e Entry) ([]byte, error) {
 	return nil, errMisuse
 }
 
+func (t memoryTx) Mend(box ID, e Entry, envelope []byte) error {
+	h := t.held[box]
+	if h == nil || h.byID[e.ID] == nil || h.byID[e.ID].Seq != e.Seq || h.byID[e.ID].Buried {
+		return errMisuse
+	}
+	found := h.byID[e.ID]
+	was := found.body
+	if err := t.write(func() { found.body = was }); err != nil {
+		return err
+	}
+	found.body = bytes.Clone(envelope)
+	return nil
+}
+
+func (t memoryTx) Pass(box ID, id pass.ID) (pass.Cert, bool) {
+	c, ok := t.certs[passKey{box, id}]
+	return c, ok
+}
+
+func (t memoryTx) PutPass(box ID, c pass.Cert) error {
+	return put(t, t.certs, passKey{box, c.ID()}, c)
+}
+
+func (t memoryTx) By(box ID, id pass.ID) Usage {
+	if h := t.held[box]; h != nil {
+		return h.by[id]
+	}
+	return Usage{}
+}
+
 func (t memoryTx) Days() []Day { return slices.Sorted(maps.Keys(t.days)) }
 
 func (t memoryTx) DropDay(day Day) (Usage, error) {
@@ -198,23 +244,23 @@ func (t memoryTx) DropDay(day Day) (Usage, error) {
 	if err := drop(t, t.days, day); err != nil {
 		return gone, err
 	}
-	for _, h := range t.held { // the order does not show: boxes are independent
+	for box, h := range t.held { // the order does not show: boxes are independent
 		rest := slices.Clone(h.entries)
 		rest = slices.DeleteFunc(rest, func(e *heldEnvelope) bool { return e.Day() == day })
 		if len(rest) == len(h.entries) {
 			continue
 		}
-		var minus Usage
-		for _, e := range h.entries {
+		entries := h.entries
+		t.replace(h, rest)
+		for _, e := range entries {
 			if e.Day() != day {
 				continue
 			}
 			_ = drop(t, h.byID, e.ID)
-			minus = minus.minus(e.Entry)
+			minus := Usage{}.minus(e.Entry)
+			t.count(box, h, e.Entry, minus)
+			gone = Usage{Count: gone.Count - minus.Count, Tombs: gone.Tombs - minus.Tombs, Bytes: gone.Bytes - minus.Bytes}
 		}
-		t.replace(h, rest)
-		t.count(h, minus)
-		gone = Usage{Count: gone.Count - minus.Count, Tombs: gone.Tombs - minus.Tombs, Bytes: gone.Bytes - minus.Bytes}
 	}
 	return gone, nil
 }
@@ -254,6 +300,17 @@ func (t memoryTx) SetClock(c Clock) error {
 	return nil
 }
 
+func (t memoryTx) Leaving() time.Time { return t.leaving }
+
+func (t memoryTx) SetLeaving(at time.Time) error {
+	was := t.leaving
+	if err := t.write(func() { t.Memory.leaving = was }); err != nil {
+		return err
+	}
+	t.Memory.leaving = at
+	return nil
+}
+
 func (t memoryTx) Receipts() *Batch { return &t.Memory.batch }
 
 func (t memoryTx) replace(h *heldBox, entries []*heldEnvelope) {
@@ -262,12 +319,22 @@ func (t memoryTx) replace(h *heldBox, entries []*heldEnvelope) {
 	h.entries = entries
 }
 
-// count adds to the usage of a box and of the store. Bytes wrap, so that a
-// negative difference is a plain sum too.
-func (t memoryTx) count(h *heldBox, by Usage) {
-	box, total := h.usage, t.total
-	t.Memory.undo = append(t.Memory.undo, func() { h.usage, t.Memory.total = box, total })
-	h.usage, t.Memory.total = box.plus(by), total.plus(by)
+// count adds to the usage of a box, of the share that an entry belongs to, and
+// of the store. Bytes wrap, so that a negative difference is a plain sum too. A
+// certificate goes with the last entry of its pass.
+func (t memoryTx) count(box ID, h *heldBox, e Entry, by Usage) {
+	was, total := h.usage, t.total
+	t.Memory.undo = append(t.Memory.undo, func() { h.usage, t.Memory.total = was, total })
+	h.usage = was.plus(by)
+	t.Memory.total = total.plus(by)
+	t.Memory.total.Over = total.Over + h.usage.OverFloor() - was.OverFloor()
+	share := e.Share()
+	if left := h.by[share].plus(by); left != (Usage{}) {
+		_ = put(t, h.by, share, left)
+		return
+	}
+	_ = drop(t, h.by, share)
+	_ = drop(t, t.certs, passKey{box, share})
 }
 
 func (u Usage) plus(o Usage) Usage {

@@ -5,21 +5,24 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 // Relay is the state machine of one relay. It holds no state of its own: all
-// of it is in the Tx, so that a crash loses nothing that was answered. Its
-// methods may be called from any goroutine; the store orders them.
+// of it is in the Tx, so that a crash loses nothing that was answered. Only
+// which passes it has checked does it remember, between the writes of its one
+// store. Its methods may be called from any goroutine; the store orders them.
 type Relay struct {
 	key    ed25519.PrivateKey
 	peer   []byte
 	limits Limits
+	passes map[[32]byte]pass.ID // by SHA-256(box id | pass)
 }
 
 // NewRelay returns the rules of the relay with this libp2p host key.
 func NewRelay(host ed25519.PrivateKey, limits Limits) *Relay {
 	peer := dht.PeerFromKey(host.Public().(ed25519.PublicKey))
-	return &Relay{key: host, peer: peer, limits: limits.filled()}
+	return &Relay{key: host, peer: peer, limits: limits.filled(), passes: map[[32]byte]pass.ID{}}
 }
 
 // Peer is the relay's peer id, 38 bytes.

@@ -3,6 +3,8 @@ package mailbox
 import (
 	"context"
 	"time"
+
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 // Store keeps the state of one relay. Memory is one; boltbox is the durable
@@ -12,7 +14,8 @@ type Store interface {
 	// durable and the receipts of fn are signed. An error of fn undoes what
 	// fn wrote and is returned as it is. fn may run more than once and must
 	// not keep anything of Tx. Concurrent callers share commits where the
-	// store allows them; ctx ends the wait for a turn, not a turn begun.
+	// store allows them, but their fns run one after another; ctx ends the
+	// wait for a turn, not a turn begun.
 	Do(ctx context.Context, fn func(Tx) error) error
 	// View runs fn on committed state; its writes fail with ErrReadOnly. fn of
 	// Do and of View must not call the store.
@@ -28,11 +31,10 @@ type Tx interface {
 	Sets
 	Envelopes
 	Contents
+	Passes
 	Days
 	Meter
-	// Clock is the relay's persisted clock.
-	Clock() Clock
-	SetClock(Clock) error
+	Standing
 	// Receipts is the batch that the store signs after this commit.
 	Receipts() *Batch
 }
@@ -75,6 +77,20 @@ type Contents interface {
 	// Body returns the bytes of an entry. It is ErrDamaged if they do not hash
 	// to e.ID; the store counts it.
 	Body(box ID, e Entry) ([]byte, error)
+	// Mend puts the bytes of an entry that is not buried in the place of those
+	// that it has; they hash to e.ID.
+	Mend(box ID, e Entry, envelope []byte) error
+}
+
+// Passes are the certificates by which envelopes of a box were admitted. One is
+// forgotten with the last entry that it admitted, tombstones included.
+type Passes interface {
+	Pass(ID, pass.ID) (pass.Cert, bool)
+	// PutPass keeps a certificate for entries that are added after it.
+	PutPass(ID, pass.Cert) error
+	// By counts the entries of a box that came by one pass; by the zero id those
+	// of strangers. Over is zero.
+	By(ID, pass.ID) Usage
 }
 
 // Days are the buckets of envelopes by the day of their expiry.
@@ -91,6 +107,16 @@ type Meter interface {
 	Total() Usage
 }
 
+// Standing is what a relay keeps of itself.
+type Standing interface {
+	// Clock is the relay's persisted clock.
+	Clock() Clock
+	SetClock(Clock) error
+	// Leaving is when the relay stops serving; zero: it stays.
+	Leaving() time.Time
+	SetLeaving(time.Time) error
+}
+
 // Box is what a relay keeps of one box. Times are whole milliseconds.
 type Box struct {
 	Number    uint64    // newest set number known; 0: none
@@ -100,6 +126,7 @@ type Box struct {
 	FrontDoor bool      // strangers' box: smaller, and asks for work
 	End       time.Time // end of the lease; zero: none
 	Reserved  time.Time // end of the reservation; zero: none
+	Key       [32]byte  // public key of the box; zero in rows of the format before passes
 }
 
 // leased says whether the box takes deposits at now.
@@ -111,10 +138,20 @@ func (b Box) held(now time.Time) bool { return now.Before(b.End) || now.Before(b
 // Entry is the index entry of one envelope.
 type Entry struct {
 	ID              EnvelopeID
-	Seq             uint64 // arrival number, ascending over all boxes, never reused
-	Stored, Expires int64  // unix milliseconds
-	Size            uint32 // bytes of the envelope; 0 once buried
-	Buried          bool   // acknowledged: only the tombstone is left
+	Seq             uint64  // arrival number, ascending over all boxes, never reused
+	Stored, Expires int64   // unix milliseconds
+	Size            uint32  // bytes of the envelope; 0 once buried
+	Buried          bool    // acknowledged: only the tombstone is left
+	ByPass          bool    // came by a pass
+	Admit           [8]byte // the pass's id, or a stranger's work nonce
+}
+
+// Share is the pass that an entry came by; zero for a stranger's.
+func (e Entry) Share() pass.ID {
+	if e.ByPass {
+		return e.Admit
+	}
+	return pass.ID{}
 }
 
 // Day is the day of the entry's expiry.
@@ -126,6 +163,14 @@ type Usage struct {
 	Count int    // live envelopes
 	Tombs int    // tombstones
 	Bytes uint64 // live bytes
+	Over  uint64 // only in Meter.Total: the sum of OverFloor over all boxes
+}
+
+// OverFloor is what a box's content costs above BoxFloor: its live bytes, and
+// EntryCost for each entry, tombstones included.
+func (u Usage) OverFloor() uint64 {
+	cost := u.Bytes + uint64(u.Count+u.Tombs)*EntryCost
+	return cost - min(cost, BoxFloor)
 }
 
 // Clock is the relay's clock as it is persisted; see Relay.Tick.

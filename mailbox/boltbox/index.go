@@ -3,8 +3,10 @@ package boltbox
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 // index is the committed state in memory: everything but the envelopes and the
@@ -13,8 +15,10 @@ type index struct {
 	boxes map[mailbox.ID]mailbox.Box
 	held  map[mailbox.ID]*content
 	days  map[mailbox.Day]*day
+	certs map[certKey]pass.Cert
 	total mailbox.Usage // Boxes is not kept here
 	clock mailbox.Clock
+	leave time.Time
 	seq   uint64 // last arrival number given
 }
 
@@ -24,6 +28,12 @@ type content struct {
 	entries []mailbox.Entry               // by ascending Seq
 	seqs    map[mailbox.EnvelopeID]uint64 // Seq of its entry
 	usage   mailbox.Usage
+	by      map[pass.ID]mailbox.Usage // parts of usage
+}
+
+type certKey struct {
+	box mailbox.ID
+	id  pass.ID
 }
 
 // day is what the store knows of one day of expiry.
@@ -35,6 +45,7 @@ type day struct {
 func newIndex() *index {
 	return &index{
 		boxes: map[mailbox.ID]mailbox.Box{}, held: map[mailbox.ID]*content{}, days: map[mailbox.Day]*day{},
+		certs: map[certKey]pass.Cert{},
 	}
 }
 
@@ -69,12 +80,12 @@ func (x *index) has(box mailbox.ID, id mailbox.EnvelopeID) bool {
 func (x *index) add(box mailbox.ID, e mailbox.Entry) {
 	c := x.held[box]
 	if c == nil {
-		c = &content{seqs: map[mailbox.EnvelopeID]uint64{}}
+		c = &content{seqs: map[mailbox.EnvelopeID]uint64{}, by: map[pass.ID]mailbox.Usage{}}
 		x.held[box] = c
 	}
 	c.entries = append(c.entries, e)
 	c.seqs[e.ID] = e.Seq
-	x.count(c, one(e))
+	x.count(c, e.Share(), one(e))
 	x.day(e.Day()).entries++
 	x.seq = max(x.seq, e.Seq)
 }
@@ -82,16 +93,16 @@ func (x *index) add(box mailbox.ID, e mailbox.Entry) {
 func (x *index) bury(box mailbox.ID, id mailbox.EnvelopeID) {
 	e := x.find(box, id)
 	c := x.held[box]
-	x.count(c, negative(one(*e)))
+	was := one(*e)
 	e.Buried, e.Size = true, 0
-	x.count(c, one(*e))
+	x.count(c, e.Share(), plus(one(*e), negative(was)))
 }
 
 // forget removes an entry: its envelope comes again.
 func (x *index) forget(box mailbox.ID, e mailbox.Entry) {
 	c := x.held[box]
 	at := c.from(e.Seq)
-	x.count(c, negative(one(c.entries[at])))
+	x.count(c, e.Share(), negative(one(c.entries[at])))
 	c.entries = slices.Delete(c.entries, at, at+1)
 	delete(c.seqs, e.ID)
 	if day := x.day(e.Day()); day.entries > 1 {
@@ -111,16 +122,19 @@ func (x *index) day(d mailbox.Day) *day {
 // dropDay forgets all entries of a day.
 func (x *index) dropDay(d mailbox.Day) {
 	for _, c := range x.held {
-		var gone mailbox.Usage
+		gone := map[pass.ID]mailbox.Usage{}
 		for _, e := range c.entries {
 			if e.Day() == d {
-				gone = plus(gone, one(e))
+				gone[e.Share()] = plus(gone[e.Share()], one(e))
 				delete(c.seqs, e.ID)
 			}
 		}
-		if gone != (mailbox.Usage{}) {
-			c.entries = slices.DeleteFunc(c.entries, func(e mailbox.Entry) bool { return e.Day() == d })
-			x.count(c, negative(gone))
+		if len(gone) == 0 {
+			continue
+		}
+		c.entries = slices.DeleteFunc(c.entries, func(e mailbox.Entry) bool { return e.Day() == d })
+		for share, used := range gone {
+			x.count(c, share, negative(used))
 		}
 	}
 	delete(x.days, d)
@@ -133,8 +147,13 @@ func (x *index) dropBox(box mailbox.ID) {
 	}
 }
 
-func (x *index) count(c *content, by mailbox.Usage) {
+func (x *index) count(c *content, share pass.ID, by mailbox.Usage) {
+	was := c.usage.OverFloor()
 	c.usage, x.total = plus(c.usage, by), plus(x.total, by)
+	x.total.Over += c.usage.OverFloor() - was
+	if c.by[share] = plus(c.by[share], by); c.by[share] == (mailbox.Usage{}) {
+		delete(c.by, share)
+	}
 }
 
 // one is the usage of a single entry.
@@ -146,10 +165,10 @@ func one(e mailbox.Entry) mailbox.Usage {
 }
 
 func plus(a, b mailbox.Usage) mailbox.Usage {
-	return mailbox.Usage{Boxes: a.Boxes + b.Boxes, Count: a.Count + b.Count, Tombs: a.Tombs + b.Tombs, Bytes: a.Bytes + b.Bytes}
+	return mailbox.Usage{Boxes: a.Boxes + b.Boxes, Count: a.Count + b.Count, Tombs: a.Tombs + b.Tombs, Bytes: a.Bytes + b.Bytes, Over: a.Over + b.Over}
 }
 
 // negative wraps the bytes, so that plus takes them away.
 func negative(u mailbox.Usage) mailbox.Usage {
-	return mailbox.Usage{Boxes: -u.Boxes, Count: -u.Count, Tombs: -u.Tombs, Bytes: -u.Bytes}
+	return mailbox.Usage{Boxes: -u.Boxes, Count: -u.Count, Tombs: -u.Tombs, Bytes: -u.Bytes, Over: -u.Over}
 }

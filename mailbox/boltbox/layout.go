@@ -8,6 +8,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 const checkLabel = "kith1 boltbox"
@@ -17,17 +18,23 @@ var (
 	boxBucket  = []byte("box")
 	setBucket  = []byte("set")
 	sumBucket  = []byte("sum")
+	passBucket = []byte("pass")
 
 	formatKey = []byte("format")
 	seqKey    = []byte("seq")
 	clockKey  = []byte("clock")
+	leaveKey  = []byte("leaving")
 )
 
 const (
 	flagMember    = 1
 	flagFrontDoor = 2
 	flagBuried    = 1
+	flagByPass    = 2
 )
+
+// passKey is box id 32 | pass id 8.
+func passKey(box mailbox.ID, id pass.ID) []byte { return append(box[:len(box):len(box)], id[:]...) }
 
 func dayKey(d mailbox.Day) []byte { return binary.BigEndian.AppendUint32(nil, uint32(d)) }
 
@@ -78,7 +85,14 @@ func appendEntry(b []byte, box mailbox.ID, e mailbox.Entry) []byte {
 	if e.Buried {
 		flags |= flagBuried
 	}
-	return append(b, flags)
+	if e.ByPass {
+		flags |= flagByPass
+	}
+	b = append(b, flags)
+	if e.Admit != [8]byte{} {
+		b = append(b, e.Admit[:]...)
+	}
+	return b
 }
 
 // parseEntry decodes an index value without its check.
@@ -87,12 +101,13 @@ func parseEntry(key, raw []byte) (box mailbox.ID, e mailbox.Entry, ok bool) {
 	var stored, expires uint64
 	var flags byte
 	if len(key) != seqSize || !s.CopyBytes(box[:]) || !s.CopyBytes(e.ID[:]) || !s.ReadUint64(&stored) ||
-		!s.ReadUint64(&expires) || !s.ReadUint32(&e.Size) || !s.ReadUint8(&flags) || !s.Empty() ||
-		flags > flagBuried || int64(stored) < 0 || int64(expires) < 0 {
+		!s.ReadUint64(&expires) || !s.ReadUint32(&e.Size) || !s.ReadUint8(&flags) ||
+		!s.Empty() && (!s.CopyBytes(e.Admit[:]) || e.Admit == [8]byte{}) || !s.Empty() ||
+		flags > flagBuried|flagByPass || int64(stored) < 0 || int64(expires) < 0 {
 		return mailbox.ID{}, mailbox.Entry{}, false
 	}
 	e.Seq, e.Stored, e.Expires = binary.BigEndian.Uint64(key), int64(stored), int64(expires)
-	e.Buried = flags&flagBuried != 0
+	e.Buried, e.ByPass = flags&flagBuried != 0, flags&flagByPass != 0
 	return box, e, true
 }
 
@@ -107,15 +122,19 @@ func appendBox(b []byte, x mailbox.Box) []byte {
 		flags |= flagFrontDoor
 	}
 	b = append(b, x.Rank, flags)
-	b = appendTime(b, x.End)
-	return appendTime(b, x.Reserved)
+	b = appendTime(appendTime(b, x.End), x.Reserved)
+	if x.Key != [32]byte{} {
+		b = append(b, x.Key[:]...)
+	}
+	return b
 }
 
 func parseBox(raw []byte) (x mailbox.Box, ok bool) {
 	s := cryptobyte.String(raw)
 	var flags byte
 	if !s.ReadUint64(&x.Number) || !s.CopyBytes(x.Core[:]) || !s.ReadUint8(&x.Rank) || !s.ReadUint8(&flags) ||
-		!readTime(&s, &x.End) || !readTime(&s, &x.Reserved) || !s.Empty() || flags > flagMember|flagFrontDoor {
+		!readTime(&s, &x.End) || !readTime(&s, &x.Reserved) ||
+		!s.Empty() && (!s.CopyBytes(x.Key[:]) || x.Key == [32]byte{}) || !s.Empty() || flags > flagMember|flagFrontDoor {
 		return mailbox.Box{}, false
 	}
 	x.Member, x.FrontDoor = flags&flagMember != 0, flags&flagFrontDoor != 0

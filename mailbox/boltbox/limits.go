@@ -33,4 +33,5 @@ const (
 	checkSize     = 8
 	seqSize       = 8
 	entrySize     = 32 + 32 + 8 + 8 + 4 + 1
+	admitSize     = 8
 )

@@ -9,9 +9,11 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 var fileOptions = boltfile.Options{Wait: lockWait, PageSize: pageSize, MapSize: mapSize}
@@ -96,13 +98,38 @@ func (s *Store) loadMeta(t *bolt.Tx, x *index) error {
 	} else {
 		s.damaged.Add(1)
 	}
-	value, ok := opened(metaBucket, clockKey, b.Get(clockKey))
+	if err := s.loadPasses(t, x); err != nil {
+		return err
+	}
+	value, ok := opened(metaBucket, leaveKey, b.Get(leaveKey))
+	if rest := cryptobyte.String(value); ok && (!readTime(&rest, &x.leave) || !rest.Empty()) || !ok && b.Get(leaveKey) != nil {
+		s.damaged.Add(1)
+	}
+	value, ok = opened(metaBucket, clockKey, b.Get(clockKey))
 	clock, parsed := parseClock(value)
 	if x.clock = clock; !ok || !parsed {
 		x.clock = mailbox.Clock{Trusted: lostClock}
 		s.damaged.Add(1)
 	}
 	return nil
+}
+
+// loadPasses reads the certificates of passes. A file that never held one has
+// no bucket of them.
+func (s *Store) loadPasses(t *bolt.Tx, x *index) error {
+	b := t.Bucket(passBucket)
+	if b == nil {
+		return nil
+	}
+	return b.ForEach(func(key, raw []byte) error {
+		value, ok := opened(passBucket, key, raw)
+		if !ok || len(key) != 32+8 || len(value) != pass.CertSize || pass.Cert(value).ID() != pass.ID(key[32:]) {
+			s.damaged.Add(1)
+			return nil
+		}
+		x.certs[certKey{mailbox.ID(key[:32]), pass.ID(key[32:])}] = pass.Cert(value)
+		return nil
+	})
 }
 
 func (s *Store) loadBoxes(t *bolt.Tx, x *index) error {

@@ -2,10 +2,12 @@ package boltbox
 
 import (
 	"encoding/binary"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 // op is one write: first to bbolt, then, once that is durable, to the index.
@@ -141,8 +143,8 @@ func (d *disk) putEntry(box mailbox.ID, e mailbox.Entry) (c [checkSize]byte, err
 		return c, err
 	}
 	key := seqBytes(e.Seq)
-	value := sealed(indexBucket(e.Day()), key, appendEntry(make([]byte, 0, entrySize+checkSize), box, e))
-	return [checkSize]byte(value[entrySize:]), b.Put(key, value)
+	value := sealed(indexBucket(e.Day()), key, appendEntry(make([]byte, 0, entrySize+admitSize+checkSize), box, e))
+	return [checkSize]byte(value[len(value)-checkSize:]), b.Put(key, value)
 }
 
 type buryEntry struct {
@@ -223,3 +225,58 @@ func (o setClock) disk(d *disk) error {
 }
 
 func (o setClock) apply(x *index) { x.clock = o.clock }
+
+type setLeaving struct{ at time.Time }
+
+func (o setLeaving) disk(d *disk) error {
+	return d.tx.Bucket(metaBucket).Put(leaveKey, sealed(metaBucket, leaveKey, appendTime(nil, o.at)))
+}
+
+func (o setLeaving) apply(x *index) { x.leave = o.at }
+
+type putPass struct {
+	box  mailbox.ID
+	cert pass.Cert
+}
+
+func (o putPass) disk(d *disk) error {
+	b, err := d.tx.CreateBucketIfNotExists(passBucket)
+	if err != nil {
+		return err
+	}
+	key := passKey(o.box, o.cert.ID())
+	return b.Put(key, sealed(passBucket, key, append([]byte(nil), o.cert[:]...)))
+}
+
+func (o putPass) apply(x *index) { x.certs[certKey{o.box, o.cert.ID()}] = o.cert }
+
+type dropPass struct {
+	box mailbox.ID
+	id  pass.ID
+}
+
+func (o dropPass) disk(d *disk) error {
+	b := d.tx.Bucket(passBucket)
+	if b == nil {
+		return nil
+	}
+	return b.Delete(passKey(o.box, o.id))
+}
+
+func (o dropPass) apply(x *index) { delete(x.certs, certKey{o.box, o.id}) }
+
+// mendEntry puts an envelope in the place of damaged bytes.
+type mendEntry struct {
+	entry    mailbox.Entry
+	envelope []byte
+}
+
+func (o mendEntry) disk(d *disk) error {
+	e, err := d.bucket('e', o.entry.Day())
+	if err != nil {
+		return err
+	}
+	return e.Put(seqBytes(o.entry.Seq), o.envelope)
+}
+
+func (o mendEntry) apply(*index) {}

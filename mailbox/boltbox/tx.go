@@ -5,10 +5,12 @@ import (
 	"errors"
 	"maps"
 	"slices"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 // errMisuse says that the rules broke the contract of mailbox.Tx: our bug.
@@ -47,7 +49,11 @@ type overlay struct {
 	gone    map[uint64]struct{}          // committed entries forgotten here
 	days    map[mailbox.Day]int          // entries more, or fewer, by day
 	total   mailbox.Usage                // difference to the index
+	by      map[certKey]mailbox.Usage    // difference to the index
+	certs   map[certKey]*pass.Cert       // nil: dropped
+	mended  map[uint64][]byte            // bytes of committed entries put back
 	clock   *mailbox.Clock
+	leave   *time.Time
 	seq     uint64 // numbers given here
 	bytes   int    // of the envelopes added
 }
@@ -113,7 +119,7 @@ func (t *tx) DropBox(id mailbox.ID) error {
 	}
 	set(&t.over.boxes, id, nil)
 	set(&t.over.sets, id, nil)
-	return nil
+	return t.dropPasses(id)
 }
 
 func (t *tx) EachBox(fn func(mailbox.ID, mailbox.Box) bool) {
@@ -218,7 +224,87 @@ func (t *tx) Usage(box mailbox.ID) mailbox.Usage {
 	return u
 }
 
-func (t *tx) count(box mailbox.ID, by mailbox.Usage) {
+// count adds an entry to what its box and its share hold, or takes it away. A
+// certificate goes with the last entry of its pass.
+func (t *tx) count(box mailbox.ID, share pass.ID, by mailbox.Usage) error {
+	was := t.Usage(box).OverFloor()
 	set(&t.over.usage, box, plus(t.over.usage[box], by))
 	t.over.total = plus(t.over.total, by)
+	t.over.total.Over += t.Usage(box).OverFloor() - was
+	set(&t.over.by, certKey{box, share}, plus(t.over.by[certKey{box, share}], by))
+	if _, known := t.Pass(box, share); known && t.By(box, share) == (mailbox.Usage{}) {
+		return t.dropPass(box, share)
+	}
+	return nil
+}
+
+func (t *tx) By(box mailbox.ID, id pass.ID) mailbox.Usage {
+	u := t.over.by[certKey{box, id}]
+	if c := t.ix.held[box]; c != nil {
+		u = plus(u, c.by[id])
+	}
+	return u
+}
+
+func (t *tx) Pass(box mailbox.ID, id pass.ID) (pass.Cert, bool) {
+	if c, ok := t.over.certs[certKey{box, id}]; ok {
+		if c == nil {
+			return pass.Cert{}, false
+		}
+		return *c, true
+	}
+	c, ok := t.ix.certs[certKey{box, id}]
+	return c, ok
+}
+
+func (t *tx) PutPass(box mailbox.ID, c pass.Cert) error {
+	if err := t.write(putPass{box, c}); err != nil {
+		return err
+	}
+	set(&t.over.certs, certKey{box, c.ID()}, &c)
+	return nil
+}
+
+func (t *tx) dropPass(box mailbox.ID, id pass.ID) error {
+	if err := t.write(dropPass{box, id}); err != nil {
+		return err
+	}
+	set(&t.over.certs, certKey{box, id}, nil)
+	return nil
+}
+
+// dropPasses forgets what certificates of a box are left.
+func (t *tx) dropPasses(box mailbox.ID) error {
+	var ids []pass.ID
+	for k := range t.ix.certs {
+		if k.box == box {
+			ids = append(ids, k.id)
+		}
+	}
+	for k := range t.over.certs {
+		if k.box == box {
+			ids = append(ids, k.id)
+		}
+	}
+	for _, id := range ids {
+		if err := t.dropPass(box, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tx) Leaving() time.Time {
+	if t.over.leave != nil {
+		return *t.over.leave
+	}
+	return t.ix.leave
+}
+
+func (t *tx) SetLeaving(at time.Time) error {
+	if err := t.write(setLeaving{at}); err != nil {
+		return err
+	}
+	t.over.leave = &at
+	return nil
 }

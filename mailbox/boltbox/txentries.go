@@ -7,6 +7,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 func (t *tx) Find(box mailbox.ID, id mailbox.EnvelopeID) (mailbox.Entry, bool) {
@@ -43,12 +44,18 @@ func (t *tx) Add(box mailbox.ID, e mailbox.Entry, envelope []byte) error {
 	if !t.view && !t.hasRoom(len(envelope)) {
 		return mailbox.ErrDiskFull
 	}
+	e.Seq, e.Buried = t.ix.seq+t.over.seq+1, false
+	if t.view {
+		return mailbox.ErrReadOnly
+	}
+	if err := t.count(box, e.Share(), one(e)); err != nil { // before its tombstone goes: a certificate of both stays
+		return err
+	}
 	if known {
 		if err := t.forget(box, old); err != nil {
 			return err
 		}
 	}
-	e.Seq, e.Buried = t.ix.seq+t.over.seq+1, false
 	if err := t.write(addEntry{box, e, envelope}); err != nil {
 		return err
 	}
@@ -58,7 +65,6 @@ func (t *tx) Add(box mailbox.ID, e mailbox.Entry, envelope []byte) error {
 	set(&t.over.entries, entryKey{box, e.ID}, a)
 	set(&t.over.order, box, append(t.over.order[box], a))
 	set(&t.over.days, e.Day(), t.over.days[e.Day()]+1)
-	t.count(box, one(e))
 	return nil
 }
 
@@ -79,7 +85,9 @@ func (t *tx) forget(box mailbox.ID, old mailbox.Entry) error {
 	if err := t.write(forgetEntry{box, old}); err != nil {
 		return err
 	}
-	t.count(box, negative(one(old)))
+	if err := t.count(box, old.Share(), negative(one(old))); err != nil {
+		return err
+	}
 	set(&t.over.days, old.Day(), t.over.days[old.Day()]-1)
 	if a := t.over.entries[entryKey{box, old.ID}]; a != nil {
 		t.over.order[box] = slices.DeleteFunc(slices.Clone(t.over.order[box]), func(x *added) bool { return x == a })
@@ -97,11 +105,14 @@ func (t *tx) Bury(box mailbox.ID, id mailbox.EnvelopeID) error {
 	if err := t.write(buryEntry{box, e}); err != nil {
 		return err
 	}
-	t.count(box, plus(negative(one(e)), mailbox.Usage{Tombs: 1}))
+	if err := t.count(box, e.Share(), plus(negative(one(e)), mailbox.Usage{Tombs: 1})); err != nil {
+		return err
+	}
 	if a := t.over.entries[entryKey{box, id}]; a != nil {
 		a.Buried, a.Size, a.body = true, 0, nil
 		return nil
 	}
+	delete(t.over.mended, e.Seq)
 	set(&t.over.buried, e.Seq, struct{}{})
 	return nil
 }
@@ -125,6 +136,9 @@ func (t *tx) Body(box mailbox.ID, e mailbox.Entry) ([]byte, error) {
 	if a := t.over.entries[entryKey{box, e.ID}]; a != nil && a.Seq == e.Seq {
 		return a.body, nil
 	}
+	if body, ok := t.over.mended[e.Seq]; ok {
+		return body, nil
+	}
 	var body []byte
 	err := t.read(func(r *bolt.Tx) error {
 		if b := r.Bucket(envelopeBucket(e.Day())); b != nil {
@@ -143,6 +157,22 @@ func (t *tx) Body(box mailbox.ID, e mailbox.Entry) ([]byte, error) {
 		return nil, err
 	}
 	return body, nil
+}
+
+func (t *tx) Mend(box mailbox.ID, e mailbox.Entry, envelope []byte) error {
+	found, ok := t.Find(box, e.ID)
+	if !ok || found.Buried || found.Seq != e.Seq {
+		return errMisuse
+	}
+	if err := t.write(mendEntry{e, envelope}); err != nil {
+		return err
+	}
+	if a := t.over.entries[entryKey{box, e.ID}]; a != nil {
+		a.body = envelope
+		return nil
+	}
+	set(&t.over.mended, e.Seq, envelope)
+	return nil
 }
 
 func (t *tx) Days() []mailbox.Day {
@@ -165,42 +195,56 @@ func (t *tx) DropDay(d mailbox.Day) (mailbox.Usage, error) {
 	}
 	var gone mailbox.Usage
 	for box, c := range t.ix.held {
-		var here mailbox.Usage
+		here := map[pass.ID]mailbox.Usage{}
 		for _, e := range c.entries {
 			if e.Day() != d {
 				continue
 			}
 			if e, ok := t.seen(e); ok {
-				here = plus(here, one(e))
+				here[e.Share()] = plus(here[e.Share()], one(e))
 			}
 		}
-		if here != (mailbox.Usage{}) {
-			t.count(box, negative(here))
-			gone = plus(gone, here)
+		all, err := t.countAll(box, here)
+		if err != nil {
+			return gone, err
 		}
+		gone = plus(gone, all)
 	}
 	for box, order := range t.over.order {
-		here := t.dropAdded(box, order, d)
-		gone = plus(gone, here)
+		all, err := t.dropAdded(box, order, d)
+		if err != nil {
+			return gone, err
+		}
+		gone = plus(gone, all)
 	}
 	set(&t.over.dropped, d, struct{}{})
 	delete(t.over.days, d)
 	return gone, nil
 }
 
+// countAll takes away what a day held of a box, by share.
+func (t *tx) countAll(box mailbox.ID, shares map[pass.ID]mailbox.Usage) (all mailbox.Usage, err error) {
+	for share, used := range shares {
+		all = plus(all, used)
+		if err := t.count(box, share, negative(used)); err != nil {
+			return all, err
+		}
+	}
+	return all, nil
+}
+
 // dropAdded takes back what this transaction added to a box for a day.
-func (t *tx) dropAdded(box mailbox.ID, order []*added, d mailbox.Day) (gone mailbox.Usage) {
+func (t *tx) dropAdded(box mailbox.ID, order []*added, d mailbox.Day) (mailbox.Usage, error) {
+	here := map[pass.ID]mailbox.Usage{}
 	for _, a := range order {
 		if a.Day() != d {
 			continue
 		}
-		gone = plus(gone, one(a.Entry))
+		here[a.Share()] = plus(here[a.Share()], one(a.Entry))
 		t.over.entries[entryKey{box, a.ID}] = nil
 	}
-	if gone != (mailbox.Usage{}) {
-		rest := slices.DeleteFunc(slices.Clone(order), func(a *added) bool { return a.Day() == d })
-		t.over.order[box] = rest
-		t.count(box, negative(gone))
+	if len(here) > 0 {
+		t.over.order[box] = slices.DeleteFunc(slices.Clone(order), func(a *added) bool { return a.Day() == d })
 	}
-	return gone
+	return t.countAll(box, here)
 }

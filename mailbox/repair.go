@@ -1,0 +1,304 @@
+package mailbox
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox/pass"
+)
+
+// Repair is pull: a relay stores only what it asked a co-member for, judges each
+// copy as it would a deposit, and believes nobody's tombstones but its own. What
+// others are told is told to relays of the newest set known: `from` is the
+// authenticated peer id of the asker.
+
+// BoxSum is what a relay holds of a box in one hash, see Relay.Sum.
+type BoxSum struct {
+	Box ID
+	Sum [32]byte
+}
+
+// Comparison is the answer to one BoxSum. Its number is what travels.
+type Comparison byte
+
+// The answers of Compare.
+const (
+	Same    Comparison = 1 + iota // both hold the same envelopes
+	Differs                       // see Digest
+	NotHere                       // not a box that this relay shares with the asker
+)
+
+// Held is one envelope in a digest.
+type Held struct {
+	Seq     uint64 // arrival number at the relay that answers
+	ID      EnvelopeID
+	Expires time.Time
+	Size    uint32
+}
+
+// Copy is an envelope with all that another relay needs to judge it.
+type Copy struct {
+	Envelope []byte
+	Expires  time.Time
+	Admit    [8]byte // id of the pass, or a stranger's work nonce
+	Cert     []byte  // the pass's certificate, pass.CertSize bytes; empty without a pass
+}
+
+// Possession is what a relay says of an envelope. Its State is what travels.
+type Possession struct {
+	State byte
+	Proof [32]byte // with Holds: ProofOf
+}
+
+// The states of a Possession.
+const (
+	Unknown byte = iota // neither held nor acknowledged, or expired
+	Holds
+	Buried // acknowledged by the owner
+)
+
+// Sum is SHA-256("kith1 box sum" | ids of the live envelopes in ascending
+// order), 32 bytes each.
+func (r *Relay) Sum(tx Tx, now time.Time, box ID) [32]byte {
+	var ids []EnvelopeID
+	live(tx, steady(tx, now), box, 0, func(e Entry) bool { ids = append(ids, e.ID); return true })
+	slices.SortFunc(ids, func(a, b EnvelopeID) int { return bytes.Compare(a[:], b[:]) })
+	h := sha256.New()
+	h.Write([]byte("kith1 box sum"))
+	for i := range ids {
+		h.Write(ids[i][:])
+	}
+	return [32]byte(h.Sum(nil))
+}
+
+// live goes through the envelopes of a box that are neither acknowledged nor
+// expired, in order of arrival, until fn returns false.
+func live(tx Tx, now time.Time, box ID, after uint64, fn func(Entry) bool) {
+	millis := now.UnixMilli()
+	tx.List(box, after, func(e Entry) bool { return e.Expires <= millis || fn(e) })
+}
+
+// Compare compares a co-member's sums with what is here, at most MaxCompare of
+// them; answers are in the order of the sums.
+func (r *Relay) Compare(tx Tx, now time.Time, from []byte, sums []BoxSum) []Comparison {
+	sums = sums[:min(len(sums), MaxCompare)]
+	answers := make([]Comparison, len(sums))
+	for i, s := range sums {
+		switch {
+		case coMember(tx, s.Box, from) != nil:
+			answers[i] = NotHere
+		case r.Sum(tx, now, s.Box) == s.Sum:
+			answers[i] = Same
+		default:
+			answers[i] = Differs
+		}
+	}
+	return answers
+}
+
+// coMember refuses whoever the newest set known of a box does not name.
+func coMember(tx Tx, box ID, from []byte) error {
+	set, err := tx.Set(box)
+	if err == nil && len(set) > 0 {
+		if members, ok := dht.SetMembers(set); ok {
+			if _, ok := memberOf(members, from); ok {
+				return nil
+			}
+		}
+	}
+	return notMine(tx, box, "repair: not a member")
+}
+
+// Digest lists what is held of a box, with Seq > after and in order of arrival,
+// at most MaxDigest envelopes. more says that others follow. Refusal: NotMine.
+func (r *Relay) Digest(tx Tx, now time.Time, from []byte, box ID, after uint64) (page []Held, more bool, err error) {
+	if err := coMember(tx, box, from); err != nil {
+		return nil, false, err
+	}
+	live(tx, steady(tx, now), box, after, func(e Entry) bool {
+		if more = len(page) == MaxDigest; !more {
+			page = append(page, Held{Seq: e.Seq, ID: e.ID, Expires: timeOf(e.Expires), Size: e.Size})
+		}
+		return !more
+	})
+	return page, more, nil
+}
+
+// Copies returns the envelopes asked for, at most MaxCopies, in the order of the
+// ids and in memory of their own: as many as fit in MaxCopyBytes, but at least
+// one. What is not here, or damaged, is left out. Refusals: Malformed, NotMine.
+func (r *Relay) Copies(tx Tx, now time.Time, from []byte, box ID, ids []EnvelopeID) ([]Copy, error) {
+	if len(ids) > MaxCopies {
+		return nil, refuse(Malformed, "copies: too many")
+	}
+	if err := coMember(tx, box, from); err != nil {
+		return nil, err
+	}
+	now = steady(tx, now)
+	var copies []Copy
+	size := 0
+	for _, id := range ids {
+		e, body, err := bodyOf(tx, now, box, id)
+		if err != nil {
+			return nil, err
+		}
+		if body == nil {
+			continue
+		}
+		if size += len(body); size > MaxCopyBytes && len(copies) > 0 {
+			break
+		}
+		c := Copy{Envelope: bytes.Clone(body), Expires: timeOf(e.Expires), Admit: e.Admit}
+		if e.ByPass {
+			cert, known := tx.Pass(box, e.Admit)
+			if !known {
+				continue // a lost certificate: nobody could judge the copy
+			}
+			c.Cert = cert[:]
+		}
+		copies = append(copies, c)
+	}
+	return copies, nil
+}
+
+// bodyOf reads an envelope that is live and undamaged; nil if it is not.
+func bodyOf(tx Tx, now time.Time, box ID, id EnvelopeID) (Entry, []byte, error) {
+	e, known := tx.Find(box, id)
+	if !known || e.Buried || e.Expires <= now.UnixMilli() {
+		return e, nil, nil
+	}
+	body, err := tx.Body(box, e)
+	if errors.Is(err, ErrDamaged) {
+		return e, nil, nil
+	}
+	return e, body, err
+}
+
+// Adopt stores a copy that this relay asked another for, if it would have been
+// let in as a deposit: by the certificate of its pass or by a stranger's work,
+// and under the same quotas. There is no receipt. It stores nothing, and says
+// so, if it holds the envelope, has its tombstone or saw it expire, and never
+// keeps it for longer than MaxTTL. from is whoever gave the copy: a relay of the newest set
+// known or, at a handover, of an earlier one, so that the set does not judge it.
+// Refusals: Malformed, TooLarge, NotMine, Expired, BadPass, NeedWork, Full.
+func (r *Relay) Adopt(tx Tx, now time.Time, from []byte, box ID, c Copy) (stored bool, err error) {
+	if len(c.Envelope) == 0 || bytes.Equal(from, r.peer) {
+		return false, refuse(Malformed, "adopt")
+	}
+	if len(c.Envelope) > int(r.limits.MaxEnvelope) {
+		return false, refuse(TooLarge, "adopt: envelope")
+	}
+	now = steady(tx, now)
+	b, known := tx.Box(box)
+	if !known || !b.leased(now) {
+		return false, notMine(tx, box, "adopt: no lease")
+	}
+	e, live := entryOf(c.Envelope, now, c.Expires)
+	if !live {
+		return false, refuse(Expired, "adopt")
+	}
+	if _, known := tx.Find(box, e.ID); known {
+		return false, nil
+	}
+	by, err := r.judge(tx, box, b, e, c)
+	if err != nil {
+		return false, err
+	}
+	err = r.store(tx, box, by, e, c.Envelope)
+	if errors.Is(err, ErrDiskFull) {
+		return false, refuse(Full, "disk of the relay")
+	}
+	return err == nil, err
+}
+
+// judge checks by what a copy was admitted at the relay that gave it. A
+// stranger's work is held against the least that is ever asked: what was asked
+// at its time is not known.
+func (r *Relay) judge(tx Tx, box ID, b Box, e Entry, c Copy) (admitted, error) {
+	if len(c.Cert) > 0 {
+		if len(c.Cert) != pass.CertSize || b.FrontDoor {
+			return admitted{}, refuse(BadPass, "adopt")
+		}
+		cert := pass.Cert(c.Cert)
+		if cert.ID() != c.Admit {
+			return admitted{}, refuse(BadPass, "adopt")
+		}
+		if kept, known := tx.Pass(box, c.Admit); (!known || kept != cert) && !cert.Verify(boxKey(tx, box, b)) {
+			return admitted{}, refuse(BadPass, "adopt")
+		}
+		return admitted{byPass: true, cert: cert, mark: c.Admit}, nil
+	}
+	if e.Size > r.limits.FrontEnvelope {
+		return admitted{}, refuse(TooLarge, "adopt: without a pass")
+	}
+	if !CheckWork(box, e.ID, r.limits.FrontWork, c.Admit[:]) {
+		return admitted{}, &Refusal{Code: NeedWork, Bits: r.limits.FrontWork}
+	}
+	return admitted{mark: c.Admit}, nil
+}
+
+// Possess answers whoever knows the ids of envelopes, at most MaxPossess, with
+// what became of each. Refusal: Malformed.
+func (r *Relay) Possess(tx Tx, now time.Time, box ID, nonce [32]byte, ids []EnvelopeID) ([]Possession, error) {
+	if len(ids) > MaxPossess {
+		return nil, refuse(Malformed, "possess: too many")
+	}
+	now = steady(tx, now)
+	answers := make([]Possession, len(ids))
+	for i, id := range ids {
+		e, body, err := bodyOf(tx, now, box, id)
+		switch {
+		case err != nil:
+			return nil, err
+		case body != nil:
+			answers[i] = Possession{State: Holds, Proof: ProofOf(nonce, body)}
+		case e.Buried:
+			answers[i].State = Buried
+		}
+	}
+	return answers, nil
+}
+
+// ProofOf proves that whoever was given the nonce has the envelope:
+// SHA-256("kith1 possession" | nonce | envelope).
+func ProofOf(nonce [32]byte, envelope []byte) [32]byte {
+	h := sha256.New()
+	h.Write([]byte("kith1 possession"))
+	h.Write(nonce[:])
+	h.Write(envelope)
+	return [32]byte(h.Sum(nil))
+}
+
+// Mend puts back the bytes of a live envelope whose stored bytes are damaged,
+// and says whether it did. The bytes prove themselves: they hash to the id.
+func (r *Relay) Mend(tx Tx, box ID, envelope []byte) (bool, error) {
+	e, known := tx.Find(box, EnvelopeIDOf(envelope))
+	if !known || e.Buried {
+		return false, nil
+	}
+	if _, err := tx.Body(box, e); !errors.Is(err, ErrDamaged) {
+		return false, err
+	}
+	return true, tx.Mend(box, e, envelope)
+}
+
+// Room says whether neither the envelopes nor the bytes of a box stand in the
+// way of a deposit by pass. A box that takes no deposits stands in no one's way:
+// the deposit will be answered.
+func (r *Relay) Room(tx Tx, now time.Time, box ID) bool {
+	b, known := tx.Box(box)
+	if !known || !b.leased(steady(tx, now)) {
+		return true
+	}
+	used, strangers := tx.Usage(box), tx.By(box, pass.ID{})
+	size := uint64(r.limits.MaxEnvelope)
+	if b.FrontDoor {
+		return r.limits.strangers(strangers, uint64(r.limits.FrontEnvelope)) == nil && r.fits(tx, used, size)
+	}
+	return used.Count-strangers.Count < int(r.limits.BoxCount) && used.Bytes-strangers.Bytes+size <= r.limits.BoxBytes &&
+		used.Tombs-strangers.Tombs < int(r.limits.BoxTombs) && r.fits(tx, used, size)
+}
