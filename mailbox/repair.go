@@ -263,14 +263,14 @@ func (r *Relay) Possess(tx Tx, now time.Time, box ID, nonce [32]byte, ids []Enve
 	return answers, nil
 }
 
-// ProofOf proves that whoever was given the nonce has the envelope:
-// SHA-256("kith1 possession" | nonce | envelope).
+const possessionLabel = "kith1 possession"
+
+// ProofOf is H("kith1 possession" | nonce | envelope): nobody can say it for a
+// new nonce who does not have the envelope.
 func ProofOf(nonce [32]byte, envelope []byte) [32]byte {
-	h := sha256.New()
-	h.Write([]byte("kith1 possession"))
-	h.Write(nonce[:])
-	h.Write(envelope)
-	return [32]byte(h.Sum(nil))
+	b := make([]byte, 0, len(possessionLabel)+len(nonce)+len(envelope))
+	b = append(append(b, possessionLabel...), nonce[:]...)
+	return sha256.Sum256(append(b, envelope...))
 }
 
 // Mend puts back the bytes of a live envelope whose stored bytes are damaged,
