@@ -244,3 +244,5 @@ func usedPages(file []byte) int {
 	n := len(bytes.TrimRight(file, "\x00"))
 	return (n + pageSize - 1) / pageSize * pageSize
 }
+
+func equalStates(a, b mailboxtest.State) bool { return cmp.Equal(a, b) }
