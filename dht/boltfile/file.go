@@ -54,7 +54,7 @@ func Create(path string, o Options, fill func(*bolt.Tx) error) error {
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	fresh := path + ".new"
+	fresh := path + freshSuffix
 	if err := os.Remove(fresh); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -111,7 +111,7 @@ func open(path string, o Options) (*bolt.DB, error) {
 	}
 	looking := o
 	looking.ReadOnly, looking.MapSize = true, 0
-	db, refused := bolt.Open(path, fileMode, looking.bolt())
+	db, refused := current(path, looking)
 	if errors.Is(refused, berrors.ErrTimeout) || errors.As(refused, new(syscall.Errno)) {
 		return nil, refused
 	}
@@ -127,5 +127,13 @@ func open(path string, o Options) (*bolt.DB, error) {
 	if err := db.Close(); err != nil {
 		return nil, err
 	}
-	return bolt.Open(path, fileMode, o.bolt())
+	if db, refused = current(path, o); refused != nil {
+		return nil, refused
+	}
+	// What a crash left of a copy or of a creation is nobody's now.
+	if err := os.Remove(path + freshSuffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		_ = db.Close()
+		return nil, err
+	}
+	return db, nil
 }

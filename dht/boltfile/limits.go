@@ -10,6 +10,14 @@ const (
 	// buckets included; bbolt's trees have four or five.
 	maxDepth = 64
 
+	// maxNamed is how many damaged places Scan names.
+	maxNamed = 1000
+
+	// copyStep is how many bytes one transaction of Compact copies.
+	copyStep = 16 << 20
+	// freshSuffix names the file that is being built beside another.
+	freshSuffix = ".new"
+
 	// wholeFile is the place of damage that is not one page's.
 	wholeFile = "file"
 )

@@ -3,6 +3,7 @@ package boltfile
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"io"
@@ -111,16 +112,9 @@ func checkPages(path string) error {
 }
 
 func walkPages(r io.ReaderAt, size int64) error {
-	metas := readMetas(r)
-	newest := metas[0]
-	if newest == nil || metas[1] != nil && metas[1].tx > newest.tx {
-		newest = metas[1]
-	}
-	if newest == nil {
-		return &Damage{"file/meta", "neither is readable"}
-	}
-	if newest.high > uint64(size/newest.page) {
-		return &Damage{wholeFile, "too short"}
+	newest, err := newestMeta(r, size)
+	if err != nil {
+		return err
 	}
 	w := &walk{r: r, size: newest.page, seen: make([]bool, newest.high)}
 	if err := w.page(newest.root, nil, nil); err != nil {
@@ -129,20 +123,45 @@ func walkPages(r io.ReaderAt, size int64) error {
 	return w.freelist(newest.freelist)
 }
 
-// walk checks the tree of pages of one file.
+// newestMeta is the meta that bbolt would go by.
+func newestMeta(r io.ReaderAt, size int64) (*meta, error) {
+	metas := readMetas(r)
+	newest := metas[0]
+	if newest == nil || metas[1] != nil && metas[1].tx > newest.tx {
+		newest = metas[1]
+	}
+	if newest == nil {
+		return nil, &Damage{"file/meta", "neither is readable"}
+	}
+	if newest.high > uint64(size/newest.page) {
+		return nil, &Damage{wholeFile, "too short"}
+	}
+	return newest, nil
+}
+
+// walk goes through the tree of pages of one file. Without found the first
+// damage ends it; with found it goes on with whatever else it can reach.
 type walk struct {
 	r     io.ReaderAt
 	size  int64  // bytes of a page
 	seen  []bool // by page id, up to the high-water mark
 	depth int
+	pages [maxDepth + 1][]byte // by depth: pages are read into the same memory
+
+	found  func(*Damage)
+	visit  func(table, key, value []byte) // of rows; the slices end with the call
+	tables func(name, bucket []byte)      // if set, it hears of tables, and the walk stays out of them
+	table  []byte                         // the innermost table that the walk is in
+	reach  *reach                         // nil: everything
 }
 
 // page checks a page and those below it; its keys lie in [low, high), nil
 // standing for no bound.
 func (w *walk) page(id uint64, low, high []byte) error {
-	if w.depth++; w.depth > maxDepth {
+	if w.depth >= maxDepth {
 		return spoilt(id, "too deep")
 	}
+	w.depth++
 	defer func() { w.depth-- }()
 	raw, err := w.read(id)
 	if err != nil {
@@ -156,12 +175,15 @@ func (w *walk) read(id uint64) ([]byte, error) {
 	if id < metaPages || id >= uint64(len(w.seen)) {
 		return nil, spoilt(id, "a reference to no page")
 	}
-	head := make([]byte, pageHeader)
-	if _, err := w.r.ReadAt(head, int64(id)*w.size); err != nil {
+	raw := w.pages[w.depth]
+	if raw == nil {
+		raw = make([]byte, w.size)
+	}
+	if _, err := w.r.ReadAt(raw[:w.size], int64(id)*w.size); err != nil {
 		return nil, spoilt(id, err.Error())
 	}
-	pages := 1 + uint64(native.Uint32(head[12:]))
-	if native.Uint64(head) != id {
+	pages := 1 + uint64(native.Uint32(raw[12:]))
+	if native.Uint64(raw) != id {
 		return nil, spoilt(id, "the page says another number")
 	}
 	if id+pages > uint64(len(w.seen)) {
@@ -173,15 +195,32 @@ func (w *walk) read(id uint64) ([]byte, error) {
 		}
 		w.seen[i] = true
 	}
-	raw := make([]byte, int64(pages)*w.size)
-	if _, err := w.r.ReadAt(raw, int64(id)*w.size); err != nil {
-		return nil, spoilt(id, err.Error())
+	if whole := int64(pages) * w.size; whole > int64(len(raw)) {
+		raw = append(raw[:w.size:w.size], make([]byte, whole-w.size)...)
 	}
+	w.pages[w.depth] = raw
+	raw = raw[:int64(pages)*w.size]
+	if rest := raw[w.size:]; len(rest) > 0 {
+		if _, err := w.r.ReadAt(rest, (int64(id)+1)*w.size); err != nil {
+			return nil, spoilt(id, err.Error())
+		}
+	}
+	w.reach.took(raw)
 	return raw, nil
 }
 
 func spoilt(id uint64, why string) error {
 	return &Damage{fmt.Sprintf("file/page%d", id), why}
+}
+
+// tolerate hands damage to found, if the walk goes on in spite of it.
+func (w *walk) tolerate(err error) error {
+	var damage *Damage
+	if w.found == nil || !errors.As(err, &damage) {
+		return err
+	}
+	w.found(damage)
+	return nil
 }
 
 // content checks a branch or leaf page. Only a leaf may be empty.
@@ -193,21 +232,32 @@ func (w *walk) content(id uint64, raw, low, high []byte) error {
 	if pageHeader+count*elementSize > len(raw) {
 		return spoilt(id, "more elements than fit")
 	}
-	keys := make([][]byte, count)
+	keys, last := make([][]byte, count), []byte(nil)
 	for i := range count {
 		key, _, ok := element(raw, i, flags)
-		if !ok || low != nil && bytes.Compare(key, low) < 0 || high != nil && bytes.Compare(key, high) >= 0 ||
-			i > 0 && bytes.Compare(keys[i-1], key) >= 0 {
-			return spoilt(id, "keys out of order")
+		if !ok || outOfOrder(key, low, last, high) {
+			if err := w.tolerate(spoilt(id, "keys out of order")); err != nil {
+				return err
+			}
+		} else {
+			last = key
 		}
-		keys[i] = key
+		keys[i] = key // nil where the element is not one
 	}
 	for i := range count {
-		if err := w.below(id, raw, i, flags, keys, high); err != nil {
+		if keys[i] == nil {
+			continue
+		}
+		if err := w.tolerate(w.below(id, raw, i, flags, keys, high)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func outOfOrder(key, low, last, high []byte) bool {
+	return low != nil && bytes.Compare(key, low) < 0 || high != nil && bytes.Compare(key, high) >= 0 ||
+		last != nil && bytes.Compare(last, key) >= 0
 }
 
 // element returns key and value of the i-th element; in a branch page the
@@ -236,15 +286,33 @@ func (w *walk) below(id uint64, raw []byte, i int, flags uint16, keys [][]byte, 
 		if i+1 < len(keys) {
 			next = keys[i+1]
 		}
+		if skip, err := w.reach.turn(keys[i], next); skip || err != nil {
+			return err
+		}
 		return w.page(native.Uint64(raw[at+8:]), keys[i], next)
 	}
+	_, value, _ := element(raw, i, flags)
 	if native.Uint32(raw[at:]) == 0 {
+		if w.visit != nil && w.reach.wants(keys[i]) {
+			w.visit(w.table, keys[i], value)
+		}
 		return nil
 	}
-	_, value, _ := element(raw, i, flags)
 	if native.Uint32(raw[at:]) != leafBucket || len(value) < bucketHeader {
 		return spoilt(id, "a bucket reaches past its page")
 	}
+	if w.tables != nil {
+		w.tables(keys[i], value)
+		return nil
+	}
+	outer := w.table
+	w.table = keys[i]
+	defer func() { w.table = outer }()
+	return w.bucket(id, value)
+}
+
+// bucket follows the value of a bucket that lies in the page id.
+func (w *walk) bucket(id uint64, value []byte) error {
 	if root := native.Uint64(value); root != 0 {
 		return w.page(root, nil, nil)
 	}
@@ -256,9 +324,10 @@ func (w *walk) inline(id uint64, raw []byte) error {
 	if len(raw) < pageHeader || native.Uint16(raw[8:]) != leafPage || native.Uint64(raw) != 0 {
 		return spoilt(id, "a small bucket has no page")
 	}
-	if w.depth++; w.depth > maxDepth {
+	if w.depth >= maxDepth {
 		return spoilt(id, "too deep")
 	}
+	w.depth++
 	defer func() { w.depth-- }()
 	return w.content(id, raw, nil, nil)
 }
