@@ -31,9 +31,10 @@ func askers(r *Node) map[peer.ID]bool {
 func TestARelayNeverSeesTheDeviceOnAMailboxStream(t *testing.T) {
 	r := testNode(t, "relay", isRelay)
 	ada, ben := testNode(t, "ada", knows(r)), testNode(t, "ben", knows(r))
-	befriend(t, ada, ben, "ada")
 	awaitMailbox(t, ada, 1)
 	awaitMailbox(t, ben, 1)
+	befriend(t, ada, ben, "ada")
+	eventually(t, "where ben's mail goes", func() bool { return contactsOf(t, ada)[0].Relays > 0 })
 	ben.Close()
 	waitStage(t, ada, send(t, ada, handleOf(t, ada), "while you are away"), node.StageCustody)
 	seen := askers(r)
