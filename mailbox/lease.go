@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/kith-im/kith/dht"
@@ -123,7 +124,9 @@ func memberOf(members []dht.Member, peer []byte) (dht.Member, bool) {
 // PutSet keeps the newest set record of a box that this relay leased, and
 // serves it to whoever comes with an older one. A set without this relay ends
 // deposits here; what is stored stays for the owner. Older sets and repeats
-// are ignored. Refusals: Malformed, NotMine.
+// are ignored. A relay that does not know the box, because it lost its disk,
+// takes its own running lease in the record for what it is: its word.
+// Refusals: Malformed, NotMine, Full.
 func (r *Relay) PutSet(tx Tx, now time.Time, raw []byte) error {
 	set, err := dht.ParseSetRecord(raw)
 	if err != nil {
@@ -132,9 +135,10 @@ func (r *Relay) PutSet(tx Tx, now time.Time, raw []byte) error {
 	id := ID(set.BoxID())
 	b, known := tx.Box(id)
 	if !known || b.Core == [32]byte{} {
-		return refuse(NotMine, "set: no lease")
-	}
-	if stored, err := tx.Set(id); !newerSet(b, set, stored, err) {
+		if b, err = r.regain(tx, steady(tx, now), set); err != nil {
+			return err
+		}
+	} else if stored, err := tx.Set(id); !newerSet(b, set, stored, err) {
 		return nil
 	}
 	b.Number, b.Key = set.Number(), [32]byte(set.Box())
@@ -145,13 +149,32 @@ func (r *Relay) PutSet(tx Tx, now time.Time, raw []byte) error {
 	return tx.PutSet(id, raw)
 }
 
+// regain returns the box of a record that holds a running lease of this relay.
+// Whoever parsed the record has verified the lease with this relay's key.
+func (r *Relay) regain(tx Tx, now time.Time, set *dht.SetRecord) (Box, error) {
+	m, named := memberOf(set.Members(), r.peer)
+	leases := set.Leases()
+	i := slices.IndexFunc(leases, func(l dht.Lease) bool { return l.Rank == m.Rank })
+	if !named || i < 0 || !now.Before(leases[i].End) {
+		return Box{}, refuse(NotMine, "set: no lease")
+	}
+	b, err := r.place(tx, ID(set.BoxID()))
+	b.Core, b.Rank, b.End = set.Core().Hash(), m.Rank, leases[i].End
+	b.FrontDoor = set.Epoch() == dht.FrontDoorEpoch
+	return b, err
+}
+
 // newerSet says whether set replaces what is stored. A damaged copy is
-// replaced by any that is not older.
+// replaced by any that is not older, and so is one from before the last commit.
 func newerSet(b Box, set *dht.SetRecord, stored []byte, err error) bool {
 	if set.Number() != b.Number {
 		return set.Number() > b.Number
 	}
-	return len(stored) == 0 || errors.Is(err, ErrDamaged)
+	if len(stored) == 0 || errors.Is(err, ErrDamaged) {
+		return true
+	}
+	old, err := dht.ParseSetRecord(stored)
+	return err != nil || old.Number() < set.Number()
 }
 
 // GetSet returns the newest set record known of a box, in memory of its own.

@@ -131,7 +131,7 @@ func TestNewestSetIsServedToWhoeverComesWithAnOlderOne(t *testing.T) {
 	w := newWorld(t, mailbox.Limits{})
 	_, err := w.getSet(1)
 	wantCode(t, err, mailbox.NotMine)
-	wantCode(t, w.putSet(w.record(1, w.core(1, epoch, 2), 90, 99, 91)), mailbox.NotMine) // no lease yet
+	wantCode(t, w.putSet(w.record(1, w.core(1, epoch, 2), 90)), mailbox.NotMine) // no lease yet
 	_, err = w.commit(1, w.core(1, epoch, 2))
 	wantCode(t, err, 0)
 	first := w.record(1, w.core(1, epoch, 2), 90, 99, 91)
@@ -178,4 +178,70 @@ func TestDepositsEndWithTheLease(t *testing.T) {
 	d.Envelope = []byte("y")
 	_, err = w.deposit(d)
 	wantCode(t, err, mailbox.NotMine)
+}
+
+// A commit raises the number before the record comes: the record that then
+// comes is the newest all the same.
+func TestARecordReplacesTheOneFromBeforeTheCommit(t *testing.T) {
+	w := newWorld(t, mailbox.Limits{})
+	members := []dht.Peer{{ID: w.relay.Peer()}, peer(91)}
+	for number := uint64(1); number <= 3; number++ {
+		c := w.core(1, epoch, number, members...)
+		_, err := w.commit(1, c)
+		wantCode(t, err, 0)
+		raw := w.record(1, c, 99, 91)
+		wantCode(t, w.putSet(raw), 0)
+		if got, err := w.getSet(1); err != nil || !bytes.Equal(got, raw) {
+			t.Errorf("number %d: another record is served (%v)", number, err)
+		}
+	}
+}
+
+// A relay that lost its disk knows its own lease again, as long as it runs.
+func TestARelayRegainsABoxByItsOwnLease(t *testing.T) {
+	before := newWorld(t, mailbox.Limits{})
+	c := before.core(1, epoch, 4, dht.Peer{ID: before.relay.Peer()}, peer(91))
+	_, err := before.commit(1, c)
+	wantCode(t, err, 0)
+	raw := before.record(1, c, 99, 91)
+
+	w := newWorld(t, mailbox.Limits{MaxBoxes: 1})
+	w.tick(0)
+	wantCode(t, w.putSet(raw), 0)
+	r := w.leave(1, "again", day)
+	if r.SetNumber != 4 {
+		t.Errorf("number %d", r.SetNumber)
+	}
+	_, err = w.deposit(mailbox.Deposit{Box: mailboxtest.Box(1), Envelope: []byte("late"), Expires: t0.Add(29 * day)})
+	wantCode(t, err, 0)
+	w.run(15 * day)
+	_, err = w.deposit(mailbox.Deposit{Box: mailboxtest.Box(1), Envelope: []byte("x"), Expires: w.now.Add(day)})
+	wantCode(t, err, mailbox.NotMine) // no longer than the lease
+
+	for name, x := range map[string]struct {
+		limits mailbox.Limits
+		raw    []byte
+		at     time.Time
+		code   mailbox.Code
+	}{
+		"named without a lease": {raw: before.record(1, before.core(1, epoch, 5, peer(91), dht.Peer{ID: before.relay.Peer()}), 91), code: mailbox.NotMine},
+		"of others":             {raw: before.record(1, before.core(1, epoch, 5, peer(91), peer(92)), 91, 92), code: mailbox.NotMine},
+		"over":                  {raw: raw, at: t0.Add(14 * day), code: mailbox.NotMine},
+		"no place":              {limits: mailbox.Limits{MaxBoxes: 1}, raw: raw, code: mailbox.Full},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, x.limits)
+			w.tick(0)
+			if !x.at.IsZero() {
+				w.now = x.at
+			}
+			if x.code == mailbox.Full {
+				w.lease(2, epoch)
+			}
+			wantCode(t, w.putSet(x.raw), x.code)
+			if _, err := w.getSet(1); err == nil {
+				t.Error("a record is kept")
+			}
+		})
+	}
 }
