@@ -21,8 +21,8 @@ var layers = []string{"crypto", "dht", "mailbox", "node", "simnet", "cli"}
 // goroutines, and so may the folders below them. Every other package is pure:
 // a new room has to be written here to become anything else.
 var ioRooms = []string{
-	"dht/boltfile", "dht/kad", "mailbox/boltbox", "mailbox/relay", "node/boltstore", "node/host", "node/p2p", "node/api",
-	"simnet/live", "simnet/cmd", "cli",
+	"dht/boltfile", "dht/kad", "mailbox/boltbox", "mailbox/relay", "mailbox/upkeep",
+	"node/boltstore", "node/host", "node/p2p", "node/api", "simnet/live", "simnet/cmd", "cli",
 }
 
 // pureModules are the packages of other people that a pure package may import:

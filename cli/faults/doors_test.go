@@ -37,7 +37,6 @@ func refused(t *testing.T, ctx context.Context, m *machine, exit int, args ...st
 }
 
 func TestADaemonRefusesWhatOthersCanRead(t *testing.T) {
-	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	m := alone(t, ctx)
@@ -56,7 +55,6 @@ func TestADaemonRefusesWhatOthersCanRead(t *testing.T) {
 }
 
 func TestASecondDaemonLeavesTheFirstAlone(t *testing.T) {
-	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	m := alone(t, ctx)
@@ -71,7 +69,6 @@ func TestASecondDaemonLeavesTheFirstAlone(t *testing.T) {
 }
 
 func TestADaemonNeedsItsPassphrase(t *testing.T) {
-	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	dir := folder(t)
@@ -87,7 +84,6 @@ func TestADaemonNeedsItsPassphrase(t *testing.T) {
 }
 
 func TestADaemonNeedsAnIdentity(t *testing.T) {
-	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	m := newMachine(t, folder(t), "nobody", newNews())
@@ -99,7 +95,6 @@ func TestADaemonNeedsAnIdentity(t *testing.T) {
 
 // TestASpoiltHomeIsNamed: a file that was cut stops the daemon with its name, not a panic.
 func TestASpoiltHomeIsNamed(t *testing.T) {
-	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	for _, name := range []string{"vault.key", "host.key", "node.db"} {

@@ -187,8 +187,7 @@ func (s *scout) run(ctx context.Context) {
 				return
 			}
 		case <-sweep.C:
-			s.n.candidates.again(s.n.peers())
-			s.n.thin()
+			s.n.candidates.again(s.n.host.Network().Peers())
 		case <-redial.C:
 			if s.dialPins() {
 				redial.Reset(fullJitter(pinMin, pinMax, failures))
@@ -198,7 +197,7 @@ func (s *scout) run(ctx context.Context) {
 			}
 			continue
 		}
-		peers := s.n.peers()
+		peers := s.n.host.Network().Peers()
 		if len(peers) == 0 || time.Now().Before(next) || s.n.candidates.relays(peers) >= wantRelays {
 			continue
 		}

@@ -1,0 +1,215 @@
+package repair
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+)
+
+// Duty is this relay's part in one box.
+type Duty struct {
+	Box     mailbox.ID
+	Version uint64       // tells the newest set of the box from any other
+	Members []dht.Member // of that set, by ascending rank
+	Content bool         // it holds live envelopes here
+}
+
+// duty is a Duty with its relays resolved.
+type duty struct {
+	box     mailbox.ID
+	version uint64
+	place   int // position among the standbys; member or former
+	took    bool
+	content bool
+	over    bool // replaced or gone: lists of peers drop it in passing
+	seen    uint64
+	others  []*peer // by rank, without this relay
+	before  int     // how many of others stand before this relay
+	spare   uint16  // bit i: others[i] is a standby
+	behind  uint16  // bit i: others[i] lacked something when last compared
+}
+
+// link is a relay's place in a duty: others[i].
+type link struct {
+	*duty
+	i int
+}
+
+const (
+	member = -1 // this relay is a member
+	former = -2 // the newest set does not name this relay
+)
+
+// active says whether this relay keeps the box whole.
+func (d *duty) active() bool { return d.place == member || d.took }
+
+// replicas is how many members the set has, this relay aside or not.
+func (d *duty) replicas() int {
+	n := 0
+	for i := range d.others {
+		if d.spare>>i&1 == 0 {
+			n++
+		}
+	}
+	if d.place == member {
+		n++
+	}
+	return n
+}
+
+// compares says whether an active relay visits others[i] for this box: every
+// member, and the standbys before it. Later ones offer what they hold.
+func (d *duty) compares(i int) bool {
+	return d.active() && (d.spare>>i&1 == 0 || i < d.before)
+}
+
+// offers says whether this relay tells others that it holds something: members
+// compare among themselves, the rest must be heard of.
+func (d *duty) offers() bool { return d.content && d.place != member }
+
+// See says whether the planner knows this set of a box, and notes
+// whether the box holds live envelopes. If not, Take has to follow.
+func (p *Planner) See(box mailbox.ID, version uint64, content bool) bool {
+	d := p.boxes[box]
+	if d == nil || d.version != version {
+		return false
+	}
+	d.seen, d.content = p.round, content
+	return true
+}
+
+// Take adds a box or replaces its set. The relays of a new set are visited at
+// once; a standby that took over begins anew.
+func (p *Planner) Take(now time.Time, in Duty) {
+	if old := p.boxes[in.Box]; old != nil {
+		old.over = true
+	}
+	d := &duty{box: in.Box, version: in.Version, content: in.Content, seen: p.round, place: former}
+	standbys := 0
+	for _, m := range in.Members[:min(len(in.Members), dht.MaxMembers)] {
+		if string(m.Peer.ID) == p.self {
+			d.place, d.before = member, len(d.others)
+			if m.Standby {
+				d.place = standbys
+			}
+			continue
+		}
+		if m.Standby {
+			standbys++
+			d.spare |= 1 << len(d.others)
+		}
+		x := p.at(m.Peer.ID, m.Peer.Addrs)
+		x.duties = append(x.duties, link{d, len(d.others)})
+		d.others = append(d.others, x)
+		x.hurry(now)
+	}
+	p.boxes[in.Box] = d
+	if d.place >= 0 {
+		p.waiting = append(p.waiting, d)
+	}
+}
+
+// Sweep forgets the boxes that See and Take have not named since the last
+// Sweep, and the relays that no box and no offer needs.
+func (p *Planner) Sweep() {
+	for box, d := range p.boxes {
+		if d.seen != p.round {
+			d.over = true
+			delete(p.boxes, box)
+		}
+	}
+	p.round++
+	p.waiting = slices.DeleteFunc(p.waiting, func(d *duty) bool { return d.over || d.took })
+	p.order = slices.DeleteFunc(p.order, func(x *peer) bool {
+		x.duties = slices.DeleteFunc(x.duties, func(d link) bool { return d.over })
+		if len(x.duties) > 0 || len(x.offered) > 0 {
+			return false
+		}
+		delete(p.peers, string(x.ID))
+		return true
+	})
+}
+
+// takeOver lets this relay's standby places begin that too many relays before
+// them are lost for.
+func (p *Planner) takeOver(now time.Time) {
+	p.waiting = slices.DeleteFunc(p.waiting, func(d *duty) bool {
+		if d.over {
+			return true
+		}
+		lost := 0
+		for _, x := range d.others[:d.before] {
+			if p.lost(x, now, d.place) {
+				lost++
+			}
+		}
+		if lost <= d.place {
+			return false
+		}
+		d.took = true
+		for i, x := range d.others {
+			if d.compares(i) {
+				x.hurry(now)
+			}
+		}
+		return true
+	})
+}
+
+// Status sums up what the planner knows.
+type Status struct {
+	Boxes   int // with a set
+	Peers   int // relays in their sets
+	Lost    int // relays that count as lost
+	Took    int // boxes that this relay took over as a standby
+	Deficit int // boxes x members that are lost or lacked something when last compared
+}
+
+// Status is what is known at now.
+func (p *Planner) Status(now time.Time) Status {
+	s := Status{Boxes: len(p.boxes)}
+	gone := map[*peer]bool{}
+	for _, x := range p.order {
+		if len(x.duties) == 0 {
+			continue
+		}
+		s.Peers++
+		if p.lost(x, now, 0) {
+			gone[x] = true
+			s.Lost++
+		}
+	}
+	for _, d := range p.boxes {
+		if d.took {
+			s.Took++
+		}
+		if !d.active() || !d.content {
+			continue
+		}
+		for i, x := range d.others {
+			if d.spare>>i&1 == 0 && (d.behind>>i&1 == 1 || gone[x]) {
+				s.Deficit++
+			}
+		}
+	}
+	return s
+}
+
+// Look reads from a store what this relay's part in one box is.
+func (p *Planner) Look(tx mailbox.Tx, now time.Time, box mailbox.ID) {
+	raw, err := tx.Set(box)
+	if err != nil || len(raw) < 8 {
+		return // none known, or spoilt: the store counts it
+	}
+	version := binary.BigEndian.Uint64(raw[len(raw)-8:]) // of the owner's signature
+	content := tx.Usage(box).Count > 0
+	if p.See(box, version, content) {
+		return
+	}
+	if members, ok := dht.SetMembers(raw); ok {
+		p.Take(now, Duty{Box: box, Version: version, Members: members, Content: content})
+	}
+}

@@ -1,0 +1,40 @@
+package repair
+
+import "time"
+
+// Times.
+const (
+	// Every is how often a relay visits a co-member, give or take a sixth.
+	Every = time.Hour
+	// SilentFor is how long a relay must be silent, at least, to count as lost.
+	// A standby at position j waits j times StepFor more.
+	SilentFor = 12 * time.Hour
+	// StepFor keeps the standbys of a set from taking over together.
+	StepFor = time.Hour
+	// DistrustFor is how long a failed proof of possession counts.
+	DistrustFor = 7 * 24 * time.Hour
+
+	// gap is the least time between two visits to one relay.
+	gap = time.Minute
+	// retryMin and retryMax bound the back-off after a visit that failed.
+	retryMin = 2 * time.Minute
+	retryMax = time.Hour
+	// blind is how long a relay may hear of nobody and still judge who is silent.
+	blind = 2 * Every
+)
+
+// Counts.
+const (
+	// MaxStrangers is how many relays outside all sets are heard with an offer.
+	MaxStrangers = 256
+	// MaxOffered is how many offered boxes of one relay are remembered.
+	MaxOffered = 8192
+	// maxPages bounds the pages of one box's digest.
+	maxPages = 64
+	// maxAbsent is how many boxes that a relay does not know one visit sees to.
+	maxAbsent = 512
+	// proofs is how many envelopes one proof of possession names.
+	proofs = 8
+	// adoptBatch is how many copies one transaction adopts.
+	adoptBatch = 64
+)

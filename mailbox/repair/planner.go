@@ -1,0 +1,199 @@
+package repair
+
+import (
+	"encoding/binary"
+	"io"
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+)
+
+// Planner knows a relay's boxes, their sets, and what it saw of the other
+// relays in them. It belongs to one goroutine.
+type Planner struct {
+	self    string
+	boxes   map[mailbox.ID]*duty
+	waiting []*duty // of standbys that have not taken over
+	peers   map[string]*peer
+	order   []*peer   // by first mention, so that plans repeat
+	reached time.Time // when anybody answered last
+	round   uint64    // of See and Sweep
+}
+
+// peer is another relay as this one saw it.
+type peer struct {
+	dht.Peer
+	next    time.Time // of the next visit
+	visited time.Time // begin of the last one
+	down    time.Time // first visit that failed, while others answered
+	fails   int
+	leaving bool
+	lied    time.Time // of the last failed proof
+	lacking time.Time // since when samples are missing there
+	duties  []link
+	offered []mailbox.ID
+}
+
+// New returns the planner of the relay with this peer id.
+func New(self []byte) *Planner {
+	return &Planner{self: string(self), boxes: map[mailbox.ID]*duty{}, peers: map[string]*peer{}}
+}
+
+// at returns what is known of a relay, and makes it known.
+func (p *Planner) at(peerID []byte, addrs [][]byte) *peer {
+	x := p.peers[string(peerID)]
+	if x == nil {
+		x = &peer{Peer: dht.Peer{ID: slices.Clone(peerID)}}
+		p.peers[string(peerID)] = x
+		p.order = append(p.order, x)
+	}
+	if len(addrs) > 0 {
+		x.Addrs = addrs
+	}
+	return x
+}
+
+// hurry moves the next visit to a relay forward, as far as its gap allows. A
+// relay that does not answer keeps its back-off.
+func (x *peer) hurry(now time.Time) {
+	if x.fails > 0 {
+		return
+	}
+	at := now
+	if first := x.visited.Add(gap); !x.visited.IsZero() && first.After(at) {
+		at = first
+	}
+	if x.next.IsZero() || x.next.After(at) {
+		x.next = at
+	}
+}
+
+// Heard notes that a relay answered.
+func (p *Planner) Heard(id []byte, now time.Time) {
+	if x := p.peers[string(id)]; x != nil {
+		x.down, x.fails = time.Time{}, 0
+	}
+	if now.Sub(p.reached) > blind { // what others did meanwhile is not known
+		for _, x := range p.order {
+			x.down = time.Time{}
+		}
+	}
+	if now.After(p.reached) {
+		p.reached = now
+	}
+}
+
+// Unreachable notes that a visit failed and backs off.
+func (p *Planner) Unreachable(id []byte, now time.Time, rng io.Reader) {
+	x := p.peers[string(id)]
+	if x == nil {
+		return
+	}
+	if x.down.IsZero() && now.Sub(p.reached) <= blind {
+		x.down = now
+	}
+	x.fails++
+	wait := retryMax
+	if x.fails < 6 {
+		wait = min(retryMax, retryMin<<(x.fails-1))
+	}
+	x.next = now.Add(spread(wait, rng))
+	if len(x.duties) == 0 && x.fails >= 3 {
+		x.offered = nil // a stranger that cannot be asked: Sweep forgets it
+	}
+}
+
+// Proof is what a test of possession showed.
+type Proof byte
+
+// Proofs.
+const (
+	Untested Proof = iota
+	Proved         // it has what it was asked for
+	Lied           // it claims what it cannot prove
+	Lacks          // it does not have what another holder has
+)
+
+// tested notes what a test of possession showed.
+func (p *Planner) tested(id []byte, now time.Time, got Proof) {
+	x := p.peers[string(id)]
+	switch {
+	case x == nil:
+	case got == Proved:
+		x.lacking = time.Time{}
+	case got == Lied:
+		x.lied = now
+	case got == Lacks && x.lacking.IsZero():
+		x.lacking = now
+	}
+}
+
+// lost says whether a standby at position j counts a relay as lost. Silence
+// counts from the first visit that failed while others answered: a relay that
+// reaches nobody, or slept, has learned nothing of them.
+func (p *Planner) lost(x *peer, now time.Time, j int) bool {
+	patience := SilentFor + time.Duration(j)*StepFor
+	switch {
+	case x.leaving, !x.lied.IsZero() && now.Sub(x.lied) < DistrustFor:
+		return true
+	case !x.lacking.IsZero() && now.Sub(x.lacking) >= patience:
+		return true
+	}
+	return !x.down.IsZero() && p.reached.Sub(x.down) >= patience
+}
+
+// Offered notes that a relay asks to be compared with. It may stand outside the
+// set: a former member hands over what it still holds. Boxes that this relay
+// does not keep whole are passed over.
+func (p *Planner) Offered(id []byte, now time.Time, boxes []mailbox.ID) {
+	if string(id) == p.self || p.peers[string(id)] == nil && p.strangers() >= MaxStrangers {
+		return
+	}
+	x := p.at(id, nil)
+	for _, box := range boxes {
+		if d := p.boxes[box]; d != nil && d.active() && len(x.offered) < MaxOffered {
+			x.offered = append(x.offered, box)
+		}
+	}
+	if len(x.duties) > 0 || len(x.offered) > 0 {
+		p.Heard(id, now) // it asked us: it is there
+		x.hurry(now)
+	}
+}
+
+func (p *Planner) strangers() int {
+	n := 0
+	for _, x := range p.order {
+		if len(x.duties) == 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Deadline is when Due has something to do; zero: never.
+func (p *Planner) Deadline() time.Time {
+	var first time.Time
+	for _, x := range p.order {
+		if !x.next.IsZero() && (first.IsZero() || x.next.Before(first)) {
+			first = x.next
+		}
+	}
+	return first
+}
+
+// spread is d, give or take a sixth.
+func spread(d time.Duration, rng io.Reader) time.Duration {
+	return d - d/6 + time.Duration(draw(rng, uint64(d/3)+1))
+}
+
+// draw is a number below n; 0 if there is no entropy.
+func draw(rng io.Reader, n uint64) uint64 {
+	var b [8]byte
+	if _, err := io.ReadFull(rng, b[:]); err != nil || n == 0 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b[:]) % n
+}

@@ -1,0 +1,146 @@
+package repair
+
+import (
+	"io"
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+)
+
+// Visit is what to do with one relay now.
+type Visit struct {
+	Peer    dht.Peer
+	Compare []mailbox.ID // boxes to compare and to complete from it
+	Offer   []mailbox.ID // boxes that it should compare with this relay
+	Audit   *Audit       // what to test as a standby that only watches
+}
+
+// Audit is a test of a relay by one that holds nothing itself: it takes a sample
+// from another holder.
+type Audit struct {
+	Box   mailbox.ID
+	Other dht.Peer // whose digest and copy the sample comes from
+}
+
+// Due returns the visits that are due and plans the next ones. Call Heard or
+// Unreachable, and Visited, for each.
+func (p *Planner) Due(now time.Time, rng io.Reader) []Visit {
+	p.takeOver(now)
+	var out []Visit
+	for _, x := range p.order {
+		if x.next.IsZero() || x.next.After(now) {
+			continue
+		}
+		x.next, x.visited = now.Add(spread(Every, rng)), now
+		v := p.visit(x, now, rng)
+		if len(x.duties) == 0 {
+			x.next = time.Time{}
+		}
+		out = append(out, v)
+	}
+	return out
+}
+
+// visit collects what there is to do with one relay.
+func (p *Planner) visit(x *peer, now time.Time, rng io.Reader) Visit {
+	v := Visit{Peer: x.Peer}
+	named := make(map[mailbox.ID]bool, len(x.offered))
+	for _, box := range x.offered {
+		if d := p.boxes[box]; d != nil && d.active() && !named[box] {
+			named[box] = true
+			v.Compare = append(v.Compare, box)
+		}
+	}
+	x.offered = nil
+	watched := 0
+	var sample *duty
+	for _, d := range x.duties {
+		if d.over {
+			continue
+		}
+		if d.compares(d.i) && (len(named) == 0 || !named[d.box]) {
+			v.Compare = append(v.Compare, d.box)
+		}
+		if d.offers() {
+			v.Offer = append(v.Offer, d.box)
+		}
+		if !d.active() && d.place >= 0 && d.i < d.before && len(d.others) > 1 {
+			if watched++; draw(rng, uint64(watched)) == 0 {
+				sample = d.duty
+			}
+		}
+	}
+	v.Audit = p.audit(sample, x, now, rng)
+	return v
+}
+
+// audit chooses whose word stands against that of x.
+func (p *Planner) audit(d *duty, x *peer, now time.Time, rng io.Reader) *Audit {
+	if d == nil {
+		return nil
+	}
+	var others []*peer
+	for _, o := range d.others[:d.before] {
+		if o != x && !p.lost(o, now, 0) {
+			others = append(others, o)
+		}
+	}
+	if len(others) == 0 {
+		return nil
+	}
+	return &Audit{Box: d.box, Other: others[draw(rng, uint64(len(others)))].Peer}
+}
+
+// Outcome is what came of a visit.
+type Outcome struct {
+	Advert   *dht.Advert
+	Compared int
+	Level    []mailbox.ID // the same on both sides, or the peer has all of ours
+	Behind   []mailbox.ID // the peer lacks something of ours
+	Adopted  int          // copies stored
+	Refused  int          // copies that this relay's own rules did not take
+	Proof    Proof        // of the relay that was visited
+	More     bool         // something was left for another visit
+}
+
+// Visited notes what came of a visit that the relay answered.
+func (p *Planner) Visited(id []byte, now time.Time, o Outcome) {
+	x := p.peers[string(id)]
+	if x == nil {
+		return
+	}
+	p.Heard(id, now)
+	if o.Advert != nil {
+		x.leaving = !o.Advert.LeavingAt.IsZero()
+		if len(o.Advert.Peer.Addrs) > 0 {
+			x.Addrs = o.Advert.Peer.Addrs
+		}
+	}
+	p.tested(id, now, o.Proof)
+	for _, box := range o.Level {
+		p.mark(box, x, false)
+	}
+	for _, box := range o.Behind {
+		p.mark(box, x, true)
+	}
+	if o.More && len(x.duties) > 0 {
+		x.hurry(now)
+	}
+}
+
+func (p *Planner) mark(box mailbox.ID, x *peer, behind bool) {
+	d := p.boxes[box]
+	if d == nil {
+		return
+	}
+	i := slices.Index(d.others, x)
+	if i < 0 {
+		return
+	}
+	d.behind &^= 1 << i
+	if behind {
+		d.behind |= 1 << i
+	}
+}
