@@ -186,6 +186,7 @@ func (e *era) leave(t testing.TB, ctx context.Context, text string) (id string) 
 
 // TestMailWaits29Days: Bob comes back on the last day, long after Alice stopped her node.
 func TestMailWaits29Days(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	e := newEra(t, ctx)
@@ -203,6 +204,7 @@ func TestMailWaits29Days(t *testing.T) {
 
 // TestMailIsOverOnDay45: nobody gets it any more, and Alice is told so. What she writes then arrives.
 func TestMailIsOverOnDay45(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	e := newEra(t, ctx)

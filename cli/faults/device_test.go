@@ -89,7 +89,8 @@ func (d *device) note(n node.Notice) error {
 	return nil
 }
 
-// order is how far the stages are apart from each other; a delivery never goes back past custody.
+// order is how far the stages are apart from each other; a delivery goes back past custody only where a relay that
+// signed could not show what it signed for.
 var order = map[node.Stage]int{
 	node.StageWaiting: 1, node.StageQueued: 1, node.StageFull: 1,
 	node.StageCustody: 2, node.StageDelivered: 3, node.StageRead: 4, node.StageExpired: 5, node.StageDropped: 5,
@@ -102,7 +103,7 @@ func (d *device) noteStage(n node.Notice) {
 		of = map[string][]progress{}
 		d.stages[n.ID] = of
 	}
-	if h := of[s.Device]; len(h) > 0 && order[s.Stage] < order[h[len(h)-1].stage] {
+	if h := of[s.Device]; len(h) > 0 && order[s.Stage] < order[h[len(h)-1].stage] && s.Voided == 0 {
 		d.strange = append(d.strange, fmt.Sprintf("%s of %s goes back from %s to %s", n.ID, s.Device[:8], h[len(h)-1].stage, s.Stage))
 	}
 	if s.Stage == node.StageCustody && (s.Quorum == 0 || s.Custody < s.Quorum || len(s.Receipts) < s.Quorum) {

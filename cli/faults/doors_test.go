@@ -37,6 +37,7 @@ func refused(t *testing.T, ctx context.Context, m *machine, exit int, args ...st
 }
 
 func TestADaemonRefusesWhatOthersCanRead(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	m := alone(t, ctx)
@@ -55,6 +56,7 @@ func TestADaemonRefusesWhatOthersCanRead(t *testing.T) {
 }
 
 func TestASecondDaemonLeavesTheFirstAlone(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	m := alone(t, ctx)
@@ -69,6 +71,7 @@ func TestASecondDaemonLeavesTheFirstAlone(t *testing.T) {
 }
 
 func TestADaemonNeedsItsPassphrase(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	dir := folder(t)
@@ -84,6 +87,7 @@ func TestADaemonNeedsItsPassphrase(t *testing.T) {
 }
 
 func TestADaemonNeedsAnIdentity(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	m := newMachine(t, folder(t), "nobody", newNews())
@@ -95,6 +99,7 @@ func TestADaemonNeedsAnIdentity(t *testing.T) {
 
 // TestASpoiltHomeIsNamed: a file that was cut stops the daemon with its name, not a panic.
 func TestASpoiltHomeIsNamed(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	for _, name := range []string{"vault.key", "host.key", "node.db"} {

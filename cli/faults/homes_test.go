@@ -19,6 +19,7 @@ const keptText = "kept for you"
 // TestHomesOfEarlierBuildsOpen: whoever updates finds his messages, what waited for him at a relay that updated too, and
 // writes on. The homes are those that `make fixture` of each build left.
 func TestHomesOfEarlierBuildsOpen(t *testing.T) {
+	t.Parallel()
 	all, err := filepath.Glob("testdata/homes-v*")
 	check(t, err)
 	if len(all) == 0 {
@@ -73,6 +74,7 @@ func madeAt(t *testing.T, homes string) *clock {
 
 // TestHomesOfEarlierBuildsStartToday: the same homes under the commands and the daemon, at today's date.
 func TestHomesOfEarlierBuildsStartToday(t *testing.T) {
+	t.Parallel()
 	all, err := filepath.Glob("testdata/homes-v*")
 	check(t, err)
 	for _, homes := range all {

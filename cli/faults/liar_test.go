@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -34,7 +33,8 @@ const (
 	stays     = "stays"     // serves the first set of a box that it ever saw, for ever
 )
 
-// lie is the process of a lying relay: HOME LIE LISTEN. It ends when stdin does.
+// lie is the process of a lying relay: HOME LIE LISTEN. It ends when stdin does; the first line on it tells those lies
+// to begin that wait for it.
 func lie(args []string) int {
 	if err := lieAt(args[0], args[1], strings.Split(args[2], ",")); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -63,7 +63,8 @@ func lieAt(home, what string, listen []string) error {
 		return err
 	}
 	defer store.Close()
-	s, err := relay.Serve(h, relay.Config{
+	told := make(chan struct{})
+	s, err := relay.Serve(&crooked{Host: h, lie: what, told: told}, relay.Config{
 		Store: &lyingStore{Store: store, lie: what, first: map[mailbox.ID][]byte{}}, Relay: mailbox.NewRelay(key, mailbox.Limits{}),
 	})
 	if err != nil {
@@ -77,8 +78,7 @@ func lieAt(home, what string, listen []string) error {
 	if err := json.NewEncoder(os.Stdout).Encode(map[string]any{"state": "ready", "addrs": addrs}); err != nil {
 		return err
 	}
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
+	return listenTo(func(string) { close(told) })
 }
 
 // liarKey is the liar's own key; the first start draws it.

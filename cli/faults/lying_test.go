@@ -63,13 +63,17 @@ func (c *cast) once(texts []*text) {
 
 // TestALyingRelayLosesNothingWhileAnotherIsHonest: one of three members lies, the sender dies after custody.
 func TestALyingRelayLosesNothingWhileAnotherIsHonest(t *testing.T) {
-	for _, lie := range []string{forgets, withholds, replays, alters} {
+	t.Parallel()
+	for _, lie := range []string{forgets, withholds, replays, alters, forges, recalls, giants} {
 		t.Run(lie, func(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 			defer cancel()
 			c := assemble(t, ctx, company{honest: 2, liars: []string{lie}})
 			texts := c.away(ctx, 5)
+			if lie == forges && c.signed(ctx, texts[:1], 3) {
+				t.Error("a forged receipt counts")
+			}
 			c.alice.kill()
 			check(t, c.up(ctx, c.bob.machine, c.phone.machine))
 			c.arrive(ctx, texts)
@@ -90,6 +94,7 @@ func TestALyingRelayLosesNothingWhileAnotherIsHonest(t *testing.T) {
 
 // TestRelaysThatAllForgetLoseNothingWhileTheOutboxLives: every member signs and drops; Alice still has it.
 func TestRelaysThatAllForgetLoseNothingWhileTheOutboxLives(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	c := assemble(t, ctx, company{liars: []string{forgets, forgets, forgets}})
@@ -101,8 +106,51 @@ func TestRelaysThatAllForgetLoseNothingWhileTheOutboxLives(t *testing.T) {
 	c.once(texts)
 }
 
+// TestReceiptsThatAllAreForgedAreNoCustody: nobody signs, so Alice is told nothing; the same story with honest relays is
+// every other one here. What she wrote arrives from her own outbox.
+func TestReceiptsThatAllAreForgedAreNoCustody(t *testing.T) {
+	t.Parallel()
+	for _, lie := range []string{forges, recalls} {
+		t.Run(lie, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
+			defer cancel()
+			c := assemble(t, ctx, company{liars: []string{lie, lie, lie}})
+			c.bob.kill()
+			c.phone.kill()
+			texts := []*text{c.write(ctx, "one"), c.write(ctx, "two"), c.write(ctx, "three")}
+			check(t, asking(ctx, func() bool { return c.tried(ctx, texts) }))
+			for _, x := range texts[1:] { // the first receipt of one who recalls it is true
+				if x.least() >= 2 {
+					t.Errorf("%q is said to be in custody", x.body)
+				}
+			}
+			check(t, c.up(ctx, c.bob.machine, c.phone.machine))
+			c.arrive(ctx, texts)
+			c.once(texts)
+		})
+	}
+}
+
+// tried reports whether each delivery was offered to a relay.
+func (c *cast) tried(ctx context.Context, texts []*text) bool {
+	for _, x := range texts {
+		s, err := x.from.status(ctx, x.number())
+		if err != nil || len(s.Deliveries) < len(x.screens) {
+			return false
+		}
+		for _, d := range s.Deliveries {
+			if d.Attempts == 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // TestControlRelaysThatForgetAreMissed shows that the tests above can fail: all relays forget, and so does the sender.
 func TestControlRelaysThatForgetAreMissed(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	c := assemble(t, ctx, company{liars: []string{forgets, forgets, forgets}})
@@ -122,6 +170,7 @@ func TestControlRelaysThatForgetAreMissed(t *testing.T) {
 // TestARelayThatServesAnOldSetMisleadsNobody: the liar still serves the set that it and the first relay made; Bob has
 // long elected others as well, and Alice was away meanwhile.
 func TestARelayThatServesAnOldSetMisleadsNobody(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	c := assemble(t, ctx, company{honest: 1, liars: []string{stays}})

@@ -35,7 +35,7 @@ type machine struct {
 
 	mu    sync.Mutex
 	cmd   *exec.Cmd
-	leash io.Closer
+	leash io.WriteCloser
 	ended chan struct{} // closed when the process is gone
 	addrs []string      // of the first start; the port stays
 	grown func()        // called after each start
@@ -209,6 +209,14 @@ func (m *machine) stop() error {
 		return fmt.Errorf("%s: %s", m.name, state)
 	}
 	return nil
+}
+
+// tell gives a process that is not kith's own a line to act on.
+func (m *machine) tell(line string) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, err := io.WriteString(m.leash, line+"\n")
+	return err
 }
 
 // answer is how a command ended.

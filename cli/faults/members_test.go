@@ -7,6 +7,7 @@ import (
 
 // TestOneMemberOfThreeIsEnough: after custody the sender and all relays of the set but one are gone for good.
 func TestOneMemberOfThreeIsEnough(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	c := assemble(t, ctx, company{honest: 3})

@@ -11,6 +11,7 @@ const storyWithin = 3 * time.Minute
 // TestASenderFindsTheRelaysThatItWasNeverToldOf: Bob elected his relays while Alice was away, and is gone when she comes
 // back. The directory knows.
 func TestASenderFindsTheRelaysThatItWasNeverToldOf(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	c := assemble(t, ctx, company{honest: 3, off: true})

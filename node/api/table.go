@@ -12,6 +12,7 @@ func init() {
 		method("message_wait", ScopeRead, "waited", "Wait until a message has come so far, by events.", wait).slow(),
 		method("message_status", ScopeRead, "message_status", "How far a message came, for each device.", view(messageStatus)).offline(),
 		method("trace", ScopeRead, "trace", "What was tried for a message.", view(trace)).offline(),
+		method("rearm", ScopeTalk, "message_status", "Give a message that expired, or is about to, another 30 days.", rearm),
 		method("inbox", ScopeRead, "inbox", "Every conversation with its newest message.", view(inbox)).offline(),
 		method("messages", ScopeRead, "messages", "The newest messages of a conversation. Reading marks nothing as read.", view(messages)).offline(),
 		method("mark_read", ScopeTalk, "marked_read", "Say that a person has seen a conversation; sends read receipts.", turn(markRead)),

@@ -38,6 +38,22 @@ func statusOf(tx store.Tx, id string) (node.MessageStatus, error) {
 	return s, err
 }
 
+// rearm answers as message_status does, after the turn.
+func rearm(ctx context.Context, b *Backend, q MessageRequest) (s node.MessageStatus, err error) {
+	err = b.Do(ctx, func(e *node.Engine, t *node.Turn) error {
+		_, err := e.Rearm(t, q.ID)
+		return err
+	})
+	if err != nil {
+		return s, err
+	}
+	err = b.View(func(tx store.Tx) (err error) {
+		s, err = statusOf(tx, q.ID)
+		return err
+	})
+	return s, err
+}
+
 func trace(tx store.Tx, q MessageRequest) (TraceView, error) {
 	s, err := node.Status(tx, q.ID)
 	if err != nil {

@@ -36,3 +36,12 @@ const (
 	peerConns         = 8
 	minFileDescriptor = 256
 )
+
+// How an idle connection is kept and judged.
+const (
+	muxerPing  = 10 * time.Minute       // between two pings of yamux
+	probeIdle  = 30 * time.Second       // TCP: silence before the kernel asks; what libp2p sets on the other side too
+	probeEvery = 10 * time.Second       // between two questions that nobody answers
+	probes     = 3                      // unanswered ones before the connection is given up
+	quicLater  = 750 * time.Millisecond // how much later QUIC is dialled where TCP is wanted
+)

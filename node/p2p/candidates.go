@@ -187,7 +187,8 @@ func (s *scout) run(ctx context.Context) {
 				return
 			}
 		case <-sweep.C:
-			s.n.candidates.again(s.n.host.Network().Peers())
+			s.n.candidates.again(s.n.peers())
+			s.n.thin()
 		case <-redial.C:
 			if s.dialPins() {
 				redial.Reset(fullJitter(pinMin, pinMax, failures))
@@ -197,7 +198,7 @@ func (s *scout) run(ctx context.Context) {
 			}
 			continue
 		}
-		peers := s.n.host.Network().Peers()
+		peers := s.n.peers()
 		if len(peers) == 0 || time.Now().Before(next) || s.n.candidates.relays(peers) >= wantRelays {
 			continue
 		}

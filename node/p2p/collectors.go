@@ -26,9 +26,7 @@ type collectors struct {
 	collect func(ctx context.Context, relay dht.Peer, keys []ed25519.PrivateKey, each func(mailbox.ID, []mailbox.Stored) error) error
 	// deliver hands envelopes to the loop and returns after the commit.
 	deliver func(relay dht.Peer, items []node.Collected) error
-	// guard keeps the connection manager from closing a watched relay's connection.
-	guard func(relay []byte, on bool)
-	log   *slog.Logger
+	log     *slog.Logger
 
 	wg     sync.WaitGroup
 	mu     sync.Mutex
@@ -87,7 +85,6 @@ func (cs *collectors) reconcile(watches []node.Watch) {
 		}
 		old.cancel()
 		delete(cs.m, id)
-		cs.guard(old.relay.ID, false)
 	}
 	for id, c := range want {
 		if cs.m[id] != nil {
@@ -96,7 +93,6 @@ func (cs *collectors) reconcile(watches []node.Watch) {
 		ctx, cancel := context.WithCancel(context.Background())
 		c.cancel = cancel
 		cs.m[id] = c
-		cs.guard(c.relay.ID, true)
 		cs.wg.Add(1)
 		go cs.run(ctx, c)
 	}
@@ -107,10 +103,23 @@ func (cs *collectors) poke(id peer.ID) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if c := cs.m[string(id)]; c != nil {
-		select {
-		case c.wake <- struct{}{}:
-		default:
-		}
+		c.poke()
+	}
+}
+
+// pokeAll retries every relay: there is a network again.
+func (cs *collectors) pokeAll() {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, c := range cs.m {
+		c.poke()
+	}
+}
+
+func (c *collector) poke() {
+	select {
+	case c.wake <- struct{}{}:
+	default:
 	}
 }
 
@@ -144,6 +153,10 @@ func (cs *collectors) run(ctx context.Context, c *collector) {
 		}
 		if time.Since(began) > collectSteady {
 			failures = 0
+		}
+		select {
+		case <-c.wake: // by our own dial, most likely
+		default:
 		}
 		pause := fullJitter(collectMin, collectMax, failures)
 		failures++

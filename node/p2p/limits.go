@@ -100,6 +100,12 @@ const (
 	collectSteady = time.Minute // a stream that lived this long resets the back-off
 )
 
+// Connections.
+const (
+	mailIdle  = 5 * time.Minute // a relay that we ask nothing for so long is let go
+	keepPeers = 2               // of the device's own host, for the directory, whoever they are
+)
+
 // Adverts.
 const (
 	advertEvery   = 10 * time.Hour // an advert lives at most a day

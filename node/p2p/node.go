@@ -100,7 +100,7 @@ func (n *Node) backend() api.Backend {
 
 // Net is the network as this node sees it.
 func (n *Node) Net() api.Net {
-	peers := n.host.Network().Peers()
+	peers := n.peers()
 	on := n.role.on()
 	v := api.Net{
 		State: "offline", Peer: n.PeerID(), Addrs: n.Addrs(), Peers: len(peers),

@@ -482,7 +482,7 @@ func TestTheRelayRoleIsSwitchedWhileRunning(t *testing.T) {
 	ask := func() error {
 		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
-		_, err := ben.client.Advert(ctx, ada.Self())
+		_, err := ben.advert(ctx, ada.Self())
 		return err
 	}
 	if ask() == nil {

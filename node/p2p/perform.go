@@ -21,7 +21,7 @@ type performers struct {
 	host       host.Host
 	peers      *host.AddressBook
 	loop       *loop
-	client     *relay.Client
+	mail       *mail
 	directory  dht.Directory
 	courier    *courier
 	collectors *collectors
@@ -103,6 +103,7 @@ func (p *performers) perform(r *result) []call {
 		p.pushSet(s)
 	}
 	if r.out.Watches {
+		p.mail.renew() // a new epoch shows in other watches
 		p.collectors.reconcile(r.watches)
 	}
 	return now
@@ -140,7 +141,7 @@ func (p *performers) atRelay(to dht.Peer, fn func(ctx context.Context)) bool {
 // and the engine, which has seen it, acknowledges again.
 func (p *performers) ack(a node.RelayAck) {
 	p.atRelay(a.Relay, func(ctx context.Context) {
-		if err := p.client.Ack(ctx, a.Relay, a.Key, a.IDs); err != nil {
+		if err := told(p.mail, a.Relay, func(c *relay.Client) error { return c.Ack(ctx, a.Relay, a.Key, a.IDs) }); err != nil {
 			p.log.Debug("envelopes not acknowledged", "err", err)
 		}
 	})
@@ -171,7 +172,9 @@ func (p *performers) leave(ctx context.Context, d node.Deposit) (*mailbox.Receip
 func (p *performers) leaveOnce(ctx context.Context, d node.Deposit) (*mailbox.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, depositWithin)
 	defer cancel()
-	receipt, err := p.client.Deposit(ctx, d.Relay, d.Deposit)
+	receipt, err := asked(p.mail, d.Relay, func(c *relay.Client) (mailbox.Receipt, error) {
+		return c.Deposit(ctx, d.Relay, d.Deposit)
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -193,21 +196,23 @@ func solve(ctx context.Context, d mailbox.Deposit, bits byte) []byte {
 
 func (p *performers) reserve(q node.Reserve) bool {
 	return p.atRelay(q.Relay, func(ctx context.Context) {
-		err := p.client.Reserve(ctx, q.Relay, q.Boxes)
+		err := told(p.mail, q.Relay, func(c *relay.Client) error { return c.Reserve(ctx, q.Relay, q.Boxes) })
 		p.tell(func(e *node.Engine, t *node.Turn) { e.Reserved(t, q.Round, q.Relay.ID, err) })
 	})
 }
 
 func (p *performers) commit(q node.Commit) bool {
 	return p.atRelay(q.Relay, func(ctx context.Context) {
-		leases, err := p.client.Commit(ctx, q.Relay, q.Keys, q.Cores)
+		leases, err := asked(p.mail, q.Relay, func(c *relay.Client) ([]dht.Lease, error) {
+			return c.Commit(ctx, q.Relay, q.Keys, q.Cores)
+		})
 		p.tell(func(e *node.Engine, t *node.Turn) { e.Committed(t, q.Round, q.Relay.ID, leases, err) })
 	})
 }
 
 func (p *performers) pushSet(s node.PushSet) {
 	p.atRelay(s.Relay, func(ctx context.Context) {
-		if err := p.client.PutSet(ctx, s.Relay, s.Set); err != nil {
+		if err := told(p.mail, s.Relay, func(c *relay.Client) error { return c.PutSet(ctx, s.Relay, s.Set) }); err != nil {
 			p.log.Debug("set record not pushed", "err", err)
 		}
 	})

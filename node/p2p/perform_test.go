@@ -35,7 +35,6 @@ func newStreams() (*streams, *collectors) {
 	return s, &collectors{
 		collect: s.collect,
 		deliver: func(dht.Peer, []node.Collected) error { return s.deliver },
-		guard:   func([]byte, bool) {},
 		log:     slog.New(slog.DiscardHandler),
 	}
 }

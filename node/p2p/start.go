@@ -6,10 +6,12 @@ import (
 	"io"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/kith-im/kith/node/host"
@@ -53,7 +55,7 @@ type Node struct {
 	host       host.Host
 	book       *host.AddressBook
 	directory  *kad.Directory
-	client     *relay.Client
+	mail       *mail
 	loop       *loop
 	performers *performers
 	candidates *candidates
@@ -102,7 +104,6 @@ func (n *Node) openHost(context.Context) (err error) {
 		return err
 	}
 	n.book = &host.AddressBook{Host: n.host, Loopback: n.cfg.Loopback}
-	n.client = relay.NewClient(n.host, n.cfg.Now)
 	n.watcher = &watcher{host: n.host}
 	if err := n.watcher.subscribe(); err != nil {
 		return fmt.Errorf("events: %w", err)
@@ -140,20 +141,22 @@ func (n *Node) openRelay(context.Context) error {
 func (n *Node) openEngine(context.Context) error {
 	n.loop = newLoop(n.home.store, n.cfg.Now, n.cfg.Rand, n.cfg.Log)
 	n.candidates = newCandidates(n.cfg.Now)
-	n.candidates.advert = func(ctx context.Context, r dht.Peer) ([]byte, error) {
-		a, err := n.client.Advert(ctx, r)
-		if err != nil {
-			return nil, err
-		}
-		return a.Bytes(), nil
+	n.candidates.advert = n.advert
+	m := &mail{
+		fresh: func() (host.Host, error) { return host.NewApart(n.cfg.Loopback) },
+		now:   n.cfg.Now, log: n.cfg.Log, up: n.mailUp, down: func(p peer.ID) { n.watcher.told(p, false) },
 	}
+	if err := m.open(); err != nil {
+		return err
+	}
+	n.mail = m
 	p := &performers{
-		host: n.host, peers: n.book, loop: n.loop, client: n.client, directory: n.directory,
+		host: n.host, peers: n.book, loop: n.loop, mail: n.mail, directory: n.directory,
 		bell: newBell(), log: n.cfg.Log, contacts: func(p dht.Peer) { n.seen(p, election.SourceContact) },
 	}
 	p.init()
 	p.courier = newCourier(n.host, n.book, n.receive)
-	p.collectors = &collectors{collect: n.client.Collect, deliver: n.deliver, guard: n.guard, log: n.cfg.Log}
+	p.collectors = &collectors{collect: n.mail.collect, deliver: n.deliver, log: n.cfg.Log}
 	n.performers = p
 	n.candidates.tell = func(advert []byte, s election.Source) {
 		p.tell(func(e *node.Engine, t *node.Turn) { e.Advertised(t, advert, s) })
@@ -172,7 +175,7 @@ func (n *Node) load(t *node.Turn) (*node.Engine, error) {
 		return nil, err
 	}
 	e.SetHost(t, n.book.Self())
-	for _, p := range n.host.Network().Peers() {
+	for _, p := range n.peers() {
 		e.PeerUp(t, []byte(p))
 	}
 	return e, nil
@@ -191,9 +194,12 @@ func (n *Node) watch() {
 	w.post, w.self, w.met = n.loop.post, n.book.Self, n.candidates.met
 	w.reach = func(r int32) { n.reachable.Store(r) }
 	w.back = func(p peer.ID) {
-		n.performers.collectors.poke(p)
+		if n.performers.collectors.poke(p); len(n.host.Network().Peers()) == 1 {
+			n.performers.collectors.pokeAll()
+		}
 		n.scout.kick()
 	}
+	w.elsewhere = n.mail.reaches
 	w.running = true
 	go w.run(relay.Protocol)
 }
@@ -236,6 +242,15 @@ func (n *Node) metOnLAN(info peer.AddrInfo) {
 	n.performers.dial(p)
 }
 
+// talks reports whether a device's own stream runs to a peer.
+func talks(net network.Network, p peer.ID) bool {
+	return slices.ContainsFunc(net.ConnsToPeer(p), func(c network.Conn) bool {
+		return slices.ContainsFunc(c.GetStreams(), func(s network.Stream) bool {
+			return s.Protocol() == DirectProtocol || s.Protocol() == LinkProtocol
+		})
+	})
+}
+
 // receive is the courier's way into the loop.
 func (n *Node) receive(from peer.ID, envelope []byte, release func()) {
 	c := input(func(e *node.Engine, t *node.Turn) { e.Received(t, []byte(from), envelope) })
@@ -248,13 +263,62 @@ func (n *Node) deliver(r dht.Peer, items []node.Collected) error {
 	return n.loop.postWait(input(func(e *node.Engine, t *node.Turn) { e.Collected(t, r, items) }).fn)
 }
 
-// guard keeps connections to our relays.
-func (n *Node) guard(id []byte, on bool) {
-	if on {
-		n.host.ConnManager().Protect(peer.ID(id), "relay")
-		return
+// advert asks a relay for its advert, at the addresses that the device's own
+// host knows of it.
+func (n *Node) advert(ctx context.Context, r dht.Peer) ([]byte, error) {
+	id := peer.ID(r.ID)
+	known := n.host.Peerstore().Addrs(id)
+	for _, c := range n.host.Network().ConnsToPeer(id) {
+		known = append(known, c.RemoteMultiaddr())
 	}
-	n.host.ConnManager().Unprotect(peer.ID(id), "relay")
+	for _, a := range known {
+		r.Addrs = append(r.Addrs, a.Bytes())
+	}
+	a, err := asked(n.mail, r, func(c *relay.Client) (*dht.Advert, error) { return c.Advert(ctx, r) })
+	if err != nil {
+		return nil, err
+	}
+	return a.Bytes(), nil
+}
+
+// mailUp hears of a relay that the connection identity reached.
+func (n *Node) mailUp(p peer.ID) {
+	n.watcher.told(p, true)
+	n.candidates.met(p, true)
+	n.performers.collectors.poke(p)
+	n.scout.kick()
+}
+
+// peers are those that either host is connected to.
+func (n *Node) peers() []peer.ID {
+	out := n.host.Network().Peers()
+	for _, p := range n.mail.connected() {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// thin lets go of connections that nothing needs: of relays that serve under
+// the connection identity the device's own host needs none, but some peers it
+// keeps for the directory.
+func (n *Node) thin() {
+	n.mail.sweep()
+	if n.role.on() {
+		return // a relay's connections are its work
+	}
+	net := n.host.Network()
+	spare := len(net.Peers()) - keepPeers
+	for _, p := range net.Peers() {
+		if spare <= 0 {
+			return
+		}
+		if n.mail.reaches(p) && n.candidates.isRelay(p) && !talks(net, p) {
+			net.ClosePeer(p)
+			spare--
+		}
+	}
 }
 
 // Close stops everything and waits for it: first what brings requests in, then
@@ -302,8 +366,8 @@ func (n *Node) closeBase() {
 	if n.role != nil {
 		keep(relayFile, n.role.set(false))
 	}
-	if n.client != nil {
-		keep("relay client", n.client.Close())
+	if n.mail != nil {
+		keep("connection identity", n.mail.close())
 	}
 	if n.directory != nil {
 		keep(dhtFile, n.directory.Close())

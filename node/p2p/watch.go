@@ -30,6 +30,8 @@ type watcher struct {
 	reach func(int32)
 	// back hears peers that connected.
 	back func(peer.ID)
+	// elsewhere says whether another host of ours is connected to a peer.
+	elsewhere func(peer.ID) bool
 
 	sub     event.Subscription
 	conns   network.NotifyBundle
@@ -89,6 +91,7 @@ func (w *watcher) run(relayProtocol string) {
 			if up {
 				w.back(e.Peer)
 			}
+			up = up || w.elsewhere(e.Peer)
 			w.note(func() { w.changed[e.Peer] = turn{up: up} })
 		case event.EvtPeerIdentificationCompleted:
 			w.met(e.Peer, contains(e.Protocols, relayProtocol))
@@ -102,6 +105,13 @@ func (w *watcher) run(relayProtocol string) {
 			w.reach(int32(reachability(e)))
 		}
 	}
+}
+
+// told is a change of another host's connections: a peer is up while any host
+// of ours is connected to it.
+func (w *watcher) told(p peer.ID, up bool) {
+	up = up || w.host.Network().Connectedness(p) == network.Connected
+	w.note(func() { w.changed[p] = turn{up: up} })
 }
 
 // bounced hears of each connection that is made or lost. The event bus tells of

@@ -1,0 +1,184 @@
+package p2p
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"log/slog"
+	"maps"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay"
+	"github.com/kith-im/kith/node/host"
+)
+
+// mail is the connection identity under which this node does its person's
+// mailbox work: a host whose key is fresh at each start and in each epoch. A
+// relay that holds mail for us sees it, and never the device's own peer id.
+type mail struct {
+	fresh func() (host.Host, error)
+	now   func() time.Time
+	log   *slog.Logger
+	// up and down hear of relays that the connection identity reaches and loses.
+	up, down func(peer.ID)
+
+	wg     sync.WaitGroup
+	mu     sync.Mutex
+	closed bool
+	cur    *guise
+}
+
+// guise is one connection identity.
+type guise struct {
+	host   host.Host
+	client *relay.Client
+	epoch  uint32
+	over   context.Context // ends with the epoch: collect streams move to the next guise
+	end    context.CancelFunc
+	use    sync.WaitGroup
+
+	// Guarded by mail.mu.
+	busy map[peer.ID]int       // requests and streams that run
+	last map[peer.ID]time.Time // end of the last one
+}
+
+// open makes the first guise.
+func (m *mail) open() (err error) {
+	m.cur, err = m.guise()
+	return err
+}
+
+func (m *mail) guise() (*guise, error) {
+	h, err := m.fresh()
+	if err != nil {
+		return nil, err
+	}
+	g := &guise{
+		host: h, client: relay.NewClient(h, m.now), epoch: dht.EpochAt(m.now()),
+		busy: map[peer.ID]int{}, last: map[peer.ID]time.Time{},
+	}
+	g.over, g.end = context.WithCancel(context.Background())
+	h.Network().Notify(&network.NotifyBundle{
+		ConnectedF: func(_ network.Network, c network.Conn) { m.up(c.RemotePeer()) },
+		DisconnectedF: func(n network.Network, c network.Conn) {
+			if n.Connectedness(c.RemotePeer()) != network.Connected {
+				m.down(c.RemotePeer())
+			}
+		},
+	})
+	return g, nil
+}
+
+// renew takes a fresh identity if the epoch is another than that of the one in
+// use. What runs under the old one may finish; collect streams move at once.
+func (m *mail) renew() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.closed || m.cur.epoch == dht.EpochAt(m.now()) {
+		return
+	}
+	g, err := m.guise()
+	if err != nil {
+		m.log.Warn("the old connection identity stays", "err", err)
+		return
+	}
+	old := m.cur
+	m.cur = g
+	old.end()
+	m.wg.Go(func() {
+		old.use.Wait()
+		old.close()
+	})
+}
+
+func (g *guise) close() error {
+	g.end()
+	return errors.Join(g.client.Close(), g.host.Close())
+}
+
+// close ends everything that runs and waits for it.
+func (m *mail) close() error {
+	m.mu.Lock()
+	m.closed = true
+	m.mu.Unlock()
+	err := m.cur.close()
+	m.cur.use.Wait()
+	m.wg.Wait()
+	return err
+}
+
+// take begins a use of the identity for one relay, give ends it.
+func (m *mail) take(id peer.ID) *guise {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	g := m.cur
+	g.use.Add(1)
+	g.busy[id]++
+	return g
+}
+
+func (m *mail) give(g *guise, id peer.ID) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if g.busy[id]--; g.busy[id] == 0 {
+		delete(g.busy, id)
+		g.last[id] = m.now()
+	}
+	g.use.Done()
+}
+
+// asked puts one question to a relay under the connection identity.
+func asked[A any](m *mail, to dht.Peer, question func(*relay.Client) (A, error)) (A, error) {
+	g := m.take(peer.ID(to.ID))
+	defer m.give(g, peer.ID(to.ID))
+	return question(g.client)
+}
+
+// told is asked for what answers nothing.
+func told(m *mail, to dht.Peer, fn func(*relay.Client) error) error {
+	_, err := asked(m, to, func(c *relay.Client) (struct{}, error) { return struct{}{}, fn(c) })
+	return err
+}
+
+// collect holds a collect stream until it or the identity ends.
+func (m *mail) collect(ctx context.Context, r dht.Peer, keys []ed25519.PrivateKey, each func(mailbox.ID, []mailbox.Stored) error) error {
+	g := m.take(peer.ID(r.ID))
+	defer m.give(g, peer.ID(r.ID))
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(g.over, cancel)()
+	return g.client.Collect(ctx, r, keys, each)
+}
+
+// connected are the relays that the identity has a connection to.
+func (m *mail) connected() []peer.ID {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cur.host.Network().Peers()
+}
+
+func (m *mail) reaches(p peer.ID) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cur.host.Network().Connectedness(p) == network.Connected
+}
+
+// sweep closes connections that nothing has used for a while: each costs the
+// relay and us a packet twice a minute.
+func (m *mail) sweep() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	now, g := m.now(), m.cur
+	maps.DeleteFunc(g.last, func(_ peer.ID, at time.Time) bool { return now.Sub(at) >= mailIdle })
+	for _, p := range g.host.Network().Peers() {
+		if _, lately := g.last[p]; !lately && g.busy[p] == 0 {
+			m.wg.Go(func() { g.host.Network().ClosePeer(p) })
+		}
+	}
+}

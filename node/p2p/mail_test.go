@@ -1,0 +1,104 @@
+package p2p
+
+import (
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/kith-im/kith/mailbox/relay"
+	"github.com/kith-im/kith/node"
+)
+
+// askers are the peers with a stream of the relay protocol to a relay. Both
+// kinds of stream are held, so whoever asked is seen.
+func askers(r *Node) map[peer.ID]bool {
+	out := map[peer.ID]bool{}
+	for _, c := range r.host.Network().Conns() {
+		for _, s := range c.GetStreams() {
+			if s.Protocol() == relay.Protocol && s.Stat().Direction == network.DirInbound {
+				out[c.RemotePeer()] = true
+			}
+		}
+	}
+	return out
+}
+
+// Deposits, collecting, leases and adverts reach a relay under an identity that is not the device's. The control asks
+// with the device's own host, and is seen.
+func TestARelayNeverSeesTheDeviceOnAMailboxStream(t *testing.T) {
+	r := testNode(t, "relay", isRelay)
+	ada, ben := testNode(t, "ada", knows(r)), testNode(t, "ben", knows(r))
+	awaitMailbox(t, ada, 1)
+	awaitMailbox(t, ben, 1)
+	befriend(t, ada, ben, "ada")
+	eventually(t, "where ben's mail goes", func() bool { return contactsOf(t, ada)[0].Relays > 0 })
+	ben.Close()
+	waitStage(t, ada, send(t, ada, handleOf(t, ada), "while you are away"), node.StageCustody)
+	seen := askers(r)
+	if seen[ada.host.ID()] || seen[ben.host.ID()] {
+		t.Error("the relay saw a device")
+	}
+	if !seen[ada.mail.cur.host.ID()] {
+		t.Errorf("nobody asked under the identity that is for it: %v", seen)
+	}
+	control := relay.NewClient(ada.host, nil)
+	defer control.Close()
+	if _, err := control.Advert(t.Context(), r.Self()); err != nil {
+		t.Fatal(err)
+	}
+	if !askers(r)[ada.host.ID()] {
+		t.Error("the control went unseen")
+	}
+}
+
+func TestTheIdentityChangesWithTheEpoch(t *testing.T) {
+	var ahead atomic.Int64
+	now := func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	r := testNode(t, "relay", isRelay)
+	ada := testNode(t, "ada", func(c *Config) { knows(r)(c); c.Now = now })
+	awaitMailbox(t, ada, 1)
+	first := ada.mail.cur.host.ID()
+	eventually(t, "collect stream", func() bool { return askers(r)[first] })
+	ahead.Store(int64(time.Hour)) // the control: later in the epoch, or early in the next
+	before := ada.mail.cur.epoch
+	ada.mail.renew()
+	if same := ada.mail.cur.host.ID() == first; same != (ada.mail.cur.epoch == before) {
+		t.Error("another identity within one epoch, or the same in two")
+	}
+	ahead.Store(int64(8 * 24 * time.Hour))
+	do(t, ada, func(*node.Engine, *node.Turn) error { return nil })
+	eventually(t, "another identity at the relay, and the first one gone", func() bool {
+		ada.mail.mu.Lock()
+		id := ada.mail.cur.host.ID()
+		ada.mail.mu.Unlock()
+		seen := askers(r)
+		return id != first && seen[id] && !seen[first]
+	})
+}
+
+// A relay that serves under the connection identity is let go by the device's own host, and stays live: what it is
+// needed for still works.
+func TestTheDeviceLetsGoOfRelaysThatServe(t *testing.T) {
+	var relays []*Node
+	for _, name := range []string{"r0", "r1", "r2"} {
+		relays = append(relays, testNode(t, name, func(c *Config) { c.Relay = true; knows(relays...)(c) }))
+	}
+	ada := testNode(t, "ada", knows(relays...))
+	eventually(t, "three relays that serve", func() bool {
+		return len(ada.mail.connected()) == len(relays) && len(ada.host.Network().Peers()) == len(relays)
+	})
+	ada.thin()
+	if n := len(ada.host.Network().Peers()); n != keepPeers {
+		t.Errorf("the device's own host keeps %d connections", n)
+	}
+	if n := ada.Net(); n.Relays != len(relays) || n.State != "online" {
+		t.Errorf("%+v", n)
+	}
+	ada.thin() // the control: what the directory needs is kept
+	if n := len(ada.host.Network().Peers()); n != keepPeers {
+		t.Errorf("the device's own host keeps %d connections", n)
+	}
+}
