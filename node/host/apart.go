@@ -49,7 +49,7 @@ func NewApart(loopback bool) (Host, error) {
 		libp2p.ResourceManager(limits),
 		libp2p.ConnectionManager(connmgr.NullConnMgr{}),
 		libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return nil }),
-		libp2p.ConnectionGater(gate{&AddressBook{Loopback: loopback}}),
+		libp2p.ConnectionGater(gate{book: &AddressBook{Loopback: loopback}}),
 		libp2p.SwarmOpts(swarm.WithDialRanker(tcpFirst)),
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),

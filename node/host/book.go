@@ -108,7 +108,10 @@ func addrRank(a ma.Multiaddr) int {
 // gate is libp2p's last word before a dial. Addresses come from strangers: from set records, from the directory, from a
 // peer's own word. Wherever they entered, what usable refuses (this machine itself, link-local addresses, forms that
 // nest) is not dialled, so that nobody can aim a node at services near it.
-type gate struct{ book *AddressBook }
+type gate struct {
+	book *AddressBook
+	full func(from ma.Multiaddr) bool // nil: never
+}
 
 // InterceptAddrDial is asked for each resolved address.
 func (g gate) InterceptAddrDial(_ peer.ID, a ma.Multiaddr) bool {
@@ -121,8 +124,10 @@ func (g gate) InterceptAddrDial(_ peer.ID, a ma.Multiaddr) bool {
 // InterceptPeerDial lets every peer be dialled: addresses are what matters.
 func (gate) InterceptPeerDial(peer.ID) bool { return true }
 
-// InterceptAccept lets everybody in: the resource manager counts.
-func (gate) InterceptAccept(network.ConnMultiaddrs) bool { return true }
+// InterceptAccept lets in who is not one too many from one address; the resource manager counts all together.
+func (g gate) InterceptAccept(c network.ConnMultiaddrs) bool {
+	return g.full == nil || !g.full(c.RemoteMultiaddr())
+}
 
 // InterceptSecured lets every authenticated peer in.
 func (gate) InterceptSecured(network.Direction, peer.ID, network.ConnMultiaddrs) bool { return true }

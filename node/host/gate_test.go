@@ -27,10 +27,10 @@ func TestGateDialsOtherMachinesOnly(t *testing.T) {
 		{"/ip4/203.0.113.7/tcp/4101" + id + "/p2p-circuit", false, false},
 	} {
 		a := ma.StringCast(c.addr)
-		if got := (gate{&AddressBook{}}).InterceptAddrDial("", a); got != c.world {
+		if got := (gate{book: &AddressBook{}}).InterceptAddrDial("", a); got != c.world {
 			t.Errorf("%s: dialled %t", c.addr, got)
 		}
-		if got := (gate{&AddressBook{Loopback: true}}).InterceptAddrDial("", a); got != c.loopback {
+		if got := (gate{book: &AddressBook{Loopback: true}}).InterceptAddrDial("", a); got != c.loopback {
 			t.Errorf("%s on one machine: dialled %t", c.addr, got)
 		}
 	}

@@ -5,10 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	libp2phost "github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
@@ -20,6 +24,17 @@ import (
 // Host is libp2p's own interface of a host.
 type Host = libp2phost.Host
 
+// Own is a device's own host.
+type Own struct {
+	Host
+	limits    network.ResourceManager
+	relay     atomic.Bool
+	low, high int           // connections of a person; tests lower them
+	grace     time.Duration // how old a connection is that may be closed
+	trimming  atomic.Bool
+	wg        sync.WaitGroup
+}
+
 // Config is what New leaves open.
 type Config struct {
 	Listen   []string // multiaddrs; nil: the node's own port on every interface
@@ -29,23 +44,21 @@ type Config struct {
 
 // New makes a device's own host: TCP with Noise and yamux, and QUIC, nothing else. No circuits, no pings, no metrics,
 // no name resolution of peers.
-func New(key ed25519.PrivateKey, c Config) (Host, error) {
+func New(key ed25519.PrivateKey, c Config) (*Own, error) {
 	priv, err := crypto.UnmarshalEd25519PrivateKey(key)
 	if err != nil {
 		return nil, fmt.Errorf("host key: %w", err)
 	}
-	limits, err := resources(c.Relay)
+	o := &Own{low: personLow, high: personHigh, grace: connGrace}
+	if o.limits, err = resources(c.Relay); err != nil {
+		return nil, fmt.Errorf("host limits: %w", err)
+	}
+	// The watermarks of a relay; a person's host is trimmed earlier, by trim.
+	conns, err := connmgr.NewConnManager(relayLow, relayHigh, connmgr.WithGracePeriod(connGrace))
 	if err != nil {
 		return nil, fmt.Errorf("host limits: %w", err)
 	}
-	low, high := personLow, personHigh
-	if c.Relay {
-		low, high = relayLow, relayHigh
-	}
-	conns, err := connmgr.NewConnManager(low, high, connmgr.WithGracePeriod(connGrace))
-	if err != nil {
-		return nil, fmt.Errorf("host limits: %w", err)
-	}
+	o.relay.Store(c.Relay)
 	filter := &AddressBook{Loopback: c.Loopback}
 	opts := []libp2p.Option{
 		libp2p.Identity(priv),
@@ -54,10 +67,10 @@ func New(key ed25519.PrivateKey, c Config) (Host, error) {
 		libp2p.Transport(quic.NewTransport),
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, quietMuxer()),
-		libp2p.ResourceManager(limits),
+		libp2p.ResourceManager(o.limits),
 		libp2p.ConnectionManager(conns),
 		libp2p.AddrsFactory(filter.tell),
-		libp2p.ConnectionGater(gate{filter}),
+		libp2p.ConnectionGater(gate{book: filter, full: o.full}),
 		libp2p.DisableRelay(),
 		libp2p.DisableMetrics(),
 		libp2p.WithDialTimeout(dialWithin),
@@ -68,17 +81,22 @@ func New(key ed25519.PrivateKey, c Config) (Host, error) {
 	} else {
 		opts = append(opts, libp2p.EnableAutoNATv2())
 	}
-	h, err := libp2p.New(opts...)
-	if err != nil {
-		limits.Close()
+	if o.Host, err = libp2p.New(opts...); err != nil {
+		o.limits.Close()
 		conns.Close()
 		return nil, fmt.Errorf("host: %w", err)
 	}
-	if err := listen(h, key, c); err != nil {
-		h.Close()
+	o.Network().Notify(&network.NotifyBundle{ConnectedF: o.connected})
+	if err := listen(o, key, c); err != nil {
+		o.Close()
 		return nil, err
 	}
-	return h, nil
+	return o, nil
+}
+
+// full reports whether a connection from an address is one too many.
+func (o *Own) full(from ma.Multiaddr) bool {
+	return !o.relay.Load() && crowded(o.Network().Conns(), from)
 }
 
 // listen opens the addresses asked for, or the node's own port.

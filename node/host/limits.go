@@ -35,6 +35,7 @@ const (
 	peerStreams       = 64 // of one peer
 	peerConns         = 8
 	minFileDescriptor = 256
+	prefix6           = 56 // bits: what one IPv6 customer has
 )
 
 // How an idle connection is kept and judged.

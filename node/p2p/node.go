@@ -190,13 +190,7 @@ func parsePeer(s string) (peer.AddrInfo, error) {
 }
 
 // Relay reports this node's own relay role.
-func (n *Node) Relay() api.Relay {
-	v := n.role.status()
-	if v.Enabled && !n.cfg.Relay {
-		v.Detail = "room for a person's peers until the next start, then for a relay's"
-	}
-	return v
-}
+func (n *Node) Relay() api.Relay { return n.role.status() }
 
 // SetRelay turns the relay role on or off, and keeps the choice if the
 // configuration can be written.

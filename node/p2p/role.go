@@ -20,7 +20,7 @@ import (
 // role is this node as a relay: off, or a server over its own store. The
 // relay's writes never pass the loop: a busy relay does not slow the person.
 type role struct {
-	host   host.Host
+	host   *host.Own
 	key    ed25519.PrivateKey
 	path   string
 	limits mailbox.Limits
@@ -53,9 +53,8 @@ func (r *role) open() error {
 		return fmt.Errorf("%s: %w", relayFile, err)
 	}
 	r.store = store
-	if err := r.serve(); err != nil {
-		r.store = nil
-		return errors.Join(err, store.Close())
+	if err := errors.Join(r.serve(), r.host.Serve(true)); err != nil {
+		return errors.Join(err, r.close())
 	}
 	return nil
 }
@@ -73,7 +72,11 @@ func (r *role) serve() (err error) {
 
 // close ends what answers before what it answers from.
 func (r *role) close() error {
-	err := errors.Join(r.server.Close(), r.store.Close())
+	var err error
+	if r.server != nil {
+		err = r.server.Close()
+	}
+	err = errors.Join(err, r.store.Close(), r.host.Serve(false))
 	r.server, r.store = nil, nil
 	return err
 }
@@ -97,10 +100,9 @@ func (r *role) limit(q api.RelayLimits) error {
 	if err := r.server.Close(); err != nil {
 		return err
 	}
-	if err := r.serve(); err != nil { // without a server nobody writes: the store closes at once
-		err = errors.Join(err, r.store.Close())
-		r.server, r.store = nil, nil
-		return err
+	r.server = nil
+	if err := r.serve(); err != nil {
+		return errors.Join(err, r.close())
 	}
 	return nil
 }

@@ -52,7 +52,7 @@ type Config struct {
 type Node struct {
 	cfg        Config
 	home       *home
-	host       host.Host
+	host       *host.Own
 	book       *host.AddressBook
 	directory  *kad.Directory
 	mail       *mail
