@@ -15,6 +15,8 @@ BENCHTIME ?= 1s# one benchmark
 COUNT     ?= 1# runs of each benchmark; benchstat wants 6 or more
 CYCLES    ?= 200# kill -9 cycles of `make crash`
 SEEDS     ?= 60# random schedules of `make soak`
+ROUNDS    ?= 3# how often each takes part in `make bench-brokers`
+PHASE     ?= 5# one phase of it
 TESTFLAGS ?=# more flags for go test, for example -v
 DEMOFLAGS ?=# more flags for kith demo, for example --json
 
@@ -43,7 +45,7 @@ note = @echo "command: make $@ $(MAKEOVERRIDES)"; echo "version: $(VERSION)"; \
 	echo "date:    $$(date -u +%Y-%m-%dT%H:%MZ)"; set -x;
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
 demo: build ## two people, three devices and five relays on this machine: a story of ten seconds
 	@bin/kith demo $(DEMOFLAGS)
@@ -68,6 +70,15 @@ bench: ## benchmarks, with the command, the machine and the date (COUNT=6 for be
 	@echo "machine: $$(uname -sm), $$(getconf _NPROCESSORS_ONLN) cores, $$($(GO) env GOVERSION)"
 	@echo "date:    $$(date -u +%Y-%m-%dT%H:%MZ)"
 	@$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(COUNT) -p 1 -timeout 60m $(TESTFLAGS) ./...
+
+# A module of its own: the brokers are no dependency of ours. Redis comes from the machine.
+bench-brokers: build ## kith, Redis and NATS on the same disk, in turn: ROUNDS (3) with PHASE (5) seconds a phase
+	@command -v redis-server >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null; } || \
+		{ echo 'redis-server is missing: install it first (Debian: apt-get install redis-server)' >&2; exit 2; }
+	@cd .bench/brokers && $(GO) vet . && $(GO) build -o ../../bin/brokers .
+	@echo "command: make bench-brokers ROUNDS=$(ROUNDS) PHASE=$(PHASE)"; echo "version: $(VERSION)"; redis-server --version
+	@for conns in 1 64; do bin/brokers -kith bin/kith -rounds $(ROUNDS) -seconds $(PHASE) -conns $$conns; done
 
 fuzz: ## every fuzz target for FUZZTIME (5s)
 	@failed=; log=$$(mktemp); trap 'rm -f "$$log"' EXIT; while IFS=: read -r file decl; do \

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -27,6 +28,8 @@ import (
 const settings = `relay_max_bytes = "1 TiB"
 relay_box_bytes = "1 TiB"
 relay_box_count = 100000000
+relay_pass_bytes = "1 TiB"
+relay_pass_count = 100000000
 relay_rate = -1
 `
 
@@ -121,6 +124,25 @@ func peakOf(pid int) int64 {
 		}
 	}
 	return 0
+}
+
+// ticks is how the kernel counts a process's time: so many a second on every Linux.
+const ticks = 100
+
+// cpuOf is the time that a process has used of all cores; 0 where the system does not say.
+func cpuOf(pid int) time.Duration {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	// The name, in parentheses, may hold anything.
+	f := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
+	if len(f) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(f[11], 10, 64)
+	system, _ := strconv.ParseInt(f[12], 10, 64)
+	return time.Duration(user+system) * time.Second / ticks
 }
 
 // workshop is the temporary folder of a run.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kith-im/kith/cli/child"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay"
 )
 
 // Bounds of a run.
@@ -64,6 +65,8 @@ type Result struct {
 	Hosts    int     `json:"hosts"`
 	Payload  int     `json:"payload_bytes"`
 	Over     string  `json:"over"`
+	CPU      float64 `json:"relay_cpu_us"`           // of the relay, for one deposit of those one at a time
+	PipeCPU  float64 `json:"relay_cpu_pipelined_us"` // of those pipelined
 	Resident int64   `json:"rss_bytes"`              // the most that the relay held, in memory
 	Disk     float64 `json:"disk_bytes_per_payload"` // files of the relay / payload that it held
 	Stored   int     `json:"stored"`                 // deposits with a receipt
@@ -118,7 +121,7 @@ func (l Load) play(ctx context.Context, folder string, r *Result) (err error) {
 	if err != nil {
 		return err
 	}
-	err = l.deposits(ctx, senders, r)
+	err = l.deposits(ctx, process.PID(), senders, r)
 	r.Resident = peakOf(process.PID())
 	if r.Stored > 0 {
 		r.Disk = float64(int(1000*float64(sizeOf(home))/float64(r.Stored*l.Bytes))) / 1000
@@ -141,25 +144,38 @@ func (l Load) play(ctx context.Context, folder string, r *Result) (err error) {
 }
 
 // deposits are the two phases that fill the boxes.
-func (l Load) deposits(ctx context.Context, senders []*sender, r *Result) error {
+func (l Load) deposits(ctx context.Context, pid int, senders []*sender, r *Result) error {
+	used := cpuOf(pid)
 	phase, err := deposit(ctx, senders, 1, l.For)
 	r.Deposits, r.P50, r.P99 = phase.PerSecond, phase.P50, phase.P99
 	r.Stored += phase.N
+	r.CPU = each(cpuOf(pid)-used, phase.N)
 	phase.Name = PhaseDeposit
 	l.Tell(phase)
 	if err != nil {
 		return err
 	}
+	used = cpuOf(pid)
 	phase, err = deposit(ctx, senders, l.lanes(), l.For)
 	r.Pipeline = phase.PerSecond
 	r.Stored += phase.N
+	r.PipeCPU = each(cpuOf(pid)-used, phase.N)
 	phase.Name = PhasePipeline
 	l.Tell(phase)
 	return err
 }
 
-// lanes is how many deposits of one sender are under way when they are pipelined.
-func (l Load) lanes() int { return max(1, lanesInAll/l.Senders) }
+// each is a share in microseconds.
+func each(d time.Duration, n int) float64 {
+	if n == 0 {
+		return 0
+	}
+	return float64(d.Microseconds() / int64(n))
+}
+
+// lanes is how many deposits of one sender are under way when they are pipelined: more than its host's stream carries
+// would only wait for each other.
+func (l Load) lanes() int { return max(1, min(lanesInAll, l.Hosts*relay.MaxInFlight)/l.Senders) }
 
 // drain is the phase that empties the boxes, and the proof that all was kept.
 func (l Load) drain(ctx context.Context, senders []*sender, r *Result) error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 	"github.com/kith-im/kith/mailbox/relay"
 )
 
@@ -26,6 +27,7 @@ type sender struct {
 	key    ed25519.PrivateKey
 	box    mailbox.ID
 	body   []byte // of an envelope; its first bytes are the number
+	pass   []byte // for this relay
 
 	mu     sync.Mutex
 	number uint64
@@ -88,10 +90,17 @@ func newSender(c *relay.Client, at dht.Peer, size int) (*sender, error) {
 		return nil, err
 	}
 	key := ed25519.NewKeyFromSeed(seed[:ed25519.SeedSize])
+	box := mailbox.IDOf(key.Public().(ed25519.PublicKey))
 	return &sender{
-		client: c, relay: at, key: key, box: mailbox.IDOf(key.Public().(ed25519.PublicKey)),
+		client: c, relay: at, key: key, box: box, pass: passFor(key, at, box),
 		body: seed[ed25519.SeedSize:], stored: map[mailbox.EnvelopeID]struct{}{},
 	}, nil
+}
+
+// passFor lets a contact of the box's owner in at one relay.
+func passFor(key ed25519.PrivateKey, at dht.Peer, box mailbox.ID) []byte {
+	holder := pass.HolderKey(make([]byte, 32), 1) // who holds it does not matter here
+	return pass.Use(holder, pass.Issue(key, holder.Public().(ed25519.PublicKey)), at.ID, box)
 }
 
 // open leases the box at relays; the first is this sender's own.
@@ -136,7 +145,7 @@ func (s *sender) next() mailbox.Deposit {
 	s.mu.Unlock()
 	envelope := append([]byte(nil), s.body...)
 	binary.BigEndian.PutUint64(envelope, n)
-	return mailbox.Deposit{Box: s.box, Envelope: envelope, Expires: time.Now().Add(mailLife), SetNumber: 1}
+	return mailbox.Deposit{Box: s.box, Envelope: envelope, Expires: time.Now().Add(mailLife), SetNumber: 1, Pass: s.pass}
 }
 
 // kept notes a receipt.

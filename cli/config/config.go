@@ -33,6 +33,8 @@ type Config struct {
 	RelayMaxBoxes  int      `toml:"relay_max_boxes"`
 	RelayBoxBytes  Size     `toml:"relay_box_bytes"`
 	RelayBoxCount  int      `toml:"relay_box_count"`
+	RelayPassBytes Size     `toml:"relay_pass_bytes"`
+	RelayPassCount int      `toml:"relay_pass_count"`
 	RelayRate      int      `toml:"relay_rate"`
 	RelayBurst     int      `toml:"relay_burst"`
 	Metrics        string   `toml:"metrics"`
@@ -47,6 +49,7 @@ func Default() Config {
 	l := mailbox.DefaultLimits()
 	return Config{
 		RelayMaxBytes: Size(l.MaxBytes), RelayMaxBoxes: int(l.MaxBoxes), RelayBoxBytes: Size(l.BoxBytes), RelayBoxCount: int(l.BoxCount),
+		RelayPassBytes: Size(l.PassBytes), RelayPassCount: int(l.PassCount),
 		RelayRate: relay.RatePerSecond, RelayBurst: relay.RateBurst,
 		MDNS: true, LogLevel: "info", Color: "auto",
 	}
@@ -86,6 +89,8 @@ var keys = []key{
 	{"relay_max_boxes", func(c *Config, s string) error { return number(&c.RelayMaxBoxes, s) }, func(c Config) any { return c.RelayMaxBoxes }},
 	{"relay_box_bytes", func(c *Config, s string) error { return c.RelayBoxBytes.UnmarshalText([]byte(s)) }, func(c Config) any { return c.RelayBoxBytes }},
 	{"relay_box_count", func(c *Config, s string) error { return number(&c.RelayBoxCount, s) }, func(c Config) any { return c.RelayBoxCount }},
+	{"relay_pass_bytes", func(c *Config, s string) error { return c.RelayPassBytes.UnmarshalText([]byte(s)) }, func(c Config) any { return c.RelayPassBytes }},
+	{"relay_pass_count", func(c *Config, s string) error { return number(&c.RelayPassCount, s) }, func(c Config) any { return c.RelayPassCount }},
 	{"relay_rate", func(c *Config, s string) error { return number(&c.RelayRate, s) }, func(c Config) any { return c.RelayRate }},
 	{"relay_burst", func(c *Config, s string) error { return number(&c.RelayBurst, s) }, func(c Config) any { return c.RelayBurst }},
 	{"metrics", func(c *Config, s string) error { c.Metrics = s; return nil }, func(c Config) any { return c.Metrics }},
@@ -198,6 +203,8 @@ func (s *Settings) validRelay() error {
 		{"relay_max_boxes", within(s.RelayMaxBoxes, 1, math.MaxUint32), "is at least 1"},
 		{"relay_box_bytes", s.RelayBoxBytes >= mailbox.MaxEnvelope, "is at least " + Size(mailbox.MaxEnvelope).String()},
 		{"relay_box_count", within(s.RelayBoxCount, 1, math.MaxUint32), "is at least 1"},
+		{"relay_pass_bytes", s.RelayPassBytes >= mailbox.MaxEnvelope, "is at least " + Size(mailbox.MaxEnvelope).String()},
+		{"relay_pass_count", within(s.RelayPassCount, 1, math.MaxUint32), "is at least 1"},
 		{"relay_rate", s.RelayRate == NoRate || within(s.RelayRate, 1, math.MaxInt32), "is at least 1, or -1 for no limit"},
 		{"relay_burst", within(s.RelayBurst, 1, math.MaxInt32), "is at least 1"},
 		{"metrics", s.Metrics == "" || loopback(s.Metrics), "is a loopback address with a port, for example 127.0.0.1:9464, or empty"},
@@ -290,21 +297,23 @@ func Text(v any) string {
 
 // words explains each setting in a fresh file.
 var words = map[string]string{
-	"listen":          "Addresses to listen on, for example [\"/ip4/0.0.0.0/tcp/4101\", \"/ip4/0.0.0.0/udp/4101/quic-v1\"]; empty: every interface.",
-	"bootstrap":       "Peers to begin with: addresses that end in /p2p/PEER. Two people need none: an invite carries a hint.",
-	"pins":            "Relays that shall hold our mail, whatever the election says: addresses that end in /p2p/PEER.",
-	"relay":           "Serve as a relay for others (kith relay enable).",
-	"relay_max_bytes": "How much mail a relay keeps in all. When it is full it refuses; it never drops what it signed for.",
-	"relay_max_boxes": "How many mailboxes a relay keeps at most.",
-	"relay_box_bytes": "How much mail one mailbox may hold.",
-	"relay_box_count": "How many messages one mailbox may hold.",
-	"relay_rate":      "Requests a second from one peer; -1: no limit.",
-	"relay_burst":     "Requests that one peer may make at once before its rate counts.",
-	"metrics":         "Serve Prometheus metrics at this loopback address, for example \"127.0.0.1:9464\"; empty: nowhere.",
-	"mdns":            "Find nodes on the local network, and be found.",
-	"log_level":       "debug, info, warn or error.",
-	"color":           "auto, always or never.",
-	"passphrase_file": "File with the passphrase of this home, if it has one.",
+	"listen":           "Addresses to listen on, for example [\"/ip4/0.0.0.0/tcp/4101\", \"/ip4/0.0.0.0/udp/4101/quic-v1\"]; empty: every interface.",
+	"bootstrap":        "Peers to begin with: addresses that end in /p2p/PEER. Two people need none: an invite carries a hint.",
+	"pins":             "Relays that shall hold our mail, whatever the election says: addresses that end in /p2p/PEER.",
+	"relay":            "Serve as a relay for others (kith relay enable).",
+	"relay_max_bytes":  "How much mail a relay keeps in all. When it is full it refuses; it never drops what it signed for.",
+	"relay_max_boxes":  "How many mailboxes a relay keeps at most.",
+	"relay_box_bytes":  "How much mail one mailbox may hold.",
+	"relay_box_count":  "How many messages one mailbox may hold.",
+	"relay_pass_bytes": "How much of a mailbox one contact's device may fill.",
+	"relay_pass_count": "How many messages of one contact's device one mailbox may hold.",
+	"relay_rate":       "Requests a second from one peer; -1: no limit.",
+	"relay_burst":      "Requests that one peer may make at once before its rate counts.",
+	"metrics":          "Serve Prometheus metrics at this loopback address, for example \"127.0.0.1:9464\"; empty: nowhere.",
+	"mdns":             "Find nodes on the local network, and be found.",
+	"log_level":        "debug, info, warn or error.",
+	"color":            "auto, always or never.",
+	"passphrase_file":  "File with the passphrase of this home, if it has one.",
 }
 
 // WriteFresh writes a file in which every setting is explained and none is set. It keeps one that exists.

@@ -40,7 +40,7 @@ func TestAFlagWinsOverTheEnvironmentOverTheFileOverTheDefault(t *testing.T) {
 	}
 	want := map[string]string{
 		"relay_max_bytes": `"4 GiB" default`, "relay_max_boxes": "50000 default", "relay_box_bytes": `"64 MiB" default`,
-		"relay_box_count": "20000 default", "relay_rate": "200 default", "relay_burst": "2000 default", "metrics": `"" default`,
+		"relay_box_count": "20000 default", "relay_pass_bytes": `"16 MiB" default`, "relay_pass_count": "5000 default", "relay_rate": "200 default", "relay_burst": "2000 default", "metrics": `"" default`,
 		"listen": "[] default", "bootstrap": "[] default", "pins": "[] default", "relay": "true file", "mdns": "true default",
 		"log_level": `"error" environment`, "color": `"auto" flag`, "passphrase_file": `"" default`,
 	}
@@ -63,6 +63,8 @@ func TestASettingThatCannotBeUsedIsNamed(t *testing.T) {
 		"relay_max_bytes = 5":                "relay_max_bytes",
 		"relay_box_bytes = \"1 B\"":          "relay_box_bytes",
 		"relay_box_count = 0":                "relay_box_count",
+		"relay_pass_count = 0":               "relay_pass_count",
+		"relay_pass_bytes = \"7 KiB\"":       "relay_pass_bytes",
 		"relay_max_boxes = -3":               "relay_max_boxes",
 		"relay_rate = 0":                     "relay_rate",
 		"relay_burst = 0":                    "relay_burst",
