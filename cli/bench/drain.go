@@ -96,7 +96,7 @@ func (g *stream) collect(ctx context.Context) error {
 			return errDrained
 		}
 		return nil
-	})
+	}, nil)
 	if errors.Is(err, errDrained) {
 		err = nil
 	}

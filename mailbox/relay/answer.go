@@ -2,6 +2,7 @@ package relay
 
 import (
 	"crypto/ed25519"
+	"encoding/binary"
 	"errors"
 	"sync"
 	"time"
@@ -66,6 +67,38 @@ func answerShaped(a *pb.Answer) bool {
 			}
 		}
 		return len(w.Items.GetBox()) == idSize && len(w.Items.GetItems()) > 0
+	}
+	return answerShapedBetween(a)
+}
+
+// answerShapedBetween is answerShaped for what relays ask each other.
+func answerShapedBetween(a *pb.Answer) bool {
+	switch w := a.What.(type) {
+	case *pb.Answer_Compared:
+		return len(w.Compared) > 0 && len(w.Compared) <= MaxCompare
+	case *pb.Answer_Digested:
+		n := len(w.Digested.GetHeld())
+		return n%heldSize == 0 && n/heldSize <= mailbox.MaxDigest
+	case *pb.Answer_Copied:
+		for _, c := range w.Copied.GetCopies() {
+			n, cert := len(c.GetEnvelope()), len(c.GetCert())
+			if n == 0 || n > mailbox.MaxEnvelope || len(c.GetAdmit()) != admitSize ||
+				cert != 0 && cert != certSize || c.GetExpiresMs() > maxMillis {
+				return false
+			}
+		}
+		return len(w.Copied.GetCopies()) <= mailbox.MaxCopies
+	case *pb.Answer_Possessed:
+		return packed(w.Possessed, proofSize, mailbox.MaxPossess)
+	case *pb.Answer_Clock:
+		return w.Clock <= maxMillis
+	case *pb.Answer_Adverts:
+		for _, raw := range w.Adverts.GetAdverts() {
+			if len(raw) > dht.MaxAdvert {
+				return false
+			}
+		}
+		return len(w.Adverts.GetAdverts()) <= MaxGossip
 	}
 	return false
 }
@@ -142,6 +175,101 @@ func checkAdvert(raw []byte, relay dht.Peer, now time.Time) (*dht.Advert, error)
 		return nil, ErrReply
 	}
 	return a, nil
+}
+
+// checkCompared are the answers for n boxes.
+func checkCompared(raw []byte, n int) ([]mailbox.Comparison, error) {
+	if len(raw) != n {
+		return nil, ErrReply
+	}
+	out := make([]mailbox.Comparison, n)
+	for i, b := range raw {
+		if out[i] = mailbox.Comparison(b); out[i] < mailbox.Same || out[i] > mailbox.NotHere {
+			return nil, ErrReply
+		}
+	}
+	return out, nil
+}
+
+// checkDigested is a page whose arrival numbers ascend from after, so that a
+// client that asks on comes to an end.
+func checkDigested(m *pb.Digested, after uint64) ([]mailbox.Held, error) {
+	raw := m.GetHeld()
+	if m == nil || len(raw) == 0 && m.GetMore() {
+		return nil, ErrReply
+	}
+	page := make([]mailbox.Held, 0, len(raw)/heldSize)
+	for ; len(raw) >= heldSize; raw = raw[heldSize:] {
+		e := mailbox.Held{
+			Seq: binary.BigEndian.Uint64(raw), ID: mailbox.EnvelopeID(raw[8:]),
+			Size: binary.BigEndian.Uint32(raw[48:]),
+		}
+		expires := binary.BigEndian.Uint64(raw[40:])
+		if e.Seq <= after || expires > maxMillis || e.Size == 0 || e.Size > mailbox.MaxEnvelope {
+			return nil, ErrReply
+		}
+		after, e.Expires = e.Seq, time.UnixMilli(int64(expires)).UTC()
+		page = append(page, e)
+	}
+	return page, nil
+}
+
+// checkCopied are copies of what was asked for, each once.
+func checkCopied(m *pb.Copied, ids []mailbox.EnvelopeID) ([]mailbox.Copy, error) {
+	if m == nil {
+		return nil, ErrReply
+	}
+	asked := make(map[mailbox.EnvelopeID]bool, len(ids))
+	for i := range ids {
+		asked[ids[i]] = true
+	}
+	var out []mailbox.Copy
+	for _, c := range m.GetCopies() {
+		id := mailbox.EnvelopeIDOf(c.GetEnvelope())
+		if !asked[id] {
+			return nil, ErrReply
+		}
+		asked[id] = false
+		out = append(out, mailbox.Copy{
+			Envelope: c.GetEnvelope(), Expires: time.UnixMilli(int64(c.GetExpiresMs())).UTC(),
+			Admit: [admitSize]byte(c.GetAdmit()), Cert: c.GetCert(),
+		})
+	}
+	return out, nil
+}
+
+// checkPossessed are the possessions of n envelopes.
+func checkPossessed(raw []byte, n int) ([]mailbox.Possession, error) {
+	if len(raw) != n*proofSize || n == 0 {
+		return nil, ErrReply
+	}
+	out := make([]mailbox.Possession, n)
+	for i := range out {
+		p := raw[i*proofSize:]
+		if out[i] = (mailbox.Possession{State: p[0], Proof: [32]byte(p[1:])}); out[i].State > mailbox.Buried {
+			return nil, ErrReply
+		}
+	}
+	return out, nil
+}
+
+// checkAdverts are adverts of other relays that hold now. What is over may be
+// an honest relay's leftover; what is not signed is none.
+func checkAdverts(m *pb.Adverts, relay dht.Peer, now time.Time) ([]*dht.Advert, error) {
+	if m == nil {
+		return nil, ErrReply
+	}
+	var out []*dht.Advert
+	for _, raw := range m.GetAdverts() {
+		a, err := dht.ParseAdvert(raw)
+		if err != nil {
+			return nil, ErrReply
+		}
+		if a.Fresh(now) && string(a.Peer.ID) != string(relay.ID) {
+			out = append(out, a)
+		}
+	}
+	return out, nil
 }
 
 // signedRoot is a root with its relay's signature.

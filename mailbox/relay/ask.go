@@ -49,13 +49,38 @@ func shaped(ask *pb.Ask) bool {
 		return len(d.GetBox()) == idSize && len(d.GetEnvelope()) > 0 &&
 			len(d.GetPass()) <= mailbox.MaxPass && len(d.GetWork()) <= mailbox.WorkSize && d.GetExpiresMs() <= maxMillis
 	case *pb.Ask_Ack:
-		n := len(w.Ack.GetIds())
-		return signedShape(w.Ack.GetKey(), w.Ack.GetSig()) &&
-			n > 0 && n%idSize == 0 && n/idSize <= mailbox.MaxAckIDs
+		return signedShape(w.Ack.GetKey(), w.Ack.GetSig()) && packed(w.Ack.GetIds(), idSize, mailbox.MaxAckIDs)
 	case *pb.Ask_Prove:
 		return signedShape(w.Prove.GetKey(), w.Prove.GetSig())
 	}
+	return shapedBetween(ask)
+}
+
+// shapedBetween is shaped for what relays ask each other, and its like.
+func shapedBetween(ask *pb.Ask) bool {
+	switch w := ask.What.(type) {
+	case *pb.Ask_Clock, *pb.Ask_Gossip:
+		return true
+	case *pb.Ask_Compare:
+		return packed(w.Compare.GetSums(), sumSize, MaxCompare)
+	case *pb.Ask_Digest:
+		return len(w.Digest.GetBox()) == idSize
+	case *pb.Ask_Copies:
+		return len(w.Copies.GetBox()) == idSize && packed(w.Copies.GetIds(), idSize, mailbox.MaxCopies)
+	case *pb.Ask_Possess:
+		return len(w.Possess.GetBox()) == idSize && len(w.Possess.GetNonce()) == nonceSize &&
+			packed(w.Possess.GetIds(), idSize, mailbox.MaxPossess)
+	case *pb.Ask_Await:
+		return len(w.Await.GetBox()) == idSize
+	case *pb.Ask_Offer:
+		return packed(w.Offer.GetBoxes(), idSize, MaxCompare)
+	}
 	return false
+}
+
+// packed says whether b holds 1 to most values of size bytes.
+func packed(b []byte, size, most int) bool {
+	return len(b) > 0 && len(b)%size == 0 && len(b)/size <= most
 }
 
 func signedShape(key, sig []byte) bool {
@@ -85,13 +110,40 @@ func depositFrame(d mailbox.Deposit) *pb.Deposit {
 	}
 }
 
-// idsOf splits packed envelope ids.
-func idsOf(packed []byte) []mailbox.EnvelopeID {
-	ids := make([]mailbox.EnvelopeID, 0, len(packed)/idSize)
+// idsOf splits packed ids, of envelopes or of boxes.
+func idsOf[ID ~[idSize]byte](packed []byte) []ID {
+	ids := make([]ID, 0, len(packed)/idSize)
 	for ; len(packed) >= idSize; packed = packed[idSize:] {
-		ids = append(ids, mailbox.EnvelopeID(packed[:idSize]))
+		ids = append(ids, ID(packed[:idSize]))
 	}
 	return ids
+}
+
+// packIDs is the reverse of idsOf.
+func packIDs[ID ~[idSize]byte](ids []ID) []byte {
+	b := make([]byte, 0, len(ids)*idSize)
+	for i := range ids {
+		id := [idSize]byte(ids[i])
+		b = append(b, id[:]...)
+	}
+	return b
+}
+
+func packSums(sums []mailbox.BoxSum) []byte {
+	b := make([]byte, 0, len(sums)*sumSize)
+	for i := range sums {
+		b = append(append(b, sums[i].Box[:]...), sums[i].Sum[:]...)
+	}
+	return b
+}
+
+// sumsOf splits packed boxes with their sums.
+func sumsOf(packed []byte) []mailbox.BoxSum {
+	sums := make([]mailbox.BoxSum, 0, len(packed)/sumSize)
+	for ; len(packed) >= sumSize; packed = packed[sumSize:] {
+		sums = append(sums, mailbox.BoxSum{Box: mailbox.ID(packed[:idSize]), Sum: [32]byte(packed[idSize:sumSize])})
+	}
+	return sums
 }
 
 // refusalFrame and refusalOf carry a typed refusal.

@@ -41,7 +41,7 @@ func benchRelay(b *testing.B, listen string) (host.Host, dht.Peer) {
 	h := newHost(b, key, listen)
 	s, err := Serve(h, Config{
 		Store: store,
-		Relay: mailbox.NewRelay(key, mailbox.Limits{BoxCount: 1 << 30, BoxBytes: 1 << 40, BoxTombs: 1 << 30, MaxBytes: 1 << 40}),
+		Relay: mailbox.NewRelay(key, mailbox.Limits{BoxCount: 1 << 30, BoxBytes: 1 << 40, BoxTombs: 1 << 30, MaxBytes: 1 << 40, PassCount: 1 << 30, PassBytes: 1 << 40}),
 		Rate:  Rate{PerSecond: -1},
 	})
 	if err != nil {
@@ -280,7 +280,7 @@ func drain(b *testing.B, c *Client, relay dht.Peer, key ed25519.PrivateKey) []ma
 			return errEnough
 		}
 		return nil
-	})
+	}, nil)
 	if len(ids) != benchBacklog {
 		b.Fatalf("%d of %d drained", len(ids), benchBacklog)
 	}
@@ -302,7 +302,7 @@ func BenchmarkPush(b *testing.B) {
 		_ = owner.Collect(ctx, relay, []ed25519.PrivateKey{key}, func(mailbox.ID, []mailbox.Stored) error {
 			came <- time.Now()
 			return nil
-		})
+		}, nil)
 	}()
 	<-came // drained
 	var ds []time.Duration

@@ -3,7 +3,6 @@ package relay
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -18,46 +17,6 @@ import (
 	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
-
-func TestBucketsFillWithTimeAndNeverOverflow(t *testing.T) {
-	now := time.Unix(1_000_000, 0)
-	b := newBuckets(Rate{PerSecond: 10, Burst: 20}, func() time.Time { return now })
-	for _, step := range []struct {
-		after time.Duration
-		n     int
-		want  bool
-	}{
-		{0, 20, true},
-		{0, 1, false},
-		{100 * time.Millisecond, 2, false},
-		{0, 1, true},
-		{-time.Hour, 1, false}, // a clock that goes back gives nothing
-		{time.Hour, 21, false}, // and an hour no more than the burst
-		{0, 20, true},
-	} {
-		now = now.Add(step.after)
-		if got := b.take("p", step.n); got != step.want {
-			t.Fatalf("%+v: %v", step, got)
-		}
-	}
-}
-
-func TestBucketsOfManyPeersAreBoundedAndKeepDebts(t *testing.T) {
-	now := time.Unix(1_000_000, 0)
-	b := newBuckets(Rate{PerSecond: 1, Burst: 10}, func() time.Time { return now })
-	for i := range maxBuckets {
-		if !b.take(peer.ID(fmt.Sprint(i)), 10) {
-			t.Fatal("a new peer is refused")
-		}
-	}
-	if b.take("one more", 1) {
-		t.Fatal("a debt was forgotten to make room")
-	}
-	now = now.Add(10 * time.Second)
-	if !b.take("one more", 1) || len(b.each) != 1 {
-		t.Fatalf("control: full buckets make room, %d are left", len(b.each))
-	}
-}
 
 func TestBudgetMakesReadersWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

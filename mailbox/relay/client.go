@@ -305,4 +305,115 @@ func (c *Client) confirm(ctx context.Context, relay dht.Peer, act string, ask *p
 	return nil
 }
 
+// Compare asks a co-member which of the boxes it holds as their sums say; at
+// most mailbox.MaxCompare. The answers are in the order of the question.
+func (c *Client) Compare(ctx context.Context, relay dht.Peer, sums []mailbox.BoxSum) ([]mailbox.Comparison, error) {
+	a, err := c.ask(ctx, relay, &pb.Ask{What: &pb.Ask_Compare{Compare: &pb.Compare{Sums: packSums(sums)}}})
+	if err != nil {
+		return nil, fmt.Errorf("compare: %w", err)
+	}
+	out, err := checkCompared(a.GetCompared(), len(sums))
+	if err != nil {
+		return nil, fmt.Errorf("compare: %w", err)
+	}
+	return out, nil
+}
+
+// Digest asks a co-member for one page of what it holds of a box, by ascending
+// arrival number there, after a number; more says that a page follows.
+func (c *Client) Digest(ctx context.Context, relay dht.Peer, box mailbox.ID, after uint64) ([]mailbox.Held, bool, error) {
+	a, err := c.ask(ctx, relay, &pb.Ask{What: &pb.Ask_Digest{Digest: &pb.Digest{Box: box[:], After: after}}})
+	if err != nil {
+		return nil, false, fmt.Errorf("digest: %w", err)
+	}
+	page, err := checkDigested(a.GetDigested(), after)
+	if err != nil {
+		return nil, false, fmt.Errorf("digest: %w", err)
+	}
+	return page, a.GetDigested().GetMore(), nil
+}
+
+// Copies asks a co-member for envelopes of a box; at most mailbox.MaxCopies.
+// What comes may be fewer, in any order; each hashes to one of ids, once.
+func (c *Client) Copies(ctx context.Context, relay dht.Peer, box mailbox.ID, ids []mailbox.EnvelopeID) ([]mailbox.Copy, error) {
+	m := &pb.Copies{Box: box[:], Ids: packIDs(ids)}
+	a, err := c.ask(ctx, relay, &pb.Ask{What: &pb.Ask_Copies{Copies: m}})
+	if err != nil {
+		return nil, fmt.Errorf("copies: %w", err)
+	}
+	out, err := checkCopied(a.GetCopied(), ids)
+	if err != nil {
+		return nil, fmt.Errorf("copies: %w", err)
+	}
+	return out, nil
+}
+
+// Possess asks a relay to prove that it holds envelopes of a box; at most
+// mailbox.MaxPossess. The answers are in the order of ids; whether a proof is
+// right says mailbox.ProofOf.
+func (c *Client) Possess(ctx context.Context, relay dht.Peer, box mailbox.ID, nonce [32]byte, ids []mailbox.EnvelopeID) ([]mailbox.Possession, error) {
+	m := &pb.Possess{Box: box[:], Nonce: nonce[:], Ids: packIDs(ids)}
+	a, err := c.ask(ctx, relay, &pb.Ask{What: &pb.Ask_Possess{Possess: m}})
+	if err != nil {
+		return nil, fmt.Errorf("possess: %w", err)
+	}
+	out, err := checkPossessed(a.GetPossessed(), len(ids))
+	if err != nil {
+		return nil, fmt.Errorf("possess: %w", err)
+	}
+	return out, nil
+}
+
+// Await returns nil when the box may have room again, which may take hours;
+// ctx alone ends the wait. Waits for one box of one relay share a question.
+func (c *Client) Await(ctx context.Context, relay dht.Peer, box mailbox.ID) error {
+	l, err := c.link(ctx, relay)
+	if err != nil {
+		return fmt.Errorf("await: %w", err)
+	}
+	a, err := l.await(ctx, box)
+	if err != nil {
+		return fmt.Errorf("await: %w", err)
+	}
+	if r := a.GetRefusal(); r != nil {
+		return fmt.Errorf("await: %w", refusalOf(r))
+	}
+	if a.GetDone() == nil {
+		return fmt.Errorf("await: %w", ErrReply)
+	}
+	return nil
+}
+
+// Clock asks a relay what time it is, in whole milliseconds.
+func (c *Client) Clock(ctx context.Context, relay dht.Peer) (time.Time, error) {
+	a, err := c.ask(ctx, relay, &pb.Ask{What: &pb.Ask_Clock{Clock: &pb.Clock{}}})
+	if err != nil {
+		return time.Time{}, fmt.Errorf("clock: %w", err)
+	}
+	if _, ok := a.What.(*pb.Answer_Clock); !ok {
+		return time.Time{}, fmt.Errorf("clock: %w", ErrReply)
+	}
+	return time.UnixMilli(int64(a.GetClock())).UTC(), nil
+}
+
+// Gossip asks a relay for adverts of others: each signed by the relay that it
+// names and not over; the relay's own and what is over are left out.
+func (c *Client) Gossip(ctx context.Context, relay dht.Peer) ([]*dht.Advert, error) {
+	a, err := c.ask(ctx, relay, &pb.Ask{What: &pb.Ask_Gossip{Gossip: &pb.Gossip{}}})
+	if err != nil {
+		return nil, fmt.Errorf("gossip: %w", err)
+	}
+	adverts, err := checkAdverts(a.GetAdverts(), relay, c.now())
+	if err != nil {
+		return nil, fmt.Errorf("gossip: %w", err)
+	}
+	return adverts, nil
+}
+
+// Offer asks a co-member to compare boxes with this relay soon; at most
+// MaxCompare.
+func (c *Client) Offer(ctx context.Context, relay dht.Peer, boxes []mailbox.ID) error {
+	return c.confirm(ctx, relay, "offer", &pb.Ask{What: &pb.Ask_Offer{Offer: &pb.Offer{Boxes: packIDs(boxes)}}})
+}
+
 func publicOf(key ed25519.PrivateKey) ed25519.PublicKey { return key.Public().(ed25519.PublicKey) }

@@ -4,6 +4,8 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -49,9 +51,11 @@ func (h *held) collect() error {
 	if err := h.out.Send(&pb.Answer{What: &pb.Answer_Challenge{Challenge: challenge}}); err != nil {
 		return err
 	}
-	h.s.counted.collectors.Add(1)
-	defer h.s.counted.collectors.Add(-1)
+	h.s.hub.join(c)
 	defer c.end()
+	if err := c.leaving(); err != nil {
+		return err
+	}
 	for first := h.s.times.first; ; first = 0 {
 		ask, _, err := h.next(first)
 		if err != nil {
@@ -61,6 +65,20 @@ func (h *held) collect() error {
 			return err
 		}
 	}
+}
+
+// leaving pushes the advert if the relay leaves, so that the owner elects
+// another in time.
+func (c *collector) leaving() error {
+	at, err := c.h.s.leavingAt()
+	if err != nil || at.IsZero() {
+		return err
+	}
+	raw, err := c.h.s.advert.get(c.h.s)
+	if err != nil {
+		return err
+	}
+	return c.h.out.Send(advertAnswer(raw))
 }
 
 // take handles one frame of the client.
@@ -264,6 +282,7 @@ func (c *collector) end() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.ended = true
+	c.h.s.hub.part(c)
 	for _, w := range c.boxes {
 		c.h.s.hub.remove(w.box, c)
 	}
@@ -273,10 +292,39 @@ func (c *collector) end() {
 	}
 }
 
-// hub knows which collect streams watch which box.
+// hub knows the collect streams and which of them watch which box.
 type hub struct {
 	mu   sync.Mutex
+	all  map[*collector]struct{}
 	each map[mailbox.ID][]*collector
+}
+
+func (u *hub) join(c *collector) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.all == nil {
+		u.all = make(map[*collector]struct{})
+	}
+	u.all[c] = struct{}{}
+}
+
+func (u *hub) part(c *collector) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	delete(u.all, c)
+}
+
+func (u *hub) streams() []*collector {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return slices.Collect(maps.Keys(u.all))
+}
+
+// count is how many collect streams are open.
+func (u *hub) count() int {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return len(u.all)
 }
 
 func (u *hub) add(box mailbox.ID, c *collector) {

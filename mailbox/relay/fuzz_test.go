@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"io"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -29,6 +30,7 @@ func (t *tape) SetWriteDeadline(time.Time) error { return nil }
 func asks(t testing.TB) []*pb.Ask {
 	key := seedKey("box")
 	relay := inMemory(t, "relay", Config{}).peer.ID
+	box := mailbox.IDOf(publicOf(key))
 	room := &pb.Room{Key: publicOf(key), Sig: mailbox.SignRequest(key, relay, mailbox.VerbReserve, nil)}
 	return []*pb.Ask{
 		{Id: 1, What: &pb.Ask_Advert{Advert: &pb.Advert{}}},
@@ -41,6 +43,14 @@ func asks(t testing.TB) []*pb.Ask {
 		collectAsk(),
 		proveAsk(1, key, relay, make([]byte, nonceSize)),
 		creditAsk(5, 6),
+		{Id: 8, What: &pb.Ask_Compare{Compare: &pb.Compare{Sums: make([]byte, 2*sumSize)}}},
+		{Id: 9, What: &pb.Ask_Digest{Digest: &pb.Digest{Box: box[:], After: 7}}},
+		{Id: 10, What: &pb.Ask_Copies{Copies: &pb.Copies{Box: box[:], Ids: make([]byte, 2*idSize)}}},
+		{Id: 11, What: &pb.Ask_Possess{Possess: &pb.Possess{Box: box[:], Nonce: make([]byte, nonceSize), Ids: make([]byte, idSize)}}},
+		{Id: 12, What: &pb.Ask_Await{Await: &pb.Await{Box: box[:]}}},
+		{Id: 13, What: &pb.Ask_Clock{Clock: &pb.Clock{}}},
+		{Id: 14, What: &pb.Ask_Gossip{Gossip: &pb.Gossip{}}},
+		{Id: 15, What: &pb.Ask_Offer{Offer: &pb.Offer{Boxes: box[:]}}},
 	}
 }
 
@@ -57,6 +67,17 @@ func answers() []*pb.Answer {
 		{What: &pb.Answer_Challenge{Challenge: &pb.Challenge{Nonce: id}}},
 		{What: &pb.Answer_Items{Items: &pb.Items{Box: id, Items: []*pb.Item{{Seq: 1, Envelope: id}}}}},
 		{What: &pb.Answer_Drained{Drained: &pb.Drained{Box: id}}},
+		{Id: 8, What: &pb.Answer_Compared{Compared: []byte{byte(mailbox.Same), byte(mailbox.NotHere)}}},
+		{Id: 9, What: &pb.Answer_Digested{Digested: &pb.Digested{
+			Held: appendHeld(nil, mailbox.Held{Seq: 8, Expires: time.UnixMilli(9), Size: 10}), More: true,
+		}}},
+		{Id: 10, What: &pb.Answer_Copied{Copied: &pb.Copied{Copies: []*pb.Copy{
+			copyFrame(mailbox.Copy{Envelope: id, Expires: time.UnixMilli(9), Admit: [admitSize]byte{1}, Cert: make([]byte, certSize)}),
+			copyFrame(mailbox.Copy{Envelope: id, Expires: time.UnixMilli(9)}),
+		}}}},
+		{Id: 11, What: &pb.Answer_Possessed{Possessed: append([]byte{mailbox.Holds}, id...)}},
+		{Id: 13, What: &pb.Answer_Clock{Clock: 1_700_000_000_000}},
+		{Id: 14, What: &pb.Answer_Adverts{Adverts: &pb.Adverts{Adverts: [][]byte{[]byte("advert")}}}},
 	}
 }
 
@@ -96,7 +117,7 @@ func FuzzAsk(f *testing.F) {
 				t.Fatal("a deposit changes on its way through")
 			}
 		}
-		if a := ask.GetAck(); a != nil && !bytes.Equal(mailbox.AckContent(idsOf(a.GetIds())), a.GetIds()) {
+		if a := ask.GetAck(); a != nil && !bytes.Equal(packIDs(idsOf[mailbox.EnvelopeID](a.GetIds())), a.GetIds()) {
 			t.Fatal("ids change on their way through")
 		}
 		round(t, ask, new(pb.Ask))
@@ -148,7 +169,7 @@ func FuzzServer(f *testing.F) {
 		m := inMemory(t, "relay", Config{})
 		m.lease(t, seedKey("box"))
 		st := &tape{Reader: bytes.NewReader(b)}
-		m.s.serve(mustPeer(t, "eve"), st)
+		m.s.serve(mustPeer(t, "eve"), netip.Prefix{}, st)
 		if err := m.s.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -27,9 +28,11 @@ type stream interface {
 type held struct {
 	s    *Server
 	from peer.ID
-	st   stream
-	in   *frame.Reader
-	out  *frame.Flusher
+	// group of the peer's address; zero: none
+	group netip.Prefix
+	st    stream
+	in    *frame.Reader
+	out   *frame.Flusher
 
 	collects atomic.Bool  // a collect stream is never evicted
 	last     atomic.Int64 // unix nanoseconds of the last frame
@@ -39,8 +42,8 @@ type held struct {
 
 // serve runs a new stream until it ends. It returns when nothing of the stream
 // runs any more.
-func (s *Server) serve(from peer.ID, st stream) {
-	h, idle := s.admit(from, st)
+func (s *Server) serve(from peer.ID, group netip.Prefix, st stream) {
+	h, idle := s.admit(from, group, st)
 	if idle != nil {
 		idle.end()
 	}
@@ -71,8 +74,8 @@ func timedOut(err error) bool {
 
 // admit counts a new stream in. At the limit of the relay another stream,
 // idle, has to make room and is returned to be ended.
-func (s *Server) admit(from peer.ID, st stream) (h, idle *held) {
-	h = &held{s: s, from: from, st: st}
+func (s *Server) admit(from peer.ID, group netip.Prefix, st stream) (h, idle *held) {
+	h = &held{s: s, from: from, group: group, st: st}
 	h.in = frame.NewReader(st, s.times.body)
 	h.out = frame.NewFlusher(st, s.times.write, h.end)
 	h.touch()
@@ -130,6 +133,7 @@ func (s *Server) release(h *held, clean bool) {
 	h.end()
 	h.out.Wait()
 	h.in.Release()
+	s.waits.drop(h)
 	s.mu.Lock()
 	s.forget(h)
 	s.mu.Unlock()
@@ -172,9 +176,11 @@ func (h *held) next(first time.Duration) (ask *pb.Ask, size int, err error) {
 // errOver ends the stream of a client that goes on past its limits.
 var errOver = errors.New("relay: past the limits")
 
-// afford takes n tokens of the peer; a client that does not care is cut off.
+// afford takes n tokens of the peer's group of addresses and of the peer; a
+// client that does not care is cut off. The group comes first: new peer ids of
+// an address that asks too much must not fill the table of peers.
 func (h *held) afford(n int) (bool, error) {
-	if h.s.rates.take(h.from, n) {
+	if (!h.group.IsValid() || h.s.groups.Take(h.group, n)) && h.s.rates.Take(h.from, n) {
 		h.limited = 0
 		return true, nil
 	}
@@ -183,4 +189,12 @@ func (h *held) afford(n int) (bool, error) {
 		return false, errOver
 	}
 	return false, nil
+}
+
+// owe charges for what turned out to cost more than it seemed.
+func (h *held) owe(n int) {
+	h.s.rates.Owe(h.from, n)
+	if h.group.IsValid() {
+		h.s.groups.Owe(h.group, n)
+	}
 }

@@ -207,10 +207,10 @@ func TestReplayedAckForgetsNothing(t *testing.T) {
 		key, eve := seedKey("box"), seedKey("eve's box")
 		d := depositTo(key, 1, 200)
 		id := mailbox.EnvelopeIDOf(d.Envelope)
-		for _, m := range []*memory{a, b} {
+		for name, m := range map[string]*memory{"relay": a, "other": b} {
 			m.lease(t, key)
 			c := m.dial(t, "bob")
-			c.send(t, depositAsk(1, d))
+			c.send(t, depositAsk(1, depositAt(name, key, 1, 200)))
 			if c.recv(t).GetReceipt() == nil {
 				t.Fatal("no receipt")
 			}

@@ -69,7 +69,8 @@ func frames(ms ...*pb.Answer) []byte {
 // receiptFor is a real receipt by the rules of a relay with that key.
 func receiptFor(t testing.TB, relay, box ed25519.PrivateKey, d mailbox.Deposit) *mailbox.Receipt {
 	t.Helper()
-	store, rules := mailbox.NewMemory(), mailbox.NewRelay(relay, mailbox.Limits{})
+	store, rules := mailbox.NewMemory(), mailbox.NewRelay(relay, mailbox.Limits{NoWork: true})
+	d.Pass = nil
 	member := dht.Peer{ID: rules.Peer()}
 	signed, err := dht.SignSetCore(box, coreFor(box, 1, time.Now(), member))
 	if err != nil {
@@ -455,7 +456,7 @@ func TestCollectEndsWhenTheRelayBreaksItsRules(t *testing.T) {
 					return errEnough
 				}
 				return nil
-			})
+			}, nil)
 			if got > c.got {
 				t.Fatalf("%d envelopes were handed out", got)
 			}

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 // Limits of what a peer may hold.
@@ -12,6 +13,22 @@ const (
 	MaxBoxesPerStream = 32
 	// MaxBoxesPerAsk is how many boxes one reserve or commit may name.
 	MaxBoxesPerAsk = 8
+
+	// MaxCompare is how many boxes one compare or offer may name.
+	MaxCompare = mailbox.MaxCompare
+	// MaxGossip is how many adverts one answer to gossip may hold.
+	MaxGossip = 16
+	// maxPushedAdverts bounds the adverts of one collect stream.
+	maxPushedAdverts = 1000
+	// compareRun is how many boxes are compared in one look at the store, so
+	// that no look takes long.
+	compareRun = 32
+
+	// MaxAwaitsPerStream and MaxAwaits bound the waits for room of one stream
+	// and of a relay; maxAwaitsPerGroup those from one group of addresses.
+	MaxAwaitsPerStream = 16
+	MaxAwaits          = 4096
+	maxAwaitsPerGroup  = 512
 
 	// MaxInFlight is how many requests of one stream the relay works on at
 	// once; it reads no further frame until one is answered.
@@ -64,19 +81,30 @@ const (
 	retentionDays = uint16(mailbox.MaxTTL / (24 * time.Hour))
 )
 
-// Rates of one peer, in requests.
+// Rates, in tokens; what a request costs says costOf.
 const (
-	// RatePerSecond is how fast the bucket of a peer fills.
+	// RatePerSecond and RateBurst are the bucket of one peer.
 	RatePerSecond = 200
-	// RateBurst is the size of the bucket.
-	RateBurst = 2000
-	// maxBuckets is how many peers' buckets are remembered.
+	RateBurst     = 2000
+	// GroupPerSecond and GroupBurst are the bucket that all peers of one group
+	// of addresses share: peer ids cost nothing, addresses do.
+	GroupPerSecond = 1000
+	GroupBurst     = 10_000
+	// maxBuckets is how many buckets of either kind are remembered.
 	maxBuckets = 16_384
+	// entriesPerToken is how many index entries a compare may look at for one
+	// token.
+	entriesPerToken = 1024
 )
 
 // Sizes of what a frame carries.
 const (
-	idSize     = 32        // bytes of a box or envelope id
+	idSize     = 32      // bytes of a box or envelope id
+	sumSize    = 32 + 32 // bytes of a box with its sum
+	heldSize   = 8 + 32 + 8 + 4
+	proofSize  = 1 + 32 // bytes of a possession
+	admitSize  = 8      // bytes of what admitted a copy
+	certSize   = pass.CertSize
 	nonceSize  = 32        // bytes of a challenge
 	maxIDBytes = 11        // bytes of a request's id with its tag
 	maxDetail  = 120       // bytes of a refusal's detail

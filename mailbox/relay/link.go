@@ -10,6 +10,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
@@ -28,16 +29,31 @@ type link struct {
 
 	mu    sync.Mutex
 	last  uint64 // id of the last request
-	calls map[uint64]chan *pb.Answer
+	calls map[uint64]call
+	waits map[mailbox.ID]*awaited
 	err   error
 	gone  chan struct{} // closed when err is set
+}
+
+// call is one request that has no answer yet: of one asker, who has a place in
+// flight, or an await, which has none and may have many.
+type call struct {
+	answer chan *pb.Answer
+	wait   *awaited
+}
+
+// awaited is a wait for room in a box.
+type awaited struct {
+	box    mailbox.ID
+	done   chan struct{}
+	answer *pb.Answer // once done is closed
 }
 
 func newLink(st stream, t deadlines) *link {
 	l := &link{
 		st: st, slots: make(chan struct{}, MaxInFlight),
-		calls: make(map[uint64]chan *pb.Answer),
-		gone:  make(chan struct{}),
+		calls: make(map[uint64]call), waits: make(map[mailbox.ID]*awaited),
+		gone: make(chan struct{}),
 	}
 	l.in = frame.NewReader(st, t.body)
 	l.out = frame.NewFlusher(st, t.write, func() { l.fail(frame.ErrGone) })
@@ -61,7 +77,8 @@ func (l *link) ask(ctx context.Context, ask *pb.Ask, within time.Duration) (*pb.
 		return nil, l.late()
 	}
 	before := l.heard.Load()
-	id, answer, err := l.register()
+	answer := make(chan *pb.Answer, 1)
+	id, err := l.register(call{answer: answer})
 	if err != nil {
 		return nil, err
 	}
@@ -101,16 +118,47 @@ func (l *link) silent(err error, before uint64) error {
 }
 
 // register gives a request its number and its place among those in flight.
-func (l *link) register() (uint64, chan *pb.Answer, error) {
+func (l *link) register(c call) (uint64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err != nil {
-		return 0, nil, l.err
+		return 0, l.err
 	}
 	l.last++
-	answer := make(chan *pb.Answer, 1)
-	l.calls[l.last] = answer
-	return l.last, answer, nil
+	l.calls[l.last] = c
+	return l.last, nil
+}
+
+// await asks for room in a box, or joins those who have asked, and waits for
+// the answer, ctx, or the stream's end. An await that was given up stays for
+// the next one of its box: the relay could not be told.
+func (l *link) await(ctx context.Context, box mailbox.ID) (*pb.Answer, error) {
+	w, err := l.awaiting(box)
+	if err != nil {
+		return nil, err
+	}
+	select {
+	case <-w.done:
+		return w.answer, nil
+	case <-l.gone:
+		return nil, l.cause()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+func (l *link) awaiting(box mailbox.ID) (*awaited, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w := l.waits[box]; w != nil || l.err != nil {
+		return w, l.err
+	}
+	w := &awaited{box: box, done: make(chan struct{})}
+	l.waits[box] = w
+	l.last++
+	l.calls[l.last] = call{wait: w}
+	ask := &pb.Ask{Id: l.last, What: &pb.Ask_Await{Await: &pb.Await{Box: box[:]}}}
+	return w, l.out.Send(ask)
 }
 
 // run hands answers to those who asked until the stream ends.
@@ -137,15 +185,23 @@ func (l *link) deliver(body []byte) error {
 		return err
 	}
 	l.mu.Lock()
-	answer, ok := l.calls[a.Id]
+	c, ok := l.calls[a.Id]
 	delete(l.calls, a.Id)
+	if c.wait != nil {
+		delete(l.waits, c.wait.box)
+	}
 	l.mu.Unlock()
 	if !ok {
 		return ErrReply
 	}
 	l.heard.Add(1)
+	if c.wait != nil {
+		c.wait.answer = a
+		close(c.wait.done)
+		return nil
+	}
 	<-l.slots
-	answer <- a
+	c.answer <- a
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"io"
+	"net/netip"
 	"os"
 	"testing"
 	"testing/synctest"
@@ -35,7 +36,9 @@ func inMemory(t testing.TB, name string, cfg Config) *memory {
 	if cfg.Rate == (Rate{}) {
 		cfg.Rate = Rate{PerSecond: -1}
 	}
-	cfg.Relay = mailbox.NewRelay(key, mailbox.Limits{})
+	if cfg.Relay == nil {
+		cfg.Relay = mailbox.NewRelay(key, mailbox.Limits{})
+	}
 	m.s = newServer(key, cfg)
 	m.peer = dht.Peer{ID: cfg.Relay.Peer()}
 	t.Cleanup(func() { _ = m.s.Close() })
@@ -84,9 +87,15 @@ type raw struct {
 // dial opens a stream to the relay in the name of a peer.
 func (m *memory) dial(t testing.TB, name string) *raw {
 	t.Helper()
+	return m.dialFrom(t, name, netip.Prefix{})
+}
+
+// dialFrom is dial from a group of addresses.
+func (m *memory) dialFrom(t testing.TB, name string, group netip.Prefix) *raw {
+	t.Helper()
 	near, far := pipe()
 	from := mustPeer(t, name)
-	go m.s.serve(from, far)
+	go m.s.serve(from, group, far)
 	t.Cleanup(func() { _ = near.Close() })
 	return &raw{near, frame.NewReader(near, time.Hour)}
 }

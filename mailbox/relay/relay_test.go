@@ -24,7 +24,7 @@ type gathered struct {
 func gather(ctx context.Context, c *Client, relay dht.Peer, keys ...ed25519.PrivateKey) (*gathered, <-chan error) {
 	g := &gathered{drained: make(map[mailbox.ID]int), changed: make(chan struct{}, 1)}
 	done := make(chan error, 1)
-	go func() { done <- c.Collect(ctx, relay, keys, g.each) }()
+	go func() { done <- c.Collect(ctx, relay, keys, g.each, nil) }()
 	return g, done
 }
 

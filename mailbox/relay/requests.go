@@ -19,7 +19,8 @@ type job struct {
 	answer  *pb.Answer
 	receipt *mailbox.Receipt // of a deposit; signed when Store.Do returns
 	acked   int
-	wakes   bool // the box of the deposit has something new
+	wakes   bool       // the box of the deposit has something new
+	frees   mailbox.ID // box that may have room again; zero: none
 }
 
 // queue holds the requests of one stream that have not been answered. Its
@@ -70,6 +71,9 @@ func (q *queue) put(ask *pb.Ask, size int) error {
 	}
 	if !ok {
 		return q.h.refuse(ask.Id, &mailbox.Refusal{Code: mailbox.RateLimited})
+	}
+	if w := ask.GetAwait(); w != nil {
+		return q.h.await(ask.Id, mailbox.ID(w.GetBox()))
 	}
 	if !q.h.s.pending.take(size) {
 		return frame.ErrGone
@@ -126,6 +130,18 @@ func costOf(ask *pb.Ask) (int, bool) {
 		return len(w.Commit.GetSigned()), true
 	case *pb.Ask_Collect, *pb.Ask_Prove, *pb.Ask_Credit:
 		return 0, false
+	case *pb.Ask_Compare: // and what it looked at, see compare
+		return 1 + len(w.Compare.GetSums())/sumSize/8, true
+	case *pb.Ask_Digest:
+		return 4, true
+	case *pb.Ask_Copies:
+		return 1 + len(w.Copies.GetIds())/idSize/16, true
+	case *pb.Ask_Possess:
+		return 2 + len(w.Possess.GetIds())/idSize/8, true
+	case *pb.Ask_Gossip:
+		return 2, true
+	case *pb.Ask_Offer:
+		return 1 + len(w.Offer.GetBoxes())/idSize/32, true
 	}
 	return 1, true
 }
@@ -140,7 +156,7 @@ func (s *Server) process(h *held, jobs []*job) {
 	}
 	s.doWrites(jobs)
 	s.pending.give(size)
-	s.doReads(jobs)
+	s.doReads(h, jobs)
 	s.wake(jobs)
 	answers := make([]proto.Message, len(jobs))
 	for i, j := range jobs {

@@ -10,6 +10,8 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net/netip"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -22,15 +24,19 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/rate"
 )
 
 // Protocol is the libp2p protocol of both kinds of held stream; the first
 // frame says which kind a stream is.
 const Protocol = "/kith/relay/1"
 
+// Rate is a token bucket, of one peer or of one group of addresses.
+type Rate = rate.Limit
+
 // Config of a Server. Store and Relay must be set; zero Now is time.Now, zero
-// Rand is the system's, zero Rate and StreamsPerPeer are the constants of this
-// package; Log and Observer may be nil.
+// Rand is the system's, zero Rate and GroupRate are the constants of this
+// package; Log, Observer, Gossip and Offered may be nil.
 type Config struct {
 	Store    mailbox.Store // View and Do must allow concurrent callers
 	Relay    *mailbox.Relay
@@ -38,9 +44,16 @@ type Config struct {
 	Rand     io.Reader
 	Log      *slog.Logger
 	Observer Observer
-	Rate     Rate
-	Family   [8]byte          // of the advert: relays of one operator
-	Leaving  func() time.Time // of the advert: zero time or nil, not leaving
+	Rate     Rate // of one peer
+	// GroupRate is for all peers of one group of addresses together; addresses
+	// of loopback have no such limit.
+	GroupRate Rate
+	Family    [8]byte // of the advert: relays of one operator
+	// Gossip returns adverts of other relays, as received; the first MaxGossip
+	// are passed on to whoever asks.
+	Gossip func() [][]byte
+	// Offered hears that another relay wants boxes compared soon. It is quick.
+	Offered func(from []byte, boxes []mailbox.ID)
 }
 
 // Server answers the relay protocol on a host.
@@ -49,9 +62,12 @@ type Server struct {
 	addrs   func() []ma.Multiaddr
 	leave   func() // takes the protocol off the host
 	cfg     Config
-	rates   *buckets
+	rates   *rate.Buckets[peer.ID]
+	groups  *rate.Buckets[netip.Prefix]
+	looks   chan struct{} // one per long look at the store
 	pending *budget
 	hub     hub
+	waits   waits
 	counted counters
 	advert  advertCache
 	times   deadlines
@@ -86,7 +102,7 @@ func Serve(h host.Host, cfg Config) (*Server, error) {
 	s.wg.Add(1)
 	go s.tick()
 	h.SetStreamHandler(Protocol, func(st network.Stream) {
-		s.serve(st.Conn().RemotePeer(), st)
+		s.serve(st.Conn().RemotePeer(), rate.Group(st.Conn().RemoteMultiaddr()), st)
 	})
 	return s, nil
 }
@@ -106,7 +122,9 @@ func newServer(key ed25519.PrivateKey, cfg Config) *Server {
 		key: key, cfg: cfg,
 		addrs:   func() []ma.Multiaddr { return nil },
 		leave:   func() {},
-		rates:   newBuckets(cfg.Rate, cfg.Now),
+		rates:   rate.New[peer.ID](cfg.Rate.Or(Rate{PerSecond: RatePerSecond, Burst: RateBurst}), maxBuckets, cfg.Now),
+		groups:  rate.New[netip.Prefix](cfg.GroupRate.Or(Rate{PerSecond: GroupPerSecond, Burst: GroupBurst}), maxBuckets, cfg.Now),
+		looks:   make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
 		pending: newBudget(maxPendingBytes),
 		times:   deadlines{firstFrameWithin, bodyWithin, writeWithin},
 		streams: MaxStreams,
@@ -159,6 +177,7 @@ func (s *Server) tick() {
 			s.cfg.Log.Warn("relay: expire", "err", err)
 		}
 		s.counted.ticks.Add(1)
+		s.freed(s.waits.boxes()) // a day may have been dropped
 		select {
 		case <-t.C:
 		case <-s.ctx.Done():
@@ -192,15 +211,15 @@ const (
 
 // Stats are the counters of a Server since its start.
 type Stats struct {
-	Streams, Collectors                                         int64 // open now
+	Streams, Collectors, Awaits                                 int64 // open now
 	Deposits, Refused, Pushed, Acked                            int64
 	Malformed, RateLimited, TimedOut, OverLimits, Failed, Ticks int64
 }
 
 // counters are the server's own count of events.
 type counters struct {
-	each              [events]atomic.Int64
-	collectors, ticks atomic.Int64
+	each  [events]atomic.Int64
+	ticks atomic.Int64
 }
 
 func (s *Server) count(from peer.ID, what Event, n int) {
@@ -220,7 +239,7 @@ func (s *Server) Stats() Stats {
 	open := len(s.open)
 	s.mu.Unlock()
 	return Stats{
-		Streams: int64(open), Collectors: s.counted.collectors.Load(),
+		Streams: int64(open), Collectors: int64(s.hub.count()), Awaits: int64(s.waits.count()),
 		Deposits: of(Deposited), Refused: of(Refused), Pushed: of(Pushed), Acked: of(Acked),
 		Malformed: of(Malformed), RateLimited: of(RateLimited), TimedOut: of(TimedOut),
 		OverLimits: of(OverLimit), Failed: of(Failed), Ticks: s.counted.ticks.Load(),

@@ -3,6 +3,7 @@ package relay
 import (
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -56,10 +57,10 @@ func (s *Server) failed(jobs []*job, err error) {
 
 func writer(ask *pb.Ask) bool {
 	switch ask.What.(type) {
-	case *pb.Ask_Advert, *pb.Ask_GetSet:
-		return false
+	case *pb.Ask_Deposit, *pb.Ask_Ack, *pb.Ask_PutSet, *pb.Ask_Reserve, *pb.Ask_Commit:
+		return true
 	}
-	return true
+	return false
 }
 
 func refuseJob(r *mailbox.Refusal) *pb.Answer { return &pb.Answer{What: refusalFrame(r)} }
@@ -67,17 +68,20 @@ func refuseJob(r *mailbox.Refusal) *pb.Answer { return &pb.Answer{What: refusalF
 // write runs one job in a transaction, which may happen more than once. It
 // returns only errors of the store.
 func (s *Server) write(tx mailbox.Tx, now time.Time, j *job) error {
-	j.answer = &pb.Answer{What: &pb.Answer_Done{Done: &pb.Done{}}}
-	j.receipt, j.acked, j.wakes = nil, 0, false
+	j.answer = done()
+	j.receipt, j.acked, j.wakes, j.frees = nil, 0, false, mailbox.ID{}
 	var err error
 	switch w := j.ask.What.(type) {
 	case *pb.Ask_Deposit:
 		err = s.deposit(tx, now, j, w.Deposit)
 	case *pb.Ask_Ack:
-		ids := idsOf(w.Ack.GetIds())
-		j.acked = len(ids)
+		ids := idsOf[mailbox.EnvelopeID](w.Ack.GetIds())
+		j.acked, j.frees = len(ids), mailbox.IDOf(w.Ack.GetKey())
 		err = s.cfg.Relay.Ack(tx, now, ed25519.PublicKey(w.Ack.GetKey()), ids, w.Ack.GetSig())
 	case *pb.Ask_PutSet:
+		if set, bad := dht.ParseSetRecord(w.PutSet.GetRecord()); bad == nil {
+			j.frees = mailbox.ID(set.BoxID())
+		}
 		err = s.cfg.Relay.PutSet(tx, now, w.PutSet.GetRecord())
 	case *pb.Ask_Reserve:
 		for _, b := range w.Reserve.GetBoxes() {
@@ -105,7 +109,7 @@ func (j *job) settle(err error) error {
 		refusal = &mailbox.Refusal{Code: mailbox.Malformed}
 	}
 	j.answer = refuseJob(refusal)
-	j.receipt, j.acked, j.wakes = nil, 0, false
+	j.receipt, j.acked, j.wakes, j.frees = nil, 0, false, mailbox.ID{}
 	return nil
 }
 
@@ -137,13 +141,15 @@ func (s *Server) commit(tx mailbox.Tx, now time.Time, j *job, c *pb.Commit) erro
 }
 
 // doReads serves the jobs that do not write.
-func (s *Server) doReads(jobs []*job) {
+func (s *Server) doReads(h *held, jobs []*job) {
 	for _, j := range jobs {
 		switch w := j.ask.What.(type) {
 		case *pb.Ask_Advert:
 			s.readAdvert(j)
 		case *pb.Ask_GetSet:
 			s.readSet(j, mailbox.ID(w.GetSet.GetBox()))
+		default:
+			s.between(h, j)
 		}
 	}
 }
@@ -154,7 +160,7 @@ func (s *Server) readAdvert(j *job) {
 		s.failed([]*job{j}, err)
 		return
 	}
-	j.answer = &pb.Answer{What: &pb.Answer_Advert{Advert: raw}}
+	j.answer = advertAnswer(raw)
 }
 
 func (s *Server) readSet(j *job, box mailbox.ID) {
@@ -169,8 +175,10 @@ func (s *Server) readSet(j *job, box mailbox.ID) {
 	}
 }
 
-// wake tells the collect streams which boxes have something new.
+// wake tells the collect streams which boxes have something new, and those who
+// wait for room which may have it.
 func (s *Server) wake(jobs []*job) {
+	s.freed(makesRoom(jobs))
 	for _, j := range jobs {
 		if j.wakes {
 			s.hub.wake(mailbox.ID(j.ask.GetDeposit().GetBox()))
@@ -185,30 +193,35 @@ type advertCache struct {
 	raw   []byte
 	made  time.Time
 	addrs [][]byte
+	leave time.Time
 }
 
 func (c *advertCache) get(s *Server) ([]byte, error) {
 	now := s.cfg.Now()
 	addrs := advertAddrs(s.addrs())
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	age := now.Sub(c.made)
-	if c.raw != nil && age >= 0 && age < advertEvery && slices.EqualFunc(addrs, c.addrs, slices.Equal) {
-		return c.raw, nil
-	}
-	a, err := dht.SignAdvert(s.key, s.describe(now, addrs))
+	leave, err := s.leavingAt()
 	if err != nil {
 		return nil, err
 	}
-	c.raw, c.made, c.addrs = a.Bytes(), now, addrs
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	age := now.Sub(c.made)
+	if c.raw != nil && age >= 0 && age < advertEvery && leave.Equal(c.leave) && slices.EqualFunc(addrs, c.addrs, slices.Equal) {
+		return c.raw, nil
+	}
+	a, err := dht.SignAdvert(s.key, s.describe(now, addrs, leave))
+	if err != nil {
+		return nil, err
+	}
+	c.raw, c.made, c.addrs, c.leave = a.Bytes(), now, addrs, leave
 	return c.raw, nil
 }
 
 // describe fills the advert in with the limits in force. Its number is the
 // unix time in milliseconds, which grows over restarts.
-func (s *Server) describe(now time.Time, addrs [][]byte) dht.Advert {
+func (s *Server) describe(now time.Time, addrs [][]byte, leave time.Time) dht.Advert {
 	l := s.cfg.Relay.Limits()
-	a := dht.Advert{
+	return dht.Advert{
 		Peer:          dht.Peer{ID: s.cfg.Relay.Peer(), Addrs: addrs},
 		Number:        uint64(now.UnixMilli()),
 		Issued:        now.Truncate(time.Second),
@@ -219,12 +232,36 @@ func (s *Server) describe(now time.Time, addrs [][]byte) dht.Advert {
 		RetentionDays: retentionDays,
 		WorkBits:      l.FrontWork,
 		Family:        s.cfg.Family,
+		LeavingAt:     leave,
 	}
-	if s.cfg.Leaving != nil {
-		a.LeavingAt = s.cfg.Leaving()
-	}
-	return a
 }
+
+// leavingAt is when this relay leaves, as its store says; zero: it stays.
+func (s *Server) leavingAt() (at time.Time, err error) {
+	err = s.cfg.Store.View(func(tx mailbox.Tx) error {
+		at = tx.Leaving()
+		return nil
+	})
+	return at, err
+}
+
+// Announce pushes the relay's advert on every collect stream; call it when the
+// relay has begun to leave, or stays after all (mailbox.Relay.Leave). Whoever
+// begins to collect while the relay leaves gets the advert at once.
+func (s *Server) Announce() error {
+	raw, err := s.advert.get(s)
+	if err != nil {
+		return fmt.Errorf("advert: %w", err)
+	}
+	for _, c := range s.hub.streams() {
+		if c.h.out.Send(advertAnswer(raw)) != nil {
+			c.h.end()
+		}
+	}
+	return nil
+}
+
+func advertAnswer(raw []byte) *pb.Answer { return &pb.Answer{What: &pb.Answer_Advert{Advert: raw}} }
 
 // advertAddrs picks the addresses of an advert: public ones first, loopback
 // last, else in the host's order.

@@ -19,19 +19,23 @@ import (
 // credit for more. One call with no items for a box says that everything the
 // box held at the start has been handed over. After a reconnection whatever was
 // not acknowledged comes again; the caller knows it by its id.
+//
+// told, which may be nil, hears the relay's advert when it begins to leave or
+// thinks better of it (Advert.LeavingAt): verified, fresh, with ascending
+// numbers, also from Collect's own goroutine.
 func (c *Client) Collect(ctx context.Context, relay dht.Peer, keys []ed25519.PrivateKey,
-	each func(box mailbox.ID, items []mailbox.Stored) error,
+	each func(box mailbox.ID, items []mailbox.Stored) error, told func(*dht.Advert),
 ) error {
 	if len(keys) == 0 || len(keys) > MaxBoxesPerStream {
 		return fmt.Errorf("collect: 1 to %d boxes are needed", MaxBoxesPerStream)
 	}
-	w, err := c.watcher(ctx, relay, each)
+	w, err := c.watcher(ctx, relay, each, told)
 	if err != nil {
 		return fmt.Errorf("collect: %w", err)
 	}
 	defer c.forget(w)
 	defer context.AfterFunc(ctx, w.end)()
-	err = w.run(relay, keys)
+	err = w.run(keys)
 	switch {
 	case ctx.Err() != nil:
 		err = ctx.Err()
@@ -61,6 +65,11 @@ type watcher struct {
 	in      *frame.Reader
 	out     *frame.Flusher
 	each    func(mailbox.ID, []mailbox.Stored) error
+	told    func(*dht.Advert)
+	relay   dht.Peer
+	now     func() time.Time
+	adverts int    // that came
+	number  uint64 // of the last advert
 	first   time.Duration
 	boxes   map[mailbox.ID]*seen
 	refused map[uint64]bool
@@ -77,7 +86,7 @@ type seen struct {
 }
 
 func (c *Client) watcher(ctx context.Context, relay dht.Peer,
-	each func(mailbox.ID, []mailbox.Stored) error,
+	each func(mailbox.ID, []mailbox.Stored) error, told func(*dht.Advert),
 ) (*watcher, error) {
 	dial, cancel := context.WithTimeout(ctx, dialWithin)
 	defer cancel()
@@ -86,7 +95,7 @@ func (c *Client) watcher(ctx context.Context, relay dht.Peer,
 		return nil, err
 	}
 	w := &watcher{
-		st: st, each: each, first: c.times.first,
+		st: st, each: each, told: told, relay: relay, now: c.now, first: c.times.first,
 		boxes: make(map[mailbox.ID]*seen), refused: make(map[uint64]bool),
 	}
 	w.in = frame.NewReader(st, c.times.body)
@@ -108,11 +117,11 @@ func (w *watcher) end() {
 }
 
 // run proves the boxes and hands on what comes until the stream ends.
-func (w *watcher) run(relay dht.Peer, keys []ed25519.PrivateKey) error {
+func (w *watcher) run(keys []ed25519.PrivateKey) error {
 	defer w.out.Wait()
 	defer w.end()
 	defer w.in.Release()
-	if err := w.open(relay, keys); err != nil {
+	if err := w.open(keys); err != nil {
 		return err
 	}
 	for {
@@ -135,7 +144,7 @@ func (w *watcher) next(first time.Duration) (*pb.Answer, error) {
 }
 
 // open asks for the challenge and answers it for every box.
-func (w *watcher) open(relay dht.Peer, keys []ed25519.PrivateKey) error {
+func (w *watcher) open(keys []ed25519.PrivateKey) error {
 	if err := w.out.Send(&pb.Ask{What: &pb.Ask_Collect{Collect: &pb.Collect{}}}); err != nil {
 		return err
 	}
@@ -152,7 +161,7 @@ func (w *watcher) open(relay dht.Peer, keys []ed25519.PrivateKey) error {
 		w.boxes[mailbox.IDOf(publicOf(key))] = &seen{id: id}
 		err := w.out.Send(&pb.Ask{Id: id, What: &pb.Ask_Prove{Prove: &pb.Prove{
 			Key: publicOf(key),
-			Sig: mailbox.SignRequest(key, relay.ID, mailbox.VerbCollect, nonce),
+			Sig: mailbox.SignRequest(key, w.relay.ID, mailbox.VerbCollect, nonce),
 		}}})
 		if err != nil {
 			return err
@@ -180,6 +189,8 @@ func (w *watcher) take(a *pb.Answer) error {
 		}
 		s.drained = true
 		return w.each(box, nil)
+	case *pb.Answer_Advert:
+		return w.advert(m.Advert)
 	case *pb.Answer_Refusal:
 		w.refused[a.Id] = true
 		if len(w.refused) >= len(w.boxes) {
@@ -188,6 +199,21 @@ func (w *watcher) take(a *pb.Answer) error {
 		return nil
 	}
 	return ErrReply
+}
+
+// advert hands a pushed advert on, unless it says nothing new.
+func (w *watcher) advert(raw []byte) error {
+	a, err := checkAdvert(raw, w.relay, w.now())
+	if w.adverts++; err != nil || w.adverts > maxPushedAdverts {
+		return ErrReply
+	}
+	if a.Number <= w.number {
+		return nil
+	}
+	if w.number = a.Number; w.told != nil {
+		w.told(a)
+	}
+	return nil
 }
 
 // items hands envelopes on and gives credit back, half a window at a time. A

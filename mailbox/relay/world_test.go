@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 func TestMain(m *testing.M) {
@@ -167,12 +169,34 @@ func leaseBox(ctx context.Context, c *Client, relay dht.Peer, key ed25519.Privat
 	return set, c.PutSet(ctx, relay, set.Bytes())
 }
 
-// depositTo is the n-th envelope of size bytes for a box.
+// depositTo is the n-th envelope of size bytes for a box at the relay "relay".
 func depositTo(key ed25519.PrivateKey, n, size int) mailbox.Deposit {
+	return depositAt("relay", key, n, size)
+}
+
+// passes remembers the passes that tests have made.
+var passes sync.Map
+
+// passFor is a contact's pass; each lets 5,000 envelopes in.
+func passFor(relay string, box ed25519.PrivateKey, nth int) []byte {
+	name := fmt.Sprint(relay, box, nth)
+	if p, ok := passes.Load(name); ok {
+		return p.([]byte)
+	}
+	holder := seedKey(name)
+	cert := pass.Issue(box, publicOf(holder))
+	p := pass.Use(holder, cert, dht.PeerFromKey(publicOf(seedKey(relay))), mailbox.IDOf(publicOf(box)))
+	passes.Store(name, p)
+	return p
+}
+
+// depositAt is depositTo at another relay.
+func depositAt(relay string, key ed25519.PrivateKey, n, size int) mailbox.Deposit {
 	envelope := make([]byte, size)
 	binary.BigEndian.PutUint64(envelope, uint64(n))
 	return mailbox.Deposit{
-		Box: mailbox.IDOf(publicOf(key)), Envelope: envelope,
+		Pass: passFor(relay, key, n/4000),
+		Box:  mailbox.IDOf(publicOf(key)), Envelope: envelope,
 		Expires: time.Now().Add(time.Hour), SetNumber: 1,
 	}
 }

@@ -153,7 +153,7 @@ func (m *mail) collect(ctx context.Context, r dht.Peer, keys []ed25519.PrivateKe
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(g.over, cancel)()
-	return g.client.Collect(ctx, r, keys, each)
+	return g.client.Collect(ctx, r, keys, each, nil)
 }
 
 // connected are the relays that the identity has a connection to.

@@ -46,6 +46,14 @@ type Ask struct {
 	//	*Ask_Collect
 	//	*Ask_Prove
 	//	*Ask_Credit
+	//	*Ask_Compare
+	//	*Ask_Digest
+	//	*Ask_Copies
+	//	*Ask_Possess
+	//	*Ask_Await
+	//	*Ask_Clock
+	//	*Ask_Gossip
+	//	*Ask_Offer
 	What          isAsk_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -185,6 +193,78 @@ func (x *Ask) GetCredit() *Credit {
 	return nil
 }
 
+func (x *Ask) GetCompare() *Compare {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Compare); ok {
+			return x.Compare
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetDigest() *Digest {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Digest); ok {
+			return x.Digest
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetCopies() *Copies {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Copies); ok {
+			return x.Copies
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetPossess() *Possess {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Possess); ok {
+			return x.Possess
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetAwait() *Await {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Await); ok {
+			return x.Await
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetClock() *Clock {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Clock); ok {
+			return x.Clock
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetGossip() *Gossip {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Gossip); ok {
+			return x.Gossip
+		}
+	}
+	return nil
+}
+
+func (x *Ask) GetOffer() *Offer {
+	if x != nil {
+		if x, ok := x.What.(*Ask_Offer); ok {
+			return x.Offer
+		}
+	}
+	return nil
+}
+
 type isAsk_What interface {
 	isAsk_What()
 }
@@ -229,6 +309,38 @@ type Ask_Credit struct {
 	Credit *Credit `protobuf:"bytes,11,opt,name=credit,proto3,oneof"`
 }
 
+type Ask_Compare struct {
+	Compare *Compare `protobuf:"bytes,12,opt,name=compare,proto3,oneof"`
+}
+
+type Ask_Digest struct {
+	Digest *Digest `protobuf:"bytes,13,opt,name=digest,proto3,oneof"`
+}
+
+type Ask_Copies struct {
+	Copies *Copies `protobuf:"bytes,14,opt,name=copies,proto3,oneof"`
+}
+
+type Ask_Possess struct {
+	Possess *Possess `protobuf:"bytes,15,opt,name=possess,proto3,oneof"`
+}
+
+type Ask_Await struct {
+	Await *Await `protobuf:"bytes,16,opt,name=await,proto3,oneof"`
+}
+
+type Ask_Clock struct {
+	Clock *Clock `protobuf:"bytes,17,opt,name=clock,proto3,oneof"`
+}
+
+type Ask_Gossip struct {
+	Gossip *Gossip `protobuf:"bytes,18,opt,name=gossip,proto3,oneof"`
+}
+
+type Ask_Offer struct {
+	Offer *Offer `protobuf:"bytes,19,opt,name=offer,proto3,oneof"`
+}
+
 func (*Ask_Advert) isAsk_What() {}
 
 func (*Ask_Reserve) isAsk_What() {}
@@ -249,6 +361,22 @@ func (*Ask_Prove) isAsk_What() {}
 
 func (*Ask_Credit) isAsk_What() {}
 
+func (*Ask_Compare) isAsk_What() {}
+
+func (*Ask_Digest) isAsk_What() {}
+
+func (*Ask_Copies) isAsk_What() {}
+
+func (*Ask_Possess) isAsk_What() {}
+
+func (*Ask_Await) isAsk_What() {}
+
+func (*Ask_Clock) isAsk_What() {}
+
+func (*Ask_Gossip) isAsk_What() {}
+
+func (*Ask_Offer) isAsk_What() {}
+
 // Answer is every frame from a relay to a client.
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -264,6 +392,12 @@ type Answer struct {
 	//	*Answer_Challenge
 	//	*Answer_Items
 	//	*Answer_Drained
+	//	*Answer_Compared
+	//	*Answer_Digested
+	//	*Answer_Copied
+	//	*Answer_Possessed
+	//	*Answer_Clock
+	//	*Answer_Adverts
 	What          isAnswer_What `protobuf_oneof:"what"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -394,16 +528,70 @@ func (x *Answer) GetDrained() *Drained {
 	return nil
 }
 
+func (x *Answer) GetCompared() []byte {
+	if x != nil {
+		if x, ok := x.What.(*Answer_Compared); ok {
+			return x.Compared
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetDigested() *Digested {
+	if x != nil {
+		if x, ok := x.What.(*Answer_Digested); ok {
+			return x.Digested
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetCopied() *Copied {
+	if x != nil {
+		if x, ok := x.What.(*Answer_Copied); ok {
+			return x.Copied
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetPossessed() []byte {
+	if x != nil {
+		if x, ok := x.What.(*Answer_Possessed); ok {
+			return x.Possessed
+		}
+	}
+	return nil
+}
+
+func (x *Answer) GetClock() uint64 {
+	if x != nil {
+		if x, ok := x.What.(*Answer_Clock); ok {
+			return x.Clock
+		}
+	}
+	return 0
+}
+
+func (x *Answer) GetAdverts() *Adverts {
+	if x != nil {
+		if x, ok := x.What.(*Answer_Adverts); ok {
+			return x.Adverts
+		}
+	}
+	return nil
+}
+
 type isAnswer_What interface {
 	isAnswer_What()
 }
 
 type Answer_Advert struct {
-	Advert []byte `protobuf:"bytes,2,opt,name=advert,proto3,oneof"` // dht.Advert
+	Advert []byte `protobuf:"bytes,2,opt,name=advert,proto3,oneof"` // dht.Advert; with id 0 on a collect stream: this relay is leaving
 }
 
 type Answer_Done struct {
-	Done *Done `protobuf:"bytes,3,opt,name=done,proto3,oneof"` // reserved, set stored, acked: after the commit
+	Done *Done `protobuf:"bytes,3,opt,name=done,proto3,oneof"` // reserved, set stored, acked: after the commit; offer heard; room is there
 }
 
 type Answer_Leases struct {
@@ -434,6 +622,30 @@ type Answer_Drained struct {
 	Drained *Drained `protobuf:"bytes,10,opt,name=drained,proto3,oneof"`
 }
 
+type Answer_Compared struct {
+	Compared []byte `protobuf:"bytes,11,opt,name=compared,proto3,oneof"` // one byte per box, in the order of the question: mailbox.Comparison
+}
+
+type Answer_Digested struct {
+	Digested *Digested `protobuf:"bytes,12,opt,name=digested,proto3,oneof"`
+}
+
+type Answer_Copied struct {
+	Copied *Copied `protobuf:"bytes,13,opt,name=copied,proto3,oneof"`
+}
+
+type Answer_Possessed struct {
+	Possessed []byte `protobuf:"bytes,14,opt,name=possessed,proto3,oneof"` // 33 bytes per id, in the order of the question: state 1 | proof 32
+}
+
+type Answer_Clock struct {
+	Clock uint64 `protobuf:"varint,15,opt,name=clock,proto3,oneof"` // unix milliseconds
+}
+
+type Answer_Adverts struct {
+	Adverts *Adverts `protobuf:"bytes,16,opt,name=adverts,proto3,oneof"`
+}
+
 func (*Answer_Advert) isAnswer_What() {}
 
 func (*Answer_Done) isAnswer_What() {}
@@ -451,6 +663,18 @@ func (*Answer_Challenge) isAnswer_What() {}
 func (*Answer_Items) isAnswer_What() {}
 
 func (*Answer_Drained) isAnswer_What() {}
+
+func (*Answer_Compared) isAnswer_What() {}
+
+func (*Answer_Digested) isAnswer_What() {}
+
+func (*Answer_Copied) isAnswer_What() {}
+
+func (*Answer_Possessed) isAnswer_What() {}
+
+func (*Answer_Clock) isAnswer_What() {}
+
+func (*Answer_Adverts) isAnswer_What() {}
 
 type Advert struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1412,11 +1636,589 @@ func (x *Drained) GetBox() []byte {
 	return nil
 }
 
+type Compare struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Sums          []byte                 `protobuf:"bytes,1,opt,name=sums,proto3" json:"sums,omitempty"` // box id 32 | sum 32 each, at most 512
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Compare) Reset() {
+	*x = Compare{}
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Compare) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Compare) ProtoMessage() {}
+
+func (x *Compare) ProtoReflect() protoreflect.Message {
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Compare.ProtoReflect.Descriptor instead.
+func (*Compare) Descriptor() ([]byte, []int) {
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Compare) GetSums() []byte {
+	if x != nil {
+		return x.Sums
+	}
+	return nil
+}
+
+type Digest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Box           []byte                 `protobuf:"bytes,1,opt,name=box,proto3" json:"box,omitempty"`      // 32 bytes
+	After         uint64                 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"` // arrival number at the relay that is asked; 0: from the start
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Digest) Reset() {
+	*x = Digest{}
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Digest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Digest) ProtoMessage() {}
+
+func (x *Digest) ProtoReflect() protoreflect.Message {
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Digest.ProtoReflect.Descriptor instead.
+func (*Digest) Descriptor() ([]byte, []int) {
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Digest) GetBox() []byte {
+	if x != nil {
+		return x.Box
+	}
+	return nil
+}
+
+func (x *Digest) GetAfter() uint64 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+type Digested struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Held          []byte                 `protobuf:"bytes,1,opt,name=held,proto3" json:"held,omitempty"` // arrival number u64 | envelope id 32 | expires ms u64 | size u32 each, big-endian, ascending; at most 1,024
+	More          bool                   `protobuf:"varint,2,opt,name=more,proto3" json:"more,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Digested) Reset() {
+	*x = Digested{}
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Digested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Digested) ProtoMessage() {}
+
+func (x *Digested) ProtoReflect() protoreflect.Message {
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Digested.ProtoReflect.Descriptor instead.
+func (*Digested) Descriptor() ([]byte, []int) {
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Digested) GetHeld() []byte {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
+func (x *Digested) GetMore() bool {
+	if x != nil {
+		return x.More
+	}
+	return false
+}
+
+type Copies struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Box           []byte                 `protobuf:"bytes,1,opt,name=box,proto3" json:"box,omitempty"` // 32 bytes
+	Ids           []byte                 `protobuf:"bytes,2,opt,name=ids,proto3" json:"ids,omitempty"` // envelope ids, 32 bytes each, at most 64
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Copies) Reset() {
+	*x = Copies{}
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Copies) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Copies) ProtoMessage() {}
+
+func (x *Copies) ProtoReflect() protoreflect.Message {
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Copies.ProtoReflect.Descriptor instead.
+func (*Copies) Descriptor() ([]byte, []int) {
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Copies) GetBox() []byte {
+	if x != nil {
+		return x.Box
+	}
+	return nil
+}
+
+func (x *Copies) GetIds() []byte {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+type Copied struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Copies        []*Copy                `protobuf:"bytes,1,rep,name=copies,proto3" json:"copies,omitempty"` // what the relay does not hold is left out
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Copied) Reset() {
+	*x = Copied{}
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Copied) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Copied) ProtoMessage() {}
+
+func (x *Copied) ProtoReflect() protoreflect.Message {
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Copied.ProtoReflect.Descriptor instead.
+func (*Copied) Descriptor() ([]byte, []int) {
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Copied) GetCopies() []*Copy {
+	if x != nil {
+		return x.Copies
+	}
+	return nil
+}
+
+type Copy struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Envelope      []byte                 `protobuf:"bytes,1,opt,name=envelope,proto3" json:"envelope,omitempty"`
+	ExpiresMs     uint64                 `protobuf:"varint,2,opt,name=expires_ms,json=expiresMs,proto3" json:"expires_ms,omitempty"`
+	Admit         []byte                 `protobuf:"bytes,3,opt,name=admit,proto3" json:"admit,omitempty"` // 8 bytes: id of the pass, or the work nonce
+	Cert          []byte                 `protobuf:"bytes,4,opt,name=cert,proto3" json:"cert,omitempty"`   // 97 bytes with a pass, else empty
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Copy) Reset() {
+	*x = Copy{}
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Copy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Copy) ProtoMessage() {}
+
+func (x *Copy) ProtoReflect() protoreflect.Message {
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Copy.ProtoReflect.Descriptor instead.
+func (*Copy) Descriptor() ([]byte, []int) {
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Copy) GetEnvelope() []byte {
+	if x != nil {
+		return x.Envelope
+	}
+	return nil
+}
+
+func (x *Copy) GetExpiresMs() uint64 {
+	if x != nil {
+		return x.ExpiresMs
+	}
+	return 0
+}
+
+func (x *Copy) GetAdmit() []byte {
+	if x != nil {
+		return x.Admit
+	}
+	return nil
+}
+
+func (x *Copy) GetCert() []byte {
+	if x != nil {
+		return x.Cert
+	}
+	return nil
+}
+
+type Possess struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Box           []byte                 `protobuf:"bytes,1,opt,name=box,proto3" json:"box,omitempty"`     // 32 bytes
+	Nonce         []byte                 `protobuf:"bytes,2,opt,name=nonce,proto3" json:"nonce,omitempty"` // 32 bytes
+	Ids           []byte                 `protobuf:"bytes,3,opt,name=ids,proto3" json:"ids,omitempty"`     // envelope ids, 32 bytes each, at most 32
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Possess) Reset() {
+	*x = Possess{}
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Possess) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Possess) ProtoMessage() {}
+
+func (x *Possess) ProtoReflect() protoreflect.Message {
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Possess.ProtoReflect.Descriptor instead.
+func (*Possess) Descriptor() ([]byte, []int) {
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Possess) GetBox() []byte {
+	if x != nil {
+		return x.Box
+	}
+	return nil
+}
+
+func (x *Possess) GetNonce() []byte {
+	if x != nil {
+		return x.Nonce
+	}
+	return nil
+}
+
+func (x *Possess) GetIds() []byte {
+	if x != nil {
+		return x.Ids
+	}
+	return nil
+}
+
+// Await is answered when the box may have room again.
+type Await struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Box           []byte                 `protobuf:"bytes,1,opt,name=box,proto3" json:"box,omitempty"` // 32 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Await) Reset() {
+	*x = Await{}
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Await) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Await) ProtoMessage() {}
+
+func (x *Await) ProtoReflect() protoreflect.Message {
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Await.ProtoReflect.Descriptor instead.
+func (*Await) Descriptor() ([]byte, []int) {
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Await) GetBox() []byte {
+	if x != nil {
+		return x.Box
+	}
+	return nil
+}
+
+type Clock struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Clock) Reset() {
+	*x = Clock{}
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Clock) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Clock) ProtoMessage() {}
+
+func (x *Clock) ProtoReflect() protoreflect.Message {
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Clock.ProtoReflect.Descriptor instead.
+func (*Clock) Descriptor() ([]byte, []int) {
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{29}
+}
+
+type Gossip struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gossip) Reset() {
+	*x = Gossip{}
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gossip) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gossip) ProtoMessage() {}
+
+func (x *Gossip) ProtoReflect() protoreflect.Message {
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gossip.ProtoReflect.Descriptor instead.
+func (*Gossip) Descriptor() ([]byte, []int) {
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{30}
+}
+
+type Adverts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Adverts       [][]byte               `protobuf:"bytes,1,rep,name=adverts,proto3" json:"adverts,omitempty"` // at most 16, of other relays
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Adverts) Reset() {
+	*x = Adverts{}
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Adverts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Adverts) ProtoMessage() {}
+
+func (x *Adverts) ProtoReflect() protoreflect.Message {
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Adverts.ProtoReflect.Descriptor instead.
+func (*Adverts) Descriptor() ([]byte, []int) {
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Adverts) GetAdverts() [][]byte {
+	if x != nil {
+		return x.Adverts
+	}
+	return nil
+}
+
+// Offer asks a co-member to compare these boxes with the asker soon.
+type Offer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Boxes         []byte                 `protobuf:"bytes,1,opt,name=boxes,proto3" json:"boxes,omitempty"` // box ids, 32 bytes each, at most 512
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Offer) Reset() {
+	*x = Offer{}
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Offer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Offer) ProtoMessage() {}
+
+func (x *Offer) ProtoReflect() protoreflect.Message {
+	mi := &file_mailbox_relay_pb_relay_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Offer.ProtoReflect.Descriptor instead.
+func (*Offer) Descriptor() ([]byte, []int) {
+	return file_mailbox_relay_pb_relay_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *Offer) GetBoxes() []byte {
+	if x != nil {
+		return x.Boxes
+	}
+	return nil
+}
+
 var File_mailbox_relay_pb_relay_proto protoreflect.FileDescriptor
 
 const file_mailbox_relay_pb_relay_proto_rawDesc = "" +
 	"\n" +
-	"\x1cmailbox/relay/pb/relay.proto\x12\rkith.relay.v1\"\x86\x04\n" +
+	"\x1cmailbox/relay/pb/relay.proto\x12\rkith.relay.v1\"\x8b\a\n" +
 	"\x03Ask\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12/\n" +
 	"\x06advert\x18\x02 \x01(\v2\x15.kith.relay.v1.AdvertH\x00R\x06advert\x122\n" +
@@ -1429,8 +2231,16 @@ const file_mailbox_relay_pb_relay_proto_rawDesc = "" +
 	"\acollect\x18\t \x01(\v2\x16.kith.relay.v1.CollectH\x00R\acollect\x12,\n" +
 	"\x05prove\x18\n" +
 	" \x01(\v2\x14.kith.relay.v1.ProveH\x00R\x05prove\x12/\n" +
-	"\x06credit\x18\v \x01(\v2\x15.kith.relay.v1.CreditH\x00R\x06creditB\x06\n" +
-	"\x04what\"\x96\x03\n" +
+	"\x06credit\x18\v \x01(\v2\x15.kith.relay.v1.CreditH\x00R\x06credit\x122\n" +
+	"\acompare\x18\f \x01(\v2\x16.kith.relay.v1.CompareH\x00R\acompare\x12/\n" +
+	"\x06digest\x18\r \x01(\v2\x15.kith.relay.v1.DigestH\x00R\x06digest\x12/\n" +
+	"\x06copies\x18\x0e \x01(\v2\x15.kith.relay.v1.CopiesH\x00R\x06copies\x122\n" +
+	"\apossess\x18\x0f \x01(\v2\x16.kith.relay.v1.PossessH\x00R\apossess\x12,\n" +
+	"\x05await\x18\x10 \x01(\v2\x14.kith.relay.v1.AwaitH\x00R\x05await\x12,\n" +
+	"\x05clock\x18\x11 \x01(\v2\x14.kith.relay.v1.ClockH\x00R\x05clock\x12/\n" +
+	"\x06gossip\x18\x12 \x01(\v2\x15.kith.relay.v1.GossipH\x00R\x06gossip\x12,\n" +
+	"\x05offer\x18\x13 \x01(\v2\x14.kith.relay.v1.OfferH\x00R\x05offerB\x06\n" +
+	"\x04what\"\x88\x05\n" +
 	"\x06Answer\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x18\n" +
 	"\x06advert\x18\x02 \x01(\fH\x00R\x06advert\x12)\n" +
@@ -1442,7 +2252,13 @@ const file_mailbox_relay_pb_relay_proto_rawDesc = "" +
 	"\tchallenge\x18\b \x01(\v2\x18.kith.relay.v1.ChallengeH\x00R\tchallenge\x12,\n" +
 	"\x05items\x18\t \x01(\v2\x14.kith.relay.v1.ItemsH\x00R\x05items\x122\n" +
 	"\adrained\x18\n" +
-	" \x01(\v2\x16.kith.relay.v1.DrainedH\x00R\adrainedB\x06\n" +
+	" \x01(\v2\x16.kith.relay.v1.DrainedH\x00R\adrained\x12\x1c\n" +
+	"\bcompared\x18\v \x01(\fH\x00R\bcompared\x125\n" +
+	"\bdigested\x18\f \x01(\v2\x17.kith.relay.v1.DigestedH\x00R\bdigested\x12/\n" +
+	"\x06copied\x18\r \x01(\v2\x15.kith.relay.v1.CopiedH\x00R\x06copied\x12\x1e\n" +
+	"\tpossessed\x18\x0e \x01(\fH\x00R\tpossessed\x12\x16\n" +
+	"\x05clock\x18\x0f \x01(\x04H\x00R\x05clock\x122\n" +
+	"\aadverts\x18\x10 \x01(\v2\x16.kith.relay.v1.AdvertsH\x00R\aadvertsB\x06\n" +
 	"\x04what\"\b\n" +
 	"\x06Advert\"4\n" +
 	"\aReserve\x12)\n" +
@@ -1498,7 +2314,38 @@ const file_mailbox_relay_pb_relay_proto_rawDesc = "" +
 	"\x03seq\x18\x01 \x01(\x04R\x03seq\x12\x1a\n" +
 	"\benvelope\x18\x02 \x01(\fR\benvelope\"\x1b\n" +
 	"\aDrained\x12\x10\n" +
-	"\x03box\x18\x01 \x01(\fR\x03boxB*Z(github.com/kith-im/kith/mailbox/relay/pbb\x06proto3"
+	"\x03box\x18\x01 \x01(\fR\x03box\"\x1d\n" +
+	"\aCompare\x12\x12\n" +
+	"\x04sums\x18\x01 \x01(\fR\x04sums\"0\n" +
+	"\x06Digest\x12\x10\n" +
+	"\x03box\x18\x01 \x01(\fR\x03box\x12\x14\n" +
+	"\x05after\x18\x02 \x01(\x04R\x05after\"2\n" +
+	"\bDigested\x12\x12\n" +
+	"\x04held\x18\x01 \x01(\fR\x04held\x12\x12\n" +
+	"\x04more\x18\x02 \x01(\bR\x04more\",\n" +
+	"\x06Copies\x12\x10\n" +
+	"\x03box\x18\x01 \x01(\fR\x03box\x12\x10\n" +
+	"\x03ids\x18\x02 \x01(\fR\x03ids\"5\n" +
+	"\x06Copied\x12+\n" +
+	"\x06copies\x18\x01 \x03(\v2\x13.kith.relay.v1.CopyR\x06copies\"k\n" +
+	"\x04Copy\x12\x1a\n" +
+	"\benvelope\x18\x01 \x01(\fR\benvelope\x12\x1d\n" +
+	"\n" +
+	"expires_ms\x18\x02 \x01(\x04R\texpiresMs\x12\x14\n" +
+	"\x05admit\x18\x03 \x01(\fR\x05admit\x12\x12\n" +
+	"\x04cert\x18\x04 \x01(\fR\x04cert\"C\n" +
+	"\aPossess\x12\x10\n" +
+	"\x03box\x18\x01 \x01(\fR\x03box\x12\x14\n" +
+	"\x05nonce\x18\x02 \x01(\fR\x05nonce\x12\x10\n" +
+	"\x03ids\x18\x03 \x01(\fR\x03ids\"\x19\n" +
+	"\x05Await\x12\x10\n" +
+	"\x03box\x18\x01 \x01(\fR\x03box\"\a\n" +
+	"\x05Clock\"\b\n" +
+	"\x06Gossip\"#\n" +
+	"\aAdverts\x12\x18\n" +
+	"\aadverts\x18\x01 \x03(\fR\aadverts\"\x1d\n" +
+	"\x05Offer\x12\x14\n" +
+	"\x05boxes\x18\x01 \x01(\fR\x05boxesB*Z(github.com/kith-im/kith/mailbox/relay/pbb\x06proto3"
 
 var (
 	file_mailbox_relay_pb_relay_proto_rawDescOnce sync.Once
@@ -1512,7 +2359,7 @@ func file_mailbox_relay_pb_relay_proto_rawDescGZIP() []byte {
 	return file_mailbox_relay_pb_relay_proto_rawDescData
 }
 
-var file_mailbox_relay_pb_relay_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_mailbox_relay_pb_relay_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_mailbox_relay_pb_relay_proto_goTypes = []any{
 	(*Ask)(nil),       // 0: kith.relay.v1.Ask
 	(*Answer)(nil),    // 1: kith.relay.v1.Answer
@@ -1535,6 +2382,18 @@ var file_mailbox_relay_pb_relay_proto_goTypes = []any{
 	(*Items)(nil),     // 18: kith.relay.v1.Items
 	(*Item)(nil),      // 19: kith.relay.v1.Item
 	(*Drained)(nil),   // 20: kith.relay.v1.Drained
+	(*Compare)(nil),   // 21: kith.relay.v1.Compare
+	(*Digest)(nil),    // 22: kith.relay.v1.Digest
+	(*Digested)(nil),  // 23: kith.relay.v1.Digested
+	(*Copies)(nil),    // 24: kith.relay.v1.Copies
+	(*Copied)(nil),    // 25: kith.relay.v1.Copied
+	(*Copy)(nil),      // 26: kith.relay.v1.Copy
+	(*Possess)(nil),   // 27: kith.relay.v1.Possess
+	(*Await)(nil),     // 28: kith.relay.v1.Await
+	(*Clock)(nil),     // 29: kith.relay.v1.Clock
+	(*Gossip)(nil),    // 30: kith.relay.v1.Gossip
+	(*Adverts)(nil),   // 31: kith.relay.v1.Adverts
+	(*Offer)(nil),     // 32: kith.relay.v1.Offer
 }
 var file_mailbox_relay_pb_relay_proto_depIdxs = []int32{
 	2,  // 0: kith.relay.v1.Ask.advert:type_name -> kith.relay.v1.Advert
@@ -1547,20 +2406,32 @@ var file_mailbox_relay_pb_relay_proto_depIdxs = []int32{
 	10, // 7: kith.relay.v1.Ask.collect:type_name -> kith.relay.v1.Collect
 	11, // 8: kith.relay.v1.Ask.prove:type_name -> kith.relay.v1.Prove
 	12, // 9: kith.relay.v1.Ask.credit:type_name -> kith.relay.v1.Credit
-	13, // 10: kith.relay.v1.Answer.done:type_name -> kith.relay.v1.Done
-	14, // 11: kith.relay.v1.Answer.leases:type_name -> kith.relay.v1.Leases
-	16, // 12: kith.relay.v1.Answer.refusal:type_name -> kith.relay.v1.Refusal
-	17, // 13: kith.relay.v1.Answer.challenge:type_name -> kith.relay.v1.Challenge
-	18, // 14: kith.relay.v1.Answer.items:type_name -> kith.relay.v1.Items
-	20, // 15: kith.relay.v1.Answer.drained:type_name -> kith.relay.v1.Drained
-	4,  // 16: kith.relay.v1.Reserve.boxes:type_name -> kith.relay.v1.Room
-	15, // 17: kith.relay.v1.Leases.leases:type_name -> kith.relay.v1.Lease
-	19, // 18: kith.relay.v1.Items.items:type_name -> kith.relay.v1.Item
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	21, // 10: kith.relay.v1.Ask.compare:type_name -> kith.relay.v1.Compare
+	22, // 11: kith.relay.v1.Ask.digest:type_name -> kith.relay.v1.Digest
+	24, // 12: kith.relay.v1.Ask.copies:type_name -> kith.relay.v1.Copies
+	27, // 13: kith.relay.v1.Ask.possess:type_name -> kith.relay.v1.Possess
+	28, // 14: kith.relay.v1.Ask.await:type_name -> kith.relay.v1.Await
+	29, // 15: kith.relay.v1.Ask.clock:type_name -> kith.relay.v1.Clock
+	30, // 16: kith.relay.v1.Ask.gossip:type_name -> kith.relay.v1.Gossip
+	32, // 17: kith.relay.v1.Ask.offer:type_name -> kith.relay.v1.Offer
+	13, // 18: kith.relay.v1.Answer.done:type_name -> kith.relay.v1.Done
+	14, // 19: kith.relay.v1.Answer.leases:type_name -> kith.relay.v1.Leases
+	16, // 20: kith.relay.v1.Answer.refusal:type_name -> kith.relay.v1.Refusal
+	17, // 21: kith.relay.v1.Answer.challenge:type_name -> kith.relay.v1.Challenge
+	18, // 22: kith.relay.v1.Answer.items:type_name -> kith.relay.v1.Items
+	20, // 23: kith.relay.v1.Answer.drained:type_name -> kith.relay.v1.Drained
+	23, // 24: kith.relay.v1.Answer.digested:type_name -> kith.relay.v1.Digested
+	25, // 25: kith.relay.v1.Answer.copied:type_name -> kith.relay.v1.Copied
+	31, // 26: kith.relay.v1.Answer.adverts:type_name -> kith.relay.v1.Adverts
+	4,  // 27: kith.relay.v1.Reserve.boxes:type_name -> kith.relay.v1.Room
+	15, // 28: kith.relay.v1.Leases.leases:type_name -> kith.relay.v1.Lease
+	19, // 29: kith.relay.v1.Items.items:type_name -> kith.relay.v1.Item
+	26, // 30: kith.relay.v1.Copied.copies:type_name -> kith.relay.v1.Copy
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_mailbox_relay_pb_relay_proto_init() }
@@ -1579,6 +2450,14 @@ func file_mailbox_relay_pb_relay_proto_init() {
 		(*Ask_Collect)(nil),
 		(*Ask_Prove)(nil),
 		(*Ask_Credit)(nil),
+		(*Ask_Compare)(nil),
+		(*Ask_Digest)(nil),
+		(*Ask_Copies)(nil),
+		(*Ask_Possess)(nil),
+		(*Ask_Await)(nil),
+		(*Ask_Clock)(nil),
+		(*Ask_Gossip)(nil),
+		(*Ask_Offer)(nil),
 	}
 	file_mailbox_relay_pb_relay_proto_msgTypes[1].OneofWrappers = []any{
 		(*Answer_Advert)(nil),
@@ -1590,6 +2469,12 @@ func file_mailbox_relay_pb_relay_proto_init() {
 		(*Answer_Challenge)(nil),
 		(*Answer_Items)(nil),
 		(*Answer_Drained)(nil),
+		(*Answer_Compared)(nil),
+		(*Answer_Digested)(nil),
+		(*Answer_Copied)(nil),
+		(*Answer_Possessed)(nil),
+		(*Answer_Clock)(nil),
+		(*Answer_Adverts)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1597,7 +2482,7 @@ func file_mailbox_relay_pb_relay_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_mailbox_relay_pb_relay_proto_rawDesc), len(file_mailbox_relay_pb_relay_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   21,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
