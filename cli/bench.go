@@ -18,9 +18,9 @@ import (
 func (a *app) cmdBench() *cobra.Command {
 	cmd := tolerant(&cobra.Command{
 		Use: "bench", GroupID: groupResearch, Args: cobra.ArbitraryArgs, Short: "Measure this machine as a relay",
-		Example: "  kith bench relay\n  kith bench relay --json | tail -1", RunE: group,
+		Example: "  kith bench relay\n  kith bench relay --json | tail -1\n  kith bench publish", RunE: group,
 	})
-	cmd.AddCommand(a.benchRelay())
+	cmd.AddCommand(a.benchRelay(), a.benchPublish())
 	return cmd
 }
 
@@ -137,9 +137,9 @@ func (a *app) benchEnded(ctx context.Context, ok bool, why string, err error) er
 	case ctx.Err() != nil:
 		return ctx.Err()
 	case err != nil:
-		return api.Fail(api.ExitFailed, "the benchmark failed: "+err.Error(), "kith bench relay --help")
+		return api.Fail(api.ExitFailed, "the benchmark failed: "+err.Error(), "kith bench --help")
 	case !ok:
-		return api.Fail(api.ExitFailed, "the benchmark failed: "+why, "kith bench relay --help")
+		return api.Fail(api.ExitFailed, "the benchmark failed: "+why, "kith bench --help")
 	}
 	return nil
 }

@@ -39,6 +39,25 @@ func TestTheVerdictSeesWhatIsLostAndWhatIsDoubled(t *testing.T) {
 	}
 }
 
+func TestPublishingWithoutCustodyOrWithLossIsNoSuccess(t *testing.T) {
+	for name, c := range map[string]struct {
+		r   Published
+		err error
+		ok  bool
+	}{
+		"all there":      {Published{Messages: 4, Custody: 4, Fetched: 4, Copies: 8}, nil, true},
+		"one refused":    {Published{Messages: 4, Custody: 3, Fetched: 3, Copies: 6}, nil, false},
+		"one lost":       {Published{Messages: 4, Custody: 4, Fetched: 3, Copies: 3, Lost: 1}, nil, false},
+		"one came twice": {Published{Messages: 4, Custody: 4, Fetched: 4, Copies: 9, Doubled: 1}, nil, false},
+		"it broke off":   {Published{Messages: 4, Custody: 4, Fetched: 4}, errors.New("gone"), false},
+	} {
+		c.r.judge(c.err)
+		if c.r.OK != c.ok || c.r.OK != (c.r.Why == "") {
+			t.Errorf("%s: %+v", name, c.r)
+		}
+	}
+}
+
 func TestLatency(t *testing.T) {
 	var ds []time.Duration
 	for i := range 1000 {

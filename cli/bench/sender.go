@@ -92,15 +92,15 @@ func newSender(c *relay.Client, at dht.Peer, size int) (*sender, error) {
 	key := ed25519.NewKeyFromSeed(seed[:ed25519.SeedSize])
 	box := mailbox.IDOf(key.Public().(ed25519.PublicKey))
 	return &sender{
-		client: c, relay: at, key: key, box: box, pass: passFor(key, at, box),
+		client: c, relay: at, key: key, box: box, pass: passFor(key, key.Seed(), at, box),
 		body: seed[ed25519.SeedSize:], stored: map[mailbox.EnvelopeID]struct{}{},
 	}, nil
 }
 
-// passFor lets a contact of the box's owner in at one relay.
-func passFor(key ed25519.PrivateKey, at dht.Peer, box mailbox.ID) []byte {
-	holder := pass.HolderKey(make([]byte, 32), 1) // who holds it does not matter here
-	return pass.Use(holder, pass.Issue(key, holder.Public().(ed25519.PublicKey)), at.ID, box)
+// passFor lets a contact, known by a secret, into the box of an owner at one relay.
+func passFor(owner ed25519.PrivateKey, secret []byte, at dht.Peer, box mailbox.ID) []byte {
+	holder := pass.HolderKey(secret, 1)
+	return pass.Use(holder, pass.Issue(owner, holder.Public().(ed25519.PublicKey)), at.ID, box)
 }
 
 // open leases the box at relays; the first is this sender's own.
