@@ -66,6 +66,12 @@ func (d *duty) compares(i int) bool {
 	return d.active() && (d.spare>>i&1 == 0 || i < d.before)
 }
 
+// watches says whether this relay, a standby that has not taken over, tests
+// others[i]: only members are sure to hold something.
+func (d *duty) watches(i int) bool {
+	return d.place >= 0 && !d.took && d.spare>>i&1 == 0
+}
+
 // offers says whether this relay tells others that it holds something: members
 // compare among themselves, the rest must be heard of.
 func (d *duty) offers() bool { return d.content && d.place != member }

@@ -15,7 +15,7 @@ const (
 	DistrustFor = 7 * 24 * time.Hour
 
 	// gap is the least time between two visits to one relay.
-	gap = time.Minute
+	gap = 10 * time.Second
 	// retryMin and retryMax bound the back-off after a visit that failed.
 	retryMin = 2 * time.Minute
 	retryMax = time.Hour

@@ -61,10 +61,7 @@ func (x *peer) hurry(now time.Time) {
 	if x.fails > 0 {
 		return
 	}
-	at := now
-	if first := x.visited.Add(gap); !x.visited.IsZero() && first.After(at) {
-		at = first
-	}
+	at := later(now, x.visited.Add(gap))
 	if x.next.IsZero() || x.next.After(at) {
 		x.next = at
 	}
@@ -196,4 +193,47 @@ func draw(rng io.Reader, n uint64) uint64 {
 		return 0
 	}
 	return binary.BigEndian.Uint64(b[:]) % n
+}
+
+// Back notes that a relay may be there again, and says whether it is one that
+// is visited.
+func (p *Planner) Back(id []byte, now time.Time) bool {
+	x := p.peers[string(id)]
+	if x == nil || len(x.duties) == 0 {
+		return false
+	}
+	x.next = later(now, x.visited.Add(gap))
+	return true
+}
+
+// Peers draws at most n relays of this relay's sets.
+func (p *Planner) Peers(n int, rng io.Reader) (out []dht.Peer) {
+	for _, x := range p.order {
+		if len(x.duties) > 0 {
+			out = append(out, x.Peer)
+		}
+	}
+	n = min(n, len(out))
+	for i := range n {
+		j := i + int(draw(rng, uint64(len(out)-i)))
+		out[i], out[j] = out[j], out[i]
+	}
+	return out[:n]
+}
+
+// Others are the other relays of a box, by rank.
+func (p *Planner) Others(box mailbox.ID) (out []dht.Peer) {
+	if d := p.boxes[box]; d != nil {
+		for _, x := range d.others {
+			out = append(out, x.Peer)
+		}
+	}
+	return out
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
 }

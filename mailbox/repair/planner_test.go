@@ -208,7 +208,7 @@ func TestOffersAreBounded(t *testing.T) {
 			p.Visited(v.Peer.ID, now, repair.Outcome{})
 		}
 	}
-	if visits < 9 || visits > 11 {
+	if visits < 55 || visits > 61 {
 		t.Errorf("%d visits in ten minutes of offers", visits)
 	}
 	for n := range 10_000 {

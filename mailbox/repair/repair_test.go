@@ -111,7 +111,7 @@ func TestLiarsAreFound(t *testing.T) {
 			w := scattered(t)
 			w.run(hour)
 			lie(w.relays[1])
-			w.run(15 * hour)
+			w.run(40 * hour)
 			if !w.holds(3, 30) {
 				t.Errorf("the standby holds %d", len(w.relays[3].texts(1)))
 			}

@@ -72,7 +72,12 @@ func (t *talk) run(v Visit) (err error) {
 		}
 	}
 	for run := range slices.Chunk(v.Compare, mailbox.MaxCompare) {
-		if err := t.compare(run); err != nil {
+		if err := t.compare(run, t.complete); err != nil {
+			return fmt.Errorf("visit: %w", err)
+		}
+	}
+	for run := range slices.Chunk(v.Show, mailbox.MaxCompare) {
+		if err := t.compare(run, func(mailbox.ID) error { return nil }); err != nil {
 			return fmt.Errorf("visit: %w", err)
 		}
 	}
@@ -87,8 +92,9 @@ func (t *talk) run(v Visit) (err error) {
 	return nil
 }
 
-// compare asks about boxes and sees to those that differ.
-func (t *talk) compare(boxes []mailbox.ID) error {
+// compare asks about boxes, lets differ see to those that differ, and to those
+// that the other does not know itself.
+func (t *talk) compare(boxes []mailbox.ID, differ func(mailbox.ID) error) error {
 	sums := make([]mailbox.BoxSum, len(boxes))
 	err := t.Store.View(func(tx mailbox.Tx) error {
 		now := t.Now()
@@ -113,7 +119,7 @@ func (t *talk) compare(boxes []mailbox.ID) error {
 		case mailbox.NotHere:
 			err = t.introduce(box)
 		default:
-			err = t.complete(box)
+			err = differ(box)
 		}
 		if err != nil {
 			return err

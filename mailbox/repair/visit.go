@@ -13,6 +13,7 @@ import (
 type Visit struct {
 	Peer    dht.Peer
 	Compare []mailbox.ID // boxes to compare and to complete from it
+	Show    []mailbox.ID // boxes that it, a standby, only has to know
 	Offer   []mailbox.ID // boxes that it should compare with this relay
 	Audit   *Audit       // what to test as a standby that only watches
 }
@@ -60,13 +61,17 @@ func (p *Planner) visit(x *peer, now time.Time, rng io.Reader) Visit {
 		if d.over {
 			continue
 		}
-		if d.compares(d.i) && (len(named) == 0 || !named[d.box]) {
+		switch {
+		case len(named) > 0 && named[d.box]:
+		case d.compares(d.i):
 			v.Compare = append(v.Compare, d.box)
+		case d.active():
+			v.Show = append(v.Show, d.box)
 		}
 		if d.offers() {
 			v.Offer = append(v.Offer, d.box)
 		}
-		if !d.active() && d.place >= 0 && d.i < d.before && len(d.others) > 1 {
+		if d.watches(d.i) {
 			if watched++; draw(rng, uint64(watched)) == 0 {
 				sample = d.duty
 			}
@@ -82,8 +87,8 @@ func (p *Planner) audit(d *duty, x *peer, now time.Time, rng io.Reader) *Audit {
 		return nil
 	}
 	var others []*peer
-	for _, o := range d.others[:d.before] {
-		if o != x && !p.lost(o, now, 0) {
+	for i, o := range d.others {
+		if d.watches(i) && o != x && !p.lost(o, now, 0) {
 			others = append(others, o)
 		}
 	}

@@ -1,0 +1,95 @@
+package upkeep
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/repair"
+)
+
+// Progress is how far a drain is.
+type Progress struct {
+	Boxes int // with content
+	Done  int // that enough other relays have proved to hold in full
+	Left  int
+}
+
+// Drain lets the relay leave: it takes no new boxes from now on, says so in its
+// advert, and offers what it holds to the other relays of each box until as many
+// as the set has members prove to have everything, or ctx ends. Deposits and
+// collects go on meanwhile. told hears each pass. The relay goes on leaving
+// afterwards, also over a restart, until Stay.
+func (u *Upkeep) Drain(ctx context.Context, told func(Progress)) error {
+	ctx, cancel := u.during(ctx)
+	defer cancel()
+	at, ok := ctx.Deadline()
+	now := u.cfg.Now()
+	if ok {
+		at = now.Add(time.Until(at)) // by the relay's own clock
+	} else {
+		at = now.Add(leaveAfter)
+	}
+	if err := u.leave(ctx, at); err != nil {
+		return fmt.Errorf("drain: %w", err)
+	}
+	var d *repair.Drain
+	for {
+		u.look()
+		if d = u.pass(ctx, d); ctx.Err() == nil {
+			boxes, done := d.Progress()
+			told(Progress{Boxes: boxes, Done: done, Left: boxes - done})
+			if done == boxes {
+				return nil
+			}
+		}
+		t := time.NewTimer(drainEvery)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			boxes, done := d.Progress()
+			return fmt.Errorf("drain: %d of %d boxes are not handed over: %w", boxes-done, boxes, ctx.Err())
+		}
+	}
+}
+
+// Stay takes a Drain back: the relay takes boxes again.
+func (u *Upkeep) Stay(ctx context.Context) error {
+	if err := u.leave(ctx, time.Time{}); err != nil {
+		return fmt.Errorf("stay: %w", err)
+	}
+	return nil
+}
+
+// leave sets when the relay leaves and lets whoever collects know.
+func (u *Upkeep) leave(ctx context.Context, at time.Time) error {
+	err := u.cfg.Store.Do(ctx, func(tx mailbox.Tx) error { return u.cfg.Relay.Leave(tx, u.cfg.Now(), at) })
+	if err == nil && u.cfg.Announce != nil {
+		err = u.cfg.Announce()
+	}
+	return err
+}
+
+// pass offers what is left and asks for proofs.
+func (u *Upkeep) pass(ctx context.Context, d *repair.Drain) *repair.Drain {
+	now := u.cfg.Now()
+	u.mu.Lock()
+	_ = u.cfg.Store.View(func(tx mailbox.Tx) error {
+		d = u.planner.Drain(d, func(box mailbox.ID) [32]byte { return u.cfg.Relay.Sum(tx, now, box) })
+		return nil
+	})
+	u.mu.Unlock()
+	for _, v := range d.Asks() {
+		proved, err := u.local.HandOver(ctx, u.cfg.Client, v)
+		d.Proved(v.Peer.ID, proved)
+		if ctx.Err() != nil {
+			return d
+		}
+		if err != nil {
+			u.cfg.Log.Debug("relay: drain", "err", err)
+		}
+	}
+	return d
+}

@@ -1,0 +1,32 @@
+package upkeep
+
+import "time"
+
+const (
+	// poll is how often the time is looked at, at least: a clock may be set.
+	poll = time.Minute
+	// lookEvery is how often the boxes of the store are gone through.
+	lookEvery = time.Minute
+	// visitWithin bounds one visit; what is left waits for the next.
+	visitWithin = 10 * time.Minute
+	// clockEvery is how often a braked clock is held against others.
+	clockEvery = 5 * time.Minute
+	// maxWitnesses is how many clocks are asked at once, witnesses how many
+	// have to answer.
+	maxWitnesses, witnesses = 9, 3
+	// clockWithin bounds the asking.
+	clockWithin = time.Minute
+	// scrubEvery is how often the store is read through; the first time comes
+	// scrubFirst after the start.
+	scrubEvery, scrubFirst = 24 * time.Hour, time.Hour
+	// maxSpoilt is how many spoilt envelopes one scrub heals.
+	maxSpoilt = 4096
+	// drainEvery is the pause between two passes of a drain, leaveAfter what its
+	// advert says where the drain has no deadline.
+	drainEvery, leaveAfter = time.Minute, 7 * 24 * time.Hour
+
+	// MaxMet is how many adverts are remembered, MaxGossip how many are served.
+	MaxMet, MaxGossip = 64, 16
+	// maxOffers is how many offers wait to be looked at.
+	maxOffers = 256
+)

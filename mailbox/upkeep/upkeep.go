@@ -1,0 +1,309 @@
+package upkeep
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/repair"
+)
+
+// Client is the way to other relays; relay.Client is one.
+type Client interface {
+	repair.Wire
+	// Clock asks another relay for its time.
+	Clock(ctx context.Context, relay dht.Peer) (time.Time, error)
+}
+
+// Config of an Upkeep. Store, Relay and Client must be set; zero Now is
+// time.Now, zero Rand the system's. Log, Scrub and Announce may be nil.
+type Config struct {
+	Store    mailbox.Store // View and Do must allow concurrent callers
+	Relay    *mailbox.Relay
+	Client   Client
+	Now      func() time.Time
+	Rand     io.Reader
+	Log      *slog.Logger
+	Announce func() error // tells whoever collects that the advert has changed
+	// Scrub reads every stored value once and returns the envelopes that are
+	// spoilt, and how many it checked.
+	Scrub func(ctx context.Context) (checked int, spoilt []Spoilt, err error)
+}
+
+// Spoilt is an envelope whose stored bytes are damaged.
+type Spoilt struct {
+	Box      mailbox.ID
+	Envelope mailbox.EnvelopeID
+}
+
+// Stats count since the start, except Deficit, Lost and Braked, which stand for now.
+type Stats struct {
+	Rounds, Failed  int64 // visits, and those that failed
+	Compared        int64 // boxes
+	Adopted         int64 // copies stored
+	Refused         int64 // copies that this relay's quotas or rules refused
+	Deficit         int64 // boxes x members that are lost or lacked something when last compared
+	Lost            int64 // relays that count as lost
+	Took            int64 // boxes that this relay took over as a standby
+	ProofsFailed    int64
+	Damaged, Healed int64 // of the last scrub
+	ScrubbedAt      time.Time
+	Braked          bool // the clock jumped and is not believed yet
+}
+
+// Upkeep is the upkeep of one relay.
+type Upkeep struct {
+	cfg   Config
+	local repair.Local
+	met   *met
+
+	mu      sync.Mutex // what follows; held for moments only
+	planner *repair.Planner
+	offers  []offer
+	stats   Stats
+
+	scrubbing sync.Mutex
+	wake      chan struct{}
+	ctx       context.Context
+	stop      context.CancelFunc
+	wg        sync.WaitGroup
+}
+
+// offer is what a relay wants to be compared with.
+type offer struct {
+	from  []byte
+	boxes []mailbox.ID
+}
+
+// New returns an Upkeep that does nothing before Start.
+func New(cfg Config) *Upkeep {
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	cfg.Rand = &shared{r: cfg.Rand}
+	u := &Upkeep{
+		cfg:     cfg,
+		local:   repair.Local{Store: cfg.Store, Relay: cfg.Relay, Now: cfg.Now, Rand: cfg.Rand},
+		met:     newMet(cfg.Relay.Peer()),
+		planner: repair.New(cfg.Relay.Peer()),
+		wake:    make(chan struct{}, 1),
+	}
+	u.ctx, u.stop = context.WithCancel(context.Background())
+	return u
+}
+
+// shared lets the rounds and a drain draw from one source.
+type shared struct {
+	mu sync.Mutex
+	r  io.Reader
+}
+
+func (s *shared) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return io.ReadFull(s.r, p)
+}
+
+// Start begins the rounds. Call it once.
+func (u *Upkeep) Start() {
+	u.wg.Add(1)
+	go u.run()
+}
+
+// Close ends the rounds, and Drain and Scrub where they run.
+func (u *Upkeep) Close() error {
+	u.stop()
+	u.wg.Wait()
+	return nil
+}
+
+// Stats returns the counters.
+func (u *Upkeep) Stats() Stats {
+	var braked bool
+	_ = u.cfg.Store.View(func(tx mailbox.Tx) error { braked = !tx.Clock().Held.IsZero(); return nil })
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s, now := u.stats, u.planner.Status(u.cfg.Now())
+	s.Deficit, s.Lost, s.Took, s.Braked = int64(now.Deficit), int64(now.Lost), int64(now.Took), braked
+	return s
+}
+
+// Offered hears that another relay asks to be compared with; it is the
+// Config.Offered of the relay's server.
+func (u *Upkeep) Offered(from []byte, boxes []mailbox.ID) {
+	u.mu.Lock()
+	if len(u.offers) < maxOffers {
+		u.offers = append(u.offers, offer{from, boxes})
+	}
+	u.mu.Unlock()
+	u.nudge()
+}
+
+// Connected hears that a node is connected. If it is a relay of our boxes it is
+// visited soon: it may have been away, and may have lost what it had.
+func (u *Upkeep) Connected(peer []byte) {
+	u.mu.Lock()
+	hurried := u.planner.Back(peer, u.cfg.Now())
+	u.mu.Unlock()
+	if hurried {
+		u.nudge()
+	}
+}
+
+// Met remembers a relay's advert, if it is fresh.
+func (u *Upkeep) Met(a *dht.Advert) { u.met.add(a, u.cfg.Now()) }
+
+// Gossip is at most MaxGossip fresh adverts of relays that this one has met; it
+// is the Config.Gossip of the relay's server.
+func (u *Upkeep) Gossip() [][]byte { return u.met.some(u.cfg.Now(), MaxGossip, u.cfg.Rand) }
+
+func (u *Upkeep) nudge() {
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+// times are when what happens rarely is due.
+type times struct{ look, clock, scrub time.Time }
+
+// run is the goroutine of the rounds.
+func (u *Upkeep) run() {
+	defer u.wg.Done()
+	at := times{scrub: u.cfg.Now().Add(scrubFirst)}
+	var due []repair.Visit
+	for u.ctx.Err() == nil {
+		now := u.cfg.Now()
+		if u.rare(&at, now); len(due) == 0 {
+			u.mu.Lock()
+			due = u.planner.Due(now, u.cfg.Rand)
+			u.mu.Unlock()
+		}
+		if len(due) > 0 {
+			u.visit(due[0])
+			due = due[1:]
+			continue
+		}
+		u.wait(at)
+	}
+}
+
+// rare does what is due besides visits.
+func (u *Upkeep) rare(at *times, now time.Time) {
+	u.mu.Lock()
+	offers := u.offers
+	u.offers = nil
+	u.mu.Unlock()
+	// A clock that was set back must not keep anything waiting.
+	if len(offers) > 0 || !now.Before(at.look) || at.look.Sub(now) > lookEvery {
+		u.look()
+		at.look = now.Add(lookEvery)
+	}
+	u.mu.Lock()
+	for _, o := range offers {
+		u.planner.Offered(o.from, now, o.boxes)
+	}
+	u.mu.Unlock()
+	if !now.Before(at.clock) || at.clock.Sub(now) > clockEvery {
+		u.askClocks()
+		at.clock = now.Add(clockEvery)
+	}
+	if u.cfg.Scrub != nil && (!now.Before(at.scrub) || at.scrub.Sub(now) > scrubEvery) {
+		if _, _, _, err := u.Scrub(u.ctx); err != nil && u.ctx.Err() == nil {
+			u.cfg.Log.Warn("relay: scrub", "err", err)
+		}
+		at.scrub = now.Add(scrubEvery)
+	}
+}
+
+// wait sleeps until something is due or an offer comes.
+func (u *Upkeep) wait(at times) {
+	now := u.cfg.Now()
+	u.mu.Lock()
+	next := u.planner.Deadline()
+	u.mu.Unlock()
+	d := min(poll, at.look.Sub(now))
+	if !next.IsZero() {
+		d = min(d, next.Sub(now))
+	}
+	t := time.NewTimer(max(d, 0))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-u.wake:
+	case <-u.ctx.Done():
+	}
+}
+
+// look goes through the boxes of the store.
+func (u *Upkeep) look() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := u.cfg.Now()
+	err := u.cfg.Store.View(func(tx mailbox.Tx) error {
+		tx.EachBox(func(box mailbox.ID, _ mailbox.Box) bool {
+			u.planner.Look(tx, now, box)
+			return u.ctx.Err() == nil
+		})
+		return nil
+	})
+	if err != nil {
+		u.cfg.Log.Warn("relay: boxes", "err", err)
+	} else if u.ctx.Err() == nil {
+		u.planner.Sweep()
+	}
+}
+
+// visit does one visit and notes what came of it.
+func (u *Upkeep) visit(v repair.Visit) {
+	ctx, cancel := context.WithTimeout(u.ctx, visitWithin)
+	out, err := u.local.Visit(ctx, u.cfg.Client, v)
+	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
+	cancel()
+	if u.ctx.Err() != nil {
+		return
+	}
+	now := u.cfg.Now()
+	if out.Advert != nil {
+		u.met.add(out.Advert, now)
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.note(out)
+	switch {
+	case err == nil || late && out.Compared > 0:
+		out.More = out.More || late
+		u.planner.Visited(v.Peer.ID, now, out)
+	default:
+		u.stats.Failed++
+		u.planner.Unreachable(v.Peer.ID, now, u.cfg.Rand)
+	}
+	if err != nil {
+		u.cfg.Log.Debug("relay: visit", "err", err)
+	}
+	if out.Adopted > 0 || out.Proof == repair.Lied {
+		u.cfg.Log.Info("relay: repair", "adopted", out.Adopted, "lied", out.Proof == repair.Lied)
+	}
+}
+
+func (u *Upkeep) note(out repair.Outcome) {
+	u.stats.Rounds++
+	u.stats.Compared += int64(out.Compared)
+	u.stats.Adopted += int64(out.Adopted)
+	u.stats.Refused += int64(out.Refused)
+	if out.Proof == repair.Lied || out.Proof == repair.Lacks {
+		u.stats.ProofsFailed++
+	}
+}
