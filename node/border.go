@@ -249,8 +249,11 @@ type RelayView struct {
 	Standby bool     `json:"standby"`
 	Source  string   `json:"source"`
 	Online  bool     `json:"online"`
-	OK      uint64   `json:"ok"`
+	OK      uint64   `json:"ok"` // answers of the last 30 days
 	Failed  uint64   `json:"failed"`
+
+	// Broke is when it last could not show what it had signed for, or did not sign what it had reserved.
+	Broke time.Time `json:"broke,omitzero"`
 }
 
 // MailboxView is the state of our own mailbox.

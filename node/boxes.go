@@ -330,6 +330,9 @@ func (e *Engine) Committed(t *Turn, number uint64, relay []byte, leases []dht.Le
 		return
 	}
 	delete(r.asked, string(relay))
+	if no := asRefusal(err); no != nil && (no.Code == mailbox.Full || no.Code == mailbox.Malformed) {
+		e.distrust(t, relay) // it had reserved the place, and does not sign for it
+	}
 	if err != nil || len(leases) != len(r.cores) {
 		r.excluded[string(relay)] = true
 	} else {

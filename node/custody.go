@@ -183,20 +183,11 @@ func (e *Engine) void(t *Turn, n uint64, d *pb.Delivery, i int, why string) {
 	e.out.Restart(n, t.Now)
 }
 
-// broken notes that a relay broke its word: it serves us no longer while others do, no sender of ours prefers it, and
-// whatever else it signed for is looked at now.
+// broken acts on a relay that could not show what it had signed for: whatever else it signed for is looked at now.
 func (e *Engine) broken(t *Turn, relay []byte) {
-	row, known := e.relay(t, relay)
-	if known && t.Now.Sub(unixMilli(row.Broke)) < time.Hour {
+	if !e.distrust(t, relay) {
 		return
 	}
-	if !known {
-		if fits, _ := e.makeRoom(t, election.SourceGossip); !fits {
-			return
-		}
-	}
-	row.Broke = t.Now.UnixMilli()
-	putRow(t.Tx, store.BucketRelays, row.Peer, row)
 	if e.serves(t, relay) {
 		e.warn(t, "relay "+shortPeer(relay)+" does not keep what it signs for")
 		e.planElection(t, 0)

@@ -138,6 +138,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 	e.loadSessions(t)
 	e.loadOutbox(t)
 	e.dropParked(t)
+	e.foldCounters(t)
 	for _, p := range c.Pins {
 		e.pin(t, p)
 	}

@@ -92,6 +92,8 @@ const (
 	electJitter   = 10 * time.Minute
 	maxRelays     = 256         // candidates kept
 	observeEvery  = time.Minute // between two writes of a relay's counters
+	observeDays   = 30          // what was observed counts for so long
+	maxObserved   = 1 << 20     // of one write
 )
 
 // Counts.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -34,8 +35,14 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 	if row.Source == 0 || uint32(s) < row.Source {
 		row.Source = uint32(s)
 	}
-	row.LastOk = t.Now.UnixMilli()
+	if s != election.SourceGossip { // it said so itself: gossip is what others say of it
+		row.LastOk = t.Now.UnixMilli()
+	}
 	putRow(t.Tx, store.BucketRelays, row.Peer, row)
+	if !a.LeavingAt.IsZero() && e.serves(t, a.Peer.ID) {
+		e.planElection(t, 0) // it goes on taking mail until then: the old set and the new one overlap
+		return
+	}
 	if !known && !full || e.thin(t) && !e.serves(t, a.Peer.ID) { // where places are fought over, the next look is soon enough
 		e.roundFailed = 0
 		e.planElection(t, roundDebounce)
@@ -60,7 +67,7 @@ func (e *Engine) relay(t *Turn, peer []byte) (*pb.Relay, bool) {
 	if getRow(t.Tx, store.BucketRelays, peer, row) {
 		return row, true
 	}
-	return &pb.Relay{Peer: slices.Clone(peer), FirstSeen: t.Now.UnixMilli(), WeekStart: t.Now.UnixMilli()}, false
+	return &pb.Relay{Peer: slices.Clone(peer), FirstSeen: t.Now.UnixMilli()}, false
 }
 
 // makeRoom gives a new candidate the place of the least of the others, if all are taken: of one that is no more trusted,
@@ -75,7 +82,7 @@ func (e *Engine) makeRoom(t *Turn, s election.Source) (fits, full bool) {
 		if proto.Unmarshal(value, row) != nil || row.Pinned || row.ServingSince != 0 || row.Source < uint32(s) || e.live[string(row.Peer)] {
 			return true
 		}
-		if least == nil || cmp.Or(cmp.Compare(least.Source, row.Source), cmp.Compare(row.Ok, least.Ok), cmp.Compare(row.LastOk, least.LastOk)) < 0 {
+		if least == nil || cmp.Or(cmp.Compare(least.Source, row.Source), cmp.Compare(tallyOf(row, t.Now).good, tallyOf(least, t.Now).good), cmp.Compare(row.LastOk, least.LastOk)) < 0 {
 			least = row
 		}
 		return true
@@ -132,10 +139,11 @@ func (e *Engine) candidateList(t *Turn, excluded map[string]bool) (out []electio
 		if e.live[string(row.Peer)] {
 			seen = t.Now // a held stream may be silent for days
 		}
+		y := tallyOf(row, t.Now)
 		out = append(out, election.Candidate{
 			Peer: a.Peer, Source: election.Source(row.Source), Family: a.Family, Known: unixMilli(row.FirstSeen),
-			LastSeen: seen, Good: uint32(row.Ok), Bad: uint32(row.Failed),
-			WeekGood: uint32(row.WeekOk), WeekBad: uint32(row.WeekFailed), LeavingAt: a.LeavingAt,
+			LastSeen: seen, Good: y.good, Bad: y.bad, WeekGood: y.weekGood, WeekBad: y.weekBad,
+			Failed: unixMilli(row.Broke), LeavingAt: a.LeavingAt,
 		})
 		return true
 	})
@@ -200,11 +208,7 @@ func (e *Engine) observe(t *Turn, peer []byte, good bool) {
 	if !getRow(t.Tx, store.BucketRelays, peer, row) {
 		return
 	}
-	if t.Now.Sub(unixMilli(row.WeekStart)) > 7*24*time.Hour {
-		row.WeekStart, row.WeekOk, row.WeekFailed = t.Now.UnixMilli(), 0, 0
-	}
-	row.Ok, row.WeekOk = row.Ok+o.ok, row.WeekOk+o.ok
-	row.Failed, row.WeekFailed = row.Failed+o.failed, row.WeekFailed+o.failed
+	count(row, dayOf(t.Now), o.ok, o.failed)
 	if good {
 		row.LastOk = t.Now.UnixMilli()
 	}
@@ -224,9 +228,12 @@ type ContactRelay struct {
 	Peer    string // hex of the peer id
 	Standby bool
 	Until   time.Time // end of its lease
-	Seen    bool      // we have met it: the counts below are ours
+	Seen    bool      // we have met it: the counts below are ours, of the last 30 days
 	OK      uint64
 	Failed  uint64
+	Broke   time.Time // when it last could not show what it had signed for; zero: never
+	Holds   int       // deliveries that it signed for and that the device has not acknowledged
+	Set     string    // which set, in words
 }
 
 // RelaysOf lists the relays of each device of a contact: of the newest box of the current epoch that we know, or of the
@@ -243,7 +250,7 @@ func RelaysOf(tx store.Tx, now time.Time, handle string) ([]ContactRelay, error)
 			return true
 		}
 		if rec := setInForce(d, now); rec != nil {
-			out = append(out, relaysIn(tx, cmp.Or(d.Name, shortID(d.Device)), rec)...)
+			out = append(out, relaysIn(tx, now, d, rec)...)
 		}
 		return true
 	})
@@ -262,20 +269,111 @@ func setInForce(d *pb.PeerDevice, now time.Time) *dht.SetRecord {
 	return nil
 }
 
-func relaysIn(tx store.Tx, device string, rec *dht.SetRecord) (out []ContactRelay) {
+func relaysIn(tx store.Tx, now time.Time, d *pb.PeerDevice, rec *dht.SetRecord) (out []ContactRelay) {
 	until := map[byte]time.Time{}
 	for _, l := range rec.Leases() {
 		until[l.Rank] = l.End
 	}
+	held := heldFor(tx, d.Device)
+	box := "front door"
+	if rec.Epoch() != dht.FrontDoorEpoch {
+		box = fmt.Sprintf("epoch %d", rec.Epoch())
+	}
+	set := fmt.Sprintf("%s, set %d until %s: %d of %d sign, %d stand by", box, rec.Number(), rec.NotAfter().Format(time.DateOnly),
+		rec.W(), rec.R(), rec.S())
 	for _, m := range rec.Members() {
-		r := ContactRelay{Device: device, Peer: hexOf(m.Peer.ID), Standby: m.Standby, Until: until[m.Rank]}
+		r := ContactRelay{
+			Device: cmp.Or(d.Name, shortID(d.Device)), Peer: hexOf(m.Peer.ID), Standby: m.Standby, Until: until[m.Rank],
+			Holds: held[string(m.Peer.ID)], Set: set,
+		}
 		row := &pb.Relay{}
 		if getRow(tx, store.BucketRelays, m.Peer.ID, row) {
-			r.Seen, r.OK, r.Failed = true, row.Ok, row.Failed
+			y := tallyOf(row, now)
+			r.Seen, r.OK, r.Failed, r.Broke = true, uint64(y.good), uint64(y.bad), unixMilli(row.Broke)
 		}
 		out = append(out, r)
 	}
 	return out
+}
+
+// heldFor counts, by relay, what was signed for and not acknowledged by a device.
+func heldFor(tx store.Tx, device []byte) map[string]int {
+	out := map[string]int{}
+	tx.Scan(store.BucketOutbox, nil, func(_, value []byte) bool {
+		d := &pb.Delivery{}
+		if proto.Unmarshal(value, d) == nil && string(d.Device) == string(device) {
+			for _, r := range d.Receipts {
+				out[string(r.Relay)]++
+			}
+		}
+		return true
+	})
+	return out
+}
+
+// tally is what was observed of a relay in the last 30 days, and in the last 7.
+type tally struct{ good, bad, weekGood, weekBad uint32 }
+
+func dayOf(at time.Time) uint32 { return uint32(at.Unix() / int64(day/time.Second)) }
+
+// count adds to one day of a row, and forgets the days that do not count any more.
+func count(row *pb.Relay, today uint32, ok, failed uint64) {
+	row.Days = slices.DeleteFunc(row.Days, func(d *pb.Day) bool { return d.Day+observeDays <= today || d.Day > today })
+	if n := len(row.Days); n == 0 || row.Days[n-1].Day != today {
+		row.Days = append(row.Days, &pb.Day{Day: today})
+	}
+	last := row.Days[len(row.Days)-1]
+	last.Ok += uint32(min(ok, maxObserved))
+	last.Failed += uint32(min(failed, maxObserved))
+}
+
+func tallyOf(row *pb.Relay, now time.Time) (y tally) {
+	today := dayOf(now)
+	for _, d := range row.Days {
+		if d.Day+observeDays > today {
+			y.good, y.bad = y.good+d.Ok, y.bad+d.Failed
+		}
+		if d.Day+7 > today {
+			y.weekGood, y.weekBad = y.weekGood+d.Ok, y.weekBad+d.Failed
+		}
+	}
+	return y
+}
+
+// foldCounters takes over what a build without days had counted: of this week as of yesterday, of before as of last week.
+func (e *Engine) foldCounters(t *Turn) {
+	var old []*pb.Relay
+	t.Tx.Scan(store.BucketRelays, nil, func(_, value []byte) bool {
+		row := &pb.Relay{}
+		if proto.Unmarshal(value, row) == nil && row.Ok+row.Failed > 0 {
+			old = append(old, row)
+		}
+		return true
+	})
+	today := dayOf(t.Now)
+	for _, row := range old {
+		count(row, today-8, row.Ok-min(row.WeekOk, row.Ok), row.Failed-min(row.WeekFailed, row.Failed))
+		count(row, today-1, row.WeekOk, row.WeekFailed)
+		row.Ok, row.Failed, row.WeekOk, row.WeekFailed, row.WeekStart = 0, 0, 0, 0, 0
+		putRow(t.Tx, store.BucketRelays, row.Peer, row)
+	}
+}
+
+// distrust notes that a relay broke its word: it does not serve us while others can. False: that is known, or there is no
+// room to remember it.
+func (e *Engine) distrust(t *Turn, relay []byte) bool {
+	row, known := e.relay(t, relay)
+	if known && t.Now.Sub(unixMilli(row.Broke)) < time.Hour {
+		return false
+	}
+	if !known {
+		if fits, _ := e.makeRoom(t, election.SourceGossip); !fits {
+			return false
+		}
+	}
+	row.Broke = t.Now.UnixMilli()
+	putRow(t.Tx, store.BucketRelays, row.Peer, row)
+	return true
 }
 
 // Explain shows the last election of our own relays, recomputed from its transcript.
@@ -323,9 +421,11 @@ func Mailbox(tx store.Tx, e *Engine, now time.Time) (MailboxView, error) {
 			return true
 		}
 		m, ok := members[string(row.Peer)]
+		y := tallyOf(row, now)
 		v.Relays = append(v.Relays, RelayView{
 			Peer: hexOf(row.Peer), Member: ok && !m.Standby, Standby: ok && m.Standby, Source: sourceNames[election.Source(row.Source)],
-			Online: e.online()[string(row.Peer)], OK: row.Ok, Failed: row.Failed, Addrs: hexAll(row.Addrs),
+			Online: e.online()[string(row.Peer)], OK: uint64(y.good), Failed: uint64(y.bad), Addrs: hexAll(row.Addrs),
+			Broke: unixMilli(row.Broke),
 		})
 		return true
 	})

@@ -37,6 +37,8 @@ type world struct {
 	// Hooks; nil: the network is honest.
 	lose   func(p parcel) bool                // this copy does not arrive, and nobody is told
 	lookup func(d *device, key string) []byte // what the directory answers; nil function: the truth
+	deaf   bool                               // no audit is answered
+	audits int                                // how many were asked
 }
 
 // parcel is one envelope on its way over a direct stream (relay nil) or into a box.
@@ -77,8 +79,15 @@ type relay struct {
 	up    bool
 	lying bool // signs receipts and keeps nothing of what it signed for
 	lost  map[mailbox.EnvelopeID]bool
+	waits []wait                      // who wants to hear of room
 	mute  bool                        // hands nothing out
 	says  func(mailbox.Deposit) error // answers deposits in the rules' place
+}
+
+// wait is a device that wants to hear when a box has room.
+type wait struct {
+	box mailbox.ID
+	to  *device
 }
 
 var errAway = errors.New("unreachable")
@@ -333,6 +342,13 @@ func (d *device) perform(out *node.Effects) {
 	for _, x := range out.Deposits {
 		d.deposit(x)
 	}
+	for _, x := range out.Audits {
+		d.audit(x)
+	}
+	for _, x := range out.Awaits {
+		r := d.w.relayAt(x.Relay.ID)
+		r.waits = append(r.waits, wait{x.Box, d})
+	}
 	for _, key := range out.Lookups {
 		d.later(func(e *node.Engine, t *node.Turn) {
 			value := d.w.records[key]
@@ -394,6 +410,17 @@ func (d *device) deposit(x node.Deposit) {
 		for _, o := range d.w.devices {
 			o.collectAt(r)
 		}
+	})
+}
+
+func (d *device) audit(x node.Audit) {
+	d.w.audits++
+	d.later(func(e *node.Engine, t *node.Turn) {
+		p, err := d.w.relayAt(x.Relay.ID).possess(x)
+		if d.w.deaf {
+			err = errAway
+		}
+		e.Audited(t, x.Ref, x.Relay.ID, p, err)
 	})
 }
 
@@ -465,6 +492,40 @@ func (r *relay) deposit(d mailbox.Deposit) (*mailbox.Receipt, error) {
 	return rec, nil
 }
 
+// possess proves what the relay holds; a liar has what it signed for thrown away.
+func (r *relay) possess(x node.Audit) (p mailbox.Possession, err error) {
+	if !r.up {
+		return p, errAway
+	}
+	err = r.store.View(func(tx mailbox.Tx) error {
+		e, known := tx.Find(x.Box, x.Envelope)
+		if !known || r.lost[x.Envelope] {
+			return nil
+		}
+		if e.Buried {
+			p.State = mailbox.Buried
+			return nil
+		}
+		body, err := tx.Body(x.Box, e)
+		p = mailbox.Possession{State: mailbox.Holds, Proof: mailbox.ProofOf(x.Nonce, body)}
+		return err
+	})
+	return p, err
+}
+
+// free tells whoever waits for room in a box of the relay.
+func (r *relay) free(box mailbox.ID) {
+	all := r.waits
+	r.waits = nil
+	for _, w := range all {
+		if w.box != box {
+			r.waits = append(r.waits, w)
+			continue
+		}
+		w.to.later(func(e *node.Engine, t *node.Turn) { e.Freed(t, r.self.ID, box, nil) })
+	}
+}
+
 func (r *relay) ack(a node.RelayAck) {
 	if !r.up {
 		return
@@ -473,6 +534,7 @@ func (r *relay) ack(a node.RelayAck) {
 	_ = r.do(func(tx mailbox.Tx) error {
 		return r.rules.Ack(tx, r.w.now, a.Key.Public().(ed25519.PublicKey), a.IDs, sig)
 	})
+	r.free(mailbox.IDOf(a.Key.Public().(ed25519.PublicKey)))
 }
 
 func (r *relay) reserve(x node.Reserve) error {

@@ -41,8 +41,10 @@ type place struct {
 func normalised(candidates []Candidate) []Candidate {
 	all := slices.Clone(candidates)
 	slices.SortFunc(all, func(a, b Candidate) int {
-		return cmp.Or(bytes.Compare(a.Peer.ID, b.Peer.ID), b.LastSeen.Compare(a.LastSeen),
-			bytes.Compare(appendCandidate(nil, a), appendCandidate(nil, b)))
+		if c := cmp.Or(bytes.Compare(a.Peer.ID, b.Peer.ID), b.LastSeen.Compare(a.LastSeen)); c != 0 {
+			return c
+		}
+		return bytes.Compare(appendCandidate(nil, a), appendCandidate(nil, b))
 	})
 	all = slices.CompactFunc(all, func(a, b Candidate) bool { return bytes.Equal(a.Peer.ID, b.Peer.ID) })
 	return slices.DeleteFunc(all, func(c Candidate) bool {
@@ -63,40 +65,35 @@ func (in *input) pool(all []Candidate) []Candidate {
 	if len(all) <= in.policy.Pool {
 		return all
 	}
-	rows := in.race(all)
-	rank := map[*row]int{}
+	var first, apart, crowded []Candidate
 	seen := map[string]bool{}
-	for _, r := range rows {
+	for _, r := range in.race(all) {
 		switch {
 		case in.pinRank(r) >= 0 || r.kept >= 0:
-			rank[r] = 0
+			first = append(first, r.Candidate)
 		case in.policy.Caps && slices.ContainsFunc(r.groups, func(g string) bool { return seen[g] }):
-			rank[r] = 2
+			crowded = append(crowded, r.Candidate)
 		default:
-			rank[r] = 1
+			apart = append(apart, r.Candidate)
 		}
 		for _, g := range r.groups {
 			seen[g] = true
 		}
 	}
-	slices.SortStableFunc(rows, func(a, b *row) int { return cmp.Compare(rank[a], rank[b]) })
-	out := make([]Candidate, 0, in.policy.Pool)
-	for _, r := range rows[:in.policy.Pool] {
-		out = append(out, r.Candidate)
-	}
-	return normalised(out)
+	return normalised(slices.Concat(first, apart, crowded)[:in.policy.Pool])
 }
 
 // race computes weight and score of each and sorts by score.
 func (in *input) race(candidates []Candidate) []*row {
-	rows := make([]*row, 0, len(candidates))
-	for _, c := range candidates {
-		r := &row{Candidate: c, weight: c.weight(in.now), groups: groups(c.Peer), place: place{rank: -1}}
+	all, rows := make([]row, len(candidates)), make([]*row, len(candidates))
+	for i, c := range candidates {
+		r := &all[i]
+		*r = row{Candidate: c, weight: c.weight(in.now), groups: groups(c.Peer), place: place{rank: -1}}
 		r.score = score(in.seed, c.Peer.ID, r.weight)
 		r.kept = slices.IndexFunc(in.incumbents, func(i Incumbent) bool { return bytes.Equal(i.Peer, c.Peer.ID) })
-		rows = append(rows, r)
+		rows[i] = r
 	}
-	slices.SortStableFunc(rows, func(a, b *row) int {
+	slices.SortFunc(rows, func(a, b *row) int {
 		return cmp.Or(cmp.Compare(a.score, b.score), bytes.Compare(a.Peer.ID, b.Peer.ID))
 	})
 	return rows
@@ -124,8 +121,9 @@ func (in *input) elect() Result {
 // exclude gives those out of the race their reason.
 func (in *input) exclude() {
 	good := 0
+	in.judge()
 	for _, r := range in.rows {
-		if r.reason = in.unfit(r); r.reason == "" && up(r.Good, r.Bad) >= percent(goodEnough) {
+		if r.reason == "" && up(r.Good, r.Bad) >= percent(goodEnough) {
 			good++
 		}
 	}
@@ -139,11 +137,31 @@ func (in *input) exclude() {
 	}
 }
 
+// judge gives those who cannot serve their reason. Whoever broke its word is out, unless the person chose it, or there
+// is nobody else.
+func (in *input) judge() {
+	fit := 0
+	for _, r := range in.rows {
+		r.reason = in.unfit(r)
+		if r.reason == "" && r.weight == 0 && in.pinRank(r) < 0 {
+			r.reason = broke
+		}
+		if r.reason == "" {
+			fit++
+		}
+	}
+	for _, r := range in.rows {
+		if fit == 0 && r.reason == broke {
+			r.reason = ""
+		}
+	}
+}
+
+const broke = "failed a proof or refused a lease within 90 days"
+
 // unfit says why a candidate cannot serve at all.
 func (in *input) unfit(r *row) string {
 	switch {
-	case r.weight == 0:
-		return "failed a proof or refused a lease within 90 days"
 	case !r.LeavingAt.IsZero():
 		return "is leaving"
 	case !r.LastSeen.IsZero() && in.now.Sub(r.LastSeen) > in.policy.Dead:

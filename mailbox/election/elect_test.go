@@ -89,7 +89,6 @@ func TestFewRelaysMakeAThinSet(t *testing.T) {
 
 func TestWhoCannotServeIsNotChosen(t *testing.T) {
 	for name, change := range map[string]func(*election.Candidate){
-		"failed a proof":      func(c *election.Candidate) { c.Failed = now.Add(-89 * day) },
 		"leaving":             func(c *election.Candidate) { c.LeavingAt = now.Add(30 * day) },
 		"silent":              func(c *election.Candidate) { c.LastSeen = now.Add(-25 * time.Hour) },
 		"not an Ed25519 peer": func(c *election.Candidate) { c.Peer.ID = []byte("Qm") },
@@ -267,7 +266,7 @@ func TestExplainNamesEveryCandidate(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, all)
 		}
 	}
-	if len(lines) != 8 {
+	if len(lines) != 3+8 { // what was wanted, the caps, the result
 		t.Errorf("%d lines", len(lines))
 	}
 }
@@ -382,6 +381,84 @@ func BenchmarkElect64(b *testing.B) {
 	c := goods(64)
 	for b.Loop() {
 		elect(c, nil, nil)
+	}
+}
+
+// Ten thousand candidates are judged like five: pins and incumbents race, one of each network group first.
+func TestTenThousandCandidates(t *testing.T) {
+	all := goods(10_000)
+	for i := range all {
+		all[i].Peer.Addrs = [][]byte{{4, byte(10 + i/200), byte(i), 1, 1, 6, 0, 80}}
+	}
+	first := elect(all, nil, nil)
+	slices.Reverse(all)
+	again := elect(all, nil, nil)
+	if len(first.Members) != 3 || len(first.Standbys) != 2 || !bytes.Equal(first.Transcript.Bytes(), again.Transcript.Bytes()) {
+		t.Errorf("%d members, %d standbys; reversed equal %t", len(first.Members), len(first.Standbys),
+			bytes.Equal(first.Transcript.Bytes(), again.Transcript.Bytes()))
+	}
+	var inc []election.Incumbent
+	for _, p := range slices.Concat(first.Members, first.Standbys) {
+		inc = append(inc, election.Incumbent{Peer: p.ID, Since: now.Add(-10 * day)})
+	}
+	if kept := elect(all[1:], inc, nil); !cmp.Equal(kept.Members, first.Members) {
+		t.Error("one candidate less, and the incumbents go")
+	}
+}
+
+// Hysteresis: an incumbent whose week is bad leaves, and then does not come back as long as others serve, however good
+// it is again. Between 85 and 90 % up it stays where it would not have been chosen anew.
+func TestHysteresis(t *testing.T) {
+	all := goods(9)
+	inc := serving(30*day, 0, 1, 2, 3, 4)
+	all[1].WeekGood, all[1].WeekBad = 80, 20
+	r := elect(all, inc, nil)
+	if slices.Contains(numbers(r.Members), 1) {
+		t.Fatalf("80 %% up this week, and it stays: %v", numbers(r.Members))
+	}
+	var next []election.Incumbent
+	for _, p := range slices.Concat(r.Members, r.Standbys) {
+		next = append(next, election.Incumbent{Peer: p.ID, Since: now.Add(-day)})
+	}
+	all[1].WeekGood, all[1].WeekBad = 200, 0
+	if again := elect(all, next, nil); !cmp.Equal(again.Members, r.Members) {
+		t.Errorf("it came back: %v after %v", numbers(again.Members), numbers(r.Members))
+	}
+	all[2].Good, all[2].Bad, all[2].WeekGood, all[2].WeekBad = 880, 120, 88, 12
+	if kept := elect(all, inc, nil); !slices.Contains(numbers(kept.Members), 2) {
+		t.Errorf("88 %% up, and an incumbent left: %v", numbers(kept.Members))
+	}
+	if fresh := elect(all, nil, nil); slices.Contains(numbers(fresh.Members), 2) {
+		t.Errorf("control: 88 %% up, and it was chosen anew: %v", numbers(fresh.Members))
+	}
+}
+
+// Whoever failed a proof is out, unless it is pinned, or nobody else is there.
+func TestTheBrokenServeLast(t *testing.T) {
+	all := goods(3)
+	for i := range all {
+		all[i].Failed = now.Add(-30 * day)
+	}
+	if r := elect(all, serving(day, 0, 1, 2), nil); len(r.Members) != 3 {
+		t.Errorf("nobody else is there, and %d serve", len(r.Members))
+	}
+	all[2].Failed = time.Time{}
+	if r := elect(all, serving(day, 0, 1, 2), nil); !cmp.Equal(numbers(r.Members), []int{2}) || !r.Thin || r.W != 1 {
+		t.Errorf("one is honest: %v", numbers(r.Members))
+	}
+	if r := elect(all, nil, [][]byte{peerID(1)}); !cmp.Equal(numbers(r.Members), []int{1, 2}) {
+		t.Errorf("one is pinned: %v", numbers(r.Members))
+	}
+	all[0].Failed = now.Add(-91 * day)
+	if r := elect(all, nil, nil); len(r.Members) != 2 {
+		t.Errorf("after 91 days it is not chosen: %v", numbers(r.Members))
+	}
+}
+
+func BenchmarkElect10000(b *testing.B) {
+	all := goods(10_000)
+	for b.Loop() {
+		elect(all, serving(day, 1, 2, 3, 4, 5), nil)
 	}
 }
 

@@ -11,7 +11,9 @@
 // candidates does not matter. At most one member comes from one network group
 // and from one family, at most two are newcomers, and at most half, rounded
 // up, come from one source, unless no other candidates are left; then the
-// rules give way in the order newcomers, source, family and network. A
+// rules give way in the order newcomers, source, family and network. Who
+// failed a proof within 90 days serves only if the person pinned it, or if
+// there is nobody else. A
 // transcript holds all that was looked at and recomputes to the same result.
 //
 // Not guaranteed. Whoever ages many relays in many networks can win
@@ -47,7 +49,7 @@ type Candidate struct {
 	LastSeen          time.Time // last good answer; zero: never asked
 	Good, Bad         uint32    // answers and failures over 30 days
 	WeekGood, WeekBad uint32    // the same over 7 days
-	Failed            time.Time // last failed possession proof or refused lease; zero: none
+	Failed            time.Time // last failed possession proof or broken reservation; zero: none
 	LeavingAt         time.Time // from its advert; zero: stays
 }
 

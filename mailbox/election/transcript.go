@@ -154,13 +154,13 @@ func (t Transcript) Rows() ([]Row, error) {
 	return append(chosen, others...), nil
 }
 
-// Explain gives one line per candidate.
+// Explain gives the rules in force, and then one line per candidate.
 func (t Transcript) Explain() []string {
 	rows, err := t.Rows()
 	if err != nil {
 		return nil
 	}
-	var lines []string
+	lines := t.rules()
 	for _, r := range rows {
 		role := "not chosen"
 		if r.Rank >= 0 {
@@ -174,6 +174,29 @@ func (t Transcript) Explain() []string {
 			hex.EncodeToString(key)[:16], role, r.Up, r.Weight/1000, r.Weight%1000, r.Reason))
 	}
 	return lines
+}
+
+// rules says what the election went by.
+func (t Transcript) rules() []string {
+	in, ok := parseInput(t.raw)
+	if !ok {
+		return nil
+	}
+	p := in.policy
+	r := in.elect()
+	result := fmt.Sprintf("result: %d members, %d standbys, custody at %d signatures", len(r.Members), len(r.Standbys), r.W)
+	if r.Thin {
+		result += ", thin"
+	}
+	caps := "caps: none (local network)"
+	if p.Caps {
+		caps = fmt.Sprintf("caps: 1 of a network and of a family, %d newcomers, %d of a source", newcomers, (p.R+1)/2)
+	}
+	return []string{
+		fmt.Sprintf("wanted: %d members, %d standbys, custody at %d signatures; %d candidates, %d served before, %d pinned",
+			p.R, p.S, p.W, len(in.candidates), len(in.incumbents), len(in.pins)),
+		caps, result,
+	}
 }
 
 func parseInput(raw []byte) (*input, bool) {

@@ -118,7 +118,10 @@ func explainContact(tx store.Tx, now time.Time, handle string) (Explanation, err
 		return Explanation{}, err
 	}
 	var out Explanation
-	for _, r := range list {
+	for i, r := range list {
+		if i == 0 || list[i-1].Device != r.Device {
+			out.Lines = append(out.Lines, fmt.Sprintf("%s: %s", r.Device, r.Set))
+		}
 		role := "member"
 		if r.Standby {
 			role = "standby"
@@ -128,6 +131,12 @@ func explainContact(tx store.Tx, now time.Time, handle string) (Explanation, err
 			line += fmt.Sprintf(", %d ok, %d failed", r.OK, r.Failed)
 		} else {
 			line += ", not met"
+		}
+		if r.Holds > 0 {
+			line += fmt.Sprintf(", holds %d not acknowledged", r.Holds)
+		}
+		if !r.Broke.IsZero() {
+			line += ", did not have what it had signed for on " + r.Broke.Format(time.DateOnly)
 		}
 		out.Lines = append(out.Lines, line)
 	}
