@@ -22,6 +22,7 @@ const (
 	labelFrontDoor = "kith1 front door"
 	labelSetRecord = "kith1 set record"
 	labelSeed      = "kith1 election"
+	labelPass      = "kith1 pass"
 )
 
 // round is one election of our own relays on its way: reserve at every chosen relay, then have the sets countersigned.

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"slices"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
@@ -74,7 +76,7 @@ func (e *Engine) tellDevice(t *Turn, dev *pb.PeerDevice) {
 	dev.ToldReach = number
 	e.saveDevice(t, dev)
 	e.supersede(t, identity.DeviceID(dev.Device), chat.KindReach)
-	for _, r := range e.reaches(t, number) {
+	for _, r := range e.reaches(t, number, dev) {
 		e.sendControl(t, chat.KindReach, r, identity.UserID(dev.User), []identity.DeviceID{identity.DeviceID(dev.Device)})
 	}
 }
@@ -96,27 +98,96 @@ func (e *Engine) maySpeak(t *Turn, dev *pb.PeerDevice) bool {
 	return c != nil && c.State == contactAccepted && !c.Left && !held(c)
 }
 
-// reaches is how to reach us, in as many contents as the set records need.
-func (e *Engine) reaches(t *Turn, number uint64) []*chatpb.Reach {
-	cur := dht.EpochAt(t.Now)
-	first := &chatpb.Reach{Number: number, Endpoint: e.chatEndpoint(), RecordSecret: e.self.RecordSecret, FirstEpoch: cur}
-	for i := range uint32(boxKeysTold) {
-		first.Boxes = append(first.Boxes, e.boxKey(cur+i).Public().(ed25519.PublicKey))
+// reaches is how a device reaches us, in as many contents as that needs. One that has given us no passes yet may have no
+// way to take large envelopes: what comes without a pass is held to the size of a stranger's.
+func (e *Engine) reaches(t *Turn, number uint64, dev *pb.PeerDevice) []*chatpb.Reach {
+	room := reachRoom
+	if len(dev.Passes) == 0 {
+		room = session.ContentRoom(strangerClass) - chat.HeaderSize
 	}
-	out := []*chatpb.Reach{first}
-	for _, epoch := range wantedEpochs(t.Now) {
-		_, rec := e.box(t, epoch)
-		if rec == nil || epoch == dht.FrontDoorEpoch {
-			continue
-		}
-		raw := rec.Bytes()
-		if proto.Size(out[len(out)-1])+len(raw)+4 > reachRoom {
-			out = append(out, &chatpb.Reach{Number: number})
-		}
+	out := []*chatpb.Reach{e.firstReach(t, number, dev)}
+	add := func(part *chatpb.Reach) {
 		last := out[len(out)-1]
-		last.Sets = append(last.Sets, raw)
+		switch size := proto.Size(part); {
+		case proto.Size(last)+size <= room:
+			proto.Merge(last, part)
+		case size+reachNumber <= room: // else the directory has it
+			part.Number = number
+			out = append(out, part)
+		}
+	}
+	add(&chatpb.Reach{Endpoint: e.chatEndpoint()})
+	for _, epoch := range wantedEpochs(t.Now) {
+		if _, rec := e.box(t, epoch); rec != nil && epoch != dht.FrontDoorEpoch {
+			add(&chatpb.Reach{Sets: [][]byte{rec.Bytes()}})
+		}
 	}
 	return out
+}
+
+// reachNumber is the room of a reach's number, in bytes.
+const reachNumber = 11
+
+// firstReach is what serves 13 weeks: the keys of our boxes, what opens their sets, and a pass into each for this device.
+func (e *Engine) firstReach(t *Turn, number uint64, dev *pb.PeerDevice) *chatpb.Reach {
+	cur := dht.EpochAt(t.Now)
+	r := &chatpb.Reach{
+		Number: number, RecordSecret: e.self.RecordSecret, FirstEpoch: cur,
+		PassSecret: derive(e.self.MailboxSecret, labelPass+string(dev.Device)),
+	}
+	for i := range uint32(boxKeysTold) {
+		box := e.boxKey(cur + i)
+		holder := pass.HolderKey(r.PassSecret, cur+i).Public().(ed25519.PublicKey)
+		r.Boxes = append(r.Boxes, box.Public().(ed25519.PublicKey))
+		r.Passes = append(r.Passes, pass.Issue(box, holder).Sig())
+	}
+	return r
+}
+
+// passFor is our pass into a box of a device at one relay; nil if it gave us none that holds.
+func (e *Engine) passFor(t *Turn, dev *pb.PeerDevice, set *dht.SetRecord, relay []byte) []byte {
+	i := int64(set.Epoch()) - int64(dev.FirstEpoch)
+	if i < 0 || i >= int64(len(dev.Passes)) || string(dev.Boxes[i]) != string(set.Box()) {
+		return nil
+	}
+	key := string(relay) + string(dev.PassSecret) + string(dev.Passes[i])
+	if use, known := e.passes[key]; known {
+		return use
+	}
+	holder := pass.HolderKey(dev.PassSecret, set.Epoch())
+	var use []byte
+	if cert := pass.Join(holder.Public().(ed25519.PublicKey), dev.Passes[i]); cert.Verify(set.Box()) {
+		use = pass.Use(holder, cert, relay, set.BoxID())
+	} else {
+		e.askReach(t, dev)
+	}
+	if len(e.passes) >= maxParsed {
+		clear(e.passes)
+	}
+	e.passes[key] = use
+	return use
+}
+
+// askReach asks a device, at most once a day, to tell us anew how to reach it: a relay does not accept our pass.
+func (e *Engine) askReach(t *Turn, dev *pb.PeerDevice) {
+	id := identity.DeviceID(dev.Device)
+	if last, asked := e.reachAsked[id]; asked && t.Now.Sub(last) < day || !e.maySpeak(t, dev) {
+		return
+	}
+	e.reachAsked[id] = t.Now
+	ask := &chatpb.Reach{Number: e.counter(t, counterReach), Ask: true}
+	e.sendControl(t, chat.KindReach, ask, identity.UserID(dev.User), []identity.DeviceID{id})
+}
+
+// answerReach tells a device anew how to reach us, at most once an hour.
+func (e *Engine) answerReach(t *Turn, dev *pb.PeerDevice) {
+	id := identity.DeviceID(dev.Device)
+	if last, told := e.reachTold[id]; told && t.Now.Sub(last) < time.Hour {
+		return
+	}
+	e.reachTold[id] = t.Now
+	dev.ToldReach = 0
+	e.tellDevice(t, dev)
 }
 
 func (e *Engine) chatEndpoint() *chatpb.Endpoint {
@@ -134,6 +205,9 @@ func (e *Engine) gotReach(t *Turn, a arrival) bool {
 		return false
 	}
 	e.keepReach(t, dev, r)
+	if r.Ask {
+		e.answerReach(t, dev)
+	}
 	return true
 }
 
@@ -146,6 +220,11 @@ func (e *Engine) keepReach(t *Turn, dev *pb.PeerDevice, r *chatpb.Reach) {
 	if len(r.RecordSecret) == 32 && len(r.Boxes) <= boxKeysTold {
 		e.forgetBoxes(dev, r.Boxes)
 		dev.RecordSecret, dev.FirstEpoch, dev.Boxes = r.RecordSecret, r.FirstEpoch, r.Boxes
+		dev.PassSecret, dev.Passes = nil, nil
+		if len(r.PassSecret) == pass.SecretSize && len(r.Passes) == len(r.Boxes) &&
+			!slices.ContainsFunc(r.Passes, func(sig []byte) bool { return len(sig) != ed25519.SignatureSize }) {
+			dev.PassSecret, dev.Passes = r.PassSecret, r.Passes
+		}
 	}
 	if p, ok := validEndpoint(r.Endpoint); ok {
 		e.setEndpoint(dev, p)
@@ -289,116 +368,6 @@ func (e *Engine) learnSealedSet(t *Turn, key string, value []byte) {
 		}
 		return
 	}
-}
-
-// gotAck ends the deliveries to the sending device of the messages that it holds.
-func (e *Engine) gotAck(t *Turn, a arrival) bool {
-	ids := &chatpb.Ids{}
-	if proto.Unmarshal(a.content.Payload, ids) != nil || len(ids.Ids) > chat.MaxIDs {
-		return false
-	}
-	from := a.sender.Device()
-	for _, id := range ids.Ids {
-		m := &pb.Message{}
-		if len(id) != 32 || !getRow(t.Tx, store.BucketMessages, id, m) {
-			continue
-		}
-		for _, n := range m.Pending {
-			if d := e.delivery(t, n); d != nil && string(d.Device) == string(from[:]) {
-				e.finish(t, n, StageDelivered, "the device acknowledged")
-			}
-		}
-	}
-	return true
-}
-
-// gotRead marks our messages as read by a contact, or a contact's messages as read on another device of ours.
-func (e *Engine) gotRead(t *Turn, a arrival) bool {
-	ids := &chatpb.Ids{}
-	if proto.Unmarshal(a.content.Payload, ids) != nil || len(ids.Ids) > chat.MaxIDs {
-		return false
-	}
-	from := a.sender.Device()
-	for _, id := range ids.Ids {
-		m := &pb.Message{}
-		if len(id) != 32 {
-			continue
-		}
-		if !getRow(t.Tx, store.BucketMessages, id, m) {
-			if a.own {
-				e.see(t, id[:16], []byte{0}) // it is still on its way to this device
-			}
-			continue
-		}
-		if a.own {
-			e.setRead(t, m)
-		} else if m.Mine && string(m.Contact) == string(a.sender.User[:]) {
-			e.readBy(t, m, from)
-		}
-	}
-	return true
-}
-
-// readBy lifts the delivery of m to a device to read; a receipt also proves the delivery.
-func (e *Engine) readBy(t *Turn, m *pb.Message, from identity.DeviceID) {
-	for _, n := range m.Pending {
-		if d := e.delivery(t, n); d != nil && string(d.Device) == string(from[:]) {
-			e.finish(t, n, StageRead, "")
-			return
-		}
-	}
-	for _, d := range m.Done {
-		if string(d.Device) == string(from[:]) && stageOf(d.Stage) == StageDelivered {
-			d.Stage = stageNumber(StageRead)
-			d.Steps = append(d.Steps, &pb.Step{At: t.Now.UnixMilli(), What: string(StageRead)})
-			putRow(t.Tx, store.BucketMessages, m.Id, m)
-			v := doneView(t.Tx, e.user, d)
-			e.notice(t, Notice{Type: "stage", ID: shortID(m.Id), Stage: &v})
-		}
-	}
-}
-
-// setRead marks one message of a contact as read.
-func (e *Engine) setRead(t *Turn, m *pb.Message) {
-	if m.Read {
-		return
-	}
-	m.Read = true
-	putRow(t.Tx, store.BucketMessages, m.Id, m)
-	if len(m.Contact) != 32 {
-		return
-	}
-	if c := e.contact(t, identity.UserID(m.Contact)); c != nil && c.Unread > 0 {
-		c.Unread--
-		e.saveContact(t, c)
-	}
-}
-
-// MarkRead marks everything of a conversation as read, and tells its author and our own other devices.
-func (e *Engine) MarkRead(t *Turn, who string) (int, error) {
-	c, err := findContact(t.Tx, who)
-	if err != nil {
-		return 0, err
-	}
-	if c.Unread == 0 {
-		return 0, t.Tx.Err()
-	}
-	var ids [][]byte
-	for _, id := range chatIDs(t.Tx, c.Chat) {
-		m := &pb.Message{}
-		if getRow(t.Tx, store.BucketMessages, id, m) && !m.Read {
-			e.setRead(t, m)
-			ids = append(ids, id)
-		}
-	}
-	for batch := range slices.Chunk(ids, chat.MaxIDs) {
-		if list := e.listOf(t, identity.UserID(c.User)); list != nil && c.State == contactAccepted {
-			e.sendControl(t, chat.KindRead, &chatpb.Ids{Ids: batch}, list.User(), deviceIDs(list))
-		}
-		e.sendControl(t, chat.KindRead, &chatpb.Ids{Ids: batch}, e.user, e.siblings())
-	}
-	e.flush(t)
-	return len(ids), t.Tx.Err()
 }
 
 // gotRecords takes in records that a contact, or another device of ours, passed on.

@@ -1,14 +1,18 @@
 package node_test
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
@@ -329,4 +333,107 @@ func TestRearmedInTime(t *testing.T) {
 	if s := a.stage(id); s != node.StageDelivered {
 		t.Errorf("stage %s", s)
 	}
+}
+
+// Into an accepted contact's boxes every device brings a pass that holds there and at that relay, and two weeks' passes
+// have nothing in common. The join, which knows nothing yet, brings none.
+func TestContactsBringPasses(t *testing.T) {
+	w, a, b := pair(t, "r1", "r2", "r3")
+	w.pass(time.Minute)
+	b.stop()
+	ids := map[pass.ID]uint32{}
+	check := func(p parcel) {
+		for _, set := range a.setsOf(b) {
+			if mailbox.ID(set.BoxID()) != p.box {
+				continue
+			}
+			cert, ok := pass.Check(p.pass, set.Box(), p.relay.self.ID)
+			if !ok {
+				t.Fatalf("a pass of %d bytes does not hold", len(p.pass))
+			}
+			if epoch, known := ids[cert.ID()]; known && epoch != set.Epoch() {
+				t.Error("two epochs share a pass")
+			}
+			ids[cert.ID()] = set.Epoch()
+			if _, ok := pass.Check(p.pass, set.Box(), w.relays[(slices.Index(w.relays, p.relay)+1)%3].self.ID); ok {
+				t.Error("it holds at another relay")
+			}
+		}
+	}
+	w.sent = nil
+	for i := range 3 {
+		a.send(b, text(i))
+		w.pass(7 * day)
+	}
+	n := 0
+	for _, p := range w.sent {
+		if p.relay != nil && p.from == a {
+			check(p)
+			n++
+		}
+	}
+	if n < 9 || len(ids) < 3 {
+		t.Errorf("control: %d deposits by %d passes", n, len(ids))
+	}
+}
+
+// A relay that does not accept a pass gets the envelope as from a stranger, in the same attempt; and the contact, once it
+// is back, is asked to tell anew.
+func TestBadPass(t *testing.T) {
+	w, a, b := pair(t, "r1")
+	w.pass(time.Minute)
+	b.stop()
+	r := w.relays[0]
+	var passes []bool
+	r.says = func(d mailbox.Deposit) error {
+		passes = append(passes, len(d.Pass) > 0)
+		if len(d.Pass) > 0 {
+			return &mailbox.Refusal{Code: mailbox.BadPass}
+		}
+		return nil
+	}
+	id := a.send(b, "hello")
+	w.pass(time.Second)
+	if s := a.stage(id); s != node.StageCustody || len(passes) < 2 || !passes[0] || passes[1] {
+		t.Fatalf("%s after deposits with passes %v\n%s", s, passes, a.outbox())
+	}
+	r.says = nil
+	a.changePeer(b, func(row *pb.PeerDevice) { row.Passes, row.PassSecret = nil, nil })
+	b.start()
+	w.pass(time.Minute)
+	wantTexts(t, b, a, "hello")
+	a.changePeer(b, func(row *pb.PeerDevice) {
+		if len(row.Passes) != 13 {
+			t.Errorf("bob was not asked, or did not answer: %d passes", len(row.Passes))
+		}
+	})
+}
+
+// changePeer changes d's row of another device.
+func (d *device) changePeer(o *device, change func(*pb.PeerDevice)) {
+	d.w.t.Helper()
+	id, err := hex.DecodeString(o.id())
+	d.w.must(err)
+	d.w.must(d.store.Update(func(tx store.Tx) error {
+		row := &pb.PeerDevice{}
+		if err := proto.Unmarshal(tx.Get(store.BucketDevices, id), row); err != nil {
+			return err
+		}
+		change(row)
+		raw, err := proto.Marshal(row)
+		tx.Put(store.BucketDevices, id, raw)
+		return err
+	}))
+}
+
+// setsOf are the sets of another device that d knows.
+func (d *device) setsOf(o *device) (out []*dht.SetRecord) {
+	d.changePeer(o, func(row *pb.PeerDevice) {
+		for _, raw := range row.Sets {
+			if rec, err := dht.ParseSetRecord(raw); err == nil {
+				out = append(out, rec)
+			}
+		}
+	})
+	return out
 }

@@ -182,9 +182,11 @@ func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 	targets := e.depositTargets(t, set, d, it)
 	for _, p := range targets {
 		it.Asked[string(p.ID)] = true
-		t.Out.Deposits = append(t.Out.Deposits, Deposit{Ref: n, Relay: p, Deposit: mailbox.Deposit{
-			Box: mailbox.ID(set.BoxID()), Envelope: d.Envelope, Expires: unixMilli(d.Expires), SetNumber: set.Number(),
-		}})
+		x := mailbox.Deposit{Box: mailbox.ID(set.BoxID()), Envelope: d.Envelope, Expires: unixMilli(d.Expires), SetNumber: set.Number()}
+		if !it.Bare[string(p.ID)] {
+			x.Pass = e.passFor(t, dev, set, p.ID)
+		}
+		t.Out.Deposits = append(t.Out.Deposits, Deposit{Ref: n, Relay: p, Deposit: x})
 	}
 	if len(targets) > 0 || len(it.Asked) > 0 {
 		d.Attempts++
@@ -306,6 +308,13 @@ func (e *Engine) refused(t *Turn, n uint64, d *pb.Delivery, relay []byte, err er
 		it.Moved++
 		step(t, d, "moved", "the relay knew a newer set")
 		clear(it.Failed)
+	case refusal.Code == mailbox.BadPass && !it.Bare[string(relay)]:
+		step(t, d, "refused", shortPeer(relay)+": "+refusal.Error())
+		it.Bare[string(relay)] = true
+		delete(it.Failed, string(relay)) // at once again, as a stranger
+		if dev := e.peerDevice(t, it.Device); dev != nil {
+			e.askReach(t, dev)
+		}
 	default:
 		step(t, d, "refused", shortPeer(relay)+": "+refusal.Error())
 	}

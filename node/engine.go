@@ -95,6 +95,10 @@ type Engine struct {
 	reviews outbox.Due     // when to audit a delivery, or warn of its end
 	asks    map[string]ask // audits whose answer is on its way
 	rooms   map[string]*room
+	passes  map[string][]byte // relay, secret and certificate -> our pass; derived
+
+	reachAsked map[identity.DeviceID]time.Time // when we last asked a device for its reach
+	reachTold  map[identity.DeviceID]time.Time // ... and answered one that asked for ours
 
 	observed map[string]observation // relay -> counted since its row was written
 	lists    parsed[*identity.DeviceList]
@@ -125,6 +129,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		boxKeys: map[uint32]ed25519.PrivateKey{}, lists: parsed[*identity.DeviceList]{parse: identity.ParseDeviceList},
 		records: parsed[*dht.DeviceRecord]{parse: dht.ParseDeviceRecord}, sets: parsed[*dht.SetRecord]{parse: dht.ParseSetRecord},
 		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},
+		passes: map[string][]byte{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
 		pushed: map[identity.DeviceID][12]byte{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 	}

@@ -356,3 +356,113 @@ func deviceIDs(l *identity.DeviceList) []identity.DeviceID {
 	}
 	return out
 }
+
+// gotAck ends the deliveries to the sending device of the messages that it holds.
+func (e *Engine) gotAck(t *Turn, a arrival) bool {
+	ids := &chatpb.Ids{}
+	if proto.Unmarshal(a.content.Payload, ids) != nil || len(ids.Ids) > chat.MaxIDs {
+		return false
+	}
+	from := a.sender.Device()
+	for _, id := range ids.Ids {
+		m := &pb.Message{}
+		if len(id) != 32 || !getRow(t.Tx, store.BucketMessages, id, m) {
+			continue
+		}
+		for _, n := range m.Pending {
+			if d := e.delivery(t, n); d != nil && string(d.Device) == string(from[:]) {
+				e.finish(t, n, StageDelivered, "the device acknowledged")
+			}
+		}
+	}
+	return true
+}
+
+// gotRead marks our messages as read by a contact, or a contact's messages as read on another device of ours.
+func (e *Engine) gotRead(t *Turn, a arrival) bool {
+	ids := &chatpb.Ids{}
+	if proto.Unmarshal(a.content.Payload, ids) != nil || len(ids.Ids) > chat.MaxIDs {
+		return false
+	}
+	from := a.sender.Device()
+	for _, id := range ids.Ids {
+		m := &pb.Message{}
+		if len(id) != 32 {
+			continue
+		}
+		if !getRow(t.Tx, store.BucketMessages, id, m) {
+			if a.own {
+				e.see(t, id[:16], []byte{0}) // it is still on its way to this device
+			}
+			continue
+		}
+		if a.own {
+			e.setRead(t, m)
+		} else if m.Mine && string(m.Contact) == string(a.sender.User[:]) {
+			e.readBy(t, m, from)
+		}
+	}
+	return true
+}
+
+// readBy lifts the delivery of m to a device to read; a receipt also proves the delivery.
+func (e *Engine) readBy(t *Turn, m *pb.Message, from identity.DeviceID) {
+	for _, n := range m.Pending {
+		if d := e.delivery(t, n); d != nil && string(d.Device) == string(from[:]) {
+			e.finish(t, n, StageRead, "")
+			return
+		}
+	}
+	for _, d := range m.Done {
+		if string(d.Device) == string(from[:]) && stageOf(d.Stage) == StageDelivered {
+			d.Stage = stageNumber(StageRead)
+			d.Steps = append(d.Steps, &pb.Step{At: t.Now.UnixMilli(), What: string(StageRead)})
+			putRow(t.Tx, store.BucketMessages, m.Id, m)
+			v := doneView(t.Tx, e.user, d)
+			e.notice(t, Notice{Type: "stage", ID: shortID(m.Id), Stage: &v})
+		}
+	}
+}
+
+// setRead marks one message of a contact as read.
+func (e *Engine) setRead(t *Turn, m *pb.Message) {
+	if m.Read {
+		return
+	}
+	m.Read = true
+	putRow(t.Tx, store.BucketMessages, m.Id, m)
+	if len(m.Contact) != 32 {
+		return
+	}
+	if c := e.contact(t, identity.UserID(m.Contact)); c != nil && c.Unread > 0 {
+		c.Unread--
+		e.saveContact(t, c)
+	}
+}
+
+// MarkRead marks everything of a conversation as read, and tells its author and our own other devices.
+func (e *Engine) MarkRead(t *Turn, who string) (int, error) {
+	c, err := findContact(t.Tx, who)
+	if err != nil {
+		return 0, err
+	}
+	if c.Unread == 0 {
+		return 0, t.Tx.Err()
+	}
+	var ids [][]byte
+	for _, id := range chatIDs(t.Tx, c.Chat) {
+		m := &pb.Message{}
+		if getRow(t.Tx, store.BucketMessages, id, m) && !m.Read {
+			e.setRead(t, m)
+			ids = append(ids, id)
+		}
+	}
+	for batch := range slices.Chunk(ids, chat.MaxIDs) {
+		if list := e.listOf(t, identity.UserID(c.User)); list != nil && c.State == contactAccepted {
+			e.sendControl(t, chat.KindRead, &chatpb.Ids{Ids: batch}, list.User(), deviceIDs(list))
+		}
+		e.sendControl(t, chat.KindRead, &chatpb.Ids{Ids: batch}, e.user, e.siblings())
+	}
+	e.flush(t)
+	return len(ids), t.Tx.Err()
+}

@@ -47,6 +47,7 @@ type parcel struct {
 	relay    *relay
 	box      mailbox.ID
 	envelope []byte
+	pass     []byte
 	at       time.Time
 }
 
@@ -81,7 +82,7 @@ type relay struct {
 	lost  map[mailbox.EnvelopeID]bool
 	waits []wait                      // who wants to hear of room
 	mute  bool                        // hands nothing out
-	says  func(mailbox.Deposit) error // answers deposits in the rules' place
+	says  func(mailbox.Deposit) error // refuses deposits before the rules see them
 }
 
 // wait is a device that wants to hear when a box has room.
@@ -400,7 +401,7 @@ func (d *device) direct(x node.Direct) {
 
 func (d *device) deposit(x node.Deposit) {
 	r := d.w.relayAt(x.Relay.ID)
-	p := parcel{from: d, relay: r, box: x.Box, envelope: x.Envelope, at: d.w.now}
+	p := parcel{from: d, relay: r, box: x.Box, envelope: x.Envelope, pass: x.Pass, at: d.w.now}
 	d.w.sent = append(d.w.sent, p)
 	d.later(func(e *node.Engine, t *node.Turn) {
 		rec, err := r.deposit(x.Deposit)
@@ -479,7 +480,9 @@ func (r *relay) deposit(d mailbox.Deposit) (*mailbox.Receipt, error) {
 		return nil, errAway
 	}
 	if r.says != nil {
-		return nil, r.says(d)
+		if err := r.says(d); err != nil {
+			return nil, err
+		}
 	}
 	var rec *mailbox.Receipt
 	err := r.do(func(tx mailbox.Tx) (err error) { rec, err = r.rules.Deposit(tx, r.w.now, d); return err })

@@ -25,7 +25,7 @@ type Item struct {
 	Asked  map[string]bool // relays whose answer is on its way
 	Failed map[string]bool // relays that could not be reached in this attempt
 	Away   map[string]bool // relays that could not be reached when they were last asked
-	Bare   map[string]bool // relays that did not accept our pass for it
+	Bare   map[string]bool // relays that did not accept our pass in this attempt
 	Moved  int             // newer sets followed at once in this attempt
 	Busy   int             // writes refused in a row while the connection stood
 	Sent   time.Time       // when it was written to a stream, until its row says so
@@ -114,6 +114,7 @@ func (o *Index) Restart(n uint64, now time.Time) {
 	if it := o.Items[n]; it != nil {
 		it.Direct, it.Busy = false, 0
 		clear(it.Failed)
+		clear(it.Bare)
 		o.Schedule(n, now)
 	}
 }
