@@ -145,4 +145,4 @@ soak: ## random schedules of the simulated network: cuts, crashes, liars; SEEDS 
 	$(note) SEEDS=$(SEEDS) $(GO) test -count=1 -v -run Random -timeout 60m ./simnet
 
 fixture: ## homes of this build that later ones have to open, when the store has a new version
-	$(GO) test -count=1 -tags fixture -run TestWriteTheHomesOfThisBuild -v $(TESTFLAGS) ./cli/faults
+	$(GO) test -count=1 -tags fixture -run "TestWriteThe(Homes|Store)OfThisBuild" -v $(TESTFLAGS) ./cli/faults ./mailbox/boltbox

@@ -7,10 +7,18 @@ import (
 	"strconv"
 )
 
-// kills is how often `make crash` kills a child.
-func kills() int {
-	if n, err := strconv.Atoi(os.Getenv("KITH_CRASH_CYCLES")); err == nil && n > 0 {
+// The campaigns of `make crash`. kills is how often a child is killed.
+func kills() int { return campaign("KITH_CRASH_CYCLES", 200) }
+
+// flips is how many flipped bits have to be found.
+func flips() int { return campaign("KITH_CRASH_FLIPS", 2000) }
+
+// images is how many crash images are opened.
+func images() int { return campaign("KITH_CRASH_IMAGES", 10_000) }
+
+func campaign(name string, usual int) int {
+	if n, err := strconv.Atoi(os.Getenv(name)); err == nil && n > 0 {
 		return n
 	}
-	return 200
+	return usual
 }

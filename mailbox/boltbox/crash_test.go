@@ -5,17 +5,21 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 
+	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/mailboxtest"
 )
@@ -44,6 +48,10 @@ const (
 
 // child deposits and acks from many goroutines until it is killed.
 func child(path, role string) {
+	if role == "create" || role == "bare" {
+		create(path, role == "bare")
+		return
+	}
 	s, err := open(path, controls{answerEarly: role == "early"})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -216,5 +224,69 @@ func mustClose(t *testing.T, path string) {
 	t.Helper()
 	if err := mustOpen(t, path).Close(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// create makes stores until it is killed, and says each time when it is about
+// to have laid the tables. bare makes them in place, without the rename.
+func create(path string, bare bool) {
+	for n := uint64(0); ; n++ {
+		laying := func(tx *boltTx) error {
+			err := lay(tx)
+			report9(trying, n)
+			return err
+		}
+		at, err := fmt.Sprintf("%s.%d", path, n), error(nil)
+		if bare {
+			var db *bolt.DB
+			if db, err = bolt.Open(at, 0o600, nil); err == nil {
+				err = errors.Join(db.Update(laying), db.Close())
+			}
+		} else {
+			err = boltfile.Create(at, fileOptions, laying)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
+}
+
+// tornBirths kills children that create stores and counts the files that
+// cannot be opened then.
+func tornBirths(t *testing.T, role string, kills int) (torn int) {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(3, 3))
+	for range kills {
+		folder := t.TempDir()
+		l := ledger{}
+		l.life(t, filepath.Join(folder, "box"), role, 1+rng.IntN(12))
+		names, err := filepath.Glob(filepath.Join(folder, "*"))
+		ok(t, err)
+		for _, name := range names {
+			if filepath.Ext(name) == ".new" {
+				name = strings.TrimSuffix(name, ".new")
+			}
+			s, err := Open(name)
+			if err != nil {
+				torn++
+				continue
+			}
+			ok(t, s.Close())
+		}
+	}
+	return torn
+}
+
+func TestKillDuringTheFirstCreationLeavesNoTornFile(t *testing.T) {
+	if torn := tornBirths(t, "create", max(10, kills()/4)); torn != 0 {
+		t.Errorf("%d files cannot be opened", torn)
+	}
+}
+
+// TestControlCreationInPlaceIsTorn shows that the test above can fail.
+func TestControlCreationInPlaceIsTorn(t *testing.T) {
+	if tornBirths(t, "bare", 20) == 0 {
+		t.Error("twenty kills of a creation without the rename, and each file could be opened")
 	}
 }

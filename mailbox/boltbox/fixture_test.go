@@ -11,10 +11,14 @@ import (
 	"testing"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
+
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/mailboxtest"
 )
+
+type boltTx = bolt.Tx
 
 // The universe of the story that the kept files hold.
 const (

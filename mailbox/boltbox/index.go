@@ -1,6 +1,7 @@
 package boltbox
 
 import (
+	"bytes"
 	"cmp"
 	"slices"
 	"time"
@@ -13,6 +14,7 @@ import (
 // sets. Only apply, in apply.go, changes it.
 type index struct {
 	boxes map[mailbox.ID]mailbox.Box
+	order []mailbox.ID // ascending: the ids of boxes, and some of boxes that are gone
 	held  map[mailbox.ID]*content
 	days  map[mailbox.Day]*day
 	certs map[certKey]pass.Cert
@@ -48,6 +50,17 @@ func newIndex() *index {
 		certs: map[certKey]pass.Cert{},
 	}
 }
+
+func (x *index) putBox(id mailbox.ID, b mailbox.Box) {
+	if _, known := x.boxes[id]; !known {
+		if at, there := slices.BinarySearchFunc(x.order, id, compareIDs); !there {
+			x.order = slices.Insert(x.order, at, id)
+		}
+	}
+	x.boxes[id] = b
+}
+
+func compareIDs(a, b mailbox.ID) int { return bytes.Compare(a[:], b[:]) }
 
 // from returns the position of the first entry with Seq >= seq.
 func (c *content) from(seq uint64) int {
@@ -142,6 +155,9 @@ func (x *index) dropDay(d mailbox.Day) {
 
 func (x *index) dropBox(box mailbox.ID) {
 	delete(x.boxes, box)
+	if len(x.order) > 2*len(x.boxes)+64 { // now and then: a sweep drops many boxes
+		x.order = slices.DeleteFunc(x.order, func(id mailbox.ID) bool { _, known := x.boxes[id]; return !known })
+	}
 	if c := x.held[box]; c != nil && len(c.entries) == 0 {
 		delete(x.held, box)
 	}

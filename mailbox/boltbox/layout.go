@@ -24,6 +24,9 @@ var (
 	seqKey    = []byte("seq")
 	clockKey  = []byte("clock")
 	leaveKey  = []byte("leaving")
+
+	// tables are those that every store has; days come and go.
+	tables = [][]byte{metaBucket, boxBucket, setBucket, passBucket, sumBucket}
 )
 
 const (
@@ -139,6 +142,22 @@ func parseBox(raw []byte) (x mailbox.Box, ok bool) {
 	}
 	x.Member, x.FrontDoor = flags&flagMember != 0, flags&flagFrontDoor != 0
 	return x, true
+}
+
+// parsePass reads a row of the bucket of passes, its check included.
+func parsePass(key, raw []byte) (box mailbox.ID, c pass.Cert, ok bool) {
+	value, ok := opened(passBucket, key, raw)
+	if !ok || len(key) != len(box)+len(pass.ID{}) || len(value) != pass.CertSize || pass.Cert(value).ID() != pass.ID(key[len(box):]) {
+		return box, c, false
+	}
+	return mailbox.ID(key[:len(box)]), pass.Cert(value), true
+}
+
+// parseLeaving reads the leaving time, its check included.
+func parseLeaving(raw []byte) (at time.Time, ok bool) {
+	value, ok := opened(metaBucket, leaveKey, raw)
+	s := cryptobyte.String(value)
+	return at, ok && readTime(&s, &at) && s.Empty()
 }
 
 func appendClock(b []byte, c mailbox.Clock) []byte {

@@ -5,6 +5,8 @@ import "time"
 const (
 	// lockWait is how long Open waits for the lock of another process.
 	lockWait = time.Second
+	// checkWait is how long Check waits for it: a running node keeps it.
+	checkWait = 100 * time.Millisecond
 	// pageSize is the page of a new file, in bytes. Envelopes of 2 and 4 KiB
 	// would waste half of a 4 KiB page.
 	pageSize = 16 << 10
@@ -29,7 +31,21 @@ const (
 	// unknownRoom stands for a file system that does not say.
 	unknownRoom = 1 << 62
 
-	formatVersion = 1
+	// compactAbove is the size from which a file is copied without its free
+	// pages when it is opened, if they are more than half of it.
+	compactAbove = 64 << 20
+
+	// scrubStep is how many bytes of the file one read transaction of a scrub
+	// reads, about. The index of a day is read in one.
+	scrubStep = 1 << 20
+
+	// maxNamed is how many damaged places a check or a scrub names.
+	maxNamed = 1000
+
+	// formatVersion 2 added passes, keys of boxes and the leaving time: rows of
+	// version 1 are rows of version 2 without them.
+	formatVersion = 2
+	firstFormat   = 1
 	checkSize     = 8
 	seqSize       = 8
 	entrySize     = 32 + 32 + 8 + 8 + 4 + 1

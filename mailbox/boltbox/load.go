@@ -9,18 +9,16 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/mailbox"
-	"github.com/kith-im/kith/mailbox/pass"
 )
 
 var fileOptions = boltfile.Options{Wait: lockWait, PageSize: pageSize, MapSize: mapSize}
 
 // lay writes the tables of a new store.
 func lay(t *bolt.Tx) error {
-	for _, name := range [][]byte{metaBucket, boxBucket, setBucket, sumBucket} {
+	for _, name := range tables {
 		if _, err := t.CreateBucket(name); err != nil {
 			return err
 		}
@@ -31,6 +29,50 @@ func lay(t *bolt.Tx) error {
 		b.Put(seqKey, sealed(metaBucket, seqKey, make([]byte, seqSize))),
 		b.Put(clockKey, sealed(metaBucket, clockKey, appendClock(nil, mailbox.Clock{}))),
 	)
+}
+
+// upgrade makes a store of the first format one of this format, in one commit.
+// A later format is ErrNewer. What is no format at all is damage.
+func upgrade(db *bolt.DB) error {
+	var format uint32
+	err := db.View(func(t *bolt.Tx) error {
+		b := t.Bucket(metaBucket)
+		if b == nil {
+			return fmt.Errorf("%w: bucket %s", mailbox.ErrDamaged, metaBucket)
+		}
+		raw := b.Get(formatKey)
+		if len(raw) != 4 {
+			return fmt.Errorf("%w: format %x", mailbox.ErrDamaged, raw)
+		}
+		format = binary.BigEndian.Uint32(raw)
+		return nil
+	})
+	switch {
+	case err != nil || format == formatVersion:
+		return err
+	case format != firstFormat:
+		return fmt.Errorf("%w: %d", ErrNewer, format)
+	}
+	return db.Update(func(t *bolt.Tx) error {
+		if _, err := t.CreateBucketIfNotExists(passBucket); err != nil {
+			return err
+		}
+		return t.Bucket(metaBucket).Put(formatKey, binary.BigEndian.AppendUint32(nil, formatVersion))
+	})
+}
+
+// compacted is the store's file without its free pages, if they are most of
+// it. A copy that cannot be made, on a full disk for instance, is no matter.
+func compacted(db *bolt.DB, above int64) (*bolt.DB, error) {
+	size, free, err := boltfile.Sparse(db)
+	if err != nil || size <= above || free <= size/2 {
+		return db, err
+	}
+	smaller, err := boltfile.Compact(db, fileOptions)
+	if smaller == nil {
+		return nil, err
+	}
+	return smaller, nil
 }
 
 // guard runs work on bbolt. What bbolt trips over, when it opens the file or
@@ -46,14 +88,14 @@ func guard(fn func() error) error {
 // load builds the index from the file. A spoilt meta page counts as damage: the
 // last commit may be missing, though a crash in the middle looks the same.
 func (s *Store) load() (*index, error) {
-	spoilt, err := boltfile.SpoiltMetas(s.db.Path())
+	spoilt, err := boltfile.SpoiltMetas(s.path)
 	if err != nil {
 		return nil, err
 	}
 	s.damaged.Add(int64(len(spoilt)))
 	x := newIndex()
 	err = s.db.View(func(t *bolt.Tx) error {
-		for _, name := range [][]byte{metaBucket, boxBucket, setBucket, sumBucket} {
+		for _, name := range tables {
 			if t.Bucket(name) == nil {
 				return fmt.Errorf("%w: bucket %s", mailbox.ErrDamaged, name)
 			}
@@ -89,10 +131,6 @@ var lostClock = time.UnixMilli(1).UTC()
 // the envelopes show stands for it: see index.add.
 func (s *Store) loadMeta(t *bolt.Tx, x *index) error {
 	b := t.Bucket(metaBucket)
-	format := b.Get(formatKey)
-	if len(format) != 4 || binary.BigEndian.Uint32(format) != formatVersion {
-		return fmt.Errorf("mailbox store: unknown format %x", format)
-	}
 	if value, ok := opened(metaBucket, seqKey, b.Get(seqKey)); ok && len(value) == seqSize {
 		x.seq = binary.BigEndian.Uint64(value)
 	} else {
@@ -101,11 +139,13 @@ func (s *Store) loadMeta(t *bolt.Tx, x *index) error {
 	if err := s.loadPasses(t, x); err != nil {
 		return err
 	}
-	value, ok := opened(metaBucket, leaveKey, b.Get(leaveKey))
-	if rest := cryptobyte.String(value); ok && (!readTime(&rest, &x.leave) || !rest.Empty()) || !ok && b.Get(leaveKey) != nil {
-		s.damaged.Add(1)
+	if raw := b.Get(leaveKey); raw != nil {
+		var ok bool
+		if x.leave, ok = parseLeaving(raw); !ok {
+			s.damaged.Add(1)
+		}
 	}
-	value, ok = opened(metaBucket, clockKey, b.Get(clockKey))
+	value, ok := opened(metaBucket, clockKey, b.Get(clockKey))
 	clock, parsed := parseClock(value)
 	if x.clock = clock; !ok || !parsed {
 		x.clock = mailbox.Clock{Trusted: lostClock}
@@ -114,20 +154,14 @@ func (s *Store) loadMeta(t *bolt.Tx, x *index) error {
 	return nil
 }
 
-// loadPasses reads the certificates of passes. A file that never held one has
-// no bucket of them.
+// loadPasses reads the certificates of passes.
 func (s *Store) loadPasses(t *bolt.Tx, x *index) error {
-	b := t.Bucket(passBucket)
-	if b == nil {
-		return nil
-	}
-	return b.ForEach(func(key, raw []byte) error {
-		value, ok := opened(passBucket, key, raw)
-		if !ok || len(key) != 32+8 || len(value) != pass.CertSize || pass.Cert(value).ID() != pass.ID(key[32:]) {
+	return t.Bucket(passBucket).ForEach(func(key, raw []byte) error {
+		if box, cert, ok := parsePass(key, raw); ok {
+			x.certs[certKey{box, cert.ID()}] = cert
+		} else {
 			s.damaged.Add(1)
-			return nil
 		}
-		x.certs[certKey{mailbox.ID(key[:32]), pass.ID(key[32:])}] = pass.Cert(value)
 		return nil
 	})
 }
@@ -149,7 +183,7 @@ func (s *Store) loadBoxes(t *bolt.Tx, x *index) error {
 			s.damaged.Add(1)
 			return nil
 		}
-		x.boxes[mailbox.ID(key)] = box
+		x.putBox(mailbox.ID(key), box)
 		return nil
 	})
 }

@@ -87,7 +87,7 @@ func (o putBox) disk(d *disk) error {
 	return d.tx.Bucket(boxBucket).Put(o.id[:], sealed(boxBucket, o.id[:], appendBox(nil, o.box)))
 }
 
-func (o putBox) apply(x *index) { x.boxes[o.id] = o.box }
+func (o putBox) apply(x *index) { x.putBox(o.id, o.box) }
 
 type dropBox struct{ id mailbox.ID }
 
@@ -240,12 +240,8 @@ type putPass struct {
 }
 
 func (o putPass) disk(d *disk) error {
-	b, err := d.tx.CreateBucketIfNotExists(passBucket)
-	if err != nil {
-		return err
-	}
 	key := passKey(o.box, o.cert.ID())
-	return b.Put(key, sealed(passBucket, key, append([]byte(nil), o.cert[:]...)))
+	return d.tx.Bucket(passBucket).Put(key, sealed(passBucket, key, append([]byte(nil), o.cert[:]...)))
 }
 
 func (o putPass) apply(x *index) { x.certs[certKey{o.box, o.cert.ID()}] = o.cert }
@@ -256,11 +252,7 @@ type dropPass struct {
 }
 
 func (o dropPass) disk(d *disk) error {
-	b := d.tx.Bucket(passBucket)
-	if b == nil {
-		return nil
-	}
-	return b.Delete(passKey(o.box, o.id))
+	return d.tx.Bucket(passBucket).Delete(passKey(o.box, o.id))
 }
 
 func (o dropPass) apply(x *index) { delete(x.certs, certKey{o.box, o.id}) }

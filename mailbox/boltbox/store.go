@@ -1,6 +1,7 @@
 package boltbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,8 @@ import (
 // Store is a mailbox.Store on one bbolt file. All methods may be called from
 // any goroutine; one goroutine writes.
 type Store struct {
-	db *bolt.DB
+	db   *bolt.DB
+	path string
 
 	state sync.RWMutex // guards index against apply; the writer reads without
 	index *index
@@ -38,8 +40,12 @@ type controls struct {
 	beforeWrite func()        // called before a commit writes
 	afterSync   func()        // called after a commit, before its answers
 	free        func() uint64 // stands for the room on the disk
+	compact     int64         // stands for compactAbove
 	commit      func() error  // stands for a commit that fails, if it returns an error
 }
+
+// ErrNewer says that a later version of the program wrote the store.
+var ErrNewer = errors.New("a store of a later format")
 
 // Stats are counters since Open.
 type Stats struct {
@@ -60,13 +66,8 @@ func open(path string, ctl controls) (*Store, error) {
 	if err := boltfile.Create(path, fileOptions, lay); err != nil && !errors.Is(err, fs.ErrExist) {
 		return nil, fmt.Errorf("mailbox store: create: %w", err)
 	}
-	s := &Store{ctl: ctl, ended: make(chan struct{}), queue: newQueue()}
-	err := guard(func() (err error) {
-		if s.db, err = boltfile.Open(path, fileOptions); err == nil {
-			s.index, err = s.load()
-		}
-		return err
-	})
+	s := &Store{path: path, ctl: ctl, ended: make(chan struct{}), queue: newQueue()}
+	err := guard(func() (err error) { return s.attach() })
 	if err != nil {
 		if s.db != nil {
 			_ = s.db.Close()
@@ -75,6 +76,50 @@ func open(path string, ctl controls) (*Store, error) {
 	}
 	go s.run()
 	return s, nil
+}
+
+// attach opens the file, makes it smaller and newer where it has to be, and
+// reads the index.
+func (s *Store) attach() error {
+	db, err := boltfile.Open(s.path, fileOptions)
+	if err != nil {
+		return err
+	}
+	if s.db, err = compacted(db, cmp.Or(s.ctl.compact, compactAbove)); err != nil {
+		return err
+	}
+	if err := upgrade(s.db); err != nil {
+		if errors.Is(err, boltfile.ErrFull) {
+			err = fmt.Errorf("%w: %w", mailbox.ErrDiskFull, err)
+		}
+		return err
+	}
+	s.index, err = s.load()
+	return err
+}
+
+// Compact makes the file of a store that nobody has open as small as it can
+// be, and returns its size before and after, in bytes.
+func Compact(path string) (before, after int64, err error) {
+	err = guard(func() error {
+		db, err := boltfile.Open(path, fileOptions)
+		if err != nil {
+			return err
+		}
+		before, _, err = boltfile.Sparse(db)
+		if err == nil {
+			db, err = boltfile.Compact(db, fileOptions)
+		}
+		if db == nil {
+			return err
+		}
+		after, _, _ = boltfile.Sparse(db)
+		return errors.Join(err, db.Close())
+	})
+	if err != nil {
+		return before, after, fmt.Errorf("mailbox store: compact: %w", err)
+	}
+	return before, after, nil
 }
 
 // Close answers what is queued with ErrClosed, waits for a commit under way
@@ -88,7 +133,7 @@ func (s *Store) Close() error {
 // roomLeft is how many bytes of envelopes the disk takes, reserve apart: what
 // the file system has, and the pages that are free within the file.
 func (s *Store) roomLeft() uint64 {
-	free := freeBytes(s.db.Path()) + uint64(s.db.Stats().FreePageN)*pageSize
+	free := freeBytes(s.path) + uint64(s.db.Stats().FreePageN)*pageSize
 	if s.ctl.free != nil {
 		free = s.ctl.free()
 	}

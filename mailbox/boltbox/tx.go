@@ -1,9 +1,7 @@
 package boltbox
 
 import (
-	"bytes"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
@@ -123,17 +121,14 @@ func (t *tx) DropBox(id mailbox.ID) error {
 }
 
 func (t *tx) EachBox(fn func(mailbox.ID, mailbox.Box) bool) {
-	all := maps.Clone(t.ix.boxes)
-	for id, b := range t.over.boxes {
-		if b == nil {
-			delete(all, id)
-		} else {
-			all[id] = *b
+	ids := slices.Clone(t.ix.order) // fn may write
+	for id := range t.over.boxes {
+		if at, there := slices.BinarySearchFunc(ids, id, compareIDs); !there {
+			ids = slices.Insert(ids, at, id)
 		}
 	}
-	ids := slices.SortedFunc(maps.Keys(all), func(a, b mailbox.ID) int { return bytes.Compare(a[:], b[:]) })
 	for _, id := range ids {
-		if !fn(id, all[id]) {
+		if b, known := t.Box(id); known && !fn(id, b) {
 			return
 		}
 	}

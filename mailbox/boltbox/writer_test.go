@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"sync"
@@ -67,7 +68,7 @@ func TestCallersWhoWaitShareACommit(t *testing.T) {
 	}
 }
 
-func ok(t *testing.T, err error) {
+func ok(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Error(err)
@@ -302,5 +303,53 @@ func drain(t *testing.T, s *Store, r *mailbox.Relay, b, n int) {
 			return r.Ack(tx, mailboxtest.T0, key.Public().(ed25519.PublicKey), ids, sig)
 		}))
 		got += len(ids)
+	}
+}
+
+// TestOpeningGivesFreeSpaceBack: more than half of the file is free, and it is
+// larger than the bound.
+func TestOpeningGivesFreeSpaceBack(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "box.db")
+	s := mustOpen(t, path)
+	_ = populate(t, s, 600, rand.New(rand.NewPCG(5, 5)))
+	ok(t, s.Do(context.Background(), func(tx mailbox.Tx) error {
+		for _, day := range tx.Days()[1:] {
+			if _, err := tx.DropDay(day); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
+	look := func(s *Store) (held mailbox.Usage) {
+		ok(t, s.View(func(tx mailbox.Tx) error { held = tx.Total(); return nil }))
+		return held
+	}
+	want := look(s)
+	ok(t, s.Close())
+	size := func() int64 {
+		info, err := os.Stat(path)
+		ok(t, err)
+		return info.Size()
+	}
+	large := size()
+	ok(t, mustOpen(t, path).Close()) // below the bound of 64 MiB: left alone
+	if size() != large {
+		t.Errorf("%d bytes became %d", large, size())
+	}
+	s, err := open(path, controls{compact: 1 << 20})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := look(s); size() >= large/2 || got != want || s.Stats().Damaged != 0 {
+		t.Errorf("%d bytes of %d; holds %+v, want %+v", size(), large, got, want)
+	}
+	ok(t, addOne(s, 1, 1))
+	if damaged, err := s.Scrub(context.Background(), 0); err != nil || len(damaged) != 0 {
+		t.Errorf("%+v, %v", damaged, err)
+	}
+	ok(t, s.Close())
+	before, after, err := Compact(path)
+	if err != nil || after > before || after == 0 {
+		t.Errorf("%d to %d, %v", before, after, err)
 	}
 }
