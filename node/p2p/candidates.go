@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -12,13 +13,15 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/mailbox/relay"
 )
 
 // candidates asks the relays that this node meets for their adverts and hands
 // them to the engine, with where the relay was seen. An advert lives at most a
-// day, so connected relays are asked again.
+// day, so they are asked again, connected or not: a relay that is not needed
+// costs one dial in ten hours.
 type candidates struct {
-	advert func(ctx context.Context, relay dht.Peer) ([]byte, error)
+	advert func(ctx context.Context, relay dht.Peer) (*dht.Advert, error)
 	tell   func(advert []byte, s election.Source)
 	now    func() time.Time
 	lanes  *lanes
@@ -32,6 +35,9 @@ type candidate struct {
 	relay  bool // speaks the relay protocol
 	busy   bool
 	next   time.Time // when its advert is wanted again
+	good   time.Time // when it answered last
+	addrs  [][]byte  // of its advert
+	failed int       // in a row
 }
 
 func newCandidates(now func() time.Time) *candidates {
@@ -95,15 +101,38 @@ func (c *candidates) met(p peer.ID, isRelay bool) {
 	}
 }
 
-// again asks those relays among the connected peers whose advert is due.
-func (c *candidates) again(connected []peer.ID) {
+// named is told of a relay by another relay.
+func (c *candidates) named(r dht.Peer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, p := range connected {
-		if k := c.seen[p]; k != nil && k.relay {
+	if k := c.getLocked(peer.ID(r.ID), election.SourceGossip); k != nil && !k.relay {
+		k.relay, k.addrs = true, r.Addrs
+		c.askLocked(peer.ID(r.ID), k)
+	}
+}
+
+// again asks those relays whose advert is due.
+func (c *candidates) again() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for p, k := range c.seen {
+		if k.relay {
 			c.askLocked(p, k)
 		}
 	}
+}
+
+// known counts the relays that answered within the life of an advert.
+func (c *candidates) known() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for _, k := range c.seen {
+		if k.relay && c.now().Sub(k.good) < advertLife {
+			n++
+		}
+	}
+	return n
 }
 
 // relays counts those of the connected peers that are relays.
@@ -119,26 +148,40 @@ func (c *candidates) relays(connected []peer.ID) int {
 	return n
 }
 
+// heard passes on an advert that a relay sent unasked.
+func (c *candidates) heard(a *dht.Advert) {
+	c.mu.Lock()
+	source := election.SourceGossip
+	if k := c.seen[peer.ID(a.Peer.ID)]; k != nil {
+		source = k.source
+	}
+	c.mu.Unlock()
+	c.tell(a.Bytes(), source)
+}
+
 func (c *candidates) isRelay(p peer.ID) bool { return c.relays([]peer.ID{p}) == 1 }
 
 func (c *candidates) askLocked(p peer.ID, k *candidate) {
 	if k.busy || c.now().Before(k.next) {
 		return
 	}
+	addrs := k.addrs
 	k.busy = c.lanes.submit("", func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, depositWithin)
 		defer cancel()
-		raw, err := c.advert(ctx, dht.Peer{ID: []byte(p)})
-		pause := advertEvery
-		if err != nil {
-			pause = advertRetry
-		}
+		a, err := c.advert(ctx, dht.Peer{ID: []byte(p), Addrs: addrs})
 		c.mu.Lock()
-		k.busy, k.next = false, c.now().Add(pause)
 		source := k.source
+		k.busy = false
+		if err != nil {
+			k.next = c.now().Add(fullJitter(advertRetry, advertEvery, k.failed))
+			k.failed++
+		} else {
+			k.next, k.good, k.addrs, k.failed = c.now().Add(advertEvery), c.now(), a.Peer.Addrs, 0
+		}
 		c.mu.Unlock()
 		if err == nil {
-			c.tell(raw, source)
+			c.tell(a.Bytes(), source)
 		}
 	})
 }
@@ -154,6 +197,7 @@ type scout struct {
 // Limits of the search for relays.
 const (
 	wantRelays = 7 // members, standbys and two more
+	gossipFrom = 3 // relays asked for gossip at a time
 	scoutMin   = 2 * time.Second
 	scoutMax   = 2 * time.Hour
 	scoutWait  = 20 * time.Second
@@ -187,7 +231,7 @@ func (s *scout) run(ctx context.Context) {
 				return
 			}
 		case <-sweep.C:
-			s.n.candidates.again(s.n.peers())
+			s.n.candidates.again()
 			s.n.thin()
 		case <-redial.C:
 			if s.dialPins() {
@@ -199,7 +243,7 @@ func (s *scout) run(ctx context.Context) {
 			continue
 		}
 		peers := s.n.peers()
-		if len(peers) == 0 || time.Now().Before(next) || s.n.candidates.relays(peers) >= wantRelays {
+		if len(peers) == 0 || time.Now().Before(next) || s.n.candidates.known() >= wantRelays {
 			continue
 		}
 		s.look(ctx)
@@ -228,6 +272,7 @@ func (s *scout) dialPins() (missing bool) {
 func (s *scout) look(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, scoutWait)
 	defer cancel()
+	s.gossip(ctx)
 	peers, err := s.n.directory.Closest(ctx, scoutKey(s.n.host.ID(), s.n.cfg.Now()))
 	if err != nil {
 		s.n.cfg.Log.Debug("no relays found in the directory", "err", err)
@@ -236,6 +281,25 @@ func (s *scout) look(ctx context.Context) {
 	for _, p := range peers {
 		s.n.seen(p, election.SourceDHT)
 		s.n.performers.dial(p)
+	}
+}
+
+// gossip asks some of the relays that serve us which others there are. Those
+// are asked themselves, and weigh least.
+func (s *scout) gossip(ctx context.Context) {
+	connected := s.n.mail.connected()
+	rand.Shuffle(len(connected), func(i, j int) { connected[i], connected[j] = connected[j], connected[i] })
+	for _, p := range connected[:min(len(connected), gossipFrom)] {
+		r := dht.Peer{ID: []byte(p)}
+		list, err := asked(s.n.mail, r, func(c *relay.Client) ([]*dht.Advert, error) { return c.Gossip(ctx, r) })
+		if err != nil {
+			s.n.cfg.Log.Debug("no gossip", "err", err)
+		}
+		for _, a := range list {
+			if _, err := s.n.book.Info(a.Peer); err == nil { // it may be this node itself
+				s.n.candidates.named(a.Peer)
+			}
+		}
 	}
 }
 

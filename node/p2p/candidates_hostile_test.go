@@ -17,7 +17,7 @@ import (
 func TestNamedByAContactAndNeverMet(t *testing.T) {
 	asked := make(chan peer.ID, 1)
 	c := newCandidates(time.Now)
-	c.advert = func(_ context.Context, r dht.Peer) ([]byte, error) {
+	c.advert = func(_ context.Context, r dht.Peer) (*dht.Advert, error) {
 		asked <- peer.ID(r.ID)
 		return nil, errors.New("away")
 	}

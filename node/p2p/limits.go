@@ -108,8 +108,9 @@ const (
 
 // Adverts.
 const (
-	advertEvery   = 10 * time.Hour // an advert lives at most a day
-	advertRetry   = 5 * time.Minute
+	advertEvery   = 10 * time.Hour  // an advert lives at most a day
+	advertRetry   = 5 * time.Minute // doubles up to advertEvery
+	advertLife    = 24 * time.Hour
 	advertSweep   = 10 * time.Minute
 	maxCandidates = 256 // peers remembered for when to ask again
 )

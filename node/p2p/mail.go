@@ -27,6 +27,8 @@ type mail struct {
 	log   *slog.Logger
 	// up and down hear of relays that the connection identity reaches and loses.
 	up, down func(peer.ID)
+	// told hears the advert of a relay that begins to leave or thinks better of it.
+	told func(*dht.Advert)
 
 	wg     sync.WaitGroup
 	mu     sync.Mutex
@@ -39,7 +41,7 @@ type guise struct {
 	host   host.Host
 	client *relay.Client
 	epoch  uint32
-	over   context.Context // ends with the epoch: collect streams move to the next guise
+	over   context.Context // ends with the epoch: what is held moves to the next guise
 	end    context.CancelFunc
 	use    sync.WaitGroup
 
@@ -140,20 +142,32 @@ func asked[A any](m *mail, to dht.Peer, question func(*relay.Client) (A, error))
 	return question(g.client)
 }
 
-// told is asked for what answers nothing.
-func told(m *mail, to dht.Peer, fn func(*relay.Client) error) error {
+// done is asked for what answers nothing.
+func done(m *mail, to dht.Peer, fn func(*relay.Client) error) error {
 	_, err := asked(m, to, func(c *relay.Client) (struct{}, error) { return struct{}{}, fn(c) })
 	return err
 }
 
 // collect holds a collect stream until it or the identity ends.
 func (m *mail) collect(ctx context.Context, r dht.Peer, keys []ed25519.PrivateKey, each func(mailbox.ID, []mailbox.Stored) error) error {
-	g := m.take(peer.ID(r.ID))
-	defer m.give(g, peer.ID(r.ID))
+	return m.held(ctx, r, func(ctx context.Context, c *relay.Client) error {
+		return c.Collect(ctx, r, keys, each, m.told)
+	})
+}
+
+// await waits until a box may have room, or the identity ends.
+func (m *mail) await(ctx context.Context, r dht.Peer, box mailbox.ID) error {
+	return m.held(ctx, r, func(ctx context.Context, c *relay.Client) error { return c.Await(ctx, r, box) })
+}
+
+// held runs what may take days: it ends with the identity, at the latest.
+func (m *mail) held(ctx context.Context, to dht.Peer, fn func(context.Context, *relay.Client) error) error {
+	g := m.take(peer.ID(to.ID))
+	defer m.give(g, peer.ID(to.ID))
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(g.over, cancel)()
-	return g.client.Collect(ctx, r, keys, each, nil)
+	return fn(ctx, g.client)
 }
 
 // connected are the relays that the identity has a connection to.

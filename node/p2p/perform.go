@@ -29,7 +29,7 @@ type performers struct {
 	log        *slog.Logger
 	contacts   func(dht.Peer) // hears the peers that the engine wants near
 
-	relays, looks, puts, connects *lanes
+	relays, waits, looks, puts, connects *lanes
 
 	quiet atomic.Bool // shutting down: effects wait for the next start
 }
@@ -39,6 +39,7 @@ var errBusy = errors.New("busy")
 
 func (p *performers) init() {
 	p.relays = newLanes(relayWidth, relayDepth, maxRelays)
+	p.waits = newLanes(relay.MaxAwaitsPerStream, relay.MaxAwaitsPerStream, maxRelays)
 	p.looks = newLanes(lookWidth, lookDepth, 1)
 	p.puts = newLanes(putWidth, putDepth, 1)
 	p.connects = newLanes(connectWidth, connectDepth, 1)
@@ -49,7 +50,7 @@ func (p *performers) close() {
 	p.quiet.Store(true)
 	p.collectors.close()
 	p.courier.close()
-	for _, l := range []*lanes{p.relays, p.looks, p.puts, p.connects} {
+	for _, l := range []*lanes{p.relays, p.waits, p.looks, p.puts, p.connects} {
 		l.close()
 	}
 }
@@ -78,11 +79,11 @@ func (p *performers) perform(r *result) []call {
 	for _, d := range r.out.Deposits {
 		busy(p.deposit(d), func(e *node.Engine, t *node.Turn) { e.Deposited(t, d.Ref, d.Relay.ID, nil, errBusy) })
 	}
-	for _, a := range r.out.Audits {
-		busy(false, func(e *node.Engine, t *node.Turn) { e.Audited(t, a.Ref, a.Relay.ID, mailbox.Possession{}, errBusy) })
+	for _, group := range auditsOf(r.out.Audits) {
+		busy(p.audit(group), func(e *node.Engine, t *node.Turn) { audited(e, t, group, nil, errBusy) })
 	}
 	for _, a := range r.out.Awaits {
-		busy(false, func(e *node.Engine, t *node.Turn) { e.Freed(t, a.Relay.ID, a.Box, errBusy) })
+		busy(p.await(a), func(e *node.Engine, t *node.Turn) { e.Freed(t, a.Relay.ID, a.Box, errBusy) })
 	}
 	for _, key := range r.out.Lookups {
 		busy(p.lookup(key), func(e *node.Engine, t *node.Turn) { e.Looked(t, key, nil) })
@@ -141,7 +142,7 @@ func (p *performers) atRelay(to dht.Peer, fn func(ctx context.Context)) bool {
 // and the engine, which has seen it, acknowledges again.
 func (p *performers) ack(a node.RelayAck) {
 	p.atRelay(a.Relay, func(ctx context.Context) {
-		if err := told(p.mail, a.Relay, func(c *relay.Client) error { return c.Ack(ctx, a.Relay, a.Key, a.IDs) }); err != nil {
+		if err := done(p.mail, a.Relay, func(c *relay.Client) error { return c.Ack(ctx, a.Relay, a.Key, a.IDs) }); err != nil {
 			p.log.Debug("envelopes not acknowledged", "err", err)
 		}
 	})
@@ -196,7 +197,7 @@ func solve(ctx context.Context, d mailbox.Deposit, bits byte) []byte {
 
 func (p *performers) reserve(q node.Reserve) bool {
 	return p.atRelay(q.Relay, func(ctx context.Context) {
-		err := told(p.mail, q.Relay, func(c *relay.Client) error { return c.Reserve(ctx, q.Relay, q.Boxes) })
+		err := done(p.mail, q.Relay, func(c *relay.Client) error { return c.Reserve(ctx, q.Relay, q.Boxes) })
 		p.tell(func(e *node.Engine, t *node.Turn) { e.Reserved(t, q.Round, q.Relay.ID, err) })
 	})
 }
@@ -212,9 +213,64 @@ func (p *performers) commit(q node.Commit) bool {
 
 func (p *performers) pushSet(s node.PushSet) {
 	p.atRelay(s.Relay, func(ctx context.Context) {
-		if err := told(p.mail, s.Relay, func(c *relay.Client) error { return c.PutSet(ctx, s.Relay, s.Set) }); err != nil {
+		if err := done(p.mail, s.Relay, func(c *relay.Client) error { return c.PutSet(ctx, s.Relay, s.Set) }); err != nil {
 			p.log.Debug("set record not pushed", "err", err)
 		}
+	})
+}
+
+// auditsOf groups audits that can go in one question: of one relay and box,
+// with one nonce.
+func auditsOf(list []node.Audit) (out [][]node.Audit) {
+	type place struct {
+		relay string
+		box   mailbox.ID
+		nonce [32]byte
+	}
+	open := map[place]int{} // the group that takes more
+	for _, a := range list {
+		key := place{string(a.Relay.ID), a.Box, a.Nonce}
+		i, ok := open[key]
+		if !ok || len(out[i]) == mailbox.MaxPossess {
+			i = len(out)
+			out, open[key] = append(out, nil), i
+		}
+		out[i] = append(out[i], a)
+	}
+	return out
+}
+
+// audit asks a relay to prove that it holds what a group of audits names.
+func (p *performers) audit(group []node.Audit) bool {
+	one := group[0]
+	ids := make([]mailbox.EnvelopeID, len(group))
+	for i, a := range group {
+		ids[i] = a.Envelope
+	}
+	return p.atRelay(one.Relay, func(ctx context.Context) {
+		proofs, err := asked(p.mail, one.Relay, func(c *relay.Client) ([]mailbox.Possession, error) {
+			return c.Possess(ctx, one.Relay, one.Box, one.Nonce, ids)
+		})
+		p.tell(func(e *node.Engine, t *node.Turn) { audited(e, t, group, proofs, err) })
+	})
+}
+
+// audited hands each audit its answer; Possess gives as many as were asked for.
+func audited(e *node.Engine, t *node.Turn, group []node.Audit, proofs []mailbox.Possession, err error) {
+	for i, a := range group {
+		var proof mailbox.Possession
+		if err == nil {
+			proof = proofs[i]
+		}
+		e.Audited(t, a.Ref, a.Relay.ID, proof, err)
+	}
+}
+
+// await waits until a box may have room; it may take hours.
+func (p *performers) await(a node.Await) bool {
+	return p.waits.submit(string(a.Relay.ID), func(ctx context.Context) {
+		err := p.mail.await(ctx, a.Relay, a.Box)
+		p.tell(func(e *node.Engine, t *node.Turn) { e.Freed(t, a.Relay.ID, a.Box, err) })
 	})
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -171,7 +172,7 @@ func fullPerformers(t *testing.T) *performers {
 	p.init()
 	p.courier = newCourier(h, p.peers, nil)
 	_, p.collectors = newStreams()
-	for _, l := range []*lanes{p.relays, p.looks, p.puts, p.connects, p.courier.lanes} {
+	for _, l := range []*lanes{p.relays, p.waits, p.looks, p.puts, p.connects, p.courier.lanes} {
 		fill(t, l, "peer")
 		fill(t, l, "")
 	}
@@ -209,8 +210,10 @@ func TestAFullQueueAnswersAtOnce(t *testing.T) {
 		Reserves: []node.Reserve{{Relay: to}},
 		Commits:  []node.Commit{{Relay: to}},
 		Sets:     []node.PushSet{{Relay: to}},
+		Audits:   []node.Audit{{Relay: to}},
+		Awaits:   []node.Await{{Relay: to}},
 	}})
-	if len(answers) != 6 {
+	if len(answers) != 8 {
 		t.Errorf("%d answers, want one for each effect that has one", len(answers))
 	}
 }
@@ -232,6 +235,32 @@ func TestWorkIsDoneForARelayThatAsks(t *testing.T) {
 	}
 }
 
+func TestAuditsShareAQuestionWhereTheyCan(t *testing.T) {
+	r, other := dht.Peer{ID: []byte("r")}, dht.Peer{ID: []byte("other")}
+	var list []node.Audit
+	for i := range 40 {
+		list = append(list, node.Audit{Ref: uint64(i), Relay: r, Nonce: [32]byte{1}})
+	}
+	list = append(list,
+		node.Audit{Ref: 40, Relay: other, Nonce: [32]byte{1}},
+		node.Audit{Ref: 41, Relay: r, Box: mailbox.ID{2}, Nonce: [32]byte{1}},
+		node.Audit{Ref: 42, Relay: r, Nonce: [32]byte{2}})
+	var sizes []int
+	refs := map[uint64]bool{}
+	for _, group := range auditsOf(list) {
+		sizes = append(sizes, len(group))
+		for _, a := range group {
+			refs[a.Ref] = true
+			if a.Box != group[0].Box || a.Nonce != group[0].Nonce || string(a.Relay.ID) != string(group[0].Relay.ID) {
+				t.Errorf("%d and %d share a question", a.Ref, group[0].Ref)
+			}
+		}
+	}
+	if want := []int{mailbox.MaxPossess, 40 - mailbox.MaxPossess, 1, 1, 1}; !slices.Equal(sizes, want) || len(refs) != len(list) {
+		t.Errorf("groups of %v, want %v; %d of %d audits", sizes, want, len(refs), len(list))
+	}
+}
+
 func TestAdvertsAreAskedForOnceAndAgainBeforeTheyEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCandidates(time.Now)
@@ -239,14 +268,17 @@ func TestAdvertsAreAskedForOnceAndAgainBeforeTheyEnd(t *testing.T) {
 		asked := map[string]int{}
 		var told []election.Source
 		broken := false
-		c.advert = func(_ context.Context, r dht.Peer) ([]byte, error) {
+		c.advert = func(_ context.Context, r dht.Peer) (*dht.Advert, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			asked[string(r.ID)]++
 			if broken {
+				if len(r.Addrs) == 0 {
+					t.Error("asked again where nobody said")
+				}
 				return nil, errors.New("no")
 			}
-			return []byte("advert"), nil
+			return &dht.Advert{Peer: dht.Peer{Addrs: [][]byte{[]byte("addr")}}}, nil
 		}
 		c.tell = func(_ []byte, s election.Source) {
 			mu.Lock()
@@ -272,14 +304,20 @@ func TestAdvertsAreAskedForOnceAndAgainBeforeTheyEnd(t *testing.T) {
 		if c.relays(all) != 2 {
 			t.Errorf("%d relays", c.relays(all))
 		}
+		if c.known() != 2 {
+			t.Errorf("%d relays known", c.known())
+		}
 		broken = true
 		rest(t.Context(), advertEvery+time.Minute)
-		c.again(all)
+		c.again()
 		synctest.Wait()
-		c.again(all) // just failed: not yet again
+		c.again() // just failed: not yet again
 		synctest.Wait()
 		if asked["pin"] != 2 {
 			t.Errorf("asked %d times, want a second time before the advert ends", asked["pin"])
+		}
+		if rest(t.Context(), advertLife); c.known() != 0 {
+			t.Errorf("%d relays known that have been silent for a day", c.known())
 		}
 		c.close()
 	})

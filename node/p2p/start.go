@@ -145,6 +145,7 @@ func (n *Node) openEngine(context.Context) error {
 	m := &mail{
 		fresh: func() (host.Host, error) { return host.NewApart(n.cfg.Loopback) },
 		now:   n.cfg.Now, log: n.cfg.Log, up: n.mailUp, down: func(p peer.ID) { n.watcher.told(p, false) },
+		told: n.candidates.heard,
 	}
 	if err := m.open(); err != nil {
 		return err
@@ -263,9 +264,9 @@ func (n *Node) deliver(r dht.Peer, items []node.Collected) error {
 	return n.loop.postWait(input(func(e *node.Engine, t *node.Turn) { e.Collected(t, r, items) }).fn)
 }
 
-// advert asks a relay for its advert, at the addresses that the device's own
-// host knows of it.
-func (n *Node) advert(ctx context.Context, r dht.Peer) ([]byte, error) {
+// advert asks a relay for its advert, also at the addresses that the device's
+// own host knows of it.
+func (n *Node) advert(ctx context.Context, r dht.Peer) (*dht.Advert, error) {
 	id := peer.ID(r.ID)
 	known := n.host.Peerstore().Addrs(id)
 	for _, c := range n.host.Network().ConnsToPeer(id) {
@@ -274,11 +275,7 @@ func (n *Node) advert(ctx context.Context, r dht.Peer) ([]byte, error) {
 	for _, a := range known {
 		r.Addrs = append(r.Addrs, a.Bytes())
 	}
-	a, err := asked(n.mail, r, func(c *relay.Client) (*dht.Advert, error) { return c.Advert(ctx, r) })
-	if err != nil {
-		return nil, err
-	}
-	return a.Bytes(), nil
+	return asked(n.mail, r, func(c *relay.Client) (*dht.Advert, error) { return c.Advert(ctx, r) })
 }
 
 // mailUp hears of a relay that the connection identity reached.
