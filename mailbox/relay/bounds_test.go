@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -184,4 +185,111 @@ func TestServeNeedsTheHostsOwnKey(t *testing.T) {
 	if _, err := Serve(h, Config{Store: newShared(), Relay: other}); err == nil {
 		t.Fatal("a relay would sign with a key that is not its address")
 	}
+}
+
+func TestCloseAnswersWhatItHasRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gate{newShared(), make(chan struct{})}
+		m := inMemory(t, "relay", Config{Store: g})
+		m.store = g.shared
+		key := seedKey("box")
+		m.lease(t, key)
+		c, idle := m.dial(t, "bob"), m.dial(t, "ann")
+		idle.send(t, getSet(1))
+		refused(t, idle.recv(t), mailbox.NotMine)
+		for n := range 3 {
+			c.send(t, depositAsk(uint64(n+1), depositTo(key, n, 100)))
+		}
+		closed := make(chan error, 1)
+		go func() { closed <- m.s.Close() }()
+		idle.ended(t)
+		synctest.Wait()
+		if len(closed) != 0 {
+			t.Fatal("control: closed while requests wait for the store")
+		}
+		close(g.let)
+		for range 3 {
+			if c.recv(t).GetReceipt() == nil {
+				t.Fatal("no receipt")
+			}
+		}
+		if err := <-closed; err != nil {
+			t.Fatal(err)
+		}
+		if n := m.stored(t, key); n != 3 {
+			t.Fatalf("%d stored", n)
+		}
+	})
+}
+
+func TestCloseDoesNotWaitForWhoTakesNoAnswers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := inMemory(t, "relay", Config{})
+		m.dial(t, "eve").send(t, getSet(1)) // and never reads
+		synctest.Wait()
+		start := time.Now()
+		if err := m.s.Close(); err != nil || time.Since(start) != closeWithin {
+			t.Fatalf("after %v: %v", time.Since(start), err)
+		}
+	})
+}
+
+func TestSlowStreamsEndWhenFramesHoldTooMuch(t *testing.T) {
+	for name, limit := range map[string]int64{"": 100 << 10, "control: no limit": 1 << 40} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := inMemory(t, "relay", Config{})
+				m.s.load.Most = limit
+				ann := m.dial(t, "ann")
+				ann.send(t, getSet(1))
+				ann.recv(t)
+				half := frameOf(frame.Max, make([]byte, 30<<10))
+				for i := range 20 { // frames that never end
+					c := m.dial(t, fmt.Sprint("eve", i))
+					go func() { _, _ = c.Write(half) }()
+					elapse(2 * slowAfter)
+				}
+				if held := m.s.Stats().HeldBytes; held > 2*limit || limit == 1<<40 && held < 600<<10 {
+					t.Fatalf("%d bytes are held", held)
+				}
+				if n := m.s.Stats().OverLimits; n == 0 == (limit < 1<<40) {
+					t.Fatalf("%d streams were ended", n)
+				}
+				ann.send(t, getSet(2)) // whoever is not slow stays
+				refused(t, ann.recv(t), mailbox.NotMine)
+				elapse(2 * bodyWithin)
+				if held := m.s.Stats().HeldBytes; held != 0 {
+					t.Fatalf("%d bytes are held by idle streams", held)
+				}
+			})
+		})
+	}
+}
+
+func TestStatsCountRefusalsByCodeAndHowLongDepositsTook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := gate{newShared(), make(chan struct{})}
+		m := inMemory(t, "relay", Config{Store: g})
+		m.store = g.shared
+		key := seedKey("box")
+		m.lease(t, key)
+		c := m.dial(t, "bob")
+		c.send(t, depositAsk(1, depositTo(key, 1, 100)))
+		elapse(3 * time.Millisecond)
+		close(g.let)
+		c.recv(t)
+		c.send(t, depositAsk(2, depositTo(seedKey("unknown"), 1, 100)))
+		c.recv(t)
+		big := depositTo(key, 1, mailbox.MaxEnvelope+1)
+		c.send(t, depositAsk(3, big))
+		c.recv(t)
+		st := m.s.Stats()
+		if st.Refused != 2 || st.RefusedBy[mailbox.NotMine] != 1 || st.RefusedBy[mailbox.TooLarge] != 1 {
+			t.Fatalf("refused %v", st.RefusedBy)
+		}
+		at := slices.Index(LatencyBounds(), 5*time.Millisecond)
+		if st.Took.Sum != 3*time.Millisecond || st.Took.Counts[at] != 1 {
+			t.Fatalf("took %v", st.Took)
+		}
+	})
 }

@@ -176,7 +176,7 @@ func FuzzServer(f *testing.F) {
 		if open := m.s.Stats(); open.Streams != 0 || open.Collectors != 0 || len(m.s.hub.each) != 0 {
 			t.Fatalf("something is left: %+v", open)
 		}
-		in := frame.NewReader(&tape{Reader: &st.said}, time.Second)
+		in := frame.NewReader(&tape{Reader: &st.said}, time.Second, nil)
 		for {
 			body, err := in.Next(0)
 			if err == io.EOF {

@@ -58,11 +58,11 @@ func (s *Server) serve(from peer.ID, group netip.Prefix, st stream) {
 		s.count(from, Malformed, 1)
 	case errors.Is(err, errOver):
 		s.count(from, OverLimit, 1)
-	case timedOut(err):
+	case timedOut(err) && !s.closing.Load():
 		s.count(from, TimedOut, 1)
 	}
 	s.cfg.Log.Debug("relay: stream ended", "err", err)
-	s.release(h, errors.Is(err, io.EOF))
+	s.release(h, errors.Is(err, io.EOF) || s.closing.Load())
 }
 
 // timedOut says whether a deadline ended a read; libp2p's transports have
@@ -76,12 +76,12 @@ func timedOut(err error) bool {
 // idle, has to make room and is returned to be ended.
 func (s *Server) admit(from peer.ID, group netip.Prefix, st stream) (h, idle *held) {
 	h = &held{s: s, from: from, group: group, st: st}
-	h.in = frame.NewReader(st, s.times.body)
-	h.out = frame.NewFlusher(st, s.times.write, h.end)
+	h.in = frame.NewReader(st, s.times.body, &s.load)
+	h.out = frame.NewFlusher(st, s.times.write, h.end, &s.load)
 	h.touch()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() != nil || s.of[from] >= MaxStreamsPerPeer {
+	if s.closing.Load() || s.of[from] >= MaxStreamsPerPeer {
 		return nil, nil
 	}
 	if len(s.open) >= s.streams {
@@ -92,7 +92,7 @@ func (s *Server) admit(from peer.ID, group netip.Prefix, st stream) (h, idle *he
 	}
 	s.open[h] = struct{}{}
 	s.of[from]++
-	s.wg.Add(1)
+	s.streaming.Add(1)
 	return h, idle
 }
 
@@ -137,7 +137,31 @@ func (s *Server) release(h *held, clean bool) {
 	s.mu.Lock()
 	s.forget(h)
 	s.mu.Unlock()
-	s.wg.Done()
+	s.streaming.Done()
+}
+
+// relieve ends the stream of a sample whose client has been in the middle of a
+// frame, or has not taken what was written, for the longest: when the frames of
+// all streams hold too much memory, it is the slow ones that do.
+func (s *Server) relieve() {
+	var slowest *held
+	most := slowAfter
+	now := time.Now()
+	s.mu.Lock()
+	n := 0
+	for h := range s.open {
+		if n++; n > evictSample {
+			break
+		}
+		if d := frame.Stuck(h.in, h.out, now); d > most {
+			slowest, most = h, d
+		}
+	}
+	s.mu.Unlock()
+	if slowest != nil {
+		s.count(slowest.from, OverLimit, 1)
+		go slowest.end() // a reset may wait for a connection that is stuck
+	}
 }
 
 // end resets the stream: its reader and its writer return at once.

@@ -36,7 +36,7 @@ func puppetRelay(t testing.TB, answer func(p *puppet, ask *pb.Ask) []byte) *pupp
 		p.dials.Add(1)
 		near, far := pipe()
 		go func() {
-			in := frame.NewReader(far, time.Hour)
+			in := frame.NewReader(far, time.Hour, nil)
 			defer far.Close()
 			for {
 				body, err := in.Next(0)

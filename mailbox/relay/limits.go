@@ -42,7 +42,12 @@ const (
 	evictSample = 64
 	// maxPendingBytes bounds the requests that wait for the store, over all
 	// streams, in bytes.
-	maxPendingBytes = 64 << 20
+	maxPendingBytes = 32 << 20
+	// maxHeldBytes bounds the frames that have begun to come or wait to be
+	// written, over all streams, in bytes: beyond it slow streams are ended, if
+	// they have been stuck for slowAfter.
+	maxHeldBytes = 64 << 20
+	slowAfter    = 250 * time.Millisecond
 	// maxRefusedRow is how many rate-limited requests in a row end a stream.
 	maxRefusedRow = 1000
 
@@ -67,6 +72,9 @@ const (
 	// answerWithin is how long a client waits for one answer when its context
 	// sets no earlier deadline.
 	answerWithin = 30 * time.Second
+	// closeWithin is how long the clients of a server that closes may take to
+	// take their answers.
+	closeWithin = 5 * time.Second
 	// dialWithin bounds opening a held stream, the dial included.
 	dialWithin = 15 * time.Second
 )

@@ -55,8 +55,8 @@ func newLink(st stream, t deadlines) *link {
 		calls: make(map[uint64]call), waits: make(map[mailbox.ID]*awaited),
 		gone: make(chan struct{}),
 	}
-	l.in = frame.NewReader(st, t.body)
-	l.out = frame.NewFlusher(st, t.write, func() { l.fail(frame.ErrGone) })
+	l.in = frame.NewReader(st, t.body, nil)
+	l.out = frame.NewFlusher(st, t.write, func() { l.fail(frame.ErrGone) }, nil)
 	return l
 }
 

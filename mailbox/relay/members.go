@@ -7,9 +7,9 @@ import (
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
-// between serves what relays ask each other; false: another kind of request.
-// Who asks is the peer of the connection, which libp2p has authenticated.
-func (s *Server) between(h *held, j *job) bool {
+// between serves what relays ask each other. Who asks is the peer of the
+// connection, which libp2p has authenticated.
+func (s *Server) between(h *held, j *job) {
 	var err error
 	switch w := j.ask.What.(type) {
 	case *pb.Ask_Compare:
@@ -29,13 +29,10 @@ func (s *Server) between(h *held, j *job) bool {
 			s.cfg.Offered([]byte(h.from), idsOf[mailbox.ID](w.Offer.GetBoxes()))
 		}
 		j.answer = done()
-	default:
-		return false
 	}
 	if err = j.settle(err); err != nil {
 		s.failed([]*job{j}, err)
 	}
-	return true
 }
 
 func done() *pb.Answer { return &pb.Answer{What: &pb.Answer_Done{Done: &pb.Done{}}} }

@@ -97,7 +97,7 @@ func (m *memory) dialFrom(t testing.TB, name string, group netip.Prefix) *raw {
 	from := mustPeer(t, name)
 	go m.s.serve(from, group, far)
 	t.Cleanup(func() { _ = near.Close() })
-	return &raw{near, frame.NewReader(near, time.Hour)}
+	return &raw{near, frame.NewReader(near, time.Hour, nil)}
 }
 
 func (r *raw) send(t testing.TB, ms ...proto.Message) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -15,7 +16,8 @@ import (
 // job is one request on its way to its answer.
 type job struct {
 	ask     *pb.Ask
-	size    int // bytes that it holds of the server's budget
+	size    int   // bytes that it holds of the server's budget
+	came    int64 // unix nanoseconds of its frame
 	answer  *pb.Answer
 	receipt *mailbox.Receipt // of a deposit; signed when Store.Do returns
 	acked   int
@@ -47,7 +49,7 @@ func (h *held) requests(ask *pb.Ask, size int) error {
 		}
 		var err error
 		if ask, size, err = h.next(0); err != nil {
-			if !errors.Is(err, io.EOF) {
+			if !errors.Is(err, io.EOF) && !h.s.closing.Load() {
 				h.end()
 			}
 			return err
@@ -84,7 +86,7 @@ func (q *queue) put(ask *pb.Ask, size int) error {
 		q.moved.Wait()
 	}
 	q.flying++
-	q.waiting = append(q.waiting, &job{ask: ask, size: size})
+	q.waiting = append(q.waiting, &job{ask: ask, size: size, came: q.h.last.Load()})
 	if !q.busy {
 		q.busy = true
 		go q.work()
@@ -147,8 +149,9 @@ func costOf(ask *pb.Ask) (int, bool) {
 }
 
 // process serves jobs of one stream: all that write in one call of Store.Do,
-// which shares its commit with the calls of other streams, then all that read.
-// The answers leave after the commit, in one flush.
+// which shares its commit with the calls of other streams, then those that
+// read, one by one. What wrote is answered after the commit in one flush; the
+// answer to a question may be large, so the next waits until it has gone out.
 func (s *Server) process(h *held, jobs []*job) {
 	size := 0
 	for _, j := range jobs {
@@ -156,33 +159,94 @@ func (s *Server) process(h *held, jobs []*job) {
 	}
 	s.doWrites(jobs)
 	s.pending.give(size)
-	s.doReads(h, jobs)
 	s.wake(jobs)
-	answers := make([]proto.Message, len(jobs))
-	for i, j := range jobs {
-		answers[i] = s.finish(h, j)
+	answers := make([]proto.Message, 0, len(jobs))
+	for _, j := range jobs {
+		if writer(j.ask) {
+			answers = append(answers, j.answer)
+		}
 	}
-	if h.out.Send(answers...) != nil {
+	s.finish(h, jobs)
+	err := h.out.Send(answers...)
+	for _, j := range jobs {
+		if err == nil && !writer(j.ask) {
+			s.doRead(h, j)
+			s.finish(h, []*job{j})
+			if err = h.out.Send(j.answer); err == nil {
+				err = h.out.Room()
+			}
+		}
+	}
+	if err != nil {
 		h.end()
 	}
 }
 
-// finish puts the last touch to an answer and counts it.
-func (s *Server) finish(h *held, j *job) *pb.Answer {
-	if j.receipt != nil {
-		j.answer.What = &pb.Answer_Receipt{Receipt: j.receipt.Bytes()}
-		s.count(h.from, Deposited, 1)
+// finish puts the last touch to answers and counts them.
+func (s *Server) finish(h *held, jobs []*job) {
+	now := s.cfg.Now().UnixNano()
+	deposits, acked := 0, 0
+	for _, j := range jobs {
+		if j.answer == nil {
+			continue // a question whose turn comes
+		}
+		if j.receipt != nil {
+			j.answer.What = &pb.Answer_Receipt{Receipt: j.receipt.Bytes()}
+			s.counted.deposited(time.Duration(now - j.came))
+			deposits++
+		}
+		acked += j.acked
+		if r, refused := j.answer.What.(*pb.Answer_Refusal); refused {
+			s.refused(h.from, mailbox.Code(r.Refusal.GetCode()))
+		}
+		j.answer.Id = j.ask.Id
 	}
-	s.count(h.from, Acked, j.acked)
-	if _, refused := j.answer.What.(*pb.Answer_Refusal); refused {
-		s.count(h.from, Refused, 1)
-	}
-	j.answer.Id = j.ask.Id
-	return j.answer
+	s.count(h.from, Deposited, deposits)
+	s.count(h.from, Acked, acked)
 }
 
 // refuse answers one request with a typed refusal.
 func (h *held) refuse(id uint64, r *mailbox.Refusal) error {
-	h.s.count(h.from, Refused, 1)
+	h.s.refused(h.from, r.Code)
 	return h.out.Send(&pb.Answer{Id: id, What: refusalFrame(r)})
+}
+
+// budget bounds bytes that wait in memory over all streams of a server. Those
+// who wait for room are readers of streams, so the network slows down.
+type budget struct {
+	mu     sync.Mutex
+	freed  sync.Cond
+	left   int
+	closed bool
+}
+
+func newBudget(n int) *budget {
+	b := &budget{left: n}
+	b.freed.L = &b.mu
+	return b
+}
+
+// take waits for n bytes of room; false means closed.
+func (b *budget) take(n int) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for !b.closed && b.left < n {
+		b.freed.Wait()
+	}
+	b.left -= n
+	return !b.closed
+}
+
+func (b *budget) give(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.left += n
+	b.freed.Broadcast()
+}
+
+func (b *budget) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	b.freed.Broadcast()
 }

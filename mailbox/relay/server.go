@@ -24,6 +24,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/rate"
 )
 
@@ -66,6 +67,7 @@ type Server struct {
 	groups  *rate.Buckets[netip.Prefix]
 	looks   chan struct{} // one per long look at the store
 	pending *budget
+	load    frame.Load // of frames that come and go
 	hub     hub
 	waits   waits
 	counted counters
@@ -76,11 +78,14 @@ type Server struct {
 	stop context.CancelFunc
 	wg   sync.WaitGroup
 
+	streaming sync.WaitGroup // of open streams
+
 	streams int // MaxStreams; tests lower it
 
-	mu   sync.Mutex
-	open map[*held]struct{}
-	of   map[peer.ID]int
+	closing atomic.Bool
+	mu      sync.Mutex
+	open    map[*held]struct{}
+	of      map[peer.ID]int
 }
 
 // deadlines are the limits of time; tests shorten them.
@@ -131,6 +136,7 @@ func newServer(key ed25519.PrivateKey, cfg Config) *Server {
 		open:    make(map[*held]struct{}),
 		of:      make(map[peer.ID]int),
 	}
+	s.load.Most, s.load.Over = maxHeldBytes, s.relieve
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	return s
 }
@@ -148,16 +154,26 @@ func hostKey(h host.Host) (ed25519.PrivateKey, error) {
 	return ed25519.PrivateKey(raw), nil
 }
 
-// Close stops serving and waits until every stream of the server has ended.
+// Close stops reading, answers what it has read, and waits until every stream
+// of the server has ended; a client that does not take its answers is cut off
+// after a while.
 func (s *Server) Close() error {
 	s.leave()
 	s.mu.Lock()
-	s.stop()
+	s.closing.Store(true)
 	open := slices.Collect(maps.Keys(s.open))
 	s.mu.Unlock()
 	for _, h := range open {
-		h.end()
+		h.in.Stop()
 	}
+	late := time.AfterFunc(closeWithin, func() {
+		for _, h := range open {
+			h.end()
+		}
+	})
+	s.streaming.Wait()
+	late.Stop()
+	s.stop()
 	s.pending.close()
 	s.wg.Wait()
 	return nil
@@ -183,65 +199,5 @@ func (s *Server) tick() {
 		case <-s.ctx.Done():
 			return
 		}
-	}
-}
-
-// Observer hears what a server does; calls are quick and concurrent.
-type Observer interface {
-	// Event reports n occurrences caused by a peer.
-	Event(from peer.ID, what Event, n int)
-}
-
-// Event is something that a server counts.
-type Event uint8
-
-// Events.
-const (
-	Deposited   Event = iota // envelopes in custody
-	Refused                  // typed refusals of any kind
-	Pushed                   // envelopes sent on collect streams
-	Acked                    // envelope ids acknowledged
-	Malformed                // streams closed for a frame that breaks the rules
-	RateLimited              // requests over a peer's rate
-	TimedOut                 // streams closed by a deadline
-	OverLimit                // streams refused or closed by a count
-	Failed                   // requests that the store could not serve
-	events
-)
-
-// Stats are the counters of a Server since its start.
-type Stats struct {
-	Streams, Collectors, Awaits                                 int64 // open now
-	Deposits, Refused, Pushed, Acked                            int64
-	Malformed, RateLimited, TimedOut, OverLimits, Failed, Ticks int64
-}
-
-// counters are the server's own count of events.
-type counters struct {
-	each  [events]atomic.Int64
-	ticks atomic.Int64
-}
-
-func (s *Server) count(from peer.ID, what Event, n int) {
-	if n == 0 {
-		return
-	}
-	s.counted.each[what].Add(int64(n))
-	if s.cfg.Observer != nil {
-		s.cfg.Observer.Event(from, what, n)
-	}
-}
-
-// Stats returns the counters.
-func (s *Server) Stats() Stats {
-	of := func(e Event) int64 { return s.counted.each[e].Load() }
-	s.mu.Lock()
-	open := len(s.open)
-	s.mu.Unlock()
-	return Stats{
-		Streams: int64(open), Collectors: int64(s.hub.count()), Awaits: int64(s.waits.count()),
-		Deposits: of(Deposited), Refused: of(Refused), Pushed: of(Pushed), Acked: of(Acked),
-		Malformed: of(Malformed), RateLimited: of(RateLimited), TimedOut: of(TimedOut),
-		OverLimits: of(OverLimit), Failed: of(Failed), Ticks: s.counted.ticks.Load(),
 	}
 }

@@ -82,7 +82,7 @@ func readBack(v frameVectors) error {
 		if err != nil {
 			return err
 		}
-		body, err := frame.NewReader(&tape{Reader: bytes.NewReader(raw)}, time.Second).Next(0)
+		body, err := frame.NewReader(&tape{Reader: bytes.NewReader(raw)}, time.Second, nil).Next(0)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.What, err)
 		}

@@ -51,7 +51,7 @@ func (s *Server) failed(jobs []*job, err error) {
 		code = mailbox.Full
 	}
 	for _, j := range jobs {
-		*j = job{ask: j.ask, answer: refuseJob(&mailbox.Refusal{Code: code, Detail: "store"})}
+		*j = job{ask: j.ask, came: j.came, answer: refuseJob(&mailbox.Refusal{Code: code, Detail: "store"})}
 	}
 }
 
@@ -140,17 +140,15 @@ func (s *Server) commit(tx mailbox.Tx, now time.Time, j *job, c *pb.Commit) erro
 	return nil
 }
 
-// doReads serves the jobs that do not write.
-func (s *Server) doReads(h *held, jobs []*job) {
-	for _, j := range jobs {
-		switch w := j.ask.What.(type) {
-		case *pb.Ask_Advert:
-			s.readAdvert(j)
-		case *pb.Ask_GetSet:
-			s.readSet(j, mailbox.ID(w.GetSet.GetBox()))
-		default:
-			s.between(h, j)
-		}
+// doRead serves a job that does not write.
+func (s *Server) doRead(h *held, j *job) {
+	switch w := j.ask.What.(type) {
+	case *pb.Ask_Advert:
+		s.readAdvert(j)
+	case *pb.Ask_GetSet:
+		s.readSet(j, mailbox.ID(w.GetSet.GetBox()))
+	default:
+		s.between(h, j)
 	}
 }
 

@@ -98,8 +98,8 @@ func (c *Client) watcher(ctx context.Context, relay dht.Peer,
 		st: st, each: each, told: told, relay: relay, now: c.now, first: c.times.first,
 		boxes: make(map[mailbox.ID]*seen), refused: make(map[uint64]bool),
 	}
-	w.in = frame.NewReader(st, c.times.body)
-	w.out = frame.NewFlusher(st, c.times.write, w.end)
+	w.in = frame.NewReader(st, c.times.body, nil)
+	w.out = frame.NewFlusher(st, c.times.write, w.end, nil)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {

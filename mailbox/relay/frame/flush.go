@@ -25,6 +25,9 @@ type Flusher struct {
 	dst    deadlineWriter
 	within time.Duration
 	fail   func() // called when a write fails
+	load   *Load
+
+	writing begun
 
 	mu      sync.Mutex
 	drained sync.Cond // pending shrank or err was set
@@ -33,23 +36,34 @@ type Flusher struct {
 	err     error
 }
 
-func NewFlusher(dst deadlineWriter, within time.Duration, fail func()) *Flusher {
-	f := &Flusher{dst: dst, within: within, fail: fail}
+// NewFlusher returns a flusher whose frames count in load, which may be nil;
+// fail is called once a write has failed.
+func NewFlusher(dst deadlineWriter, within time.Duration, fail func(), load *Load) *Flusher {
+	f := &Flusher{dst: dst, within: within, fail: fail, load: load}
 	f.drained.L = &f.mu
 	return f
 }
 
 // send queues the frames of ms; it never blocks on the stream.
 func (f *Flusher) Send(ms ...proto.Message) error {
+	n, err := f.queue(ms)
+	f.load.take(n)
+	return err
+}
+
+// queue appends frames and says how many bytes it appended.
+func (f *Flusher) queue(ms []proto.Message) (int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.err != nil {
-		return f.err
+		return 0, f.err
 	}
+	before := len(f.pending)
 	for _, m := range ms {
 		b, err := Append(f.pending, m)
 		if err != nil {
-			return err
+			f.pending = f.pending[:before]
+			return 0, err
 		}
 		f.pending = b
 	}
@@ -57,7 +71,7 @@ func (f *Flusher) Send(ms ...proto.Message) error {
 		f.busy = true
 		go f.run()
 	}
-	return nil
+	return len(f.pending) - before, nil
 }
 
 // room waits until less than FlushAt is pending: whoever reads no answers gets
@@ -115,8 +129,10 @@ func (f *Flusher) take(done []byte) []byte {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.drained.Broadcast()
+	f.load.give(len(done))
 	if f.err != nil || len(f.pending) == 0 {
 		f.busy = false
+		f.load.give(len(f.pending))
 		f.pending = nil // an idle stream holds no buffer
 		return nil
 	}
@@ -128,6 +144,8 @@ func (f *Flusher) take(done []byte) []byte {
 }
 
 func (f *Flusher) write(b []byte) error {
+	f.writing.begin()
+	defer f.writing.end()
 	_ = f.dst.SetWriteDeadline(time.Now().Add(f.within))
 	_, err := f.dst.Write(b)
 	return err

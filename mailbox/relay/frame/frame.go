@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -32,13 +33,24 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBu
 type Reader struct {
 	src    deadlineReader
 	within time.Duration // from a frame's first byte to its last
+	load   *Load
+	frame  begun
+	ended  atomic.Bool
 	buf    *bufio.Reader // nil while idle
 	armed  bool          // a read deadline is set
 	one    [1]byte
 }
 
-func NewReader(src deadlineReader, within time.Duration) *Reader {
-	return &Reader{src: src, within: within}
+// NewReader returns a reader whose buffers count in load, which may be nil.
+func NewReader(src deadlineReader, within time.Duration, load *Load) *Reader {
+	return &Reader{src: src, within: within, load: load}
+}
+
+// Stop makes Next fail with a timeout once it waits for bytes that are not
+// here. What was read stays good; any goroutine may call it.
+func (r *Reader) Stop() {
+	r.ended.Store(true)
+	_ = r.src.SetReadDeadline(past)
 }
 
 // next returns the body of the next frame in fresh memory. It waits without a
@@ -55,6 +67,7 @@ func (r *Reader) Next(first time.Duration) ([]byte, error) {
 	}
 	r.need(size)
 	body, err := r.body(size)
+	r.load.give(len(body))
 	if err != nil {
 		return nil, cut(err)
 	}
@@ -81,6 +94,7 @@ func (r *Reader) lead(first time.Duration) (byte, error) {
 	}
 	r.buf = readers.Get().(*bufio.Reader)
 	r.buf.Reset(r.src)
+	r.load.take(readBuffer)
 	return r.one[0], nil
 }
 
@@ -108,17 +122,20 @@ func (r *Reader) size(b byte) (int, error) {
 }
 
 // body reads size bytes. Memory follows the bytes that have come: a claim of
-// 64 KiB alone gets readStep.
+// 64 KiB alone gets readStep. What it returns, also with an error, counts in
+// the load.
 func (r *Reader) body(size int) ([]byte, error) {
 	body := make([]byte, min(size, max(readStep, r.buf.Buffered())))
+	r.load.take(len(body))
 	for have := 0; ; {
 		if _, err := io.ReadFull(r.buf, body[have:]); err != nil {
-			return nil, err
+			return body, err
 		}
 		if have = len(body); have == size {
 			return body, nil
 		}
 		more := make([]byte, min(size, 2*have))
+		r.load.take(len(more) - have)
 		copy(more, body)
 		body = more
 	}
@@ -136,13 +153,23 @@ func (r *Reader) arm(d time.Duration) {
 		return
 	}
 	r.armed = true
-	_ = r.src.SetReadDeadline(time.Now().Add(d))
+	r.frame.begin()
+	r.deadline(time.Now().Add(d))
+}
+
+// deadline sets a read deadline, unless the reader was stopped meanwhile.
+func (r *Reader) deadline(t time.Time) {
+	_ = r.src.SetReadDeadline(t)
+	if r.ended.Load() {
+		_ = r.src.SetReadDeadline(past)
+	}
 }
 
 func (r *Reader) disarm() {
 	if r.armed {
 		r.armed = false
-		_ = r.src.SetReadDeadline(time.Time{})
+		r.frame.end()
+		r.deadline(time.Time{})
 	}
 }
 
@@ -152,6 +179,7 @@ func (r *Reader) Release() {
 		r.buf.Reset(nil)
 		readers.Put(r.buf)
 		r.buf = nil
+		r.load.give(readBuffer)
 	}
 }
 

@@ -67,7 +67,7 @@ func TestFramesComeOutAsTheyWentIn(t *testing.T) {
 		"bytes":   iotest.OneByteReader(bytes.NewReader(all)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := NewReader(&tape{Reader: src}, time.Second)
+			r := NewReader(&tape{Reader: src}, time.Second, nil)
 			for _, size := range []int{1, 127, 128, readStep - 1, readStep, readStep + 1, readBuffer, Max} {
 				body, err := r.Next(0)
 				if err != nil || !bytes.Equal(body, bytes.Repeat([]byte{byte(size)}, size)) {
@@ -99,7 +99,7 @@ func TestClaimAloneTakesLittleMemory(t *testing.T) {
 	claim := protowire.AppendVarint(nil, Max)
 	for sent, most := range map[int]int{10: readBuffer, Max: Max} { // the second is the control
 		src := &asked{Reader: bytes.NewReader(append(claim, make([]byte, sent)...))}
-		r := NewReader(&tape{Reader: src}, time.Second)
+		r := NewReader(&tape{Reader: src}, time.Second, nil)
 		body, err := r.Next(0)
 		if (err == nil) != (sent == Max) || err == nil && len(body) != Max {
 			t.Fatal(err)
@@ -114,7 +114,7 @@ func TestClaimAloneTakesLittleMemory(t *testing.T) {
 func TestFlushGathersWhatWaited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		near, far := net.Pipe()
-		f := NewFlusher(near, time.Minute, func() {})
+		f := NewFlusher(near, time.Minute, func() {}, nil)
 		for id := range uint64(100) {
 			if err := f.Send(word(id + 1)); err != nil {
 				t.Fatal(err)
@@ -154,7 +154,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte{0x80, 0x80, 0x04})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		r := NewReader(&tape{Reader: bytes.NewReader(b)}, time.Second)
+		r := NewReader(&tape{Reader: bytes.NewReader(b)}, time.Second, nil)
 		used := 0
 		for {
 			body, err := r.Next(0)

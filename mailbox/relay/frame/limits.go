@@ -10,8 +10,8 @@ const (
 	FlushAt = 64 << 10
 
 	// readBuffer is the size of a busy stream's buffer, in bytes.
-	readBuffer = 16 << 10
+	readBuffer = 4 << 10
 	// readStep is how much memory a frame's length claim gets before its bytes
 	// arrive, in bytes.
-	readStep = 8 << 10
+	readStep = 4 << 10
 )
