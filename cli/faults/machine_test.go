@@ -39,6 +39,8 @@ type machine struct {
 	ended chan struct{} // closed when the process is gone
 	addrs []string      // of the first start; the port stays
 	grown func()        // called after each start
+
+	before func() // called before each start
 }
 
 // newMachine is a machine without an identity. where goes before the program, to put it into a namespace.
@@ -111,6 +113,9 @@ func (m *machine) stillborn(after time.Duration) error {
 
 // launch begins the process; its first line comes on the channel.
 func (m *machine) launch() (<-chan string, error) {
+	if m.before != nil {
+		m.before()
+	}
 	log, err := os.OpenFile(m.log(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -194,6 +199,13 @@ func (m *machine) killLocked() {
 	m.cmd = nil
 }
 
+// signal sends a signal to the process.
+func (m *machine) signal(s os.Signal) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.cmd.Process.Signal(s)
+}
+
 // stop lets the daemon go in peace.
 func (m *machine) stop() error {
 	m.mu.Lock()
@@ -217,6 +229,16 @@ func (m *machine) tell(line string) error {
 	defer m.mu.Unlock()
 	_, err := io.WriteString(m.leash, line+"\n")
 	return err
+}
+
+// last lets a fault last: faults have a length.
+func last(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
 }
 
 // answer is how a command ended.

@@ -191,16 +191,6 @@ func (s *seven) write(ctx context.Context) (out []*text) {
 	return out
 }
 
-// last waits for a part of a cut: faults have a length.
-func last(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
-}
-
 // endure is one split: texts at its begin and in its middle, the heal, and the wait until all is well.
 func (s *seven) endure(ctx context.Context, p split) {
 	s.t.Helper()
