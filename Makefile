@@ -17,6 +17,7 @@ CYCLES    ?= 200# kill -9 cycles of `make crash`
 SEEDS     ?= 60# random schedules of `make soak`
 ROUNDS    ?= 3# how often each takes part in `make bench-brokers`
 PHASE     ?= 5# one phase of it
+HOSTILE   ?= Slow|Attack|WithoutLimits|Clock# tests of `make hostile`
 TESTFLAGS ?=# more flags for go test, for example -v
 DEMOFLAGS ?=# more flags for kith demo, for example --json
 
@@ -26,7 +27,7 @@ RACE := $(patsubst %,./%/...,$(wildcard dht/kad mailbox/boltbox mailbox/relay no
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race lint bench fuzz cover proto check check-build check-proto root-test crash splits soak fixture
+.PHONY: help demo build test race lint bench fuzz cover proto check check-build check-proto root-test crash splits hostile soak fixture
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -140,6 +141,9 @@ crash: ## kill -9 of real processes at random moments, CYCLES times (200)
 splits: ## every two-way split of seven real processes in network namespaces, with and without loss (root)
 	@[ "$$(id -u)" = 0 ] || { echo 'make splits makes network namespaces: run it as root (sudo make splits)' >&2; exit 2; }
 	$(note) KITH_SPLITS=all $(GO) test -count=1 -v -tags root -timeout 120m -run TestEverySplitHeals $(TESTFLAGS) ./cli/faults
+
+hostile: ## slow peers, a relay under attack by ten thousand streams, clocks that jump: minutes each; HOSTILE=regexp picks
+	$(note) $(GO) test -count=1 -v -tags hostile -timeout 60m -run '$(HOSTILE)' $(TESTFLAGS) ./cli/faults
 
 soak: ## random schedules of the simulated network: cuts, crashes, liars; SEEDS of them (60)
 	$(note) SEEDS=$(SEEDS) $(GO) test -count=1 -v -run Random -timeout 60m ./simnet

@@ -30,7 +30,8 @@ type machine struct {
 	name, home string
 	command    []string // what is started, before its arguments
 	role       string
-	args       []string // of the daemon
+	args       []string      // of the daemon
+	patience   time.Duration // for a start; zero: readyWithin
 	news       *news
 
 	mu    sync.Mutex
@@ -70,7 +71,7 @@ var errSilent = errors.New("it ended before it was ready")
 func (m *machine) start(ctx context.Context) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, readyWithin)
+	ctx, cancel := context.WithTimeout(ctx, max(readyWithin, m.patience))
 	defer cancel()
 	first, err := m.launch()
 	if err != nil {
