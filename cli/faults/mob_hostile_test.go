@@ -247,7 +247,7 @@ func (m *rabble) rush(ctx context.Context) error {
 		return err
 	}
 	go func() { // what it is answered does not matter
-		in := frame.NewReader(deadless{s}, time.Hour)
+		in := frame.NewReader(deadless{s}, time.Hour, nil)
 		for {
 			if _, err := in.Next(0); err != nil {
 				return
