@@ -27,7 +27,8 @@ RACE := $(patsubst %,./%/...,$(wildcard dht/kad mailbox/boltbox mailbox/relay no
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race lint bench fuzz cover proto check check-build check-proto root-test crash splits hostile soak fixture
+.PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
+.PHONY: root-test crash splits hostile soak fixture
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -129,6 +130,10 @@ check-proto:
 	for proto in $(PROTOS); do go=$${proto%.proto}.pb.go; \
 		diff -q -I '^//.*protoc  *v' "$$go" "$$tmp/$$go" || { echo "$$go is not what $$proto generates: make proto" >&2; exit 1; }; \
 	done; echo "generated code is current: $(words $(PROTOS)) files"
+
+check-unit: ## how exposed the relay's systemd unit is: 1.5 of 10 or better (needs systemd-analyze)
+	@command -v systemd-analyze >/dev/null || { echo 'systemd-analyze is missing: install it first (Debian: apt-get install systemd)' >&2; exit 2; }
+	systemd-analyze security --offline=yes --threshold=15 --no-pager docs/relay/kith-relay.service
 
 root-test: ## tests that need root: network namespaces, mounts
 	@[ "$$(id -u)" = 0 ] || { echo 'make root-test makes network namespaces and mounts: run it as root (sudo make root-test)' >&2; exit 2; }

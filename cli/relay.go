@@ -24,7 +24,7 @@ func (a *app) cmdRelay() *cobra.Command {
 		a.relayStatus(),
 		a.relaySet("enable", "Hold mail for others, now and after the next start"),
 		a.relaySet("disable", "Hold no more mail for others"),
-		a.relayLimits(), a.relayDrain(),
+		a.relayLimits(), a.relayDrain(), a.relayCheck(),
 		a.relayExplain(),
 	)
 	return cmd
