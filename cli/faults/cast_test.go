@@ -103,6 +103,7 @@ func (c *cast) link(ctx context.Context) {
 	c.t.Helper()
 	c.phone = newDevice(c.t, c.dir, "phone", c.news)
 	c.phone.listens(c.t).knows(c.relays...)
+	c.prepare(c.phone.machine)
 	offer := c.bob.must(c.t, ctx, 0, "device", "add", "--jq", ".text")
 	c.phone.must(c.t, ctx, 0, "init", "--link", offer, "--device-name", "phone", "--no-mdns", "--loopback")
 	check(c.t, c.phone.start(ctx))

@@ -32,6 +32,7 @@ type machine struct {
 	role       string
 	args       []string      // of the daemon
 	patience   time.Duration // for a start; zero: readyWithin
+	offset     time.Duration // of the clock, where it is ours
 	news       *news
 
 	mu    sync.Mutex
@@ -146,7 +147,11 @@ func lastLines(b []byte) string { return string(b[max(0, len(b)-1500):]) }
 func (m *machine) log() string { return m.home + ".log" }
 
 func (m *machine) daemonArgs() []string {
-	if m.role != roleKith {
+	switch m.role {
+	case roleKith:
+	case roleHours:
+		return append([]string{m.home, m.offset.String()}, m.args...)
+	default:
 		return m.args
 	}
 	return append([]string{"--home", m.home, "--json", "daemon", "--leash", "--no-mdns", "--log-level", "info"}, m.args...)

@@ -29,8 +29,9 @@ import (
 const roleVar = "KITH_FAULTS_ROLE"
 
 const (
-	roleKith = "kith" // the command line, as cli/kith is
-	roleLiar = "liar" // a relay that lies: liar HOME LIE ADDR PEER…
+	roleKith  = "kith"  // the command line, as cli/kith is
+	roleLiar  = "liar"  // a relay that lies: liar HOME LIE ADDR PEER…
+	roleHours = "hours" // a daemon whose clock is ours
 )
 
 // roles are what a child can be; each gets its arguments and returns its exit code.
