@@ -79,7 +79,7 @@ type audit struct {
 	rows    int // of tables that only a store has
 	entries map[uint64]audited
 	bodies  map[uint64]stored
-	days    map[mailbox.Day]*tally
+	days    map[mailbox.Day]*dayTally
 }
 
 // audited is an index entry that holds.
@@ -95,20 +95,20 @@ type stored struct {
 	size int
 }
 
-// tally compares a day's index with its sum.
-type tally struct {
+// dayTally compares a day's index with its sum.
+type dayTally struct {
 	found, want sum
 	known       bool // want is there and holds
 }
 
 func newAudit() *audit {
-	return &audit{entries: map[uint64]audited{}, bodies: map[uint64]stored{}, days: map[mailbox.Day]*tally{}}
+	return &audit{entries: map[uint64]audited{}, bodies: map[uint64]stored{}, days: map[mailbox.Day]*dayTally{}}
 }
 
-// day is the tally of a day.
-func (a *audit) day(d mailbox.Day) *tally {
+// day is what is compared of a day.
+func (a *audit) day(d mailbox.Day) *dayTally {
 	if a.days[d] == nil {
-		a.days[d] = &tally{}
+		a.days[d] = &dayTally{}
 	}
 	return a.days[d]
 }

@@ -5,6 +5,8 @@ package boltbox
 import (
 	"context"
 	"errors"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -17,11 +19,7 @@ import (
 // TestFullDiskOnASmallFileSystem fills a real one: refused without loss, acks
 // pass where there is a page left, and room brings service back.
 func TestFullDiskOnASmallFileSystem(t *testing.T) {
-	folder := t.TempDir()
-	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, "size=24m"); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ok(t, syscall.Unmount(folder, 0)) })
+	folder := small(t, "size=24m")
 	ballast := filepath.Join(folder, "ballast")
 	ok(t, os.WriteFile(ballast, make([]byte, 10<<20), 0o600))
 	path := filepath.Join(folder, "box.db")
@@ -71,5 +69,95 @@ func overflow(t *testing.T, s *Store) {
 	}
 	if !errors.Is(err, mailbox.ErrDiskFull) {
 		t.Errorf("an overflowing file system: %v", err)
+	}
+}
+
+// small mounts a file system of a size for the test.
+func small(t *testing.T, size string) (folder string) {
+	t.Helper()
+	folder = t.TempDir()
+	if err := syscall.Mount("tmpfs", folder, "tmpfs", 0, size); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ok(t, syscall.Unmount(folder, 0)) })
+	return folder
+}
+
+// stuff fills what is left of a file system, and returns the file to remove.
+func stuff(t *testing.T, folder string) (ballast string) {
+	t.Helper()
+	ballast = filepath.Join(folder, "ballast")
+	f, err := os.Create(ballast)
+	ok(t, err)
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	if ok(t, f.Close()); !errors.Is(err, syscall.ENOSPC) {
+		t.Fatal(err)
+	}
+	return ballast
+}
+
+// TestAnUpgradeNeedsNoRoom: its one page is one that bbolt had free, on a full
+// disk too, and acks go on passing there.
+func TestAnUpgradeNeedsNoRoom(t *testing.T) {
+	folder := small(t, "size=2m")
+	path, _ := kept(t, folder, "v1.db")
+	ballast := stuff(t, folder)
+	for range 2 {
+		s := mustOpen(t, path)
+		wantStory(t, s, storyState(t))
+		if err := addOne(s, 1, storyEnvelopes); !errors.Is(err, mailbox.ErrDiskFull) {
+			t.Errorf("an envelope on a full disk: %v", err)
+		}
+		ok(t, s.Close())
+	}
+	ok(t, os.Remove(ballast))
+}
+
+// TestACopyThatFindsNoRoomIsNotMissed: the store opens as it is, the rest of
+// the copy is gone, and with room it is made.
+func TestACopyThatFindsNoRoomIsNotMissed(t *testing.T) {
+	folder := small(t, "size=24m")
+	path := filepath.Join(folder, "box.db")
+	s := mustOpen(t, path)
+	_ = populate(t, s, 600, rand.New(rand.NewPCG(5, 5)))
+	ok(t, s.Do(context.Background(), func(tx mailbox.Tx) error {
+		_, err := tx.DropDay(tx.Days()[0])
+		for _, day := range tx.Days()[2:] {
+			if err == nil {
+				_, err = tx.DropDay(day)
+			}
+		}
+		return err
+	}))
+	ok(t, s.Close())
+	size := func() int64 {
+		info, err := os.Stat(path)
+		ok(t, err)
+		return info.Size()
+	}
+	large := size()
+	want, _ := dump(t, path)
+	ballast := stuff(t, folder)
+	s, err := open(path, controls{compact: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ok(t, s.Close())
+	if got, sound := dump(t, path); size() != large || !sound || !maps.Equal(got, want) {
+		t.Errorf("%d bytes of %d, sound %v", size(), large, sound)
+	}
+	if _, err := os.Stat(path + ".new"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the rest of the copy: %v", err)
+	}
+	ok(t, os.Remove(ballast))
+	s, err = open(path, controls{compact: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ok(t, s.Close())
+	if got, sound := dump(t, path); size() >= large/2 || !sound || !maps.Equal(got, want) {
+		t.Errorf("%d bytes of %d, sound %v", size(), large, sound)
 	}
 }

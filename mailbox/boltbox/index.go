@@ -17,7 +17,7 @@ type index struct {
 	order []mailbox.ID // ascending: the ids of boxes, and some of boxes that are gone
 	held  map[mailbox.ID]*content
 	days  map[mailbox.Day]*day
-	certs map[certKey]pass.Cert
+	certs map[mailbox.ID]map[pass.ID]pass.Cert
 	total mailbox.Usage // Boxes is not kept here
 	clock mailbox.Clock
 	leave time.Time
@@ -47,7 +47,7 @@ type day struct {
 func newIndex() *index {
 	return &index{
 		boxes: map[mailbox.ID]mailbox.Box{}, held: map[mailbox.ID]*content{}, days: map[mailbox.Day]*day{},
-		certs: map[certKey]pass.Cert{},
+		certs: map[mailbox.ID]map[pass.ID]pass.Cert{},
 	}
 }
 
@@ -135,22 +135,66 @@ func (x *index) day(d mailbox.Day) *day {
 // dropDay forgets all entries of a day.
 func (x *index) dropDay(d mailbox.Day) {
 	for _, c := range x.held {
-		gone := map[pass.ID]mailbox.Usage{}
-		for _, e := range c.entries {
-			if e.Day() == d {
-				gone[e.Share()] = plus(gone[e.Share()], one(e))
-				delete(c.seqs, e.ID)
+		gone := tally{}
+		rest := c.entries[:0]
+		for i := range c.entries {
+			e := &c.entries[i]
+			if e.Day() != d {
+				rest = append(rest, *e)
+				continue
 			}
+			gone.add(e.Share(), one(*e))
+			delete(c.seqs, e.ID)
 		}
-		if len(gone) == 0 {
-			continue
-		}
-		c.entries = slices.DeleteFunc(c.entries, func(e mailbox.Entry) bool { return e.Day() == d })
-		for share, used := range gone {
-			x.count(c, share, negative(used))
+		c.entries = rest
+		for id, used := range gone.all {
+			x.count(c, id, negative(used))
 		}
 	}
 	delete(x.days, d)
+}
+
+// tally adds up usage by share. Most boxes have few, so one is kept by itself.
+type tally struct {
+	id   pass.ID
+	used mailbox.Usage // of id; zero: nothing was added
+	rest map[pass.ID]mailbox.Usage
+}
+
+func (t *tally) add(id pass.ID, u mailbox.Usage) {
+	if t.used == (mailbox.Usage{}) {
+		t.id = id
+	}
+	if t.id == id {
+		t.used = plus(t.used, u)
+		return
+	}
+	set(&t.rest, id, plus(t.rest[id], u))
+}
+
+// all goes through the shares that something was added to.
+func (t *tally) all(yield func(pass.ID, mailbox.Usage) bool) {
+	if t.used == (mailbox.Usage{}) || !yield(t.id, t.used) {
+		return
+	}
+	for id, used := range t.rest {
+		if !yield(id, used) {
+			return
+		}
+	}
+}
+
+func (x *index) putPass(box mailbox.ID, c pass.Cert) {
+	if x.certs[box] == nil {
+		x.certs[box] = map[pass.ID]pass.Cert{}
+	}
+	x.certs[box][c.ID()] = c
+}
+
+func (x *index) dropPass(box mailbox.ID, id pass.ID) {
+	if delete(x.certs[box], id); len(x.certs[box]) == 0 {
+		delete(x.certs, box)
+	}
 }
 
 func (x *index) dropBox(box mailbox.ID) {

@@ -158,7 +158,7 @@ func (s *Store) loadMeta(t *bolt.Tx, x *index) error {
 func (s *Store) loadPasses(t *bolt.Tx, x *index) error {
 	return t.Bucket(passBucket).ForEach(func(key, raw []byte) error {
 		if box, cert, ok := parsePass(key, raw); ok {
-			x.certs[certKey{box, cert.ID()}] = cert
+			x.putPass(box, cert)
 		} else {
 			s.damaged.Add(1)
 		}

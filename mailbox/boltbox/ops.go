@@ -161,7 +161,7 @@ func (o buryEntry) disk(d *disk) error {
 	if err := e.Delete(key); err != nil {
 		return err
 	}
-	d.touched += pageSize
+	d.touched += 2 * pageSize // of the envelope and of its index entry
 	was := check(indexBucket(day), key, appendEntry(nil, o.box, o.entry))
 	buried := o.entry
 	buried.Buried, buried.Size = true, 0
@@ -244,7 +244,7 @@ func (o putPass) disk(d *disk) error {
 	return d.tx.Bucket(passBucket).Put(key, sealed(passBucket, key, append([]byte(nil), o.cert[:]...)))
 }
 
-func (o putPass) apply(x *index) { x.certs[certKey{o.box, o.cert.ID()}] = o.cert }
+func (o putPass) apply(x *index) { x.putPass(o.box, o.cert) }
 
 type dropPass struct {
 	box mailbox.ID
@@ -255,7 +255,7 @@ func (o dropPass) disk(d *disk) error {
 	return d.tx.Bucket(passBucket).Delete(passKey(o.box, o.id))
 }
 
-func (o dropPass) apply(x *index) { delete(x.certs, certKey{o.box, o.id}) }
+func (o dropPass) apply(x *index) { x.dropPass(o.box, o.id) }
 
 // mendEntry puts an envelope in the place of damaged bytes.
 type mendEntry struct {

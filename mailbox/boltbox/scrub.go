@@ -133,7 +133,7 @@ func (sc *scrub) day(ctx context.Context, d mailbox.Day) error {
 	if err == nil {
 		err = sc.judge()
 	}
-	a.entries, a.bodies, a.days = map[uint64]audited{}, map[uint64]stored{}, map[mailbox.Day]*tally{}
+	a.entries, a.bodies, a.days = map[uint64]audited{}, map[uint64]stored{}, map[mailbox.Day]*dayTally{}
 	return err
 }
 

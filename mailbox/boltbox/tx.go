@@ -248,7 +248,7 @@ func (t *tx) Pass(box mailbox.ID, id pass.ID) (pass.Cert, bool) {
 		}
 		return *c, true
 	}
-	c, ok := t.ix.certs[certKey{box, id}]
+	c, ok := t.ix.certs[box][id]
 	return c, ok
 }
 
@@ -271,10 +271,8 @@ func (t *tx) dropPass(box mailbox.ID, id pass.ID) error {
 // dropPasses forgets what certificates of a box are left.
 func (t *tx) dropPasses(box mailbox.ID) error {
 	var ids []pass.ID
-	for k := range t.ix.certs {
-		if k.box == box {
-			ids = append(ids, k.id)
-		}
+	for id := range t.ix.certs[box] {
+		ids = append(ids, id)
 	}
 	for k := range t.over.certs {
 		if k.box == box {

@@ -7,7 +7,6 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"github.com/kith-im/kith/mailbox"
-	"github.com/kith-im/kith/mailbox/pass"
 )
 
 func (t *tx) Find(box mailbox.ID, id mailbox.EnvelopeID) (mailbox.Entry, bool) {
@@ -195,16 +194,16 @@ func (t *tx) DropDay(d mailbox.Day) (mailbox.Usage, error) {
 	}
 	var gone mailbox.Usage
 	for box, c := range t.ix.held {
-		here := map[pass.ID]mailbox.Usage{}
-		for _, e := range c.entries {
-			if e.Day() != d {
+		var here tally
+		for i := range c.entries {
+			if c.entries[i].Day() != d {
 				continue
 			}
-			if e, ok := t.seen(e); ok {
-				here[e.Share()] = plus(here[e.Share()], one(e))
+			if e, ok := t.seen(c.entries[i]); ok {
+				here.add(e.Share(), one(e))
 			}
 		}
-		all, err := t.countAll(box, here)
+		all, err := t.countAll(box, &here)
 		if err != nil {
 			return gone, err
 		}
@@ -223,10 +222,10 @@ func (t *tx) DropDay(d mailbox.Day) (mailbox.Usage, error) {
 }
 
 // countAll takes away what a day held of a box, by share.
-func (t *tx) countAll(box mailbox.ID, shares map[pass.ID]mailbox.Usage) (all mailbox.Usage, err error) {
-	for share, used := range shares {
+func (t *tx) countAll(box mailbox.ID, shares *tally) (all mailbox.Usage, err error) {
+	for id, used := range shares.all {
 		all = plus(all, used)
-		if err := t.count(box, share, negative(used)); err != nil {
+		if err := t.count(box, id, negative(used)); err != nil {
 			return all, err
 		}
 	}
@@ -235,16 +234,16 @@ func (t *tx) countAll(box mailbox.ID, shares map[pass.ID]mailbox.Usage) (all mai
 
 // dropAdded takes back what this transaction added to a box for a day.
 func (t *tx) dropAdded(box mailbox.ID, order []*added, d mailbox.Day) (mailbox.Usage, error) {
-	here := map[pass.ID]mailbox.Usage{}
+	var here tally
 	for _, a := range order {
 		if a.Day() != d {
 			continue
 		}
-		here[a.Share()] = plus(here[a.Share()], one(a.Entry))
+		here.add(a.Share(), one(a.Entry))
 		t.over.entries[entryKey{box, a.ID}] = nil
 	}
-	if len(here) > 0 {
+	if here.used != (mailbox.Usage{}) {
 		t.over.order[box] = slices.DeleteFunc(slices.Clone(order), func(a *added) bool { return a.Day() == d })
 	}
-	return t.countAll(box, here)
+	return t.countAll(box, &here)
 }
