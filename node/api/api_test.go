@@ -111,7 +111,7 @@ func (w *world) backend() api.Backend {
 		},
 		Relay:      func() api.Relay { return api.Relay{} },
 		SetRelay:   func(bool) error { return nil },
-		LimitRelay: func(api.RelayLimits) error { return nil }, DrainRelay: func(time.Duration) error { return nil },
+		LimitRelay: func(api.RelayLimits) error { return nil }, DrainRelay: func(context.Context, time.Duration) error { return nil },
 		ScrubRelay: func(context.Context) (api.Scrub, error) { return api.Scrub{}, nil },
 	}
 }

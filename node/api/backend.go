@@ -31,7 +31,7 @@ type Backend struct {
 	// LimitRelay changes those limits that are not zero, now and after the next start.
 	LimitRelay func(RelayLimits) error
 	// DrainRelay has the relay leave within a time, and returns when that has begun; 0 calls it off.
-	DrainRelay func(within time.Duration) error
+	DrainRelay func(ctx context.Context, within time.Duration) error
 	// ScrubRelay reads and checks everything that the relay stores.
 	ScrubRelay func(ctx context.Context) (Scrub, error)
 

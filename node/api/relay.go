@@ -169,7 +169,7 @@ func relayLimits(_ context.Context, b *Backend, q RelayLimits) (Relay, error) {
 	return b.Relay(), nil
 }
 
-func relayDrain(_ context.Context, b *Backend, q DrainRequest) (Relay, error) {
+func relayDrain(ctx context.Context, b *Backend, q DrainRequest) (Relay, error) {
 	within := defaultDrain
 	if q.TimeoutMS > 0 {
 		within = time.Duration(min(q.TimeoutMS, maxDrain.Milliseconds())) * time.Millisecond
@@ -177,7 +177,7 @@ func relayDrain(_ context.Context, b *Backend, q DrainRequest) (Relay, error) {
 	if q.Cancel {
 		within = 0
 	}
-	if err := b.DrainRelay(within); err != nil {
+	if err := b.DrainRelay(ctx, within); err != nil {
 		return Relay{}, err
 	}
 	return b.Relay(), nil

@@ -36,7 +36,7 @@ func init() {
 		method("relay_enable", ScopeManage, "relay", "Serve as a relay, now and after the next start.", relayEnable),
 		method("relay_disable", ScopeManage, "relay", "Stop serving as a relay.", relayDisable),
 		method("relay_limits", ScopeManage, "relay", "Change limits of this relay, now and after the next start.", relayLimits),
-		method("relay_drain", ScopeManage, "relay", "Leave as a relay: hand every box over to others, then stop. Returns when it has begun.", relayDrain),
+		method("relay_drain", ScopeManage, "relay", "Leave as a relay: hand every box over to others. Returns when it has begun; relay_status shows how far it is.", relayDrain),
 		method("relay_scrub", ScopeManage, "relay_scrub", "Read and check everything that this relay stores; what is spoilt is fetched from another.", relayScrub).slow(),
 		method("peers", ScopeRead, "peers", "Every connection.", peers),
 		method("ping", ScopeRead, "ping", "Round trip to the devices of a contact, or to a peer.", ping).slow(),

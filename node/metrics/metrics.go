@@ -32,6 +32,28 @@ type Snapshot struct {
 	ExpiryLag                                       time.Duration // since the oldest day still stored was over
 	Deficit, Adopted, ProofsFailed, Damaged, Healed int64
 	Commits                                         int64
+
+	Took Latency
+}
+
+// Latency is a histogram: Counts[i] took at most Bounds[i], and longer than the bound before; one count more has no bound.
+type Latency struct {
+	Bounds []time.Duration
+	Counts []int64
+	Sum    time.Duration
+}
+
+// metric makes the histogram as Prometheus counts, each bucket with those below it.
+func (l Latency) metric(d *prometheus.Desc) prometheus.Metric {
+	below := map[float64]uint64{}
+	var n uint64
+	for i, count := range l.Counts {
+		n += uint64(count)
+		if i < len(l.Bounds) {
+			below[l.Bounds[i].Seconds()] = n
+		}
+	}
+	return prometheus.MustNewConstHistogram(d, n, l.Sum.Seconds(), below)
 }
 
 // metric is one row of the table.
@@ -85,9 +107,6 @@ const (
 	tookName    = prefix + "deposit_seconds"
 )
 
-// buckets of the deposit's latency, in seconds: from an fsync of a fast disk to one of a sick one.
-var buckets = []float64{.0005, .001, .002, .005, .01, .02, .05, .1, .2, .5, 1, 2, 5}
-
 // Names lists every metric, as a dashboard may name it.
 func Names() []string {
 	out := []string{refusedName, tookName + "_bucket", tookName + "_sum", tookName + "_count"}
@@ -102,7 +121,7 @@ func Names() []string {
 type Metrics struct {
 	read     func() Snapshot
 	registry *prometheus.Registry
-	took     prometheus.Histogram
+	took     *prometheus.Desc
 	refused  *prometheus.Desc
 	descs    []*prometheus.Desc // as table
 }
@@ -111,20 +130,15 @@ type Metrics struct {
 func New(read func() Snapshot) *Metrics {
 	m := &Metrics{
 		read: read, registry: prometheus.NewRegistry(),
-		took: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: tookName, Help: "From a deposit's frame to its answer.", Buckets: buckets,
-		}),
+		took:    prometheus.NewDesc(tookName, "From a deposit's frame to its answer, the commit included.", nil, nil),
 		refused: prometheus.NewDesc(refusedName, "Requests refused, by reason.", []string{"reason"}, nil),
 	}
 	for _, row := range table {
 		m.descs = append(m.descs, prometheus.NewDesc(prefix+row.name, row.help, nil, nil))
 	}
-	m.registry.MustRegister(m.took, collector{m})
+	m.registry.MustRegister(collector{m})
 	return m
 }
-
-// Took counts a deposit that was answered after d.
-func (m *Metrics) Took(d time.Duration) { m.took.Observe(d.Seconds()) }
 
 // collector makes one page out of one snapshot.
 type collector struct{ *Metrics }
@@ -132,6 +146,7 @@ type collector struct{ *Metrics }
 // Describe implements prometheus.Collector.
 func (c collector) Describe(out chan<- *prometheus.Desc) {
 	out <- c.refused
+	out <- c.took
 	for _, d := range c.descs {
 		out <- d
 	}
@@ -143,6 +158,7 @@ func (c collector) Collect(out chan<- prometheus.Metric) {
 	for i, row := range table {
 		out <- prometheus.MustNewConstMetric(c.descs[i], row.kind, row.read(s))
 	}
+	out <- s.Took.metric(c.took)
 	for reason, n := range s.Refused {
 		out <- prometheus.MustNewConstMetric(c.refused, prometheus.CounterValue, float64(n), reason)
 	}

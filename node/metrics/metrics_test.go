@@ -19,6 +19,9 @@ func full() Snapshot {
 	return Snapshot{
 		Enabled: true, Accepted: 7, Refused: map[string]int64{"full": 2, "bad pass": 1}, Bytes: 1 << 33,
 		ExpiryLag: 90 * time.Second, ClockBraked: true, Deficit: 3, Commits: 5,
+		Took: Latency{
+			Bounds: []time.Duration{2 * time.Millisecond, 5 * time.Millisecond}, Counts: []int64{4, 2, 1}, Sum: time.Second,
+		},
 	}
 }
 
@@ -57,7 +60,6 @@ func start(t *testing.T, m *Metrics) *Server {
 // What Names lists is what the page has, neither more nor less: a dashboard is tested against Names.
 func TestTheNamesAreThoseOfThePage(t *testing.T) {
 	m := New(full)
-	m.Took(3 * time.Millisecond)
 	_, text := page(t, start(t, m), "")
 	var got []string
 	for line := range strings.Lines(text) {
@@ -72,7 +74,8 @@ func TestTheNamesAreThoseOfThePage(t *testing.T) {
 	for _, want := range []string{
 		"kith_relay_enabled 1\n", "kith_relay_deposits_accepted_total 7\n", `kith_relay_deposits_refused_total{reason="full"} 2`,
 		"kith_relay_bytes 8.589934592e+09\n", "kith_relay_expiry_lag_seconds 90\n", "kith_relay_clock_braked 1\n",
-		`kith_relay_deposit_seconds_bucket{le="0.002"} 0`, `kith_relay_deposit_seconds_bucket{le="0.005"} 1`,
+		`kith_relay_deposit_seconds_bucket{le="0.002"} 4`, `kith_relay_deposit_seconds_bucket{le="0.005"} 6`,
+		`kith_relay_deposit_seconds_bucket{le="+Inf"} 7`, "kith_relay_deposit_seconds_sum 1\n",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("without %s", want)

@@ -22,7 +22,7 @@ import (
 // costs one dial in ten hours.
 type candidates struct {
 	advert func(ctx context.Context, relay dht.Peer) (*dht.Advert, error)
-	tell   func(advert []byte, s election.Source)
+	tell   func(advert *dht.Advert, s election.Source)
 	now    func() time.Time
 	lanes  *lanes
 
@@ -156,7 +156,7 @@ func (c *candidates) heard(a *dht.Advert) {
 		source = k.source
 	}
 	c.mu.Unlock()
-	c.tell(a.Bytes(), source)
+	c.tell(a, source)
 }
 
 func (c *candidates) isRelay(p peer.ID) bool { return c.relays([]peer.ID{p}) == 1 }
@@ -181,7 +181,7 @@ func (c *candidates) askLocked(p peer.ID, k *candidate) {
 		}
 		c.mu.Unlock()
 		if err == nil {
-			c.tell(a.Bytes(), source)
+			c.tell(a, source)
 		}
 	})
 }

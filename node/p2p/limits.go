@@ -106,6 +106,13 @@ const (
 	keepPeers = 2               // of the device's own host, for the directory, whoever they are
 )
 
+// The relay role.
+const (
+	heartbeatEvery = 6 * time.Hour
+	storeWithin    = 15 * time.Second // for the store to close
+	scrubRate      = 16 << 20         // bytes a second: a scrub leaves the disk to deposits
+)
+
 // Adverts.
 const (
 	advertEvery   = 10 * time.Hour  // an advert lives at most a day

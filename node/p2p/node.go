@@ -223,7 +223,9 @@ func (n *Node) LimitRelay(q api.RelayLimits) error {
 }
 
 // DrainRelay has this node leave as a relay within a time; 0 calls it off.
-func (n *Node) DrainRelay(time.Duration) error { return errNotRelay }
+func (n *Node) DrainRelay(ctx context.Context, within time.Duration) error {
+	return n.role.drain(ctx, within)
+}
 
 // ScrubRelay reads and checks everything that this node stores as a relay.
-func (n *Node) ScrubRelay(context.Context) (api.Scrub, error) { return api.Scrub{}, errNotRelay }
+func (n *Node) ScrubRelay(ctx context.Context) (api.Scrub, error) { return n.role.check(ctx) }

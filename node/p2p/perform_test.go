@@ -280,7 +280,7 @@ func TestAdvertsAreAskedForOnceAndAgainBeforeTheyEnd(t *testing.T) {
 			}
 			return &dht.Advert{Peer: dht.Peer{Addrs: [][]byte{[]byte("addr")}}}, nil
 		}
-		c.tell = func(_ []byte, s election.Source) {
+		c.tell = func(_ *dht.Advert, s election.Source) {
 			mu.Lock()
 			defer mu.Unlock()
 			told = append(told, s)

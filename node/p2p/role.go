@@ -1,37 +1,57 @@
 package p2p
 
 import (
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/boltbox"
 	"github.com/kith-im/kith/mailbox/relay"
+	"github.com/kith-im/kith/mailbox/upkeep"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/host"
+	"github.com/kith-im/kith/node/metrics"
 )
 
 // role is this node as a relay: off, or a server over its own store. The
 // relay's writes never pass the loop: a busy relay does not slow the person.
 type role struct {
-	host   *host.Own
-	key    ed25519.PrivateKey
-	path   string
-	limits mailbox.Limits
-	rate   relay.Rate
-	now    func() time.Time
-	rand   io.Reader
-	log    *slog.Logger
+	host *host.Own
+	key  ed25519.PrivateKey
+	path string
+	now  func() time.Time
+	rand io.Reader
+	log  *slog.Logger
 
 	mu     sync.Mutex
+	limits mailbox.Limits // zero fields: the defaults
+	rate   relay.Rate     // zero: the default
+	run    *serving       // nil: off
+
+	drained atomic.Pointer[api.Drain] // the drain that runs or ran last
+}
+
+// serving is a role that is on.
+type serving struct {
 	store  *boltbox.Store
+	rules  *mailbox.Relay
 	server *relay.Server
+	client *relay.Client // with the relay's own host: its upkeep speaks for it
+	upkeep *upkeep.Upkeep
+
+	wg    sync.WaitGroup
+	ctx   context.Context
+	stop  context.CancelFunc
+	leave func() // ends the drain that runs and waits for it; nil: none does
 }
 
 // set turns the role on or off; it is idempotent.
@@ -39,12 +59,12 @@ func (r *role) set(on bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	switch {
-	case on == (r.server != nil):
+	case on == (r.run != nil):
 		return nil
 	case on:
 		return r.open()
 	}
-	return r.close()
+	return errors.Join(r.close(), r.host.Serve(false))
 }
 
 func (r *role) open() error {
@@ -52,33 +72,68 @@ func (r *role) open() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", relayFile, err)
 	}
-	r.store = store
-	if err := errors.Join(r.serve(), r.host.Serve(true)); err != nil {
-		return errors.Join(err, r.close())
+	if err = r.host.Serve(true); err == nil {
+		err = r.serve(store)
+	}
+	if err != nil {
+		return errors.Join(err, store.Close(), r.host.Serve(false))
 	}
 	return nil
 }
 
-// serve begins to answer over the store that is open.
-func (r *role) serve() (err error) {
-	r.server, err = relay.Serve(r.host, relay.Config{
-		Store: r.store, Relay: mailbox.NewRelay(r.key, r.limits), Rate: r.rate, Now: r.now, Rand: r.rand, Log: r.log,
+// serve begins to answer from a store. A relay that was leaving goes on doing so.
+func (r *role) serve(store *boltbox.Store) (err error) {
+	s := &serving{store: store, rules: mailbox.NewRelay(r.key, r.limits), client: relay.NewClient(r.host, r.now)}
+	s.upkeep = upkeep.New(upkeep.Config{
+		Store: store, Relay: s.rules, Client: s.client, Now: r.now, Rand: r.rand, Log: r.log,
+		Announce: func() error { return s.server.Announce() }, Scrub: s.scrub,
+	})
+	s.server, err = relay.Serve(r.host, relay.Config{
+		Store: store, Relay: s.rules, Rate: r.rate, Now: r.now, Rand: r.rand, Log: r.log,
+		Gossip: s.upkeep.Gossip, Offered: s.upkeep.Offered,
 	})
 	if err != nil {
-		return fmt.Errorf("relay: %w", err)
+		return errors.Join(fmt.Errorf("relay: %w", err), s.client.Close())
+	}
+	s.ctx, s.stop = context.WithCancel(context.Background())
+	s.upkeep.Start()
+	s.wg.Go(func() { r.heartbeat(s) })
+	r.run = s
+	var leaving time.Time
+	if err := store.View(func(tx mailbox.Tx) error { leaving = tx.Leaving(); return nil }); err != nil {
+		r.log.Warn("relay: whether it was leaving is not known", "err", err)
+	}
+	if !leaving.IsZero() {
+		r.drainFor(max(leaving.Sub(r.now()), 0))
 	}
 	return nil
 }
 
-// close ends what answers before what it answers from.
+// halt ends what answers and leaves the store open.
+func (r *role) halt() (*boltbox.Store, error) {
+	s := r.run
+	r.run = nil
+	s.stop()
+	err := errors.Join(s.upkeep.Close(), s.server.Close(), s.client.Close())
+	s.wg.Wait()
+	return s.store, err
+}
+
+// close ends what answers before what it answers from. A store that does not
+// close in time is left to the end of the process: all that was answered is on
+// the disk.
 func (r *role) close() error {
-	var err error
-	if r.server != nil {
-		err = r.server.Close()
+	store, err := r.halt()
+	closed := make(chan error, 1)
+	go func() { closed <- store.Close() }()
+	late := time.NewTimer(storeWithin)
+	defer late.Stop()
+	select {
+	case e := <-closed:
+		return errors.Join(err, e)
+	case <-late.C:
+		return errors.Join(err, fmt.Errorf("%s: not closed within %v", relayFile, storeWithin))
 	}
-	err = errors.Join(err, r.store.Close(), r.host.Serve(false))
-	r.server, r.store = nil, nil
-	return err
 }
 
 // limit changes those limits that are not zero. A relay that serves opens its
@@ -94,15 +149,15 @@ func (r *role) limit(q api.RelayLimits) error {
 	change(&rate.PerSecond, q.Rate)
 	change(&rate.Burst, q.Burst)
 	r.rate = rate
-	if r.server == nil {
+	if r.run == nil {
 		return nil
 	}
-	if err := r.server.Close(); err != nil {
-		return err
+	store, err := r.halt()
+	if err == nil {
+		err = r.serve(store)
 	}
-	r.server = nil
-	if err := r.serve(); err != nil {
-		return errors.Join(err, r.close())
+	if err != nil {
+		return errors.Join(err, store.Close(), r.host.Serve(false))
 	}
 	return nil
 }
@@ -121,45 +176,216 @@ func (r *role) rateLocked() relay.Rate {
 	return r.rate
 }
 
-// on reports whether the node serves as a relay.
-func (r *role) on() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.server != nil
-}
-
-// status is the role as the local API shows it.
-func (r *role) status() api.Relay {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	rate, limits := r.rateLocked(), mailbox.NewRelay(r.key, r.limits).Limits()
-	v := api.Relay{Enabled: r.server != nil, RefusedBy: map[string]int64{}, Limits: api.RelayLimits{
-		MaxBytes: limits.MaxBytes, MaxBoxes: limits.MaxBoxes, BoxBytes: limits.BoxBytes, BoxCount: limits.BoxCount,
-		Rate: rate.PerSecond, Burst: rate.Burst,
-	}}
-	if r.server == nil {
-		return v
-	}
-	s := r.server.Stats()
-	v.Deposits, v.Refused, v.Pushed, v.Acked = s.Deposits, s.Refused, s.Pushed, s.Acked
-	v.RateLimited, v.Streams, v.Collectors = s.RateLimited, s.Streams, s.Collectors
-	v.Damaged = r.store.Stats().Damaged
-	if err := r.store.View(func(tx mailbox.Tx) error {
-		used := tx.Total()
-		v.Boxes, v.Envelopes, v.Bytes = used.Boxes, used.Count, used.Bytes
-		v.ClockBraked = !tx.Clock().Held.IsZero()
-		return nil
-	}); err != nil {
-		v.Detail = err.Error()
-	}
-	return v
-}
-
 // chosen are the limits that the person set; zero fields are the defaults.
 func (r *role) chosen() (mailbox.Limits, relay.Rate) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.limits, r.rate
+}
+
+// drain has the relay leave within a time, and returns when that has begun; 0
+// calls it off.
+func (r *role) drain(ctx context.Context, within time.Duration) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.run
+	if s == nil {
+		return errNotRelay
+	}
+	if s.leave != nil {
+		s.leave()
+	}
+	if within > 0 {
+		r.drainFor(within)
+		return nil
+	}
+	if err := s.upkeep.Stay(ctx); err != nil {
+		return err
+	}
+	if d := r.drained.Load(); d != nil {
+		off := *d
+		off.State = drainCancelled
+		r.drained.Store(&off)
+	}
+	return nil
+}
+
+// States of a drain.
+const (
+	drainRunning    = "running"
+	drainDone       = "done"
+	drainIncomplete = "incomplete" // the time was over
+	drainFailed     = "failed"
+	drainCancelled  = "cancelled"
+)
+
+// drainFor begins a drain of the relay that serves; r.mu is held.
+func (r *role) drainFor(within time.Duration) {
+	s := r.run
+	d := &api.Drain{State: drainRunning, Until: r.now().Add(within)}
+	r.drained.Store(d)
+	ctx, cancel := context.WithTimeout(s.ctx, within)
+	ended := make(chan struct{})
+	s.leave = func() {
+		cancel()
+		<-ended
+	}
+	s.wg.Go(func() {
+		defer close(ended)
+		defer cancel()
+		last := *d
+		err := s.upkeep.Drain(ctx, func(p upkeep.Progress) {
+			last.Boxes, last.Done = p.Boxes, p.Done
+			now := last
+			r.drained.CompareAndSwap(d, &now)
+			d = &now
+		})
+		switch {
+		case errors.Is(ctx.Err(), context.Canceled):
+			return // called off, or the node ends: then it goes on at the next start
+		case err == nil:
+			last.State = drainDone
+		case errors.Is(err, context.DeadlineExceeded):
+			last.State = drainIncomplete
+		default:
+			last.State, last.Error = drainFailed, err.Error()
+		}
+		r.drained.CompareAndSwap(d, &last)
+		r.log.Info("relay: drained", "state", last.State, "boxes", last.Boxes, "handed over", last.Done)
+	})
+}
+
+// scrub reads the store through, as upkeep wants it.
+func (s *serving) scrub(ctx context.Context) (checked int, spoilt []upkeep.Spoilt, err error) {
+	damage, err := s.store.Scrub(ctx, scrubRate)
+	if err != nil {
+		return 0, nil, err
+	}
+	for _, d := range damage {
+		if d.Envelope != (mailbox.EnvelopeID{}) { // nothing else has a copy elsewhere
+			spoilt = append(spoilt, upkeep.Spoilt{Box: d.Box, Envelope: d.Envelope})
+		}
+	}
+	err = s.store.View(func(tx mailbox.Tx) error { checked = tx.Total().Count; return nil })
+	return checked, spoilt, err
+}
+
+// check reads and checks everything stored, now.
+func (r *role) check(ctx context.Context) (v api.Scrub, err error) {
+	r.mu.Lock()
+	s := r.run
+	r.mu.Unlock()
+	if s == nil {
+		return v, errNotRelay
+	}
+	v.Checked, v.Damaged, v.Healed, err = s.upkeep.Scrub(ctx)
+	return v, err
+}
+
+// met hears of adverts and connections that the node sees anyway.
+func (r *role) met(a *dht.Advert) {
+	if s := r.serving(); s != nil {
+		s.upkeep.Met(a)
+	}
+}
+
+func (r *role) connected(peer []byte) {
+	if s := r.serving(); s != nil {
+		s.upkeep.Connected(peer)
+	}
+}
+
+func (r *role) serving() *serving {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.run
+}
+
+// on reports whether the node serves as a relay.
+func (r *role) on() bool { return r.serving() != nil }
+
+// heartbeat writes a line now and then, so that the log alone says that the
+// relay is alive and what it does.
+func (r *role) heartbeat(s *serving) {
+	t := time.NewTicker(heartbeatEvery)
+	defer t.Stop()
+	for {
+		select {
+		case <-s.ctx.Done():
+			return
+		case <-t.C:
+			r.beat()
+		}
+	}
+}
+
+func (r *role) beat() {
+	m := r.snapshot()
+	r.log.Info("relay serves", "boxes", m.Boxes, "envelopes", m.Envelopes, "bytes", m.Bytes, "deposits", m.Accepted,
+		"pushed", m.Pushed, "acked", m.Acked, "streams", m.Streams, "collectors", m.Collectors,
+		"deficit", m.Deficit, "adopted", m.Adopted, "damaged", m.Damaged, "healed", m.Healed,
+		"clock_braked", m.ClockBraked, "leaving", m.Leaving)
+}
+
+// snapshot is the role as the metrics show it.
+func (r *role) snapshot() metrics.Snapshot {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.run
+	if s == nil {
+		return metrics.Snapshot{}
+	}
+	l, n, u, b := s.rules.Limits(), s.server.Stats(), s.upkeep.Stats(), s.store.Stats()
+	m := metrics.Snapshot{
+		Enabled: true, ClockBraked: u.Braked,
+		Accepted: n.Deposits, Pushed: n.Pushed, Acked: n.Acked, Refused: map[string]int64{},
+		Malformed: n.Malformed, RateLimited: n.RateLimited, TimedOut: n.TimedOut, OverLimit: n.OverLimits, Failed: n.Failed,
+		Streams: n.Streams, Collectors: n.Collectors, Awaits: n.Awaits, LimitBytes: l.MaxBytes, LimitBoxes: l.MaxBoxes,
+		Deficit: u.Deficit, Adopted: u.Adopted, ProofsFailed: u.ProofsFailed, Damaged: b.Damaged, Healed: u.Healed,
+		Commits: b.Commits,
+	}
+	if err := s.store.View(func(tx mailbox.Tx) error {
+		used := tx.Total()
+		m.Boxes, m.Envelopes, m.Bytes, m.Leaving = used.Boxes, used.Count, used.Bytes, !tx.Leaving().IsZero()
+		if days := tx.Days(); len(days) > 0 {
+			over := time.Unix(0, 0).Add(time.Duration(days[0]+1) * 24 * time.Hour)
+			m.ExpiryLag = max(r.now().Sub(over), 0)
+		}
+		return nil
+	}); err != nil {
+		r.log.Warn("relay: its store does not answer", "err", err)
+	}
+	return m
+}
+
+// status is the role as the local API shows it.
+func (r *role) status() api.Relay {
+	m := r.snapshot()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rate, limits := r.rateLocked(), mailbox.NewRelay(r.key, r.limits).Limits()
+	v := api.Relay{
+		Enabled: m.Enabled, Deposits: m.Accepted, RefusedBy: m.Refused, Pushed: m.Pushed, Acked: m.Acked,
+		RateLimited: m.RateLimited, Streams: m.Streams, Collectors: m.Collectors, Awaits: m.Awaits,
+		Boxes: m.Boxes, Envelopes: m.Envelopes, Bytes: m.Bytes, ClockBraked: m.ClockBraked,
+		Deficit: m.Deficit, Adopted: m.Adopted, ProofsFailed: m.ProofsFailed, Damaged: m.Damaged, Healed: m.Healed,
+		Limits: api.RelayLimits{
+			MaxBytes: limits.MaxBytes, MaxBoxes: limits.MaxBoxes, BoxBytes: limits.BoxBytes, BoxCount: limits.BoxCount,
+			Rate: rate.PerSecond, Burst: rate.Burst,
+		},
+		Drain: r.drained.Load(),
+	}
+	if v.RefusedBy == nil {
+		v.RefusedBy = map[string]int64{}
+	}
+	if r.run == nil {
+		return v
+	}
+	v.Refused, v.Scrubbed = r.run.server.Stats().Refused, r.run.upkeep.Stats().ScrubbedAt
+	if err := r.run.store.View(func(tx mailbox.Tx) error { v.Leaving = tx.Leaving(); return nil }); err != nil {
+		v.Detail = err.Error()
+	}
+	return v
 }
 
 // errNotRelay answers what only a relay can do.

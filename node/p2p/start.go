@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/kith-im/kith/node/host"
+	"github.com/kith-im/kith/node/metrics"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/kad"
@@ -39,6 +40,10 @@ type Config struct {
 	Loopback    bool           // tests, demo, one machine: loopback addresses count, election caps off
 	APISocket   string         // Unix socket of the local API; empty: none
 	Version     string         // shown by the local API
+	// Metrics is the address of the page for Prometheus ("127.0.0.1:9460"); empty: none. It is of this machine alone
+	// unless MetricsPublic is set.
+	Metrics       string
+	MetricsPublic bool
 	// KeepRelay stores the person's choice of the relay role; nil: it lasts until the node ends.
 	KeepRelay func(on bool) error
 	// KeepLimits stores the limits that the person chose (zero fields: the defaults); nil: they last until the node ends.
@@ -65,6 +70,7 @@ type Node struct {
 	lan        *host.LAN
 	role       *role
 	api        *api.Server
+	metrics    *metrics.Server
 	started    time.Time
 	reachable  atomic.Int32 // network.Reachability
 
@@ -83,7 +89,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{cfg: c, started: c.Now()}
 	for _, step := range []func(context.Context) error{
-		n.openHome, n.openHost, n.openDirectory, n.openRelay, n.openEngine, n.openDoors, n.openAPI,
+		n.openHome, n.openHost, n.openDirectory, n.openRelay, n.openEngine, n.openDoors, n.openMetrics, n.openAPI,
 	} {
 		if err := step(ctx); err != nil {
 			n.Close()
@@ -159,8 +165,9 @@ func (n *Node) openEngine(context.Context) error {
 	p.courier = newCourier(n.host, n.book, n.receive)
 	p.collectors = &collectors{collect: n.mail.collect, deliver: n.deliver, log: n.cfg.Log}
 	n.performers = p
-	n.candidates.tell = func(advert []byte, s election.Source) {
-		p.tell(func(e *node.Engine, t *node.Turn) { e.Advertised(t, advert, s) })
+	n.candidates.tell = func(advert *dht.Advert, s election.Source) {
+		p.tell(func(e *node.Engine, t *node.Turn) { e.Advertised(t, advert.Bytes(), s) })
+		n.role.met(advert)
 	}
 	n.loop.perform = p.perform
 	n.loop.load = n.load
@@ -195,6 +202,7 @@ func (n *Node) watch() {
 	w.post, w.self, w.met = n.loop.post, n.book.Self, n.candidates.met
 	w.reach = func(r int32) { n.reachable.Store(r) }
 	w.back = func(p peer.ID) {
+		n.role.connected([]byte(p))
 		if n.performers.collectors.poke(p); len(n.host.Network().Peers()) == 1 {
 			n.performers.collectors.pokeAll()
 		}
@@ -219,6 +227,14 @@ func (n *Node) openDoors(context.Context) error {
 		n.lan = host.StartLAN(n.host, n.metOnLAN, n.cfg.Log)
 	}
 	return nil
+}
+
+func (n *Node) openMetrics(context.Context) (err error) {
+	if n.cfg.Metrics == "" {
+		return nil
+	}
+	n.metrics, err = metrics.Serve(n.cfg.Metrics, n.cfg.MetricsPublic, metrics.New(n.role.snapshot), n.cfg.Log)
+	return err
 }
 
 func (n *Node) openAPI(context.Context) (err error) {
@@ -324,6 +340,9 @@ func (n *Node) Close() error {
 	n.once.Do(func() {
 		if n.api != nil {
 			n.api.Close()
+		}
+		if n.metrics != nil {
+			n.metrics.Close()
 		}
 		n.closeDoors()
 		if n.performers != nil {

@@ -1,0 +1,168 @@
+package p2p
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay"
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/metrics"
+)
+
+func TestOnlyARelayDrainsAndScrubs(t *testing.T) {
+	ada := testNode(t, "ada", nil)
+	_, err := ada.ScrubRelay(t.Context())
+	for what, err := range map[string]error{"scrub": err, "drain": ada.DrainRelay(t.Context(), time.Hour)} {
+		if !errors.Is(err, node.ErrRefused) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if err := ada.SetRelay(true); err != nil {
+		t.Fatal(err)
+	}
+	if v, err := ada.ScrubRelay(t.Context()); err != nil || v != (api.Scrub{}) { // the control
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+func TestLimitsChangeWhileTheRelayServes(t *testing.T) {
+	var kept mailbox.Limits
+	var keptRate relay.Rate
+	r := testNode(t, "relay", func(c *Config) {
+		c.Relay, c.RelayLimits = true, mailbox.Limits{BoxCount: 7}
+		c.KeepLimits = func(l mailbox.Limits, rate relay.Rate) error {
+			kept, keptRate = l, rate
+			return nil
+		}
+	})
+	ada := testNode(t, "ada", knows(r))
+	awaitMailbox(t, ada, 1)
+	if err := r.LimitRelay(api.RelayLimits{MaxBytes: 1 << 20, Rate: 50}); err != nil {
+		t.Fatal(err)
+	}
+	if l := r.Relay().Limits; l.MaxBytes != 1<<20 || l.BoxCount != 7 || l.Rate != 50 || l.Burst != relay.RateBurst {
+		t.Errorf("%+v", l)
+	}
+	if kept.MaxBytes != 1<<20 || kept.BoxCount != 7 || kept.BoxBytes != 0 || keptRate.PerSecond != 50 {
+		t.Errorf("kept %+v and %+v", kept, keptRate)
+	}
+	eventually(t, "collects again", func() bool { return r.Relay().Collectors == 1 }) // the boxes are still there
+}
+
+// A relay that leaves hands what it holds to the others, says so to whoever collects, and still leaves after a restart,
+// until it is told to stay.
+func TestARelayDrains(t *testing.T) {
+	homes := map[string]string{}
+	var relays []*Node
+	for _, name := range []string{"r0", "r1", "r2"} {
+		homes[name] = filepath.Join(t.TempDir(), name)
+		if _, _, err := Init(homes[name], InitParams{Name: name, DeviceName: name}); err != nil {
+			t.Fatal(err)
+		}
+		relays = append(relays, startNode(t, homes[name], func(c *Config) { c.Relay = true; knows(relays...)(c) }))
+	}
+	ada, ben := testNode(t, "ada", knows(relays...)), testNode(t, "ben", knows(relays...))
+	awaitMailbox(t, ada, 3)
+	awaitMailbox(t, ben, 3)
+	befriend(t, ada, ben, "ada")
+	eventually(t, "where ben's mail goes", func() bool { return contactsOf(t, ada)[0].Relays == 3 })
+	ben.Close()
+	id := send(t, ada, handleOf(t, ada), "while you are away")
+	waitStage(t, ada, id, node.StageCustody)
+	eventually(t, "three copies", func() bool { return relays[0].Relay().Envelopes > 0 && relays[1].Relay().Envelopes > 0 && relays[2].Relay().Envelopes > 0 })
+	r := relays[0]
+	if err := r.DrainRelay(t.Context(), 10*time.Minute); err != nil {
+		t.Fatal(err)
+	}
+	if v := r.Relay(); v.Drain == nil || v.Drain.State != drainRunning && v.Drain.State != drainDone {
+		t.Fatalf("%+v", v.Drain)
+	}
+	eventually(t, "leaving", func() bool { return !r.Relay().Leaving.IsZero() && r.role.snapshot().Leaving })
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = startNode(t, homes["r0"], func(c *Config) { c.Relay = true; knows(relays[1:]...)(c) })
+	if v := r.Relay(); v.Leaving.IsZero() || v.Drain == nil {
+		t.Errorf("after a restart it stays: %+v", v)
+	}
+	if err := r.DrainRelay(t.Context(), 0); err != nil {
+		t.Fatal(err)
+	}
+	if v := r.Relay(); !v.Leaving.IsZero() || v.Drain.State != drainCancelled {
+		t.Errorf("told to stay, and %+v", v)
+	}
+}
+
+func TestTheRelayShowsItself(t *testing.T) {
+	var log bytes.Buffer
+	r := testNode(t, "relay", func(c *Config) {
+		c.Relay, c.Metrics, c.Log = true, "127.0.0.1:0", slog.New(slog.NewTextHandler(&log, nil))
+	})
+	ada := testNode(t, "ada", knows(r))
+	awaitMailbox(t, ada, 1)
+	page := func() string {
+		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+r.metrics.Addr().String()+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		a, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer a.Body.Close()
+		raw, err := io.ReadAll(a.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(raw)
+	}
+	eventually(t, "a collect stream on the page", func() bool {
+		text := page()
+		return strings.Contains(text, "kith_relay_enabled 1\n") && strings.Contains(text, "kith_relay_collectors 1\n")
+	})
+	for _, secret := range []string{r.PeerID(), ada.PeerID(), ada.mail.cur.host.ID().String()} {
+		if strings.Contains(page(), secret) {
+			t.Error("the page names a peer")
+		}
+	}
+	if err := r.SetRelay(false); err != nil {
+		t.Fatal(err)
+	}
+	if text := page(); !strings.Contains(text, "kith_relay_enabled 0\n") || !strings.Contains(text, "kith_relay_collectors 0\n") {
+		t.Errorf("no relay any more, and the page says\n%s", text)
+	}
+	if err := r.SetRelay(true); err != nil {
+		t.Fatal(err)
+	}
+	r.role.beat()
+	r.Close()
+	if line := log.String(); !strings.Contains(line, `msg="relay serves" boxes=`) || strings.Contains(line, ada.mail.cur.host.ID().String()) {
+		t.Errorf("logged\n%s", line)
+	}
+}
+
+func TestMetricsAreNotForEverybody(t *testing.T) {
+	home := filepath.Join(t.TempDir(), "ada")
+	if _, _, err := Init(home, InitParams{Name: "ada", DeviceName: "desk"}); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := Start(context.Background(), Config{Home: home, Loopback: true, Metrics: "0.0.0.0:0"}); !errors.Is(err, metrics.ErrPublic) {
+		n.Close()
+		t.Errorf("served: %v", err)
+	}
+	n, err := Start(context.Background(), Config{Home: home, Loopback: true, Metrics: "0.0.0.0:0", MetricsPublic: true})
+	if err != nil { // the control
+		t.Fatal(err)
+	}
+	n.Close()
+}
