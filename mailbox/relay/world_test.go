@@ -25,7 +25,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	if runSenders() {
+	if runSenders() || runFlood() {
 		return
 	}
 	goleak.VerifyTestMain(m)
@@ -177,13 +177,19 @@ func depositTo(key ed25519.PrivateKey, n, size int) mailbox.Deposit {
 // passes remembers the passes that tests have made.
 var passes sync.Map
 
+type passName struct {
+	relay string
+	box   [32]byte
+	nth   int
+}
+
 // passFor is a contact's pass; each lets 5,000 envelopes in.
 func passFor(relay string, box ed25519.PrivateKey, nth int) []byte {
-	name := fmt.Sprint(relay, box, nth)
+	name := passName{relay, [32]byte(publicOf(box)), nth}
 	if p, ok := passes.Load(name); ok {
 		return p.([]byte)
 	}
-	holder := seedKey(name)
+	holder := seedKey(fmt.Sprint(name))
 	cert := pass.Issue(box, publicOf(holder))
 	p := pass.Use(holder, cert, dht.PeerFromKey(publicOf(seedKey(relay))), mailbox.IDOf(publicOf(box)))
 	passes.Store(name, p)

@@ -44,7 +44,7 @@ func NewFlusher(dst deadlineWriter, within time.Duration, fail func(), load *Loa
 	return f
 }
 
-// send queues the frames of ms; it never blocks on the stream.
+// Send queues the frames of ms; it never blocks on the stream.
 func (f *Flusher) Send(ms ...proto.Message) error {
 	n, err := f.queue(ms)
 	f.load.take(n)
@@ -57,6 +57,9 @@ func (f *Flusher) queue(ms []proto.Message) (int, error) {
 	defer f.mu.Unlock()
 	if f.err != nil {
 		return 0, f.err
+	}
+	if f.pending == nil {
+		f.pending = (*outs.Get().(*[]byte))[:0]
 	}
 	before := len(f.pending)
 	for _, m := range ms {
@@ -74,7 +77,7 @@ func (f *Flusher) queue(ms []proto.Message) (int, error) {
 	return len(f.pending) - before, nil
 }
 
-// room waits until less than FlushAt is pending: whoever reads no answers gets
+// Room waits until less than FlushAt is pending: whoever reads no answers gets
 // no further questions in.
 func (f *Flusher) Room() error {
 	f.mu.Lock()
@@ -85,14 +88,14 @@ func (f *Flusher) Room() error {
 	return f.err
 }
 
-// alive says whether frames can still be sent.
+// Alive says whether frames can still be sent.
 func (f *Flusher) Alive() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.err == nil
 }
 
-// close lets go of everybody who waits and refuses further frames. What is
+// Close lets go of everybody who waits and refuses further frames. What is
 // pending may or may not be written.
 func (f *Flusher) Close() {
 	f.mu.Lock()
@@ -103,7 +106,7 @@ func (f *Flusher) Close() {
 	f.drained.Broadcast()
 }
 
-// wait returns when everything is written or the stream failed, and nothing
+// Wait returns when everything is written or the stream failed, and nothing
 // of the Flusher runs any more.
 func (f *Flusher) Wait() {
 	f.mu.Lock()
@@ -133,14 +136,28 @@ func (f *Flusher) take(done []byte) []byte {
 	if f.err != nil || len(f.pending) == 0 {
 		f.busy = false
 		f.load.give(len(f.pending))
+		keep(done)
+		keep(f.pending)
 		f.pending = nil // an idle stream holds no buffer
 		return nil
 	}
 	out := f.pending
-	if f.pending = nil; cap(done) <= FlushAt {
+	if f.pending = nil; cap(done) > 0 && cap(done) <= FlushAt {
 		f.pending = done[:0]
 	}
 	return out
+}
+
+// outs are the buffers of flushers that have nothing to write.
+var outs = sync.Pool{New: func() any {
+	b := make([]byte, 0, outBuffer)
+	return &b
+}}
+
+func keep(b []byte) {
+	if cap(b) > 0 && cap(b) <= FlushAt {
+		outs.Put(&b)
+	}
 }
 
 func (f *Flusher) write(b []byte) error {

@@ -53,8 +53,9 @@ func (r *Reader) Stop() {
 	_ = r.src.SetReadDeadline(past)
 }
 
-// next returns the body of the next frame in fresh memory. It waits without a
-// deadline for the first byte (unless first > 0) and with one for the rest.
+// Next returns the body of the next frame, which is good until Next is called
+// again. It waits without a deadline for the first byte (unless first > 0) and
+// with one for the rest.
 // io.EOF means that the stream ended between two frames.
 func (r *Reader) Next(first time.Duration) ([]byte, error) {
 	lead, err := r.lead(first)
@@ -67,14 +68,10 @@ func (r *Reader) Next(first time.Duration) ([]byte, error) {
 	}
 	r.need(size)
 	body, err := r.body(size)
-	r.load.give(len(body))
 	if err != nil {
 		return nil, cut(err)
 	}
 	r.disarm()
-	if !r.more() {
-		r.Release()
-	}
 	return body, nil
 }
 
@@ -86,6 +83,7 @@ func (r *Reader) lead(first time.Duration) (byte, error) {
 	if r.more() {
 		return r.buf.ReadByte()
 	}
+	r.Release()
 	if first > 0 {
 		r.arm(first)
 	}
@@ -121,15 +119,20 @@ func (r *Reader) size(b byte) (int, error) {
 	return int(size), nil
 }
 
-// body reads size bytes. Memory follows the bytes that have come: a claim of
-// 64 KiB alone gets readStep. What it returns, also with an error, counts in
-// the load.
+// body reads size bytes: a small body stays in the buffer, a larger one gets
+// memory of its own, which follows the bytes that have come.
 func (r *Reader) body(size int) ([]byte, error) {
-	body := make([]byte, min(size, max(readStep, r.buf.Buffered())))
+	if size <= readBuffer {
+		body, err := r.buf.Peek(size)
+		_, _ = r.buf.Discard(len(body))
+		return body, err
+	}
+	body := make([]byte, readBuffer)
 	r.load.take(len(body))
+	defer func() { r.load.give(len(body)) }()
 	for have := 0; ; {
 		if _, err := io.ReadFull(r.buf, body[have:]); err != nil {
-			return body, err
+			return nil, err
 		}
 		if have = len(body); have == size {
 			return body, nil
@@ -173,7 +176,7 @@ func (r *Reader) disarm() {
 	}
 }
 
-// release gives the buffer back; what is still in it is lost.
+// Release gives the buffer back; what is still in it is lost.
 func (r *Reader) Release() {
 	if r.buf != nil {
 		r.buf.Reset(nil)

@@ -58,7 +58,7 @@ func TestFieldsAreCountedBeforeTheyAreDecoded(t *testing.T) {
 
 func TestFramesComeOutAsTheyWentIn(t *testing.T) {
 	var all []byte
-	for _, size := range []int{1, 127, 128, readStep - 1, readStep, readStep + 1, readBuffer, Max} {
+	for _, size := range []int{1, 127, 128, readBuffer - 1, readBuffer, readBuffer + 1, 2*readBuffer + 1, Max} {
 		all = append(all, frameOf(uint64(size), bytes.Repeat([]byte{byte(size)}, size))...)
 	}
 	for name, src := range map[string]io.Reader{
@@ -68,7 +68,7 @@ func TestFramesComeOutAsTheyWentIn(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := NewReader(&tape{Reader: src}, time.Second, nil)
-			for _, size := range []int{1, 127, 128, readStep - 1, readStep, readStep + 1, readBuffer, Max} {
+			for _, size := range []int{1, 127, 128, readBuffer - 1, readBuffer, readBuffer + 1, 2*readBuffer + 1, Max} {
 				body, err := r.Next(0)
 				if err != nil || !bytes.Equal(body, bytes.Repeat([]byte{byte(size)}, size)) {
 					t.Fatalf("frame of %d: %d bytes, %v", size, len(body), err)

@@ -9,9 +9,9 @@ const (
 	// FlushAt is how much may wait to be written, in bytes, before Room waits.
 	FlushAt = 64 << 10
 
-	// readBuffer is the size of a busy stream's buffer, in bytes.
+	// readBuffer is the size of a busy stream's buffer, in bytes; a claim of more
+	// gets as much again, and more only as its bytes arrive.
 	readBuffer = 4 << 10
-	// readStep is how much memory a frame's length claim gets before its bytes
-	// arrive, in bytes.
-	readStep = 4 << 10
+	// outBuffer is the size of a new buffer for frames that go out, in bytes.
+	outBuffer = 2 << 10
 )
