@@ -25,8 +25,8 @@ const (
 
 // Resources that libp2p may take, system-wide.
 const (
-	personMemory      = 64 << 20  // bytes
-	relayMemory       = 384 << 20 // bytes
+	personMemory      = 64 << 20 // bytes: libp2p counts the whole receive window of a stream, 256 KiB, full or not
+	relayMemory       = 3 << 30  // bytes, of windows: 12,288 streams of TCP; what they really hold the relay bounds itself
 	personConns       = 192
 	relayConns        = 8192
 	streamsPerConn    = 8
@@ -34,6 +34,7 @@ const (
 	relayConnsPerIP   = 256
 	peerStreams       = 64 // of one peer
 	peerConns         = 8
+	peerMemory        = 16 << 20 // bytes
 	minFileDescriptor = 256
 	prefix6           = 56 // bits: what one IPv6 customer has
 )

@@ -140,6 +140,29 @@ func TestAPersonsHostIsTrimmedAndARelaysIsNot(t *testing.T) {
 	}
 }
 
+// Each stream over TCP takes its whole receive window of what libp2p lets a host have, full or not. A relay has room for
+// many thousands; the control is a person's host, which needs few.
+func TestARelayHasRoomForTenThousandStreams(t *testing.T) {
+	const window, streams = 256 << 10, 10_000
+	o := testOwn(t, "own")
+	for _, relay := range []bool{true, false} {
+		if err := o.Serve(relay); err != nil {
+			t.Fatal(err)
+		}
+		for name, view := range map[string]func(func(network.ResourceScope) error) error{
+			"all": o.limits.ViewSystem, "not yet identified": o.limits.ViewTransient,
+		} {
+			view(func(s network.ResourceScope) error {
+				l := s.(rcmgr.ResourceScopeLimiter).Limit()
+				if fits := l.GetMemoryLimit() >= window*streams && l.GetStreamLimit(network.DirInbound) >= streams; fits != relay {
+					t.Errorf("%s: relay %t, %d bytes, %d streams", name, relay, l.GetMemoryLimit(), l.GetStreamLimit(network.DirInbound))
+				}
+				return nil
+			})
+		}
+	}
+}
+
 // A host apart can be found by nobody, says nothing of where it is, and is another each time.
 func TestAHostApart(t *testing.T) {
 	before := goleak.IgnoreCurrent()

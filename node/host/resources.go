@@ -54,7 +54,7 @@ func resources(relay bool) (network.ResourceManager, error) {
 	all, waiting := most.limit().ToResourceLimits(), most.waiting().ToResourceLimits()
 	onePeer := rcmgr.ResourceLimits{
 		Conns: peerConns, ConnsInbound: peerConns, ConnsOutbound: peerConns,
-		Streams: peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams,
+		Streams: peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams, Memory: peerMemory,
 	}
 	one := rcmgr.ResourceLimits{Streams: all.Streams, StreamsInbound: all.Streams, StreamsOutbound: all.Streams, Memory: all.Memory}
 	partial := rcmgr.PartialLimitConfig{

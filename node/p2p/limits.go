@@ -111,6 +111,9 @@ const (
 	heartbeatEvery = 6 * time.Hour
 	storeWithin    = 15 * time.Second // for the store to close
 	scrubRate      = 16 << 20         // bytes a second: a scrub leaves the disk to deposits
+	// relayHeap is what the collector holds a relay's memory to, unless GOMEMLIMIT says otherwise: a flood of frames
+	// makes garbage faster than it comes round by itself.
+	relayHeap = 400 << 20
 )
 
 // Adverts.

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +73,9 @@ func (r *role) open() error {
 	store, err := boltbox.Open(r.path)
 	if err != nil {
 		return fmt.Errorf("%s: %w", relayFile, err)
+	}
+	if debug.SetMemoryLimit(-1) == math.MaxInt64 {
+		debug.SetMemoryLimit(relayHeap)
 	}
 	if err = r.host.Serve(true); err == nil {
 		err = r.serve(store)
