@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +30,7 @@ type plan struct {
 	seed   uint64
 	cycles int
 	proofs int           // how often the sender and all relays die after custody
+	rough  bool          // relays lose their disks and leave as well
 	relay  string        // program of the relays; empty: the real one
 	sender string        // of Alice
 	reader string        // of Bob's devices
@@ -39,6 +42,7 @@ type plan struct {
 type verdict struct {
 	Seed                              uint64
 	Cycles, Kills                     int
+	Wiped, Drained, Stayed            int            // relays that lost their disk, began to leave, and stayed after all
 	By                                map[string]int // kills by machine
 	Sent                              int            // texts that `send` said are queued
 	Pairs                             int            // of text and device that has to show it
@@ -54,8 +58,8 @@ func (v verdict) clean() bool {
 }
 
 func (v verdict) String() string {
-	return fmt.Sprintf("seed %d: %d cycles, %d kills %v, %d texts to %d screens: %d delivered, %d duplicates, %d lost; %d in custody without their sender: %d lost; %d untrue stages, %d refused; longest settling %.1f s; %.0f s in all",
-		v.Seed, v.Cycles, v.Kills, v.By, v.Sent, v.Pairs, v.Delivered, v.Duplicates, v.Lost, v.Custody, v.LostAfterCustody, v.Untrue, v.Refused, v.Settle.Seconds(), v.Took.Seconds())
+	return fmt.Sprintf("seed %d: %d cycles, %d kills %v, %d relay disks lost, %d drains begun and %d called off, %d texts to %d screens: %d delivered, %d duplicates, %d lost; %d in custody without their sender: %d lost; %d untrue stages, %d refused; longest settling %.1f s; %.0f s in all",
+		v.Seed, v.Cycles, v.Kills, v.By, v.Wiped, v.Drained, v.Stayed, v.Sent, v.Pairs, v.Delivered, v.Duplicates, v.Lost, v.Custody, v.LostAfterCustody, v.Untrue, v.Refused, v.Settle.Seconds(), v.Took.Seconds())
 }
 
 // campaign kills processes at random moments while people write to each other.
@@ -69,7 +73,9 @@ type campaign struct {
 	begun time.Time
 	v     verdict
 
-	texts []*text
+	texts   []*text
+	wiped   *machine // lost its disk since all was well
+	leaving *machine
 
 	mu      sync.Mutex
 	refused int // what could not be sent
@@ -83,8 +89,12 @@ func newCampaign(t testing.TB, ctx context.Context, p plan) *campaign {
 	if p.proof == 0 {
 		p.proof = proofWithin
 	}
+	relays := 3
+	if p.rough {
+		relays = 4 // somebody can leave
+	}
 	c := &campaign{
-		cast: assemble(t, ctx, company{honest: 3}), plan: p, rng: rand.New(rand.NewPCG(p.seed, 1)), begun: time.Now(),
+		cast: assemble(t, ctx, company{honest: relays}), plan: p, rng: rand.New(rand.NewPCG(p.seed, 1)), begun: time.Now(),
 		down: map[*machine]int{}, pen: map[*device]chan *text{},
 		v: verdict{Seed: p.seed, Cycles: p.cycles, By: map[string]int{}},
 	}
@@ -211,6 +221,9 @@ func (c *campaign) cycle(ctx context.Context) {
 		c.pen[from] <- c.compose(from, c.length())
 	}
 	c.moment(ctx)
+	if c.rough {
+		c.upheave(ctx)
+	}
 	victims := c.victims()
 	_ = c.each(func(m *machine) error { m.kill(); return nil }, victims...)
 	for _, m := range victims {
@@ -218,6 +231,50 @@ func (c *campaign) cycle(ctx context.Context) {
 		c.v.Kills++
 		c.v.By[m.name]++
 	}
+}
+
+// upheave lets a relay begin to leave, or stay after all, or lose its disk, now and then.
+func (c *campaign) upheave(ctx context.Context) {
+	switch m := c.relays[c.rng.IntN(len(c.relays))]; c.rng.IntN(12) {
+	case 0:
+		if !m.up() {
+			c.wipe(m)
+		}
+	case 1:
+		if c.leaving == nil && m.up() && c.asked(ctx, m, api.DrainRequest{}) {
+			c.leaving = m
+			c.v.Drained++
+		}
+	case 2:
+		c.stay(ctx)
+	}
+}
+
+// wipe takes the mail of a dead relay away: one of all until all is well again, because custody is two disks.
+func (c *campaign) wipe(m *machine) {
+	if c.wiped != nil {
+		return
+	}
+	check(c.t, os.Remove(filepath.Join(m.home, "relay.db")))
+	c.wiped = m
+	c.v.Wiped++
+}
+
+// stay lets the relay that leaves think again.
+func (c *campaign) stay(ctx context.Context) {
+	if c.leaving != nil && c.leaving.up() && c.asked(ctx, c.leaving, api.DrainRequest{Cancel: true}) {
+		c.leaving = nil
+		c.v.Stayed++
+	}
+}
+
+// asked puts a request for a drain to a relay, which may die over it.
+func (c *campaign) asked(ctx context.Context, m *machine, q api.DrainRequest) bool {
+	err := m.call(ctx, "relay_drain", q, &api.Relay{})
+	if err != nil && !gone(err) {
+		c.t.Errorf("%s: drain: %v", m.name, err)
+	}
+	return err == nil
 }
 
 // restart starts those whose time has come; one in eight dies while it starts.
@@ -305,6 +362,9 @@ func (c *campaign) prove(ctx context.Context) {
 		c.v.Kills++
 		c.v.By[m.name]++
 	}
+	if c.rough && c.rng.IntN(2) == 0 {
+		c.wipe(c.relays[c.rng.IntN(len(c.relays))])
+	}
 	check(c.t, c.up(ctx, append(c.relays, c.bob.machine, c.phone.machine)...))
 	c.count(ctx)
 }
@@ -353,6 +413,8 @@ func (c *campaign) calm(ctx context.Context) bool {
 		return !slices.ContainsFunc(c.texts, func(x *text) bool { return x.least() < 3 })
 	})
 	c.v.Settle = max(c.v.Settle, time.Since(begun))
+	c.wiped = nil
+	c.stay(ctx)
 	if err != nil {
 		c.t.Logf("%v\n%s", err, c.traces(c.texts))
 	}

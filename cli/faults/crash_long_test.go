@@ -15,7 +15,7 @@ const campaignWithin = 25 * time.Minute
 // campaignPlan is as long as CYCLES of `make crash` says. KITH_CRASH_SEED repeats the choices of a run; what the
 // machine does in between it cannot repeat.
 func campaignPlan(t testing.TB) plan {
-	p := plan{seed: rand.Uint64N(1_000_000), cycles: 200, proofs: 8}
+	p := plan{seed: rand.Uint64N(1_000_000), cycles: 200, proofs: 8, rough: true}
 	if n, err := strconv.Atoi(os.Getenv("KITH_CRASH_CYCLES")); err == nil && n > 0 {
 		p.cycles, p.proofs = n, 1+n/25
 	}
