@@ -3,6 +3,7 @@ package boltbox
 import (
 	"bytes"
 	"cmp"
+	"iter"
 	"slices"
 	"time"
 
@@ -24,13 +25,20 @@ type index struct {
 	seq   uint64 // last arrival number given
 }
 
-// content is what one box holds. Neither the slice nor the map has pointers,
+// content is what one box holds. Neither the entries nor the map have pointers,
 // which keeps the garbage collector away from them.
 type content struct {
-	entries []mailbox.Entry               // by ascending Seq
-	seqs    map[mailbox.EnvelopeID]uint64 // Seq of its entry
-	usage   mailbox.Usage
-	by      map[pass.ID]mailbox.Usage // parts of usage
+	parts []part                        // by ascending day; none is empty
+	seqs  map[mailbox.EnvelopeID]uint64 // Seq of its entry
+	usage mailbox.Usage
+	by    map[pass.ID]mailbox.Usage // parts of usage
+}
+
+// part is what a box holds of one day of expiry, so that to drop a day is to
+// look at its own entries alone.
+type part struct {
+	day     mailbox.Day
+	entries []mailbox.Entry // by ascending Seq
 }
 
 type certKey struct {
@@ -63,9 +71,50 @@ func (x *index) putBox(id mailbox.ID, b mailbox.Box) {
 func compareIDs(a, b mailbox.ID) int { return bytes.Compare(a[:], b[:]) }
 
 // from returns the position of the first entry with Seq >= seq.
-func (c *content) from(seq uint64) int {
-	at, _ := slices.BinarySearchFunc(c.entries, seq, func(e mailbox.Entry, s uint64) int { return cmp.Compare(e.Seq, s) })
-	return at
+func (p *part) from(seq uint64) (at int, there bool) {
+	return slices.BinarySearchFunc(p.entries, seq, func(e mailbox.Entry, s uint64) int { return cmp.Compare(e.Seq, s) })
+}
+
+// part returns the position of a day.
+func (c *content) part(d mailbox.Day) (at int, there bool) {
+	return slices.BinarySearchFunc(c.parts, d, func(p part, d mailbox.Day) int { return cmp.Compare(p.day, d) })
+}
+
+// of are the entries of a day. A box that is not there has none.
+func (c *content) of(d mailbox.Day) []mailbox.Entry {
+	if c == nil {
+		return nil
+	}
+	if at, there := c.part(d); there {
+		return c.parts[at].entries
+	}
+	return nil
+}
+
+// after goes through the entries with Seq > seq in order of arrival.
+func (c *content) after(seq uint64) iter.Seq[mailbox.Entry] {
+	return func(yield func(mailbox.Entry) bool) {
+		heads := make([][]mailbox.Entry, 0, len(c.parts))
+		for i := range c.parts {
+			if at, _ := c.parts[i].from(seq + 1); at < len(c.parts[i].entries) {
+				heads = append(heads, c.parts[i].entries[at:])
+			}
+		}
+		for len(heads) > 0 {
+			first := 0
+			for i := range heads {
+				if heads[i][0].Seq < heads[first][0].Seq {
+					first = i
+				}
+			}
+			if !yield(heads[first][0]) {
+				return
+			}
+			if heads[first] = heads[first][1:]; len(heads[first]) == 0 {
+				heads = slices.Delete(heads, first, first+1)
+			}
+		}
+	}
 }
 
 func (x *index) find(box mailbox.ID, id mailbox.EnvelopeID) *mailbox.Entry {
@@ -74,10 +123,12 @@ func (x *index) find(box mailbox.ID, id mailbox.EnvelopeID) *mailbox.Entry {
 		return nil
 	}
 	seq, ok := c.seqs[id]
-	if !ok {
-		return nil
+	for i := range c.parts {
+		if at, there := c.parts[i].from(seq); ok && there {
+			return &c.parts[i].entries[at]
+		}
 	}
-	return &c.entries[c.from(seq)]
+	return nil
 }
 
 func (x *index) has(box mailbox.ID, id mailbox.EnvelopeID) bool {
@@ -96,7 +147,11 @@ func (x *index) add(box mailbox.ID, e mailbox.Entry) {
 		c = &content{seqs: map[mailbox.EnvelopeID]uint64{}, by: map[pass.ID]mailbox.Usage{}}
 		x.held[box] = c
 	}
-	c.entries = append(c.entries, e)
+	at, there := c.part(e.Day())
+	if !there {
+		c.parts = slices.Insert(c.parts, at, part{day: e.Day()})
+	}
+	c.parts[at].entries = append(c.parts[at].entries, e)
 	c.seqs[e.ID] = e.Seq
 	x.count(c, e.Share(), one(e))
 	x.day(e.Day()).entries++
@@ -114,9 +169,13 @@ func (x *index) bury(box mailbox.ID, id mailbox.EnvelopeID) {
 // forget removes an entry: its envelope comes again.
 func (x *index) forget(box mailbox.ID, e mailbox.Entry) {
 	c := x.held[box]
-	at := c.from(e.Seq)
-	x.count(c, e.Share(), negative(one(c.entries[at])))
-	c.entries = slices.Delete(c.entries, at, at+1)
+	day, _ := c.part(e.Day())
+	p := &c.parts[day]
+	at, _ := p.from(e.Seq)
+	x.count(c, e.Share(), negative(one(p.entries[at])))
+	if p.entries = slices.Delete(p.entries, at, at+1); len(p.entries) == 0 {
+		c.parts = slices.Delete(c.parts, day, day+1)
+	}
 	delete(c.seqs, e.ID)
 	if day := x.day(e.Day()); day.entries > 1 {
 		day.entries--
@@ -135,18 +194,17 @@ func (x *index) day(d mailbox.Day) *day {
 // dropDay forgets all entries of a day.
 func (x *index) dropDay(d mailbox.Day) {
 	for _, c := range x.held {
+		at, there := c.part(d)
+		if !there {
+			continue
+		}
 		gone := tally{}
-		rest := c.entries[:0]
-		for i := range c.entries {
-			e := &c.entries[i]
-			if e.Day() != d {
-				rest = append(rest, *e)
-				continue
-			}
+		for i := range c.parts[at].entries {
+			e := &c.parts[at].entries[i]
 			gone.add(e.Share(), one(*e))
 			delete(c.seqs, e.ID)
 		}
-		c.entries = rest
+		c.parts = slices.Delete(c.parts, at, at+1)
 		for id, used := range gone.all {
 			x.count(c, id, negative(used))
 		}
@@ -202,7 +260,7 @@ func (x *index) dropBox(box mailbox.ID) {
 	if len(x.order) > 2*len(x.boxes)+64 { // now and then: a sweep drops many boxes
 		x.order = slices.DeleteFunc(x.order, func(id mailbox.ID) bool { _, known := x.boxes[id]; return !known })
 	}
-	if c := x.held[box]; c != nil && len(c.entries) == 0 {
+	if c := x.held[box]; c != nil && len(c.parts) == 0 {
 		delete(x.held, box)
 	}
 }

@@ -1,11 +1,9 @@
 package boltbox
 
 import (
-	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -112,9 +110,10 @@ func (s *Store) load() (*index, error) {
 	})
 	var latest int64
 	for _, c := range x.held {
-		slices.SortFunc(c.entries, func(a, b mailbox.Entry) int { return cmp.Compare(a.Seq, b.Seq) })
-		for _, e := range c.entries {
-			latest = max(latest, e.Stored)
+		for _, p := range c.parts { // by ascending Seq, as the file had them
+			for i := range p.entries {
+				latest = max(latest, p.entries[i].Stored)
+			}
 		}
 	}
 	if x.clock.Trusted.Equal(lostClock) {

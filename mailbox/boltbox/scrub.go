@@ -143,8 +143,8 @@ func (sc *scrub) missing(d mailbox.Day) {
 	sc.store.state.RLock()
 	defer sc.store.state.RUnlock()
 	for box, c := range sc.store.index.held {
-		for _, e := range c.entries {
-			if _, seen := sc.audit.entries[e.Seq]; seen || e.Day() != d || e.Seq > sc.until {
+		for _, e := range c.of(d) {
+			if _, seen := sc.audit.entries[e.Seq]; seen || e.Seq > sc.until {
 				continue
 			}
 			sc.audit.add(Damage{Place: place(indexBucket(d), seqBytes(e.Seq)), Box: box, Envelope: e.ID, Why: "the index entry is damaged"})

@@ -118,7 +118,7 @@ func (t *tx) Bury(box mailbox.ID, id mailbox.EnvelopeID) error {
 
 func (t *tx) List(box mailbox.ID, after uint64, fn func(mailbox.Entry) bool) {
 	if c := t.ix.held[box]; c != nil {
-		for _, e := range c.entries[c.from(after+1):] {
+		for e := range c.after(after) {
 			if e, ok := t.seen(e); ok && !e.Buried && !fn(e) {
 				return
 			}
@@ -195,13 +195,13 @@ func (t *tx) DropDay(d mailbox.Day) (mailbox.Usage, error) {
 	var gone mailbox.Usage
 	for box, c := range t.ix.held {
 		var here tally
-		for i := range c.entries {
-			if c.entries[i].Day() != d {
-				continue
-			}
-			if e, ok := t.seen(c.entries[i]); ok {
+		for _, e := range c.of(d) {
+			if e, ok := t.seen(e); ok {
 				here.add(e.Share(), one(e))
 			}
+		}
+		if here.used == (mailbox.Usage{}) {
+			continue
 		}
 		all, err := t.countAll(box, &here)
 		if err != nil {
