@@ -2,7 +2,6 @@ package p2p
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -11,8 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -32,6 +29,9 @@ import (
 // arguments.
 const childEnv = "KITH_P2P_CHILD"
 
+// listenEnv is the IPv4 address that such a node listens on; empty: this machine alone.
+const listenEnv = "KITH_P2P_LISTEN"
+
 func TestMain(m *testing.M) {
 	if home := os.Getenv(childEnv); home != "" {
 		child(home, os.Args[1:])
@@ -43,6 +43,9 @@ func TestMain(m *testing.M) {
 // child runs a node until its standard input ends.
 func child(home string, bootstrap []string) {
 	c := Config{Home: home, Loopback: true}
+	if at := os.Getenv(listenEnv); at != "" {
+		c.Listen = []string{"/ip4/" + at + "/tcp/4101", "/ip4/" + at + "/udp/4101/quic-v1"}
+	}
 	for _, s := range bootstrap {
 		info, err := peer.AddrInfoFromString(s)
 		if err != nil {
@@ -66,7 +69,14 @@ func child(home string, bootstrap []string) {
 // startChild runs a node in a process of its own and returns when it is ready.
 func startChild(b *testing.B, home string, bootstrap ...string) (pid int, took time.Duration, stop func()) {
 	b.Helper()
-	cmd := exec.Command(os.Args[0], bootstrap...)
+	return startIn(b, nil, home, bootstrap...)
+}
+
+// startIn is startChild with a command before it, and settings of its environment.
+func startIn(b *testing.B, before []string, home string, args ...string) (pid int, took time.Duration, stop func()) {
+	b.Helper()
+	line := append(append(slices.Clone(before), os.Args[0]), args...)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), childEnv+"="+home)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -83,9 +93,9 @@ func startChild(b *testing.B, home string, bootstrap ...string) (pid int, took t
 	}
 	stop = sync.OnceFunc(func() { in.Close(); cmd.Wait() })
 	b.Cleanup(stop)
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil || line != "ready\n" {
-		b.Fatalf("%q, %v", line, err)
+	said, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil || said != "ready\n" {
+		b.Fatalf("%q, %v", said, err)
 	}
 	return cmd.Process.Pid, time.Since(began), stop
 }
@@ -250,57 +260,6 @@ func messagesOf(b *testing.B, n *Node) (list []node.MessageView) {
 	return list
 }
 
-// idleEnv sets how long BenchmarkIdle watches (Go duration).
-const idleEnv = "KITH_BENCH_IDLE"
-
-// BenchmarkIdle is a person's node with three relays and nothing to do: memory,
-// processor, and bytes on the wire (IP level, both ways), extrapolated from the
-// watched time to an hour. Its traffic passes a counting proxy.
-func BenchmarkIdle(b *testing.B) {
-	watch := 2 * time.Minute // the longest pause between two things that happen regularly
-	if s := os.Getenv(idleEnv); s != "" {
-		d, err := time.ParseDuration(s)
-		if err != nil {
-			b.Fatal(err)
-		}
-		watch = d
-	}
-	var wire atomic.Int64
-	var relays []*Node
-	var doors []string
-	for i := range 3 {
-		r := testNode(b, "relay"+strconv.Itoa(i), func(c *Config) { c.Relay = true; knows(relays...)(c) })
-		relays = append(relays, r)
-		doors = append(doors, countingProxy(b, r, &wire))
-	}
-	pid, _, _ := startChild(b, benchHome(b, "ada"), doors...)
-	settle(b, relays)
-	rest(b.Context(), 10*time.Second)
-	for b.Loop() {
-		before, cpu := wire.Load(), cpuOf(b, pid)
-		rest(b.Context(), watch)
-		hours := watch.Hours()
-		b.ReportMetric(float64(wire.Load()-before)/1000/hours, "KB/hour")
-		b.ReportMetric(100*(cpuOf(b, pid)-cpu).Seconds()/watch.Seconds(), "cpu-%")
-		b.ReportMetric(rssOf(b, pid), "rss-MB")
-	}
-	for _, r := range relays {
-		for _, c := range r.host.Network().Conns() {
-			if transportOf(c.RemoteMultiaddr()) == "tcp" {
-				b.Error("a TCP connection went past the proxy")
-			}
-		}
-	}
-}
-
-// settle waits until the node has its mailbox at every relay.
-func settle(b *testing.B, relays []*Node) {
-	b.Helper()
-	for _, r := range relays {
-		eventually(b, "collect stream", func() bool { return r.Relay().Collectors > 0 })
-	}
-}
-
 // countingProxy forwards UDP to the relay's QUIC port, adds 28 bytes of IP and
 // UDP header per packet to the count, and returns the address to dial.
 func countingProxy(b *testing.B, r *Node, count *atomic.Int64) string {
@@ -348,35 +307,4 @@ func countingProxy(b *testing.B, r *Node, count *atomic.Int64) string {
 		}
 	}()
 	return fmt.Sprintf("/ip4/127.0.0.1/udp/%d/quic-v1/p2p/%s", front.LocalAddr().(*net.UDPAddr).Port, r.PeerID())
-}
-
-// rssOf is the resident memory of a process in MB (10^6 bytes).
-func rssOf(b *testing.B, pid int) float64 {
-	b.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		b.Fatal(err)
-	}
-	for line := range bytes.Lines(raw) {
-		if f := strings.Fields(string(line)); len(f) == 3 && f[0] == "VmRSS:" {
-			kb, _ := strconv.ParseFloat(f[1], 64)
-			return kb * 1024 / 1e6
-		}
-	}
-	b.Fatal("no VmRSS")
-	return 0
-}
-
-// cpuOf is the processor time that a process has used.
-func cpuOf(b *testing.B, pid int) time.Duration {
-	b.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		b.Fatal(err)
-	}
-	const tick = 10 * time.Millisecond // USER_HZ
-	f := strings.Fields(string(raw[bytes.LastIndexByte(raw, ')')+1:]))
-	user, _ := strconv.Atoi(f[11])
-	system, _ := strconv.Atoi(f[12])
-	return time.Duration(user+system) * tick
 }

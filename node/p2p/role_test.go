@@ -79,7 +79,9 @@ func TestARelayDrains(t *testing.T) {
 	ben.Close()
 	id := send(t, ada, handleOf(t, ada), "while you are away")
 	waitStage(t, ada, id, node.StageCustody)
-	eventually(t, "three copies", func() bool { return relays[0].Relay().Envelopes > 0 && relays[1].Relay().Envelopes > 0 && relays[2].Relay().Envelopes > 0 })
+	eventually(t, "three copies", func() bool {
+		return relays[0].Relay().Envelopes > 0 && relays[1].Relay().Envelopes > 0 && relays[2].Relay().Envelopes > 0
+	})
 	r := relays[0]
 	if err := r.DrainRelay(t.Context(), 10*time.Minute); err != nil {
 		t.Fatal(err)
