@@ -348,6 +348,10 @@ func (r *role) snapshot() metrics.Snapshot {
 		Streams: n.Streams, Collectors: n.Collectors, Awaits: n.Awaits, LimitBytes: l.MaxBytes, LimitBoxes: l.MaxBoxes,
 		Deficit: u.Deficit, Adopted: u.Adopted, ProofsFailed: u.ProofsFailed, Damaged: b.Damaged, Healed: u.Healed,
 		Commits: b.Commits,
+		Took:    metrics.Latency{Bounds: relay.LatencyBounds(), Counts: n.Took.Counts[:], Sum: n.Took.Sum},
+	}
+	for code, count := range n.RefusedBy {
+		m.Refused[code.String()] = count
 	}
 	if err := s.store.View(func(tx mailbox.Tx) error {
 		used := tx.Total()

@@ -132,6 +132,15 @@ func TestTheRelayShowsItself(t *testing.T) {
 		text := page()
 		return strings.Contains(text, "kith_relay_enabled 1\n") && strings.Contains(text, "kith_relay_collectors 1\n")
 	})
+	control := relay.NewClient(ada.host, nil)
+	defer control.Close()
+	_, err := control.Deposit(t.Context(), r.Self(), mailbox.Deposit{Box: mailbox.ID{1}, Envelope: []byte("for nobody")})
+	if no := (*mailbox.Refusal)(nil); !errors.As(err, &no) || no.Code != mailbox.NotMine {
+		t.Errorf("a deposit for nobody: %v", err)
+	}
+	if text := page(); !strings.Contains(text, `kith_relay_deposits_refused_total{reason="not mine"} 1`) {
+		t.Errorf("a refusal does not show:\n%s", text)
+	}
 	for _, secret := range []string{r.PeerID(), ada.PeerID(), ada.mail.cur.host.ID().String()} {
 		if strings.Contains(page(), secret) {
 			t.Error("the page names a peer")
