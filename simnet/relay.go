@@ -37,7 +37,8 @@ type Relay struct {
 	lies    bool
 	lost    map[mailbox.EnvelopeID]bool
 	waits   []wait
-	Stored  int // deposits answered with a receipt
+	mending
+	Stored int // deposits answered with a receipt
 }
 
 // AddRelay makes a relay that is up.
@@ -47,7 +48,9 @@ func (w *World) AddRelay(name string) *Relay {
 	r.rules = mailbox.NewRelay(r.key, mailbox.Limits{NoWork: true}) // what a proof of work costs is CPU, which virtual time does not charge
 	w.hosts[string(r.self.ID)] = r
 	w.relays = append(w.relays, r)
+	r.rng = w.entropy(name + " repair")
 	r.tick()
+	r.boot()
 	return r
 }
 
@@ -85,8 +88,12 @@ func (r *Relay) Kill() {
 func (r *Relay) Restart() {
 	r.w.Log(r.name, "restarts")
 	r.up = true
+	r.boot()
 	for _, d := range r.w.devices {
 		d.connect(r)
+	}
+	for _, o := range r.w.relays {
+		o.back(r)
 	}
 }
 
@@ -118,7 +125,7 @@ func (r *Relay) advert() []byte {
 	r.adverts++
 	a, err := dht.SignAdvert(r.key, dht.Advert{
 		Peer: r.self, Number: r.adverts, Issued: r.w.now, NotAfter: r.w.now.Add(dht.MaxAdvertLife),
-		MaxEnvelope: r.rules.Limits().MaxEnvelope, RetentionDays: 30,
+		MaxEnvelope: r.rules.Limits().MaxEnvelope, RetentionDays: 30, LeavingAt: r.leaving(),
 	})
 	if err != nil {
 		r.w.fail("%s: advert: %v", r.name, err)
@@ -198,26 +205,16 @@ func (r *Relay) ack(a node.RelayAck) {
 	r.tellFreed(mailbox.IDOf(pub))
 }
 
-// possess proves what the relay holds; a liar has only what it did not lose.
+// possess proves what the relay holds.
 func (r *Relay) possess(x node.Audit) (mailbox.Possession, error) {
 	if !r.up {
 		return mailbox.Possession{}, errAway
 	}
-	var p mailbox.Possession
-	err := r.store.View(func(tx mailbox.Tx) error {
-		e, known := tx.Find(x.Box, x.Envelope)
-		if !known || r.lost[x.Envelope] || e.Expires <= r.w.now.UnixMilli() {
-			return nil
-		}
-		if e.Buried {
-			p.State = mailbox.Buried
-			return nil
-		}
-		body, err := tx.Body(x.Box, e)
-		p = mailbox.Possession{State: mailbox.Holds, Proof: mailbox.ProofOf(x.Nonce, body)}
-		return err
-	})
-	return p, err
+	proofs, err := r.prove(x.Box, x.Nonce, []mailbox.EnvelopeID{x.Envelope})
+	if err != nil {
+		return mailbox.Possession{}, err
+	}
+	return proofs[0], nil
 }
 
 // await tells once when a box may have room; the device has to be connected.
@@ -253,6 +250,7 @@ func (r *Relay) putSet(raw []byte) {
 	if err := r.do(func(tx mailbox.Tx) error { return r.rules.PutSet(tx, r.w.now, raw) }); err != nil {
 		r.w.Log(r.name, "set refused: %v", err)
 	}
+	r.mendAt(r.w.now.Add(time.Second))
 }
 
 func (w *World) relayAt(from host, peer []byte) (*Relay, bool) {

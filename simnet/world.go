@@ -44,7 +44,11 @@ type World struct {
 	failure []string
 	side    map[string]bool // hosts on one side of a cut
 	alike   int             // events at this very moment
+	apart   bool            // relays leave each other alone
 }
+
+// NoRepair keeps the relays from each other: the control of what repair does.
+func (w *World) NoRepair() { w.apart = true }
 
 // host is whatever a peer id leads to.
 type host interface {

@@ -1,0 +1,256 @@
+package simnet
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/mailbox/repair"
+	"github.com/kith-im/kith/node"
+)
+
+// mending is a relay's part in repair: the production planner and visits. A
+// visit happens at one moment of virtual time.
+type mending struct {
+	planner *repair.Planner
+	rng     io.Reader
+	timer   uint64 // number of the newest wake-up planned
+	drain   *repair.Drain
+	known   *dht.Advert // its own, as others see it for a while
+}
+
+// boot begins a process: what the one before knew of other relays is gone.
+func (r *Relay) boot() {
+	r.planner, r.known = repair.New(r.self.ID), nil
+	r.mendAt(r.w.now.Add(time.Second))
+}
+
+// mendAt plans the next wake-up.
+func (r *Relay) mendAt(at time.Time) {
+	if r.w.apart || r.lies || at.IsZero() { // who lies does not mend
+		return
+	}
+	r.timer++
+	mine := r.timer
+	r.w.at(at, func() {
+		if r.up && r.timer == mine {
+			r.mend()
+		}
+	})
+}
+
+// mend does the visits that are due.
+func (r *Relay) mend() {
+	if r.w.apart || r.lies {
+		return
+	}
+	r.look()
+	for _, v := range r.planner.Due(r.w.now, r.rng) {
+		out, err := r.local().Visit(context.Background(), virtual{r}, v)
+		if out.Adopted > 0 {
+			r.w.Log(r.name, "takes %d copies over from %s", out.Adopted, r.w.relayName(v.Peer.ID))
+		}
+		if out.Proof == repair.Lied {
+			r.w.Log(r.name, "catches %s lying", r.w.relayName(v.Peer.ID))
+		}
+		if err != nil {
+			r.planner.Unreachable(v.Peer.ID, r.w.now, r.rng)
+		} else {
+			r.planner.Visited(v.Peer.ID, r.w.now, out)
+		}
+	}
+	r.mendAt(r.planner.Deadline())
+}
+
+func (w *World) relayName(peer []byte) string {
+	if h := w.hosts[string(peer)]; h != nil {
+		return h.Name()
+	}
+	return "?"
+}
+
+func (r *Relay) local() *repair.Local {
+	return &repair.Local{Store: r.store, Relay: r.rules, Now: func() time.Time { return r.w.now }, Rand: r.rng}
+}
+
+// look goes through the boxes.
+func (r *Relay) look() {
+	_ = r.store.View(func(tx mailbox.Tx) error {
+		tx.EachBox(func(box mailbox.ID, _ mailbox.Box) bool { r.planner.Look(tx, r.w.now, box); return true })
+		return nil
+	})
+	r.planner.Sweep()
+}
+
+// back hears that a relay is connected again.
+func (r *Relay) back(o *Relay) {
+	if r != o && r.up && !r.w.parted(r, o) && r.planner.Back(o.self.ID, r.w.now) {
+		r.mendAt(r.planner.Deadline())
+	}
+}
+
+func (r *Relay) leaving() (at time.Time) {
+	_ = r.store.View(func(tx mailbox.Tx) error { at = tx.Leaving(); return nil })
+	return at
+}
+
+// Drain lets the relay leave, by its operator's wish; Drained says when it may go.
+func (r *Relay) Drain() {
+	r.w.Log(r.name, "is drained")
+	err := r.do(func(tx mailbox.Tx) error { return r.rules.Leave(tx, r.w.now, r.w.now.Add(7*24*time.Hour)) })
+	if err != nil {
+		r.w.fail("%s: leave: %v", r.name, err)
+	}
+	r.known = nil
+	for _, peer := range r.links {
+		if d, ok := r.w.hosts[peer].(*Device); ok {
+			d.reply(func(e *node.Engine, t *node.Turn) { e.Advertised(t, r.advert(), election.SourceDHT) })
+		}
+	}
+	r.pass()
+}
+
+// pass offers what is left and asks for proofs, until there is nothing left.
+func (r *Relay) pass() {
+	if !r.up || r.Drained() {
+		return
+	}
+	r.look()
+	_ = r.store.View(func(tx mailbox.Tx) error {
+		r.drain = r.planner.Drain(r.drain, func(box mailbox.ID) [32]byte { return r.rules.Sum(tx, r.w.now, box) })
+		return nil
+	})
+	for _, v := range r.drain.Asks() {
+		if proved, err := r.local().HandOver(context.Background(), virtual{r}, v); err == nil {
+			r.drain.Proved(v.Peer.ID, proved)
+		}
+	}
+	r.w.after(time.Minute, r.pass)
+}
+
+// Drained says whether enough other relays have proved to hold everything.
+func (r *Relay) Drained() bool {
+	if r.drain == nil {
+		return false
+	}
+	boxes, done := r.drain.Progress()
+	return boxes == done
+}
+
+// prove is the answer to a question for possession; a liar has only what it did not lose.
+func (r *Relay) prove(box mailbox.ID, nonce [32]byte, ids []mailbox.EnvelopeID) (out []mailbox.Possession, err error) {
+	err = r.store.View(func(tx mailbox.Tx) (err error) {
+		out, err = r.rules.Possess(tx, r.w.now, box, nonce, ids)
+		return err
+	})
+	for i, id := range ids {
+		if r.lost[id] && err == nil {
+			out[i] = mailbox.Possession{}
+		}
+	}
+	return out, err
+}
+
+// virtual is the way from a relay to the others.
+type virtual struct{ from *Relay }
+
+func (v virtual) to(p dht.Peer) (*Relay, error) {
+	r, ok := v.from.w.relayAt(v.from, p.ID)
+	if !ok {
+		return nil, errAway
+	}
+	return r, nil
+}
+
+// view asks another relay's rules.
+func (v virtual) view(p dht.Peer, fn func(r *Relay, tx mailbox.Tx) error) error {
+	r, err := v.to(p)
+	if err != nil {
+		return err
+	}
+	return r.store.View(func(tx mailbox.Tx) error { return fn(r, tx) })
+}
+
+func (v virtual) Compare(_ context.Context, p dht.Peer, sums []mailbox.BoxSum) (out []mailbox.Comparison, err error) {
+	err = v.view(p, func(r *Relay, tx mailbox.Tx) error {
+		out = r.rules.Compare(tx, r.w.now, v.from.self.ID, sums)
+		return nil
+	})
+	return out, err
+}
+
+func (v virtual) Digest(_ context.Context, p dht.Peer, box mailbox.ID, after uint64) (page []mailbox.Held, more bool, err error) {
+	err = v.view(p, func(r *Relay, tx mailbox.Tx) (err error) {
+		page, more, err = r.rules.Digest(tx, r.w.now, v.from.self.ID, box, after)
+		return err
+	})
+	return page, more, err
+}
+
+func (v virtual) Copies(_ context.Context, p dht.Peer, box mailbox.ID, ids []mailbox.EnvelopeID) (out []mailbox.Copy, err error) {
+	err = v.view(p, func(r *Relay, tx mailbox.Tx) error {
+		var there []mailbox.EnvelopeID
+		for _, id := range ids {
+			if !r.lost[id] {
+				there = append(there, id)
+			}
+		}
+		out, err = r.rules.Copies(tx, r.w.now, v.from.self.ID, box, there)
+		return err
+	})
+	return out, err
+}
+
+func (v virtual) Possess(_ context.Context, p dht.Peer, box mailbox.ID, nonce [32]byte, ids []mailbox.EnvelopeID) ([]mailbox.Possession, error) {
+	r, err := v.to(p)
+	if err != nil {
+		return nil, err
+	}
+	return r.prove(box, nonce, ids)
+}
+
+// Advert is a relay's own; it signs one an hour.
+func (v virtual) Advert(_ context.Context, p dht.Peer) (*dht.Advert, error) {
+	r, err := v.to(p)
+	if err != nil {
+		return nil, err
+	}
+	if r.known == nil || r.w.now.Sub(r.known.Issued) > time.Hour {
+		r.known, err = dht.ParseAdvert(r.advert())
+	}
+	return r.known, err
+}
+
+func (v virtual) Offer(_ context.Context, p dht.Peer, boxes []mailbox.ID) error {
+	r, err := v.to(p)
+	if err != nil {
+		return err
+	}
+	r.look()
+	r.planner.Offered(v.from.self.ID, r.w.now, boxes)
+	r.mendAt(r.planner.Deadline())
+	return nil
+}
+
+func (v virtual) GetSet(_ context.Context, p dht.Peer, box mailbox.ID) (raw []byte, err error) {
+	err = v.view(p, func(r *Relay, tx mailbox.Tx) error {
+		raw, err = r.rules.GetSet(tx, r.w.now, box)
+		return err
+	})
+	if refusal, is := errors.AsType[*mailbox.Refusal](err); is && refusal.Code == mailbox.NotMine {
+		return nil, dht.ErrNotFound
+	}
+	return raw, err
+}
+
+func (v virtual) PutSet(_ context.Context, p dht.Peer, raw []byte) error {
+	r, err := v.to(p)
+	if err != nil {
+		return err
+	}
+	return r.do(func(tx mailbox.Tx) error { return r.rules.PutSet(tx, r.w.now, raw) })
+}
