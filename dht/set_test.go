@@ -195,3 +195,26 @@ func seal(tb testing.TB, p *dhttest.Person, rec *dht.SetRecord) []byte {
 	}
 	return value
 }
+
+// SetNames says of every record what its members say, and nothing of what is cut.
+func TestSetNames(t *testing.T) {
+	p := person(t)
+	rec := p.Set(t, 7, 1, 0)
+	members, ok := dht.SetMembers(rec.Bytes())
+	if !ok || len(members) != len(rec.Members()) {
+		t.Fatalf("%d members", len(members))
+	}
+	for _, m := range members {
+		if !dht.SetNames(rec.Bytes(), m.Peer.ID) {
+			t.Errorf("%x is not named", m.Peer.ID)
+		}
+	}
+	stranger := dht.PeerFromKey(p.Box.Public().(ed25519.PublicKey))
+	last := members[len(members)-1].Peer.ID
+	for n := range rec.Bytes() {
+		cut := rec.Bytes()[:n]
+		if dht.SetNames(cut, stranger) || dht.SetNames(cut, nil) || n < 100 && dht.SetNames(cut, last) {
+			t.Fatalf("a record cut at %d names somebody", n)
+		}
+	}
+}

@@ -67,6 +67,38 @@ func SetMembers(raw []byte) ([]Member, bool) {
 	return core.Members, true
 }
 
+// SetNames says of such a record whether a relay is among its members. It
+// copies nothing.
+func SetNames(raw, peer []byte) bool {
+	const head = 1 + 32 + 4 + 8 + 8 + 8 + 3 // up to the number of members, see SetCore.Bytes
+	key, found := bytes.CutPrefix(peer, []byte(peerPrefix))
+	s := cryptobyte.String(raw)
+	var n uint8
+	if !found || len(raw) > MaxSetRecord || !s.Skip(head) || !s.ReadUint8(&n) {
+		return false
+	}
+	for range n {
+		var k []byte
+		var addrs uint8
+		if !s.ReadBytes(&k, 32) || !s.ReadUint8(&addrs) {
+			return false
+		}
+		if bytes.Equal(k, key) {
+			return true
+		}
+		for range addrs {
+			var a cryptobyte.String
+			if !s.ReadUint8LengthPrefixed(&a) {
+				return false
+			}
+		}
+		if !s.Skip(2) { // rank, standby
+			return false
+		}
+	}
+	return false
+}
+
 func readLeases(s *cryptobyte.String, rec *SetRecord) bool {
 	var n uint8
 	if !s.ReadUint8(&n) || int(n) > len(rec.core.Members) {

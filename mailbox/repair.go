@@ -102,13 +102,8 @@ func (r *Relay) Compare(tx Tx, now time.Time, from []byte, sums []BoxSum) []Comp
 
 // coMember refuses whoever the newest set known of a box does not name.
 func coMember(tx Tx, box ID, from []byte) error {
-	set, err := tx.Set(box)
-	if err == nil && len(set) > 0 {
-		if members, ok := dht.SetMembers(set); ok {
-			if _, ok := memberOf(members, from); ok {
-				return nil
-			}
-		}
+	if set, err := tx.Set(box); err == nil && dht.SetNames(set, from) {
+		return nil
 	}
 	return notMine(tx, box, "repair: not a member")
 }

@@ -19,13 +19,20 @@ type mending struct {
 	planner *repair.Planner
 	rng     io.Reader
 	timer   uint64 // number of the newest wake-up planned
+	offers  []offer
 	drain   *repair.Drain
 	known   *dht.Advert // its own, as others see it for a while
 }
 
+// offer is what a relay wants to be compared with.
+type offer struct {
+	from  []byte
+	boxes []mailbox.ID
+}
+
 // boot begins a process: what the one before knew of other relays is gone.
 func (r *Relay) boot() {
-	r.planner, r.known = repair.New(r.self.ID), nil
+	r.planner, r.known, r.offers = repair.New(r.self.ID), nil, nil
 	r.mendAt(r.w.now.Add(time.Second))
 }
 
@@ -49,6 +56,10 @@ func (r *Relay) mend() {
 		return
 	}
 	r.look()
+	for _, o := range r.offers {
+		r.planner.Offered(o.from, r.w.now, o.boxes)
+	}
+	r.offers = nil
 	for _, v := range r.planner.Due(r.w.now, r.rng) {
 		out, err := r.local().Visit(context.Background(), virtual{r}, v)
 		if out.Adopted > 0 {
@@ -230,9 +241,8 @@ func (v virtual) Offer(_ context.Context, p dht.Peer, boxes []mailbox.ID) error 
 	if err != nil {
 		return err
 	}
-	r.look()
-	r.planner.Offered(v.from.self.ID, r.w.now, boxes)
-	r.mendAt(r.planner.Deadline())
+	r.offers = append(r.offers, offer{v.from.self.ID, boxes})
+	r.mendAt(r.w.now.Add(time.Second))
 	return nil
 }
 

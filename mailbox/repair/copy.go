@@ -145,7 +145,7 @@ func (t *talk) judge(box mailbox.ID, ours []mailbox.EnvelopeID) error {
 			return passOver(err)
 		}
 		if slices.ContainsFunc(got, func(p mailbox.Possession) bool { return p.State == mailbox.Unknown }) {
-			t.out.Behind = append(t.out.Behind, box)
+			t.lacks(box)
 			return nil
 		}
 	}

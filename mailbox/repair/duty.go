@@ -66,6 +66,15 @@ func (d *duty) compares(i int) bool {
 	return d.active() && (d.spare>>i&1 == 0 || i < d.before)
 }
 
+// urge has the box compared soon wherever it is.
+func (d *duty) urge(now time.Time) {
+	for i, x := range d.others {
+		if d.compares(i) {
+			x.hurry(now, d.box)
+		}
+	}
+}
+
 // watches says whether this relay, a standby that has not taken over, tests
 // others[i]: only members are sure to hold something.
 func (d *duty) watches(i int) bool {
@@ -110,9 +119,12 @@ func (p *Planner) Take(now time.Time, in Duty) {
 		x := p.at(m.Peer.ID, m.Peer.Addrs)
 		x.duties = append(x.duties, link{d, len(d.others)})
 		d.others = append(d.others, x)
-		x.hurry(now)
+		if x.next.IsZero() {
+			x.again(now)
+		}
 	}
 	p.boxes[in.Box] = d
+	d.urge(now)
 	if d.place >= 0 {
 		p.waiting = append(p.waiting, d)
 	}
@@ -131,7 +143,8 @@ func (p *Planner) Sweep() {
 	p.waiting = slices.DeleteFunc(p.waiting, func(d *duty) bool { return d.over || d.took })
 	p.order = slices.DeleteFunc(p.order, func(x *peer) bool {
 		x.duties = slices.DeleteFunc(x.duties, func(d link) bool { return d.over })
-		if len(x.duties) > 0 || len(x.offered) > 0 {
+		x.urgent = slices.DeleteFunc(x.urgent, func(box mailbox.ID) bool { return p.boxes[box] == nil })
+		if len(x.duties) > 0 || len(x.urgent) > 0 {
 			return false
 		}
 		delete(p.peers, string(x.ID))
@@ -156,11 +169,7 @@ func (p *Planner) takeOver(now time.Time) {
 			return false
 		}
 		d.took = true
-		for i, x := range d.others {
-			if d.compares(i) {
-				x.hurry(now)
-			}
-		}
+		d.urge(now)
 		return true
 	})
 }

@@ -27,8 +27,10 @@ const (
 const (
 	// MaxStrangers is how many relays outside all sets are heard with an offer.
 	MaxStrangers = 256
-	// MaxOffered is how many offered boxes of one relay are remembered.
-	MaxOffered = 8192
+	// MaxUrgent is how many boxes wait for an early visit to one relay.
+	MaxUrgent = 8192
+	// allEvery is the round in which empty boxes are compared too.
+	allEvery = 6
 	// maxPages bounds the pages of one box's digest.
 	maxPages = 64
 	// maxAbsent is how many boxes that a relay does not know one visit sees to.

@@ -25,15 +25,17 @@ type Planner struct {
 // peer is another relay as this one saw it.
 type peer struct {
 	dht.Peer
-	next    time.Time // of the next visit
-	visited time.Time // begin of the last one
+	next    time.Time // of the next round of all boxes
+	soon    time.Time // of a visit for urgent boxes before that; zero: none
+	visited time.Time // begin of the last visit
+	rounds  int       // since all boxes were compared, also the empty ones
 	down    time.Time // first visit that failed, while others answered
 	fails   int
 	leaving bool
 	lied    time.Time // of the last failed proof
 	lacking time.Time // since when samples are missing there
 	duties  []link
-	offered []mailbox.ID
+	urgent  []mailbox.ID // new sets, and what it offered
 }
 
 // New returns the planner of the relay with this peer id.
@@ -55,21 +57,28 @@ func (p *Planner) at(peerID []byte, addrs [][]byte) *peer {
 	return x
 }
 
-// hurry moves the next visit to a relay forward, as far as its gap allows. A
-// relay that does not answer keeps its back-off.
-func (x *peer) hurry(now time.Time) {
-	if x.fails > 0 {
-		return
+// hurry plans a visit for a box, as soon as the gap allows. A relay that does
+// not answer keeps its back-off.
+func (x *peer) hurry(now time.Time, box mailbox.ID) {
+	if len(x.urgent) < MaxUrgent {
+		x.urgent = append(x.urgent, box)
 	}
-	at := later(now, x.visited.Add(gap))
-	if x.next.IsZero() || x.next.After(at) {
-		x.next = at
+	if x.fails == 0 && x.soon.IsZero() {
+		x.soon = later(now, x.visited.Add(gap))
 	}
+}
+
+// again plans a round as soon as the gap allows, of all boxes.
+func (x *peer) again(now time.Time) {
+	x.next, x.rounds = later(now, x.visited.Add(gap)), 0
 }
 
 // Heard notes that a relay answered.
 func (p *Planner) Heard(id []byte, now time.Time) {
 	if x := p.peers[string(id)]; x != nil {
+		if x.fails > 0 {
+			x.rounds = 0 // it may have lost its disk meanwhile
+		}
 		x.down, x.fails = time.Time{}, 0
 	}
 	if now.Sub(p.reached) > blind { // what others did meanwhile is not known
@@ -96,9 +105,9 @@ func (p *Planner) Unreachable(id []byte, now time.Time, rng io.Reader) {
 	if x.fails < 6 {
 		wait = min(retryMax, retryMin<<(x.fails-1))
 	}
-	x.next = now.Add(spread(wait, rng))
+	x.next, x.soon = now.Add(spread(wait, rng)), time.Time{}
 	if len(x.duties) == 0 && x.fails >= 3 {
-		x.offered = nil // a stranger that cannot be asked: Sweep forgets it
+		x.urgent = nil // a stranger that cannot be asked: Sweep forgets it
 	}
 }
 
@@ -149,14 +158,14 @@ func (p *Planner) Offered(id []byte, now time.Time, boxes []mailbox.ID) {
 		return
 	}
 	x := p.at(id, nil)
-	for _, box := range boxes {
-		if d := p.boxes[box]; d != nil && d.active() && len(x.offered) < MaxOffered {
-			x.offered = append(x.offered, box)
-		}
+	p.Heard(id, now) // it asked: it is there
+	if len(x.duties) > 0 && now.Sub(x.visited) > gap {
+		x.soon = now // also where no box of it matters: it may say that it leaves
 	}
-	if len(x.duties) > 0 || len(x.offered) > 0 {
-		p.Heard(id, now) // it asked us: it is there
-		x.hurry(now)
+	for _, box := range boxes {
+		if d := p.boxes[box]; d != nil && d.active() {
+			x.hurry(now, box)
+		}
 	}
 }
 
@@ -174,8 +183,10 @@ func (p *Planner) strangers() int {
 func (p *Planner) Deadline() time.Time {
 	var first time.Time
 	for _, x := range p.order {
-		if !x.next.IsZero() && (first.IsZero() || x.next.Before(first)) {
-			first = x.next
+		for _, at := range []time.Time{x.next, x.soon} {
+			if !at.IsZero() && (first.IsZero() || at.Before(first)) {
+				first = at
+			}
 		}
 	}
 	return first
@@ -202,7 +213,7 @@ func (p *Planner) Back(id []byte, now time.Time) bool {
 	if x == nil || len(x.duties) == 0 {
 		return false
 	}
-	x.next = later(now, x.visited.Add(gap))
+	x.again(now)
 	return true
 }
 

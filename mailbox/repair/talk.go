@@ -59,6 +59,7 @@ type talk struct {
 	with   dht.Peer
 	out    Outcome
 	same   []mailbox.ID // both sides had the same sum
+	offer  []mailbox.ID
 	absent int
 }
 
@@ -66,11 +67,7 @@ func (t *talk) run(v Visit) (err error) {
 	if t.out.Advert, err = t.w.Advert(t.ctx, t.with); err != nil {
 		return fmt.Errorf("visit: %w", err)
 	}
-	for run := range slices.Chunk(v.Offer, mailbox.MaxCompare) {
-		if err := t.w.Offer(t.ctx, t.with, run); err != nil {
-			return fmt.Errorf("visit: %w", err)
-		}
-	}
+	t.offer = v.Offer
 	for run := range slices.Chunk(v.Compare, mailbox.MaxCompare) {
 		if err := t.compare(run, t.complete); err != nil {
 			return fmt.Errorf("visit: %w", err)
@@ -86,10 +83,29 @@ func (t *talk) run(v Visit) (err error) {
 	} else {
 		err = t.prove()
 	}
+	if err == nil {
+		err = t.tell()
+	}
 	if err != nil {
 		return fmt.Errorf("visit: %w", err)
 	}
 	return nil
+}
+
+// tell offers what the other should fetch: what it was seen to lack, too.
+func (t *talk) tell() error {
+	for run := range slices.Chunk(t.offer, mailbox.MaxCompare) {
+		if err := passOver(t.w.Offer(t.ctx, t.with, run)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lacks notes that the other lacks something of a box.
+func (t *talk) lacks(box mailbox.ID) {
+	t.out.Behind = append(t.out.Behind, box)
+	t.offer = append(t.offer, box)
 }
 
 // compare asks about boxes, lets differ see to those that differ, and to those
@@ -136,7 +152,6 @@ func (t *talk) introduce(box mailbox.ID) error {
 		t.out.More = true
 		return nil
 	}
-	t.out.Behind = append(t.out.Behind, box)
 	theirs, err := t.w.GetSet(t.ctx, t.with, box)
 	if err != nil && !errors.Is(err, dht.ErrNotFound) && !refused(err) {
 		return err
@@ -158,10 +173,8 @@ func (t *talk) introduce(box mailbox.ID) error {
 	if err != nil || len(ours) == 0 || string(ours) == string(theirs) {
 		return err
 	}
-	if err := t.w.PutSet(t.ctx, t.with, ours); err != nil {
-		return passOver(err)
-	}
-	return passOver(t.w.Offer(t.ctx, t.with, []mailbox.ID{box}))
+	t.lacks(box)
+	return passOver(t.w.PutSet(t.ctx, t.with, ours))
 }
 
 // passOver drops a refusal: it is the other's right, and no reason to end.

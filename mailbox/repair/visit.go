@@ -31,30 +31,42 @@ func (p *Planner) Due(now time.Time, rng io.Reader) []Visit {
 	p.takeOver(now)
 	var out []Visit
 	for _, x := range p.order {
-		if x.next.IsZero() || x.next.After(now) {
+		round := !x.next.IsZero() && !x.next.After(now)
+		if !round && (x.soon.IsZero() || x.soon.After(now)) {
 			continue
 		}
-		x.next, x.visited = now.Add(spread(Every, rng)), now
-		v := p.visit(x, now, rng)
-		if len(x.duties) == 0 {
-			x.next = time.Time{}
+		x.visited, x.soon = now, time.Time{}
+		v := Visit{Peer: x.Peer}
+		named := p.urgent(x, &v)
+		if round && len(x.duties) > 0 {
+			p.all(x, &v, named, now, rng)
+			x.next = now.Add(spread(Every, rng))
+			x.rounds = (x.rounds + 1) % allEvery
+		} else if round {
+			x.next = time.Time{} // a stranger's back-off is over
 		}
 		out = append(out, v)
 	}
 	return out
 }
 
-// visit collects what there is to do with one relay.
-func (p *Planner) visit(x *peer, now time.Time, rng io.Reader) Visit {
-	v := Visit{Peer: x.Peer}
-	named := make(map[mailbox.ID]bool, len(x.offered))
-	for _, box := range x.offered {
+// urgent takes what waits for an early visit.
+func (p *Planner) urgent(x *peer, v *Visit) map[mailbox.ID]bool {
+	named := make(map[mailbox.ID]bool, len(x.urgent))
+	for _, box := range x.urgent {
 		if d := p.boxes[box]; d != nil && d.active() && !named[box] {
 			named[box] = true
 			v.Compare = append(v.Compare, box)
 		}
 	}
-	x.offered = nil
+	x.urgent = nil
+	return named
+}
+
+// all adds the boxes of a round. Boxes that are empty here are left to the
+// others: whoever holds something says so (see talk.tell). Now and then they are
+// compared too, for a relay that has lost its disk knows none of them.
+func (p *Planner) all(x *peer, v *Visit, named map[mailbox.ID]bool, now time.Time, rng io.Reader) {
 	watched := 0
 	var sample *duty
 	for _, d := range x.duties {
@@ -62,10 +74,10 @@ func (p *Planner) visit(x *peer, now time.Time, rng io.Reader) Visit {
 			continue
 		}
 		switch {
-		case len(named) > 0 && named[d.box]:
+		case !d.active() || !d.content && x.rounds > 0 || len(named) > 0 && named[d.box]:
 		case d.compares(d.i):
 			v.Compare = append(v.Compare, d.box)
-		case d.active():
+		default:
 			v.Show = append(v.Show, d.box)
 		}
 		if d.offers() {
@@ -78,7 +90,6 @@ func (p *Planner) visit(x *peer, now time.Time, rng io.Reader) Visit {
 		}
 	}
 	v.Audit = p.audit(sample, x, now, rng)
-	return v
 }
 
 // audit chooses whose word stands against that of x.
@@ -131,7 +142,7 @@ func (p *Planner) Visited(id []byte, now time.Time, o Outcome) {
 		p.mark(box, x, true)
 	}
 	if o.More && len(x.duties) > 0 {
-		x.hurry(now)
+		x.again(now)
 	}
 }
 
