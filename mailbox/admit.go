@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"math/bits"
 
 	"github.com/kith-im/kith/dht"
@@ -56,11 +57,10 @@ func boxKey(tx Tx, id ID, b Box) ed25519.PublicKey {
 	return set.Box()
 }
 
-// store admits an entry that is new to its box under the quotas and adds it.
-func (r *Relay) store(tx Tx, box ID, a admitted, e Entry, envelope []byte) error {
+// store adds an entry that is new to its box, if the limits leave room for it.
+func (r *Relay) store(tx Tx, l Limits, box ID, a admitted, e Entry, envelope []byte) error {
 	e.Admit, e.ByPass = a.mark, a.byPass
-	b, _ := tx.Box(box)
-	if err := r.quotas(tx, box, b.FrontDoor, e); err != nil {
+	if err := r.quotas(tx, l, box, e); err != nil {
 		return err
 	}
 	if old, known := tx.Find(box, e.ID); known && !old.Buried { // expired, and its day not yet over
@@ -73,65 +73,79 @@ func (r *Relay) store(tx Tx, box ID, a admitted, e Entry, envelope []byte) error
 			return err
 		}
 	}
-	return tx.Add(box, e, envelope)
+	err := tx.Add(box, e, envelope)
+	if errors.Is(err, ErrDiskFull) { // only envelopes find no room: others in this commit go on
+		return refuse(Full, "disk of the relay")
+	}
+	return err
 }
 
 // quotas says whether there is room for an entry. Passes and strangers each
-// have a share of their own. What counts are the entries still on disk: an
-// expired envelope keeps its place until its day is dropped.
-func (r *Relay) quotas(tx Tx, box ID, front bool, e Entry) error {
-	size, l := uint64(e.Size), &r.limits
-	used, strangers := tx.Usage(box), tx.By(box, pass.ID{})
-	if !e.ByPass && !front {
-		strangers = Usage{}
-		switch {
-		case used.Count >= int(l.BoxCount):
-			return refuse(Full, "envelopes of the box")
-		case used.Bytes+size > l.BoxBytes:
-			return refuse(Full, "bytes of the box")
-		case used.Tombs >= int(l.BoxTombs):
-			return refuse(Full, "tombstones of the box")
-		}
-	} else if e.ByPass {
-		mine := tx.By(box, e.Admit)
-		switch {
-		case mine.Count >= int(l.PassCount):
-			return refuse(Full, "envelopes of the pass")
-		case mine.Bytes+size > l.PassBytes:
-			return refuse(Full, "bytes of the pass")
-		case mine.Tombs >= l.shareOfTombs():
-			return refuse(Full, "tombstones of the pass")
-		case used.Count-strangers.Count >= int(l.BoxCount):
-			return refuse(Full, "envelopes of the box")
-		case used.Bytes-strangers.Bytes+size > l.BoxBytes:
-			return refuse(Full, "bytes of the box")
-		case used.Tombs-strangers.Tombs >= int(l.BoxTombs):
-			return refuse(Full, "tombstones of the box")
-		}
-	} else if err := l.strangers(strangers, size); err != nil {
-		return err
+// have a share of their own and never take each other's. What counts are the
+// entries still on disk: an expired envelope keeps its place until its day is
+// dropped.
+func (r *Relay) quotas(tx Tx, l Limits, box ID, e Entry) error {
+	size, used, strangers := uint64(e.Size), tx.Usage(box), tx.By(box, pass.ID{})
+	detail := ""
+	if e.ByPass {
+		detail = l.byPass(tx.By(box, e.Admit), used.less(strangers), size)
+	} else {
+		detail = l.byWork(strangers)
 	}
-	if !r.fits(tx, used, size) {
-		return refuse(Full, "bytes of the relay")
+	if detail == "" && !r.fits(tx, used, size) {
+		detail = "bytes of the relay"
+	}
+	if detail != "" {
+		return refuse(Full, detail)
 	}
 	return nil
 }
 
-func (l *Limits) strangers(used Usage, size uint64) error {
+// byPass says what stands in the way of an envelope by a pass that has caused
+// mine, in a box where all passes caused all; empty: nothing.
+func (l *Limits) byPass(mine, all Usage, size uint64) string {
+	switch {
+	case mine.Count >= int(l.PassCount):
+		return "envelopes of the pass"
+	case mine.Bytes+size > l.PassBytes:
+		return "bytes of the pass"
+	case mine.Tombs >= l.shareOfTombs():
+		return "tombstones of the pass"
+	case all.Count >= int(l.BoxCount):
+		return "envelopes of the box"
+	case all.Bytes+size > l.BoxBytes:
+		return "bytes of the box"
+	case all.Tombs >= int(l.BoxTombs):
+		return "tombstones of the box"
+	}
+	return ""
+}
+
+// byWork is byPass for a stranger's envelope, where strangers caused used.
+func (l *Limits) byWork(used Usage) string {
 	switch {
 	case used.Count >= int(l.FrontCount):
-		return refuse(Full, "envelopes of strangers")
-	case used.Bytes+size > uint64(l.FrontCount)*uint64(l.FrontEnvelope):
-		return refuse(Full, "bytes of strangers")
+		return "envelopes of strangers"
 	case used.Tombs >= l.shareOfTombs():
-		return refuse(Full, "tombstones of strangers")
+		return "tombstones of strangers"
 	}
-	return nil
+	return ""
 }
 
 // shareOfTombs is how many tombstones of a box one pass may cause, and all
 // strangers together.
 func (l *Limits) shareOfTombs() int { return max(1, int(l.BoxTombs)/tombShare) }
+
+// forCopies are the limits of what other relays give us by a pass: a quarter of
+// its room and of the box stays for deposits, whatever a lying relay makes up
+// under the certificates that it has seen. Strangers' envelopes cost it work.
+func (l Limits) forCopies() Limits {
+	l.BoxCount -= l.BoxCount / 4
+	l.BoxBytes -= l.BoxBytes / 4
+	l.PassCount -= l.PassCount / 4
+	l.PassBytes -= l.PassBytes / 4
+	return l
+}
 
 // fits says whether the relay has room for one more envelope of a box that
 // holds used. What boxes cost above their floors is bounded so that the floor

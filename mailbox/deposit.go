@@ -1,9 +1,6 @@
 package mailbox
 
-import (
-	"errors"
-	"time"
-)
+import "time"
 
 // Deposit is what a sender leaves in a box.
 type Deposit struct {
@@ -45,11 +42,7 @@ func (r *Relay) Deposit(tx Tx, now time.Time, d Deposit) (*Receipt, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = r.store(tx, d.Box, by, e, d.Envelope)
-	if errors.Is(err, ErrDiskFull) { // only envelopes find no room: others in this commit go on
-		return nil, refuse(Full, "disk of the relay")
-	}
-	if err != nil {
+	if err := r.store(tx, r.limits, d.Box, by, e, d.Envelope); err != nil {
 		return nil, err
 	}
 	return r.receipt(tx, d.Box, b, e), nil
@@ -67,9 +60,6 @@ func entryOf(envelope []byte, now, expires time.Time) (e Entry, live bool) {
 func (r *Relay) admit(tx Tx, d Deposit, b Box, e Entry) (admitted, error) {
 	if len(d.Pass) > 0 {
 		return r.pass(tx, d.Box, b, d.Pass)
-	}
-	if !b.FrontDoor {
-		return admitted{}, nil // senders without passes are let in until all have them
 	}
 	if e.Size > r.limits.FrontEnvelope {
 		return admitted{}, refuse(TooLarge, "deposit: without a pass")

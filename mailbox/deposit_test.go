@@ -31,6 +31,7 @@ func TestDepositGivesAReceiptThatVerifies(t *testing.T) {
 }
 
 func TestDepositIsRefusedByItsRule(t *testing.T) {
+	goodPass := mailboxtest.Pass(1, 0, mailbox.NewRelay(mailboxtest.Key(99), mailbox.Limits{}).Peer())
 	big := func(n int) []byte { return bytes.Repeat([]byte{'x'}, n) }
 	for name, c := range map[string]struct {
 		limits mailbox.Limits
@@ -49,6 +50,11 @@ func TestDepositIsRefusedByItsRule(t *testing.T) {
 		"expired long ago":           {change: func(d *mailbox.Deposit) { d.Expires = t0.Add(-400 * day) }, want: mailbox.Expired},
 		"older set number":           {change: func(d *mailbox.Deposit) { d.SetNumber = 0 }},
 		"box without room":           {limits: mailbox.Limits{BoxBytes: 4}, want: mailbox.Full},
+		"pass without room":          {limits: mailbox.Limits{PassBytes: 4}, want: mailbox.Full},
+		"no pass, no work":           {change: func(d *mailbox.Deposit) { d.Pass = nil }, want: mailbox.NeedWork},
+		"no pass, work off":          {change: func(d *mailbox.Deposit) { d.Pass = nil }, limits: mailbox.Limits{NoWork: true}},
+		"no pass, large envelope":    {change: func(d *mailbox.Deposit) { d.Pass, d.Envelope = nil, big(4<<10+1) }, want: mailbox.TooLarge},
+		"a pass at a front door":     {epoch: dht.FrontDoorEpoch, change: func(d *mailbox.Deposit) { d.Pass = goodPass }, want: mailbox.BadPass},
 		"front door, no work":        {epoch: dht.FrontDoorEpoch, want: mailbox.NeedWork},
 		"front door, work off":       {epoch: dht.FrontDoorEpoch, limits: mailbox.Limits{NoWork: true}},
 		"front door, large envelope": {epoch: dht.FrontDoorEpoch, change: func(d *mailbox.Deposit) { d.Envelope = big(4<<10 + 1) }, want: mailbox.TooLarge},
@@ -59,7 +65,10 @@ func TestDepositIsRefusedByItsRule(t *testing.T) {
 				c.epoch = epoch
 			}
 			w.lease(1, c.epoch)
-			d := mailbox.Deposit{Box: mailboxtest.Box(1), Envelope: []byte("hello"), Expires: t0.Add(day), SetNumber: 1}
+			d := w.byPass(1, 0, "hello", day)
+			if c.epoch == dht.FrontDoorEpoch {
+				d.Pass = nil
+			}
 			if c.change != nil {
 				c.change(&d)
 			}
@@ -91,26 +100,29 @@ func TestFrontDoorHoldsSixtyFour(t *testing.T) {
 	w := newWorld(t, mailbox.Limits{NoWork: true})
 	w.lease(1, dht.FrontDoorEpoch)
 	for i := range 64 {
-		w.leave(1, strings.Repeat("x", i+1), day)
+		_, err := w.deposit(w.byWork(1, strings.Repeat("x", i+1), day))
+		wantCode(t, err, 0)
 	}
-	_, err := w.deposit(mailbox.Deposit{Box: mailboxtest.Box(1), Envelope: []byte("65"), Expires: t0.Add(day)})
+	_, err := w.deposit(w.byWork(1, "65", day))
 	wantCode(t, err, mailbox.Full)
 	if err := w.ack(1, "x"); err != nil { // a full box takes acks
 		t.Fatal(err)
 	}
-	w.leave(1, "65", day)
+	_, err = w.deposit(w.byWork(1, "65", day))
+	wantCode(t, err, 0)
 }
 
 func TestTombstonesAreBounded(t *testing.T) {
-	w := newWorld(t, mailbox.Limits{BoxTombs: 2})
+	w := newWorld(t, mailbox.Limits{BoxTombs: 2}) // one a pass: a fourth, at least one
 	w.lease(1, epoch)
-	for _, text := range []string{"a", "b"} {
-		w.leave(1, text, day)
-		if err := w.ack(1, text); err != nil {
-			t.Fatal(err)
-		}
+	for holder, text := range []string{"a", "b"} {
+		_, err := w.deposit(w.byPass(1, holder, text, day))
+		wantCode(t, err, 0)
+		wantCode(t, w.ack(1, text), 0)
+		_, err = w.deposit(w.byPass(1, holder, "another "+text, day))
+		wantCode(t, err, mailbox.Full)
 	}
-	_, err := w.deposit(mailbox.Deposit{Box: mailboxtest.Box(1), Envelope: []byte("c"), Expires: t0.Add(day)})
+	_, err := w.deposit(w.byPass(1, 2, "c", day))
 	wantCode(t, err, mailbox.Full)
 }
 
@@ -164,12 +176,13 @@ func TestExpiredEnvelopeMayBeDepositedAgain(t *testing.T) {
 func TestOneSignatureCoversACommit(t *testing.T) {
 	w := newWorld(t, mailbox.Limits{})
 	w.lease(1, epoch)
+	pass := mailboxtest.Pass(1, 0, w.relay.Peer())
 	for _, n := range []int{1, 2, 3, 5, 64, 1024, 1030} {
 		var receipts []*mailbox.Receipt
 		err := w.do(func(tx mailbox.Tx) error {
 			for i := range n {
 				body := []byte(strings.Repeat("x", i%100) + string(rune(n)) + string(rune(0x4e00+i)))
-				r, err := w.relay.Deposit(tx, w.now, mailbox.Deposit{Box: mailboxtest.Box(1), Envelope: body, Expires: t0.Add(day)})
+				r, err := w.relay.Deposit(tx, w.now, mailbox.Deposit{Box: mailboxtest.Box(1), Envelope: body, Expires: t0.Add(day), Pass: pass})
 				if err != nil {
 					return err
 				}
@@ -203,7 +216,7 @@ func TestAFailedTransactionSignsNothing(t *testing.T) {
 	var r *mailbox.Receipt
 	stop := errors.New("stop")
 	err := w.do(func(tx mailbox.Tx) error {
-		r, _ = w.relay.Deposit(tx, w.now, mailbox.Deposit{Box: mailboxtest.Box(1), Envelope: []byte("a"), Expires: t0.Add(day)})
+		r, _ = w.relay.Deposit(tx, w.now, w.byPass(1, 0, "a", day))
 		return stop
 	})
 	if !errors.Is(err, stop) || r.Sig != [64]byte{} {

@@ -125,8 +125,9 @@ func memberOf(members []dht.Member, peer []byte) (dht.Member, bool) {
 // serves it to whoever comes with an older one. A set without this relay ends
 // deposits here; what is stored stays for the owner. Older sets and repeats
 // are ignored. A relay that does not know the box, because it lost its disk,
-// takes its own running lease in the record for what it is: its word.
-// Refusals: Malformed, NotMine, Full.
+// takes its own lease in the record for what it is: its word, as long as mail of
+// the lease's time can live.
+// Refusals: Malformed, NotMine, NotServing, Full.
 func (r *Relay) PutSet(tx Tx, now time.Time, raw []byte) error {
 	set, err := dht.ParseSetRecord(raw)
 	if err != nil {
@@ -149,13 +150,13 @@ func (r *Relay) PutSet(tx Tx, now time.Time, raw []byte) error {
 	return tx.PutSet(id, raw)
 }
 
-// regain returns the box of a record that holds a running lease of this relay.
+// regain returns the box of a record that holds a lease of this relay.
 // Whoever parsed the record has verified the lease with this relay's key.
 func (r *Relay) regain(tx Tx, now time.Time, set *dht.SetRecord) (Box, error) {
 	m, named := memberOf(set.Members(), r.peer)
 	leases := set.Leases()
 	i := slices.IndexFunc(leases, func(l dht.Lease) bool { return l.Rank == m.Rank })
-	if !named || i < 0 || !now.Before(leases[i].End) {
+	if !named || i < 0 || !(Box{Member: true, End: leases[i].End}).repairs(now) {
 		return Box{}, refuse(NotMine, "set: no lease")
 	}
 	b, err := r.place(tx, ID(set.BoxID()))

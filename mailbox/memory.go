@@ -151,7 +151,7 @@ func (t memoryTx) Add(box ID, e Entry, envelope []byte) error {
 	e.Seq, e.Buried = t.lastSeq, false
 	added := &heldEnvelope{Entry: e, body: bytes.Clone(envelope)}
 	_ = put(t, t.held, box, h)
-	t.count(box, h, e, Usage{Count: 1, Bytes: uint64(e.Size)}) // before its tombstone goes: a certificate of both stays
+	t.count(box, h, e, e.usage()) // before its tombstone goes: a certificate of both stays
 	if old != nil {
 		t.forget(box, h, old)
 	}
@@ -257,23 +257,19 @@ func (t memoryTx) DropDay(day Day) (Usage, error) {
 				continue
 			}
 			_ = drop(t, h.byID, e.ID)
-			minus := Usage{}.minus(e.Entry)
-			t.count(box, h, e.Entry, minus)
-			gone = Usage{Count: gone.Count - minus.Count, Tombs: gone.Tombs - minus.Tombs, Bytes: gone.Bytes - minus.Bytes}
+			t.count(box, h, e.Entry, Usage{}.less(e.usage()))
+			gone = gone.plus(e.usage())
 		}
 	}
 	return gone, nil
 }
 
-// minus is u without an entry.
-func (u Usage) minus(e Entry) Usage {
+// usage is what one entry counts.
+func (e Entry) usage() Usage {
 	if e.Buried {
-		u.Tombs--
-		return u
+		return Usage{Tombs: 1}
 	}
-	u.Count--
-	u.Bytes -= uint64(e.Size)
-	return u
+	return Usage{Count: 1, Bytes: uint64(e.Size)}
 }
 
 func (t memoryTx) Usage(box ID) Usage {
@@ -335,6 +331,11 @@ func (t memoryTx) count(box ID, h *heldBox, e Entry, by Usage) {
 	}
 	_ = drop(t, h.by, share)
 	_ = drop(t, t.certs, passKey{box, share})
+}
+
+// less is u without a part of it.
+func (u Usage) less(o Usage) Usage {
+	return Usage{Count: u.Count - o.Count, Tombs: u.Tombs - o.Tombs, Bytes: u.Bytes - o.Bytes}
 }
 
 func (u Usage) plus(o Usage) Usage {

@@ -9,7 +9,6 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/kith-im/kith/mailbox"
-	"github.com/kith-im/kith/mailbox/mailboxtest"
 )
 
 // promised is what the receipts of one box say.
@@ -24,7 +23,7 @@ type promised map[string]*struct {
 // was not acknowledged and has not expired, in the order of its arrival.
 func TestReceiptsAreKeptWhateverHappens(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		w := newWorld(t, mailbox.Limits{BoxCount: 5, BoxTombs: 20})
+		w := newWorld(t, mailbox.Limits{BoxCount: 5, BoxTombs: 80})
 		w.lease(1, epoch)
 		w.tick(0)
 		p, seq := promised{}, 0
@@ -33,7 +32,7 @@ func TestReceiptsAreKeptWhateverHappens(t *testing.T) {
 			switch rapid.IntRange(0, 9).Draw(r, "step") {
 			case 0, 1, 2, 3:
 				hours := rapid.IntRange(-2, 80).Draw(r, "hours")
-				c, err := w.deposit(mailbox.Deposit{Box: mailboxtest.Box(1), Envelope: []byte(text), Expires: w.now.Add(time.Duration(hours) * hour)})
+				c, err := w.deposit(w.byPass(1, 0, text, time.Duration(hours)*hour))
 				if err == nil && (p[text] == nil || !p[text].expires.After(w.steady())) {
 					seq++
 					p[text] = &struct {

@@ -16,11 +16,12 @@ var update = flag.Bool("update", false, "rewrite the vectors")
 func someReceipts(t testing.TB, n int) []*mailbox.Receipt {
 	w := newWorld(&testing.T{}, mailbox.Limits{})
 	w.lease(1, epoch)
+	pass := mailboxtest.Pass(1, 0, w.relay.Peer())
 	var rs []*mailbox.Receipt
 	err := w.do(func(tx mailbox.Tx) error {
 		for i := range n {
 			r, err := w.relay.Deposit(tx, w.now, mailbox.Deposit{
-				Box: mailboxtest.Box(1), Envelope: []byte{byte(i), byte(i >> 8)}, Expires: t0.Add(day),
+				Box: mailboxtest.Box(1), Envelope: []byte{byte(i), byte(i >> 8)}, Expires: t0.Add(day), Pass: pass,
 			})
 			if err != nil {
 				return err

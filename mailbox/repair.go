@@ -137,11 +137,11 @@ func (r *Relay) Copies(tx Tx, now time.Time, from []byte, box ID, ids []Envelope
 	var copies []Copy
 	size := 0
 	for _, id := range ids {
-		e, body, err := bodyOf(tx, now, box, id)
+		e, body, err := bodyOf(tx, box, id)
 		if err != nil {
 			return nil, err
 		}
-		if body == nil {
+		if body == nil || e.Expires <= now.UnixMilli() {
 			continue
 		}
 		if size += len(body); size > MaxCopyBytes && len(copies) > 0 {
@@ -160,10 +160,10 @@ func (r *Relay) Copies(tx Tx, now time.Time, from []byte, box ID, ids []Envelope
 	return copies, nil
 }
 
-// bodyOf reads an envelope that is live and undamaged; nil if it is not.
-func bodyOf(tx Tx, now time.Time, box ID, id EnvelopeID) (Entry, []byte, error) {
+// bodyOf reads an envelope that is neither buried nor damaged; nil if it is.
+func bodyOf(tx Tx, box ID, id EnvelopeID) (Entry, []byte, error) {
 	e, known := tx.Find(box, id)
-	if !known || e.Buried || e.Expires <= now.UnixMilli() {
+	if !known || e.Buried {
 		return e, nil, nil
 	}
 	body, err := tx.Body(box, e)
@@ -175,13 +175,14 @@ func bodyOf(tx Tx, now time.Time, box ID, id EnvelopeID) (Entry, []byte, error) 
 
 // Adopt stores a copy that this relay asked another for, if it would have been
 // let in as a deposit: by the certificate of its pass or by a stranger's work,
-// and under the same quotas. There is no receipt. It stores nothing, and says
-// so, if it holds the envelope, has its tombstone or saw it expire, and never
-// keeps it for longer than MaxTTL. from is whoever gave the copy: a relay of the newest set
-// known or, at a handover, of an earlier one, so that the set does not judge it.
+// and under the quotas, by a pass three quarters of them. There is no receipt.
+// It stores nothing, and says so, if it holds the envelope, has its tombstone or saw it
+// expire, and never keeps it for longer than MaxTTL. A lease may be over, as
+// long as mail of its time can live. Who gave the copy does not matter: at a
+// handover it is a relay that the newest set does not name.
 // Refusals: Malformed, TooLarge, NotMine, Expired, BadPass, NeedWork, Full.
-func (r *Relay) Adopt(tx Tx, now time.Time, from []byte, box ID, c Copy) (stored bool, err error) {
-	if len(c.Envelope) == 0 || bytes.Equal(from, r.peer) {
+func (r *Relay) Adopt(tx Tx, now time.Time, _ []byte, box ID, c Copy) (stored bool, err error) {
+	if len(c.Envelope) == 0 {
 		return false, refuse(Malformed, "adopt")
 	}
 	if len(c.Envelope) > int(r.limits.MaxEnvelope) {
@@ -189,7 +190,7 @@ func (r *Relay) Adopt(tx Tx, now time.Time, from []byte, box ID, c Copy) (stored
 	}
 	now = steady(tx, now)
 	b, known := tx.Box(box)
-	if !known || !b.leased(now) {
+	if !known || !b.repairs(now) {
 		return false, notMine(tx, box, "adopt: no lease")
 	}
 	e, live := entryOf(c.Envelope, now, c.Expires)
@@ -203,10 +204,7 @@ func (r *Relay) Adopt(tx Tx, now time.Time, from []byte, box ID, c Copy) (stored
 	if err != nil {
 		return false, err
 	}
-	err = r.store(tx, box, by, e, c.Envelope)
-	if errors.Is(err, ErrDiskFull) {
-		return false, refuse(Full, "disk of the relay")
-	}
+	err = r.store(tx, r.limits.forCopies(), box, by, e, c.Envelope)
 	return err == nil, err
 }
 
@@ -237,15 +235,15 @@ func (r *Relay) judge(tx Tx, box ID, b Box, e Entry, c Copy) (admitted, error) {
 }
 
 // Possess answers whoever knows the ids of envelopes, at most MaxPossess, with
-// what became of each. Refusal: Malformed.
-func (r *Relay) Possess(tx Tx, now time.Time, box ID, nonce [32]byte, ids []EnvelopeID) ([]Possession, error) {
+// what became of each. It asks the disk, not the clock: an expired envelope is
+// held until its day is dropped. Refusal: Malformed.
+func (r *Relay) Possess(tx Tx, _ time.Time, box ID, nonce [32]byte, ids []EnvelopeID) ([]Possession, error) {
 	if len(ids) > MaxPossess {
 		return nil, refuse(Malformed, "possess: too many")
 	}
-	now = steady(tx, now)
 	answers := make([]Possession, len(ids))
 	for i, id := range ids {
-		e, body, err := bodyOf(tx, now, box, id)
+		e, body, err := bodyOf(tx, box, id)
 		switch {
 		case err != nil:
 			return nil, err
@@ -281,19 +279,20 @@ func (r *Relay) Mend(tx Tx, box ID, envelope []byte) (bool, error) {
 	return true, tx.Mend(box, e, envelope)
 }
 
-// Room says whether neither the envelopes nor the bytes of a box stand in the
-// way of a deposit by pass. A box that takes no deposits stands in no one's way:
-// the deposit will be answered.
+// Room says whether nothing stands in the way of another deposit into a box, by
+// a pass that is not used up or, at a front door, by a stranger. A box that
+// takes no deposits stands in no one's way: the deposit will be answered.
 func (r *Relay) Room(tx Tx, now time.Time, box ID) bool {
 	b, known := tx.Box(box)
 	if !known || !b.leased(steady(tx, now)) {
 		return true
 	}
-	used, strangers := tx.Usage(box), tx.By(box, pass.ID{})
-	size := uint64(r.limits.MaxEnvelope)
+	used, strangers, size := tx.Usage(box), tx.By(box, pass.ID{}), uint64(r.limits.MaxEnvelope)
+	detail := ""
 	if b.FrontDoor {
-		return r.limits.strangers(strangers, uint64(r.limits.FrontEnvelope)) == nil && r.fits(tx, used, size)
+		size, detail = uint64(r.limits.FrontEnvelope), r.limits.byWork(strangers)
+	} else {
+		detail = r.limits.byPass(Usage{}, used.less(strangers), size)
 	}
-	return used.Count-strangers.Count < int(r.limits.BoxCount) && used.Bytes-strangers.Bytes+size <= r.limits.BoxBytes &&
-		used.Tombs-strangers.Tombs < int(r.limits.BoxTombs) && r.fits(tx, used, size)
+	return detail == "" && r.fits(tx, used, size)
 }

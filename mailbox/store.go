@@ -132,8 +132,14 @@ type Box struct {
 // leased says whether the box takes deposits at now.
 func (b Box) leased(now time.Time) bool { return b.Member && now.Before(b.End) }
 
+// repairs says whether the relay may hold mail of the box that it did not have:
+// as long as mail of the lease's time can live.
+func (b Box) repairs(now time.Time) bool { return b.Member && now.Before(b.End.Add(MaxTTL)) }
+
 // held says whether the box takes one of the relay's places at now.
-func (b Box) held(now time.Time) bool { return now.Before(b.End) || now.Before(b.Reserved) }
+func (b Box) held(now time.Time) bool {
+	return now.Before(b.End) || now.Before(b.Reserved) || b.repairs(now)
+}
 
 // Entry is the index entry of one envelope.
 type Entry struct {

@@ -35,17 +35,22 @@ func (r *Relay) Tick(tx Tx, now time.Time) (Swept, error) {
 
 // ConfirmClock takes the clocks of other relays, at least three. If their
 // median stands within an hour of now, now is trusted at once, also if that
-// moves the relay's clock back. It says whether it did.
+// moves the relay's clock back. If it does not, a brake that holds goes on
+// holding for another day: even running proves nothing against others' clocks.
+// It says whether now is trusted.
 func (r *Relay) ConfirmClock(tx Tx, now time.Time, others []time.Time) (bool, error) {
 	if len(others) < clockWitnesses {
 		return false, nil
 	}
 	sorted := slices.Clone(others)
 	slices.SortFunc(sorted, time.Time.Compare)
-	if sorted[len(sorted)/2].Sub(now).Abs() > clockStep {
-		return false, nil
+	if sorted[len(sorted)/2].Sub(now).Abs() <= clockStep {
+		return true, tx.SetClock(Clock{Trusted: milli(now)})
 	}
-	return true, tx.SetClock(Clock{Trusted: milli(now)})
+	if c := tx.Clock(); !c.Held.IsZero() {
+		return false, tx.SetClock(Clock{Trusted: c.Trusted, Held: milli(now), Last: milli(now)})
+	}
+	return false, nil
 }
 
 func (c Clock) advance(now time.Time) Clock {

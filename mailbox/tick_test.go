@@ -40,8 +40,12 @@ func TestEnvelopeLivesToDayThirtyAndLeavesNothing(t *testing.T) {
 		t.Errorf("day 30.1: %q", got)
 	}
 	w.run(day)
-	if got := w.total(); got != (mailbox.Usage{}) { // the lease ended too: the box is forgotten
+	if got := w.total(); got != (mailbox.Usage{Boxes: 1}) {
 		t.Errorf("day 31.1: %+v left", got)
+	}
+	w.run(14 * day)
+	if got := w.total(); got != (mailbox.Usage{}) { // no mail of the lease's time can live any more
+		t.Errorf("day 45.1: %+v left", got)
 	}
 }
 

@@ -28,8 +28,11 @@ type world struct {
 	now   time.Time
 }
 
-func newWorld(t *testing.T, l mailbox.Limits) *world {
-	return &world{t: t, relay: mailbox.NewRelay(mailboxtest.Key(99), l), store: mailbox.NewMemory(), now: t0}
+func newWorld(t *testing.T, l mailbox.Limits) *world { return newWorldOf(t, 99, l) }
+
+// newWorldOf is a world whose relay has key n of the suite.
+func newWorldOf(t *testing.T, n int, l mailbox.Limits) *world {
+	return &world{t: t, relay: mailbox.NewRelay(mailboxtest.Key(n), l), store: mailbox.NewMemory(), now: t0}
 }
 
 func (w *world) do(fn func(tx mailbox.Tx) error) error { return w.store.Do(context.Background(), fn) }
@@ -108,10 +111,31 @@ func (w *world) deposit(d mailbox.Deposit) (r *mailbox.Receipt, err error) {
 	return r, err
 }
 
-// leave deposits a text for a while and has to succeed.
+// byPass is a deposit into box n by the pass of a holder.
+func (w *world) byPass(n, holder int, text string, ttl time.Duration) mailbox.Deposit {
+	return mailbox.Deposit{
+		Box: mailboxtest.Box(n), Envelope: []byte(text), Expires: w.now.Add(ttl), SetNumber: 1,
+		Pass: mailboxtest.Pass(n, holder, w.relay.Peer()),
+	}
+}
+
+// byWork is a stranger's deposit into box n, with the work that is asked now.
+func (w *world) byWork(n int, text string, ttl time.Duration) mailbox.Deposit {
+	w.t.Helper()
+	d := w.byPass(n, 0, text, ttl)
+	d.Pass = nil
+	_, err := w.deposit(d)
+	var r *mailbox.Refusal
+	if errors.As(err, &r) && r.Code == mailbox.NeedWork {
+		d.Work, _ = mailbox.SolveWork(d.Box, mailbox.EnvelopeIDOf(d.Envelope), r.Bits, 0, 1<<30)
+	}
+	return d
+}
+
+// leave deposits a text for a while by the pass of holder 0 and has to succeed.
 func (w *world) leave(n int, text string, ttl time.Duration) *mailbox.Receipt {
 	w.t.Helper()
-	r, err := w.deposit(mailbox.Deposit{Box: mailboxtest.Box(n), Envelope: []byte(text), Expires: w.now.Add(ttl)})
+	r, err := w.deposit(w.byPass(n, 0, text, ttl))
 	if err != nil {
 		w.t.Fatalf("deposit %q: %v", text, err)
 	}

@@ -3,7 +3,6 @@ package boltbox
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/mailboxtest"
-	"github.com/kith-im/kith/mailbox/pass"
 )
 
 // sector is what a disk writes whole, in bytes.
@@ -59,7 +57,8 @@ const imageEnvelopes = 40
 // scribble does something; misuse is refused and does not matter.
 func scribble(tx mailbox.Tx, rng *rand.Rand) {
 	e, body := mailboxtest.Envelope(rng.IntN(imageEnvelopes), rng.IntN(3))
-	box := mailboxtest.Box(rng.IntN(3))
+	n := rng.IntN(3)
+	box := mailboxtest.Box(n)
 	switch rng.IntN(20) {
 	case 0:
 		_, _ = tx.DropDay(e.Day())
@@ -69,8 +68,7 @@ func scribble(tx mailbox.Tx, rng *rand.Rand) {
 		_ = tx.PutBox(box, mailbox.Box{Number: rng.Uint64()})
 		_ = tx.PutSet(box, bytes.Repeat(body, 50))
 	case 7:
-		holder := pass.HolderKey(body, 1)
-		cert := pass.Issue(mailboxtest.Key(0), holder.Public().(ed25519.PublicKey))
+		cert := mailboxtest.Cert(n, 1+rng.IntN(2))
 		_ = tx.PutPass(box, cert)
 		e.ByPass, e.Admit = true, cert.ID()
 		_ = tx.Add(box, e, body)

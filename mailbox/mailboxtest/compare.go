@@ -92,16 +92,33 @@ func drawAct(r *rapid.T) act {
 	e, body := Envelope(n, d)
 	id := Box(box)
 	switch name := rapid.SampledFrom([]string{
-		"add", "add", "add", "add", "bury", "bury", "drop day", "put box", "drop box", "put set", "clock",
+		"add", "add", "by pass", "by pass", "add large", "bury", "bury", "mend", "drop day", "put box", "drop box",
+		"put set", "put pass", "clock", "leave",
 	}).Draw(r, "act"); name {
 	case "add":
 		return act{fmt.Sprint("add ", box, n, d), func(tx mailbox.Tx) (any, error) { return nil, tx.Add(id, e, body) }}
+	case "by pass":
+		holder := 1 + n%somePasses
+		return act{fmt.Sprint("by pass ", box, n, d), func(tx mailbox.Tx) (any, error) { return nil, addBy(tx, box, holder, e, body) }}
+	case "add large": // above the floor of its box
+		e.Size = mailbox.BoxFloor + uint32(d)
+		return act{fmt.Sprint("add large ", box, n, d), func(tx mailbox.Tx) (any, error) { return nil, tx.Add(id, e, body) }}
+	case "mend":
+		return act{fmt.Sprint("mend ", box, n), func(tx mailbox.Tx) (any, error) {
+			found, _ := tx.Find(id, e.ID)
+			return nil, tx.Mend(id, found, body)
+		}}
+	case "put pass":
+		return act{fmt.Sprint("put pass ", box, n), func(tx mailbox.Tx) (any, error) { return nil, tx.PutPass(id, certs[box][1+n%somePasses]) }}
+	case "leave":
+		at := T0.Add(time.Duration(n) * time.Hour)
+		return act{"leave", func(tx mailbox.Tx) (any, error) { return nil, tx.SetLeaving(at) }}
 	case "bury":
 		return act{fmt.Sprint("bury ", box, n), func(tx mailbox.Tx) (any, error) { return nil, tx.Bury(id, e.ID) }}
 	case "drop day":
 		return act{fmt.Sprint("drop day ", d), func(tx mailbox.Tx) (any, error) { return tx.DropDay(e.Day()) }}
 	case "put box":
-		b := mailbox.Box{Number: uint64(n), Rank: byte(d), Member: n > 2, FrontDoor: d > 0, End: T0.Add(time.Duration(n) * time.Hour)}
+		b := mailbox.Box{Number: uint64(n), Rank: byte(d), Member: n > 2, FrontDoor: d > 0, Key: [32]byte{byte(n)}, End: T0.Add(time.Duration(n) * time.Hour)}
 		return act{fmt.Sprint("put box ", box), func(tx mailbox.Tx) (any, error) { return nil, tx.PutBox(id, b) }}
 	case "drop box":
 		return act{fmt.Sprint("drop box ", box), func(tx mailbox.Tx) (any, error) { return nil, tx.DropBox(id) }}
@@ -111,4 +128,16 @@ func drawAct(r *rapid.T) act {
 		c := mailbox.Clock{Trusted: T0.Add(time.Duration(n) * time.Hour)}
 		return act{"clock", func(tx mailbox.Tx) (any, error) { return nil, tx.SetClock(c) }}
 	}
+}
+
+// addBy adds an envelope by a holder's pass, as the rules do.
+func addBy(tx mailbox.Tx, box, holder int, e mailbox.Entry, body []byte) error {
+	cert := certs[box][holder]
+	e.ByPass, e.Admit = true, cert.ID()
+	if _, known := tx.Pass(Box(box), e.Admit); !known {
+		if err := tx.PutPass(Box(box), cert); err != nil {
+			return err
+		}
+	}
+	return tx.Add(Box(box), e, body)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 // Open makes an empty store. reopen closes it and opens what it kept; a store
@@ -31,6 +32,10 @@ var conformity = map[string]func(*testing.T, Open){
 	"dropping a day drops that day alone":             dropped,
 	"usage counts what is held":                       usage,
 	"boxes and sets are kept and forgotten":           boxes,
+	"a certificate goes with its last entry":          passes,
+	"what is above the floors is counted":             over,
+	"bytes are put back":                              mended,
+	"the relay's leaving is kept":                     leaving,
 	"the clock is kept":                               clock,
 	"a failed transaction leaves nothing":             undone,
 	"a view cannot write":                             readOnly,
@@ -52,6 +57,16 @@ func Box(n int) mailbox.ID { return mailbox.IDOf(Key(n).Public().(ed25519.Public
 func Key(n int) ed25519.PrivateKey {
 	seed := [ed25519.SeedSize]byte{byte(n), byte(n >> 8), 1}
 	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+// Cert is the certificate of a holder's pass into a box of the suite.
+func Cert(box, holder int) pass.Cert {
+	return pass.Issue(Key(box), Key(1000+holder).Public().(ed25519.PublicKey))
+}
+
+// Pass is a holder's pass into a box of the suite at a relay (its peer id).
+func Pass(box, holder int, relay []byte) []byte {
+	return pass.Use(Key(1000+holder), Cert(box, holder), relay, Box(box))
 }
 
 // Envelope returns the n-th envelope of the suite and its entry, which expires

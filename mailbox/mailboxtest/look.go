@@ -1,6 +1,24 @@
 package mailboxtest
 
-import "github.com/kith-im/kith/mailbox"
+import (
+	"time"
+
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
+)
+
+// somePasses are how many holders the suite's boxes have.
+const somePasses = 2
+
+// certs are the certificates of the suite by box and holder; making them signs.
+var certs = func() (all [8][somePasses + 1]pass.Cert) {
+	for box := range all {
+		for n := 1; n <= somePasses; n++ {
+			all[box][n] = Cert(box, n)
+		}
+	}
+	return all
+}()
 
 // State is everything that a store shows of the suite's universe.
 type State struct {
@@ -9,6 +27,7 @@ type State struct {
 	Days  []mailbox.Day
 	Total mailbox.Usage
 	Clock mailbox.Clock
+	Left  time.Time // Leaving
 }
 
 // Known is a box that the store knows.
@@ -22,6 +41,15 @@ type Known struct {
 type Held struct {
 	Box       int
 	Envelopes []Seen // those that are found, by Seq
+	Shares    []Share
+}
+
+// Share is what one pass has in a box; they are numbered from 1. What is left is
+// the strangers'.
+type Share struct {
+	Pass  int
+	Known bool // its certificate is kept
+	Used  mailbox.Usage
 }
 
 // Seen is one envelope of a box.
@@ -55,7 +83,7 @@ type tester interface {
 
 func look(t tester, tx mailbox.Tx, boxes, envelopes int) State {
 	t.Helper()
-	got := State{Days: tx.Days(), Total: tx.Total(), Clock: tx.Clock()}
+	got := State{Days: tx.Days(), Total: tx.Total(), Clock: tx.Clock(), Left: tx.Leaving()}
 	if len(got.Days) == 0 {
 		got.Days = nil
 	}
@@ -109,9 +137,36 @@ func lookAt(t tester, tx mailbox.Tx, got *State, box, envelopes int) {
 	if used := tx.Usage(Box(box)); used.Count != count(seen, false) {
 		t.Errorf("box %d: usage %+v, found %v", box, used, seen)
 	}
-	if len(seen) > 0 {
-		got.Held = append(got.Held, Held{box, seen})
+	shares := sharesOf(t, tx, box)
+	if len(seen) > 0 || len(shares) > 0 {
+		got.Held = append(got.Held, Held{box, seen, shares})
 	}
+}
+
+// sharesOf reads what strangers and the passes 1 and 2 have in a box; together
+// it is all that the box has.
+func sharesOf(t tester, tx mailbox.Tx, box int) (shares []Share) {
+	t.Helper()
+	var sum mailbox.Usage
+	for n := range somePasses + 1 {
+		var id pass.ID
+		if n > 0 {
+			id = certs[box][n].ID()
+		}
+		used := tx.By(Box(box), id)
+		c, known := tx.Pass(Box(box), id)
+		if known && c != certs[box][n] {
+			t.Errorf("box %d: pass %d is %x", box, n, c)
+		}
+		if n > 0 && (known || used != (mailbox.Usage{})) {
+			shares = append(shares, Share{n, known, used})
+		}
+		sum = mailbox.Usage{Count: sum.Count + used.Count, Tombs: sum.Tombs + used.Tombs, Bytes: sum.Bytes + used.Bytes}
+	}
+	if all := tx.Usage(Box(box)); sum != all {
+		t.Errorf("box %d: shares amount to %+v of %+v", box, sum, all)
+	}
+	return shares
 }
 
 func count(seen []Seen, buried bool) (n int) {

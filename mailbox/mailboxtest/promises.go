@@ -13,7 +13,7 @@ func boxes(t *testing.T, open Open) {
 	s, reopen := open(t)
 	full := mailbox.Box{
 		Number: 7, Core: [32]byte{1, 2}, Rank: 3, Member: true, FrontDoor: true,
-		End: T0.Add(time.Hour), Reserved: T0.Add(time.Minute),
+		End: T0.Add(time.Hour), Reserved: T0.Add(time.Minute), Key: [32]byte{3, 4},
 	}
 	do(t, s, func(tx mailbox.Tx) error {
 		return errors.Join(tx.PutBox(Box(1), full), tx.PutBox(Box(2), mailbox.Box{}),
@@ -77,7 +77,8 @@ func undone(t *testing.T, open Open) {
 		_, dropped := tx.DropDay(e1.Day() + 1)
 		return errors.Join(tx.Bury(Box(1), e1.ID), tx.Add(Box(2), e3, body), dropped,
 			tx.PutBox(Box(1), mailbox.Box{Number: 2}), tx.PutBox(Box(2), mailbox.Box{Number: 2}),
-			tx.PutSet(Box(1), []byte("new")), tx.SetClock(mailbox.Clock{Trusted: T0}), errUndo)
+			tx.PutSet(Box(1), []byte("new")), tx.SetClock(mailbox.Clock{Trusted: T0}),
+			addBy(tx, 3, 1, e3, body), tx.SetLeaving(T0), errUndo)
 	})
 	if !errors.Is(err, errUndo) {
 		t.Errorf("Do returned %v", err)
@@ -93,7 +94,6 @@ func readOnly(t *testing.T, open Open) {
 	add(t, s, [3]int{1, 1, 0})
 	e, body := Envelope(1, 0)
 	e2, body2 := Envelope(2, 0)
-	_ = body
 	writes := map[string]func(mailbox.Tx) error{
 		"add":      func(tx mailbox.Tx) error { return tx.Add(Box(1), e2, body2) },
 		"bury":     func(tx mailbox.Tx) error { return tx.Bury(Box(1), e.ID) },
@@ -101,6 +101,9 @@ func readOnly(t *testing.T, open Open) {
 		"put box":  func(tx mailbox.Tx) error { return tx.PutBox(Box(1), mailbox.Box{}) },
 		"drop box": func(tx mailbox.Tx) error { return tx.DropBox(Box(2)) },
 		"put set":  func(tx mailbox.Tx) error { return tx.PutSet(Box(1), []byte("x")) },
+		"mend":     func(tx mailbox.Tx) error { found, _ := tx.Find(Box(1), e.ID); return tx.Mend(Box(1), found, body) },
+		"put pass": func(tx mailbox.Tx) error { return tx.PutPass(Box(1), certs[1][1]) },
+		"leave":    func(tx mailbox.Tx) error { return tx.SetLeaving(T0) },
 		"clock":    func(tx mailbox.Tx) error { return tx.SetClock(mailbox.Clock{Trusted: T0}) },
 	}
 	before := Look(t, s, 2, 3)
@@ -116,7 +119,7 @@ func readOnly(t *testing.T, open Open) {
 // signature covers both.
 func signed(t *testing.T, open Open) {
 	s, _ := open(t)
-	r := mailbox.NewRelay(Key(99), mailbox.Limits{})
+	r := mailbox.NewRelay(Key(99), mailbox.Limits{NoWork: true})
 	var receipts []*mailbox.Receipt
 	do(t, s, func(tx mailbox.Tx) error {
 		receipts = nil
@@ -151,5 +154,101 @@ func cancelled(t *testing.T, open Open) {
 	err := s.Do(ctx, func(tx mailbox.Tx) error { t.Error("ran"); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("Do returned %v", err)
+	}
+}
+
+func leaving(t *testing.T, open Open) {
+	s, reopen := open(t)
+	at := T0.Add(time.Hour)
+	for _, want := range []time.Time{at, {}} {
+		do(t, s, func(tx mailbox.Tx) error { return tx.SetLeaving(want) })
+		for range 2 {
+			_ = s.View(func(tx mailbox.Tx) error { equal(t, "leaving", tx.Leaving(), want); return nil })
+			s = reopen()
+		}
+	}
+}
+
+// passes checks that a certificate stays as long as an entry of its pass.
+func passes(t *testing.T, open Open) {
+	s, reopen := open(t)
+	e1, body1 := Envelope(1, 0)
+	e2, body2 := Envelope(2, 1)
+	e3, body3 := Envelope(3, 0)
+	do(t, s, func(tx mailbox.Tx) error {
+		return errors.Join(tx.PutBox(Box(1), mailbox.Box{}), addBy(tx, 1, 1, e1, body1), addBy(tx, 1, 1, e2, body2),
+			addBy(tx, 1, 2, e3, body3))
+	})
+	want := func(when string, shares ...Share) {
+		t.Helper()
+		for range 2 {
+			_ = s.View(func(tx mailbox.Tx) error { equal(t, when, sharesOf(t, tx, 1), shares); return nil })
+			s = reopen()
+		}
+	}
+	one := mailbox.Usage{Count: 1, Bytes: 10}
+	want("added", Share{1, true, mailbox.Usage{Count: 2, Bytes: 20}}, Share{2, true, one})
+	do(t, s, func(tx mailbox.Tx) error { return errors.Join(tx.Bury(Box(1), e1.ID), tx.Bury(Box(1), e3.ID)) })
+	want("buried", Share{1, true, mailbox.Usage{Count: 1, Tombs: 1, Bytes: 10}}, Share{2, true, mailbox.Usage{Tombs: 1}})
+	again, _ := Envelope(3, 1)
+	do(t, s, func(tx mailbox.Tx) error { return addBy(tx, 1, 2, again, body3) })
+	want("come again", Share{1, true, mailbox.Usage{Count: 1, Tombs: 1, Bytes: 10}}, Share{2, true, one})
+	do(t, s, func(tx mailbox.Tx) error { _, err := tx.DropDay(e1.Day()); return err })
+	want("a day dropped", Share{1, true, one}, Share{2, true, one})
+	do(t, s, func(tx mailbox.Tx) error {
+		if _, err := tx.DropDay(e2.Day()); err != nil {
+			return err
+		}
+		if left := sharesOf(t, tx, 1); left != nil {
+			t.Errorf("inside: %v", left)
+		}
+		return errors.Join(tx.PutPass(Box(1), certs[1][2]), tx.DropBox(Box(1)))
+	})
+	want("all dropped")
+}
+
+// over checks what counts above the floors of boxes.
+func over(t *testing.T, open Open) {
+	s, reopen := open(t)
+	e, body := Envelope(1, 0)
+	e.Size = mailbox.BoxFloor - mailbox.EntryCost
+	small, smallBody := Envelope(2, 1)
+	do(t, s, func(tx mailbox.Tx) error { return errors.Join(tx.Add(Box(1), e, body), tx.Add(Box(2), e, body)) })
+	want := func(when string, over uint64) {
+		t.Helper()
+		for range 2 {
+			_ = s.View(func(tx mailbox.Tx) error { equal(t, when, tx.Total().Over, over); return nil })
+			s = reopen()
+		}
+	}
+	want("two boxes at their floors", 0)
+	do(t, s, func(tx mailbox.Tx) error {
+		err := tx.Add(Box(1), small, smallBody)
+		equal(t, "inside", tx.Total().Over, uint64(mailbox.EntryCost+small.Size))
+		return err
+	})
+	want("one above it", uint64(mailbox.EntryCost+small.Size))
+	do(t, s, func(tx mailbox.Tx) error { return tx.Bury(Box(1), small.ID) })
+	want("a tombstone above it", mailbox.EntryCost)
+	do(t, s, func(tx mailbox.Tx) error { _, err := tx.DropDay(e.Day()); return err })
+	want("all below", 0)
+}
+
+// mended checks that bytes put back are read, within the transaction and later.
+func mended(t *testing.T, open Open) {
+	s, reopen := open(t)
+	add(t, s, [3]int{1, 1, 0})
+	e, body := Envelope(1, 0)
+	misuse := func(tx mailbox.Tx) error { return tx.Mend(Box(1), mailbox.Entry{ID: e.ID, Seq: 9}, body) }
+	if s.Do(context.Background(), misuse) == nil {
+		t.Error("mended what is not there")
+	}
+	do(t, s, func(tx mailbox.Tx) error {
+		found, _ := tx.Find(Box(1), e.ID)
+		return tx.Mend(Box(1), found, body)
+	})
+	for range 2 {
+		Look(t, s, 2, 2)
+		s = reopen()
 	}
 }

@@ -88,7 +88,7 @@ func newTown(t testing.TB, relays, standbys int) (*town, []*node) {
 	for i := range relays {
 		n := &node{town: w, key: mailboxtest.Key(50 + i), store: newLocked(), up: true}
 		n.peer = dht.Peer{ID: dht.PeerFromKey(n.key.Public().(ed25519.PublicKey))}
-		n.rules = mailbox.NewRelay(n.key, mailbox.Limits{NoWork: true})
+		n.rules = mailbox.NewRelay(n.key, mailbox.Limits{NoWork: true, FrontCount: 1 << 20})
 		w.nodes[string(n.peer.ID)] = n
 		all = append(all, n)
 	}
