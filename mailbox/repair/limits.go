@@ -16,8 +16,10 @@ const (
 
 	// gap is the least time between two visits to one relay.
 	gap = 10 * time.Second
+	// settle is what a relay that comes back is given to begin.
+	settle = 2 * time.Second
 	// retryMin and retryMax bound the back-off after a visit that failed.
-	retryMin = 2 * time.Minute
+	retryMin = 15 * time.Second
 	retryMax = time.Hour
 	// blind is how long a relay may hear of nobody and still judge who is silent.
 	blind = 2 * Every

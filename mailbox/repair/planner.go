@@ -102,7 +102,7 @@ func (p *Planner) Unreachable(id []byte, now time.Time, rng io.Reader) {
 	}
 	x.fails++
 	wait := retryMax
-	if x.fails < 6 {
+	if x.fails < 10 {
 		wait = min(retryMax, retryMin<<(x.fails-1))
 	}
 	x.next, x.soon = now.Add(spread(wait, rng)), time.Time{}
@@ -213,7 +213,7 @@ func (p *Planner) Back(id []byte, now time.Time) bool {
 	if x == nil || len(x.duties) == 0 {
 		return false
 	}
-	x.again(now)
+	x.again(now.Add(settle))
 	return true
 }
 

@@ -35,7 +35,7 @@ func (u *Upkeep) Drain(ctx context.Context, told func(Progress)) error {
 		return fmt.Errorf("drain: %w", err)
 	}
 	var d *repair.Drain
-	for {
+	for pause := drainFirst; ; pause = min(2*pause, drainEvery) {
 		u.look()
 		if d = u.pass(ctx, d); ctx.Err() == nil {
 			boxes, done := d.Progress()
@@ -44,7 +44,7 @@ func (u *Upkeep) Drain(ctx context.Context, told func(Progress)) error {
 				return nil
 			}
 		}
-		t := time.NewTimer(drainEvery)
+		t := time.NewTimer(pause)
 		select {
 		case <-t.C:
 		case <-ctx.Done():

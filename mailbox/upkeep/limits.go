@@ -5,8 +5,9 @@ import "time"
 const (
 	// poll is how often the time is looked at, at least: a clock may be set.
 	poll = time.Minute
-	// lookEvery is how often the boxes of the store are gone through.
-	lookEvery = time.Minute
+	// lookEvery is how often the boxes of the store are gone through, and
+	// lookBox what each box adds to that.
+	lookEvery, lookBox = 5 * time.Second, 2 * time.Millisecond
 	// visitWithin bounds one visit; what is left waits for the next.
 	visitWithin = 10 * time.Minute
 	// clockEvery is how often a braked clock is held against others.
@@ -21,9 +22,9 @@ const (
 	scrubEvery, scrubFirst = 24 * time.Hour, time.Hour
 	// maxSpoilt is how many spoilt envelopes one scrub heals.
 	maxSpoilt = 4096
-	// drainEvery is the pause between two passes of a drain, leaveAfter what its
-	// advert says where the drain has no deadline.
-	drainEvery, leaveAfter = time.Minute, 7 * 24 * time.Hour
+	// drainFirst is the pause after the first pass of a drain; it doubles to
+	// drainEvery. leaveAfter is what the advert says of a drain without deadline.
+	drainFirst, drainEvery, leaveAfter = time.Second, time.Minute, 7 * 24 * time.Hour
 
 	// MaxMet is how many adverts are remembered, MaxGossip how many are served.
 	MaxMet, MaxGossip = 64, 16

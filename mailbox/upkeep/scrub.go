@@ -31,7 +31,8 @@ func (u *Upkeep) Scrub(ctx context.Context) (checked, damaged, healed int, err e
 		}
 	}
 	u.mu.Lock()
-	u.stats.Damaged, u.stats.Healed, u.stats.ScrubbedAt = int64(len(spoilt)), int64(healed), u.cfg.Now()
+	u.stats.Damaged, u.stats.ScrubbedAt = int64(len(spoilt)), u.cfg.Now()
+	u.stats.Healed += int64(healed)
 	u.mu.Unlock()
 	if len(spoilt) > 0 {
 		u.cfg.Log.Warn("relay: the store had spoilt envelopes", "spoilt", len(spoilt), "healed", healed)

@@ -42,7 +42,7 @@ type Spoilt struct {
 	Envelope mailbox.EnvelopeID
 }
 
-// Stats count since the start, except Deficit, Lost and Braked, which stand for now.
+// Stats count since the start, except Deficit, Lost, Took, Damaged and Braked.
 type Stats struct {
 	Rounds, Failed  int64 // visits, and those that failed
 	Compared        int64 // boxes
@@ -52,7 +52,8 @@ type Stats struct {
 	Lost            int64 // relays that count as lost
 	Took            int64 // boxes that this relay took over as a standby
 	ProofsFailed    int64
-	Damaged, Healed int64 // of the last scrub
+	Damaged         int64 // envelopes that the last scrub found spoilt
+	Healed          int64
 	ScrubbedAt      time.Time
 	Braked          bool // the clock jumped and is not believed yet
 }
@@ -207,9 +208,8 @@ func (u *Upkeep) rare(at *times, now time.Time) {
 	u.offers = nil
 	u.mu.Unlock()
 	// A clock that was set back must not keep anything waiting.
-	if len(offers) > 0 || !now.Before(at.look) || at.look.Sub(now) > lookEvery {
-		u.look()
-		at.look = now.Add(lookEvery)
+	if len(offers) > 0 || !now.Before(at.look) || at.look.Sub(now) > 2*poll {
+		at.look = now.Add(min(poll, lookEvery+time.Duration(u.look())*lookBox))
 	}
 	u.mu.Lock()
 	for _, o := range offers {
@@ -247,14 +247,15 @@ func (u *Upkeep) wait(at times) {
 	}
 }
 
-// look goes through the boxes of the store.
-func (u *Upkeep) look() {
+// look goes through the boxes of the store and counts them.
+func (u *Upkeep) look() (boxes int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := u.cfg.Now()
 	err := u.cfg.Store.View(func(tx mailbox.Tx) error {
 		tx.EachBox(func(box mailbox.ID, _ mailbox.Box) bool {
 			u.planner.Look(tx, now, box)
+			boxes++
 			return u.ctx.Err() == nil
 		})
 		return nil
@@ -264,6 +265,7 @@ func (u *Upkeep) look() {
 	} else if u.ctx.Err() == nil {
 		u.planner.Sweep()
 	}
+	return boxes
 }
 
 // visit does one visit and notes what came of it.

@@ -73,6 +73,7 @@ func TestABrakedClockIsHeldAgainstOthers(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			_, all := newTown(t, relays, 0)
 			n := all[0]
+			elapse(time.Second) // it has looked at its clock for now
 			tick := func(at time.Time) {
 				n.must(n.store.Do(t.Context(), func(tx mailbox.Tx) error { _, err := n.rules.Tick(tx, at); return err }))
 			}
@@ -214,7 +215,7 @@ func TestGossipIsFreshAndBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, all := newTown(t, 2, 0)
 		u := all[0].upkeep
-		if got := u.Gossip(); len(got) != 0 {
+		if got := New(u.cfg).Gossip(); len(got) != 0 {
 			t.Errorf("serves %d before it met anybody", len(got))
 		}
 		for i := range 100 {
