@@ -69,7 +69,7 @@ func NewApart(loopback bool) (Host, error) {
 // machine answers while its process hangs.
 func quietMuxer() *yamux.Transport {
 	t := *yamux.DefaultTransport
-	t.KeepAliveInterval = muxerPing
+	t.KeepAliveInterval, t.MeasureRTTInterval = muxerPing, muxerPing
 	return &t
 }
 
