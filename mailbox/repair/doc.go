@@ -1,7 +1,7 @@
 // Package repair decides how a relay keeps its boxes whole together with the
 // other relays of their sets: whom it compares with and when, which relay
 // counts as lost, when a standby takes over, whose word is tested, and what one
-// visit to a co-member says and believes. docs/protocol.md, section 4.8.
+// visit to a co-member says and believes. docs/protocol.md, section 4.10.
 //
 // Repair is pull: a relay stores only what it asked for and checked by its own
 // rules. Nobody acts on what a third party says of another: silence, leaving and

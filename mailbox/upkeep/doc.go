@@ -2,7 +2,7 @@
 // relays of its boxes and completes what is missing on either side, asks their
 // clocks when its own has jumped, reads through its store once a day and heals
 // what it finds spoilt, remembers the relays that it met, and hands everything
-// over when the operator lets the relay leave. docs/protocol.md, section 4.8.
+// over when the operator lets the relay leave. docs/protocol.md, section 4.10.
 //
 // It decides nothing: whom to visit, what to believe and when a standby takes
 // over is package repair, what may be stored is package mailbox. It has one

@@ -44,18 +44,18 @@ type Spoilt struct {
 
 // Stats count since the start, except Deficit, Lost, Took, Damaged and Braked.
 type Stats struct {
-	Rounds, Failed  int64 // visits, and those that failed
-	Compared        int64 // boxes
-	Adopted         int64 // copies stored
-	Refused         int64 // copies that this relay's quotas or rules refused
-	Deficit         int64 // boxes x members that are lost or lacked something when last compared
-	Lost            int64 // relays that count as lost
-	Took            int64 // boxes that this relay took over as a standby
-	ProofsFailed    int64
-	Damaged         int64 // envelopes that the last scrub found spoilt
-	Healed          int64
-	ScrubbedAt      time.Time
-	Braked          bool // the clock jumped and is not believed yet
+	Rounds, Failed int64 // visits, and those that failed
+	Compared       int64 // boxes
+	Adopted        int64 // copies stored
+	Refused        int64 // copies that this relay's quotas or rules refused
+	Deficit        int64 // boxes x members that are lost or lacked something when last compared
+	Lost           int64 // relays that count as lost
+	Took           int64 // boxes that this relay took over as a standby
+	ProofsFailed   int64
+	Damaged        int64 // envelopes that the last scrub found spoilt
+	Healed         int64
+	ScrubbedAt     time.Time
+	Braked         bool // the clock jumped and is not believed yet
 }
 
 // Upkeep is the upkeep of one relay.
