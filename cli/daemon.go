@@ -93,8 +93,9 @@ func (a *app) doDaemon(cmd *cobra.Command, f daemonFlags) error {
 		return err
 	}
 	notify(a.env("NOTIFY_SOCKET"), "READY=1")
-	a.online(n)
-	a.stay(cmd.Context(), f.leash)
+	if err := a.stay(cmd.Context(), f.leash, n); err != nil {
+		return err
+	}
 	notify(a.env("NOTIFY_SOCKET"), "STOPPING=1")
 	if err := n.Close(); err != nil {
 		return err
@@ -129,15 +130,9 @@ func (a *app) tell(s daemonState) error {
 	})
 }
 
-// online names the next step of a node without peers.
-func (a *app) online(n *p2p.Node) {
-	if net := n.Net(); net.Peers == 0 {
-		a.note("%s", net.Hint)
-	}
-}
-
-// stay returns when the node shall end: by a signal, or on a leash when whoever holds it is gone.
-func (a *app) stay(ctx context.Context, leash bool) {
+// stay returns when the node shall end: by a signal, or on a leash when whoever holds it is gone. Meanwhile it says when
+// the first peer has come, and until then what to do about it.
+func (a *app) stay(ctx context.Context, leash bool, n *p2p.Node) error {
 	if leash {
 		held, cancel := context.WithCancel(ctx)
 		go func() {
@@ -146,7 +141,20 @@ func (a *app) stay(ctx context.Context, leash bool) {
 		}()
 		ctx = held
 	}
-	<-ctx.Done()
+	select {
+	case <-n.Online():
+	default:
+		a.note("%s", n.Net().Hint)
+	}
+	select {
+	case <-n.Online():
+		if err := a.tell(daemonState{State: "online", Relay: n.Net().Relay}); err != nil {
+			return err
+		}
+		<-ctx.Done()
+	case <-ctx.Done():
+	}
+	return nil
 }
 
 // nodeConfig makes the node's configuration from the settings.
@@ -162,7 +170,7 @@ func (a *app) nodeConfig(cmd *cobra.Command, loopback bool) (p2p.Config, error) 
 		KeepRelay: func(on bool) error {
 			return config.Keep(a.folders.Config, "relay", strconv.FormatBool(on))
 		},
-		KeepLimits: a.keepLimits,
+		KeepLimits: a.keepLimits, Metrics: a.set.Metrics,
 	}
 	if loopback && c.Listen == nil {
 		c.Listen = loopbackListen

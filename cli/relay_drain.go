@@ -25,6 +25,8 @@ node runs. Ctrl-C ends only the watching: the relay goes on leaving until kith r
 		Example: "  kith relay drain --yes\n  kith relay drain --yes --within 72h --json | tail -1\n  kith relay drain --cancel",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
+			case cancel && yes:
+				return usage(cmd, "--yes leaves, --cancel stays: say one of them")
 			case cancel:
 				return a.doDrainCancel(cmd.Context())
 			case !yes:
@@ -38,7 +40,6 @@ node runs. Ctrl-C ends only the watching: the relay goes on leaving until kith r
 	cmd.Flags().DurationVar(&within, "within", 24*time.Hour, "how long the others get to take over")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do it")
 	cmd.Flags().BoolVar(&cancel, "cancel", false, "stay a relay")
-	cmd.MarkFlagsMutuallyExclusive("yes", "cancel")
 	return cmd
 }
 

@@ -126,7 +126,7 @@ func (a *app) root() *cobra.Command {
 	root.SetHelpCommandGroupID(groupMachine)
 	root.AddCommand(
 		a.cmdInit(), a.cmdDaemon(), a.cmdStatus(), a.cmdDoctor(), a.cmdDemo(), a.cmdVersion(),
-		a.cmdSend(), a.cmdInbox(), a.cmdRead(), a.cmdTail(), a.cmdTrace(),
+		a.cmdSend(), a.cmdInbox(), a.cmdRead(), a.cmdTail(), a.cmdTrace(), a.cmdRearm(),
 		a.cmdInvite(), a.cmdJoin(), a.cmdContact(),
 		a.cmdID(), a.cmdDevice(),
 		a.cmdNetcheck(), a.cmdPing(), a.cmdPeers(), a.cmdRelay(),

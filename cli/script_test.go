@@ -34,7 +34,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"run": cmdRun, "exits": cmdExits, "next": cmdNext, "node": cmdNode, "stop": cmdStop, "crash": cmdCrash,
+			"run": cmdRun, "exits": cmdExits, "next": cmdNext, "node": cmdNode, "end": cmdEnd, "crash": cmdCrash,
 			"interrupt": cmdInterrupt, "grab": cmdGrab, "write": cmdWrite, "clean": cmdClean, "flip": cmdFlip,
 		},
 	})
@@ -163,8 +163,8 @@ func cmdNode(ts *testscript.TestScript, _ bool, args []string) {
 	nodes(ts)[name] = d
 }
 
-// cmdStop ends a node as a person would: stop NAME.
-func cmdStop(ts *testscript.TestScript, _ bool, args []string) {
+// cmdEnd ends a node as a person would: end NAME. (stop is a command of testscript itself: it ends the story.).
+func cmdEnd(ts *testscript.TestScript, _ bool, args []string) {
 	d := nodes(ts)[args[0]]
 	ts.Check(d.cmd.Process.Signal(syscall.SIGTERM))
 	<-d.ended

@@ -83,6 +83,10 @@ func (a *app) showMessageStatus(s node.MessageStatus) {
 		rows = append(rows, []any{"  " + short(d.Device), who(d), deliveryWords(d)})
 	}
 	a.out.Table(rows)
+	if s.Rearm {
+		a.note("what has not arrived ends %s; another 30 days:", when(s.Expires))
+		a.next("kith rearm " + short(s.Message.ID))
+	}
 }
 
 func handleOf(s node.MessageStatus) string {
@@ -119,7 +123,11 @@ func deliveryWords(d node.DeliveryView) string {
 			return fmt.Sprintf("%s, %s, next try %s", d.Stage, count(d.Attempts, "attempt"), when(d.NextTry))
 		}
 	case node.StageCustody:
-		return fmt.Sprintf("custody %d/%d, until %s", d.Custody, d.Replicas, when(d.Expires))
+		words := fmt.Sprintf("custody %d/%d, until %s", d.Custody, d.Replicas, when(d.Expires))
+		if d.Voided > 0 {
+			words += fmt.Sprintf("; %s signed and could not show it later", count(d.Voided, "relay"))
+		}
+		return words
 	}
 	return string(d.Stage)
 }

@@ -120,3 +120,10 @@ const (
 	freedBatch    = 16   // deliveries that go when a full box has room; others follow if they find it
 	maxVain       = 3    // times that a relay may say so for nothing
 )
+
+// Ids as people type and read them, in hex digits.
+const (
+	leastDigits     = 4  // of a message's id
+	shownDigits     = 12 // of an id among candidates
+	candidatesShown = 5  // of an ambiguous beginning
+)

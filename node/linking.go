@@ -238,7 +238,11 @@ func (e *Engine) RemoveDevice(t *Turn, prefix string) (DeviceView, error) {
 	case len(found) == 0:
 		return DeviceView{}, &Problem{Class: ErrNotFound, Message: "no device of yours begins with " + prefix, Hint: "kith device list"}
 	case len(found) > 1:
-		return DeviceView{}, &Problem{Class: ErrAmbiguous, Message: "more than one device begins with " + prefix, Hint: "kith device list"}
+		var ids []string
+		for _, d := range found {
+			ids = append(ids, d.ID().String()[:shownDigits])
+		}
+		return DeviceView{}, &Problem{Class: ErrAmbiguous, Message: "more than one device begins with " + prefix + ": " + strings.Join(ids, ", "), Hint: "kith device list"}
 	case found[0].ID() == e.device:
 		return DeviceView{}, &Problem{Class: ErrUsage, Message: "this is the device you are on", Hint: "kith device leave --all"}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -362,24 +363,30 @@ func doneView(tx store.Tx, me identity.UserID, d *pb.Done) DeliveryView {
 	return v
 }
 
-// findMessage resolves a unique prefix (4 digits or more) of a message id.
+// findMessage resolves a unique prefix (leastDigits or more) of a message id.
 func findMessage(tx store.Tx, prefix string) (*pb.Message, error) {
 	low := strings.ToLower(prefix)
-	var found []*pb.Message
-	if len(low) >= 4 {
-		tx.Scan(store.BucketChats, nil, func(_, id []byte) bool {
-			m := &pb.Message{}
-			if strings.HasPrefix(shortID(id), low) && getRow(tx, store.BucketMessages, id, m) {
-				found = append(found, m)
-			}
-			return true
-		})
+	if len(low) < leastDigits {
+		return nil, &Problem{Class: ErrUsage, Message: fmt.Sprintf("%q is too short for a message: give %d digits of its id or more", prefix, leastDigits), Hint: "kith inbox"}
 	}
+	var found []*pb.Message
+	var ids []string
+	tx.Scan(store.BucketChats, nil, func(_, id []byte) bool {
+		m := &pb.Message{}
+		if strings.HasPrefix(shortID(id), low) && getRow(tx, store.BucketMessages, id, m) {
+			found, ids = append(found, m), append(ids, shortID(id)[:shownDigits])
+		}
+		return true
+	})
 	switch {
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return nil, &Problem{Class: ErrAmbiguous, Message: "more than one message begins with " + prefix, Hint: "kith inbox"}
+		more := ""
+		if len(ids) > candidatesShown {
+			ids, more = ids[:candidatesShown], " and others"
+		}
+		return nil, &Problem{Class: ErrAmbiguous, Message: "more than one message begins with " + prefix + ": " + strings.Join(ids, ", ") + more, Hint: "kith inbox"}
 	}
 	return nil, &Problem{Class: ErrNotFound, Message: "no message " + prefix, Hint: "kith inbox"}
 }

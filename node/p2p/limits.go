@@ -137,6 +137,8 @@ const (
 	linkBurst      = 10
 	linkRetry      = time.Second
 	linkRetryMax   = 8 * time.Second
+	// maxLinkDeclined is how often the other device may say no before we believe it: once it may just be busy.
+	maxLinkDeclined = 3
 )
 
 // Modes of what the home folder holds.

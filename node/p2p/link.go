@@ -316,6 +316,8 @@ type joiner struct {
 	seed   *linkSeed
 	params LinkParams
 	dirty  bool // an earlier try wrote to the store
+
+	declined int // how often the other side ended the stream
 }
 
 // search tries peers as they are found, again and again, until one answers.
@@ -338,9 +340,26 @@ func (j *joiner) search(ctx context.Context, found chan peer.AddrInfo) error {
 			if problem := (*node.Problem)(nil); errors.As(err, &problem) {
 				return err
 			}
-			last = err
+			if last = err; declined(err) {
+				if j.declined++; j.declined == maxLinkDeclined {
+					return errDeclined
+				}
+			}
 		}
 	}
+}
+
+// errDeclined: the device that made the link says no to whoever may not use it, and never why.
+var errDeclined = &node.Problem{
+	Class:   node.ErrRefused,
+	Message: "the other device does not take this link: it was used already, or has expired",
+	Hint:    "kith device add",
+}
+
+// declined reports whether the other side ended a stream of the link protocol.
+func declined(err error) bool {
+	e, ok := errors.AsType[*network.StreamError](err)
+	return ok && e.Remote
 }
 
 func (j *joiner) gaveUp(known int, last error) error {
@@ -349,8 +368,11 @@ func (j *joiner) gaveUp(known int, last error) error {
 		Message: "the other device was not found",
 		Hint:    "run `kith daemon` on the other device, on the same network if you can, and this command again",
 	}
+	if declined(last) {
+		return errDeclined
+	}
 	if known > 0 {
-		p.Message = fmt.Sprintf("the other device did not accept the link (used, expired, or its daemon is not running): %v", last)
+		p.Message = fmt.Sprintf("the other device did not answer (is its daemon running?): %v", last)
 	}
 	return p
 }

@@ -64,6 +64,9 @@ func (n *Node) Events(ctx context.Context, since uint64, most int) ([]node.Notic
 	}
 }
 
+// Online is closed when the first peer has connected.
+func (n *Node) Online() <-chan struct{} { return n.online }
+
 // PeerID is the node's libp2p peer id as text.
 func (n *Node) PeerID() string { return n.host.ID().String() }
 

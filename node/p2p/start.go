@@ -73,6 +73,8 @@ type Node struct {
 	metrics    *metrics.Server
 	started    time.Time
 	reachable  atomic.Int32 // network.Reachability
+	online     chan struct{}
+	meet       sync.Once // closes online
 
 	cancel context.CancelFunc // of background work
 	wg     sync.WaitGroup
@@ -87,7 +89,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	n := &Node{cfg: c, started: c.Now()}
+	n := &Node{cfg: c, started: c.Now(), online: make(chan struct{})}
 	for _, step := range []func(context.Context) error{
 		n.openHome, n.openHost, n.openDirectory, n.openRelay, n.openEngine, n.openDoors, n.openMetrics, n.openAPI,
 	} {
@@ -203,6 +205,7 @@ func (n *Node) watch() {
 	w.reach = func(r int32) { n.reachable.Store(r) }
 	w.back = func(p peer.ID) {
 		n.role.connected([]byte(p))
+		n.meet.Do(func() { close(n.online) })
 		if n.performers.collectors.poke(p); len(n.host.Network().Peers()) == 1 {
 			n.performers.collectors.pokeAll()
 		}
