@@ -340,7 +340,7 @@ func (j *joiner) search(ctx context.Context, found chan peer.AddrInfo) error {
 			if problem := (*node.Problem)(nil); errors.As(err, &problem) {
 				return err
 			}
-			if last = err; declined(err) {
+			if last = err; errors.Is(err, errNotWelcome) {
 				if j.declined++; j.declined == maxLinkDeclined {
 					return errDeclined
 				}
@@ -356,11 +356,9 @@ var errDeclined = &node.Problem{
 	Hint:    "kith device add",
 }
 
-// declined reports whether the other side ended a stream of the link protocol.
-func declined(err error) bool {
-	e, ok := errors.AsType[*network.StreamError](err)
-	return ok && e.Remote
-}
+// errNotWelcome says that the other side ended the stream instead of answering the first frame. Later a broken stream is
+// nothing but that: the linking goes on.
+var errNotWelcome = errors.New("not welcome")
 
 func (j *joiner) gaveUp(known int, last error) error {
 	p := &node.Problem{
@@ -368,7 +366,7 @@ func (j *joiner) gaveUp(known int, last error) error {
 		Message: "the other device was not found",
 		Hint:    "run `kith daemon` on the other device, on the same network if you can, and this command again",
 	}
-	if declined(last) {
+	if errors.Is(last, errNotWelcome) {
 		return errDeclined
 	}
 	if known > 0 {
@@ -397,6 +395,9 @@ func (j *joiner) try(ctx context.Context, info peer.AddrInfo) error {
 func (j *joiner) talk(stream linkStream) error {
 	stream.SetDeadline(time.Now().Add(linkWithin))
 	welcome, err := j.ask(stream, j.linker.Hello(), maxLinkWelcome)
+	if ended, ok := errors.AsType[*network.StreamError](err); ok && ended.Remote {
+		return fmt.Errorf("%w: %w", errNotWelcome, err)
+	}
 	if err != nil {
 		return err
 	}
