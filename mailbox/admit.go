@@ -18,28 +18,37 @@ type admitted struct {
 	mark   [8]byte   // see Entry.Admit
 }
 
-// pass judges the pass of a deposit. The signatures of a pass are checked once:
-// the relay remembers the passes that it found good. Deposits come one after
-// another (Store.Do), so nothing guards the memory.
-func (r *Relay) pass(tx Tx, box ID, b Box, raw []byte) (admitted, error) {
-	if len(raw) != pass.Size || b.FrontDoor {
-		return admitted{}, refuse(BadPass, "deposit")
+// known says whether a deposit's pass is good, and its id. Signatures are checked
+// once: either Vet did, or the relay remembers the passes that it found good.
+// Deposits come one after another (Store.Do), so nothing guards the memory.
+func (r *Relay) known(tx Tx, d *Deposit) (pass.ID, bool) {
+	key := d.PassKey()
+	if d.Vetted.key == key {
+		return d.Vetted.id, true
 	}
-	cert := pass.Cert(raw[:pass.CertSize])
-	seen := sha256.Sum256(append(box[:len(box):len(box)], raw...))
-	id, known := r.passes[seen]
-	if !known {
-		if _, ok := pass.Check(raw, boxKey(tx, box, b), r.peer); !ok {
-			return admitted{}, refuse(BadPass, "deposit")
-		}
-		if len(r.passes) >= passesSeen {
-			clear(r.passes)
-		}
-		id = cert.ID()
-		r.passes[seen] = id
+	if id, known := r.passes[key]; known {
+		return id, true
 	}
-	return admitted{byPass: true, cert: cert, mark: id}, nil
+	if !r.opens(tx, d) {
+		return pass.ID{}, false
+	}
+	if len(r.passes) >= passesSeen {
+		clear(r.passes)
+	}
+	id := certOf(d.Pass).ID()
+	r.passes[key] = id
+	return id, true
 }
+
+// opens checks the signatures of a deposit's pass.
+func (r *Relay) opens(tx Tx, d *Deposit) bool {
+	b, _ := tx.Box(d.Box)
+	_, ok := pass.Check(d.Pass, boxKey(tx, d.Box, b), r.peer)
+	return ok
+}
+
+// certOf is the certificate in a pass of the right size.
+func certOf(raw []byte) pass.Cert { return pass.Cert(raw[:pass.CertSize]) }
 
 // boxKey is the public key of a box; nil where neither row nor set has it.
 func boxKey(tx Tx, id ID, b Box) ed25519.PublicKey {
@@ -57,12 +66,9 @@ func boxKey(tx Tx, id ID, b Box) ed25519.PublicKey {
 	return set.Box()
 }
 
-// store adds an entry that is new to its box, if the limits leave room for it.
-func (r *Relay) store(tx Tx, l Limits, box ID, a admitted, e Entry, envelope []byte) error {
+// store adds an entry that is new to its box.
+func store(tx Tx, box ID, a admitted, e Entry, envelope []byte) error {
 	e.Admit, e.ByPass = a.mark, a.byPass
-	if err := r.quotas(tx, l, box, e); err != nil {
-		return err
-	}
 	if old, known := tx.Find(box, e.ID); known && !old.Buried { // expired, and its day not yet over
 		if err := tx.Bury(box, e.ID); err != nil {
 			return err
@@ -84,11 +90,11 @@ func (r *Relay) store(tx Tx, l Limits, box ID, a admitted, e Entry, envelope []b
 // have a share of their own and never take each other's. What counts are the
 // entries still on disk: an expired envelope keeps its place until its day is
 // dropped.
-func (r *Relay) quotas(tx Tx, l Limits, box ID, e Entry) error {
+func (r *Relay) quotas(tx Tx, l Limits, box ID, a admitted, e Entry) error {
 	size, used, strangers := uint64(e.Size), tx.Usage(box), tx.By(box, pass.ID{})
 	detail := ""
-	if e.ByPass {
-		detail = l.byPass(tx.By(box, e.Admit), used.less(strangers), size)
+	if a.byPass {
+		detail = l.byPass(tx.By(box, a.mark), used.less(strangers), size)
 	} else {
 		detail = l.byWork(strangers)
 	}

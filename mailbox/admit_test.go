@@ -42,7 +42,9 @@ func TestOnlyItsOwnPassLetsIn(t *testing.T) {
 			for range 2 { // the relay remembers what it found good, and nothing else
 				d := w.byPass(1, 0, name, day)
 				d.Pass = c.pass
-				_, err := w.deposit(d)
+				_, err := w.vet(d)
+				wantCode(t, err, c.want)
+				_, err = w.deposit(d)
 				wantCode(t, err, c.want)
 			}
 		})
@@ -63,6 +65,41 @@ func TestPassesSeenAreForgottenAndCheckedAgain(t *testing.T) {
 	d.Pass[pass.Size-1] ^= 1
 	d.Envelope = []byte("third")
 	wantCode(t, w.do(func(tx mailbox.Tx) error { _, err := other.Deposit(tx, w.now, d); return err }), mailbox.BadPass)
+}
+
+// TestTheWriterTakesVetsWordForSignatures makes the box's key unknown after Vet:
+// whoever checks signatures then refuses, which is the control.
+func TestTheWriterTakesVetsWordForSignatures(t *testing.T) {
+	w := newWorld(t, mailbox.Limits{PassCount: 3})
+	w.lease(1, epoch)
+	d := w.byPass(1, 0, "one", day)
+	v, err := w.vet(d)
+	wantCode(t, err, 0)
+	stranger := d
+	stranger.Pass = nil
+	if none, _ := w.vet(stranger); none != (mailbox.Vetted{}) {
+		t.Error("a verdict without a pass")
+	}
+	wantCode(t, w.do(func(tx mailbox.Tx) error {
+		return tx.PutBox(d.Box, mailbox.Box{Member: true, End: t0.Add(day)})
+	}), 0)
+	_, err = w.deposit(d)
+	wantCode(t, err, mailbox.BadPass)
+	for i := range 3 {
+		d.Vetted, d.Envelope = v, []byte{byte(i)}
+		again, err := w.vet(d) // nor does Vet check twice
+		if wantCode(t, err, 0); again != v {
+			t.Error("another verdict")
+		}
+		_, err = w.deposit(d)
+		wantCode(t, err, 0)
+	}
+	d.Envelope = []byte("quotas hold all the same")
+	_, err = w.deposit(d)
+	wantCode(t, err, mailbox.Full)
+	d.Pass = mailboxtest.Pass(1, 1, w.relay.Peer())
+	_, err = w.deposit(d) // the word is for one pass
+	wantCode(t, err, mailbox.BadPass)
 }
 
 // A box row of the format before passes has no key; the set has it.
@@ -252,6 +289,23 @@ func TestAFullDiskIsARefusal(t *testing.T) {
 	d := w.byPass(1, 0, "x", day)
 	err := w.do(func(tx mailbox.Tx) error { _, err := w.relay.Deposit(fullDisk{tx}, w.now, d); return err })
 	wantCode(t, err, mailbox.Full)
+}
+
+// BenchmarkVet checks the two signatures of a pass.
+func BenchmarkVet(b *testing.B) {
+	store, r := mailbox.NewMemory(), mailbox.NewRelay(mailboxtest.Key(99), mailbox.Limits{})
+	d := mailbox.Deposit{Box: mailboxtest.Box(1), Expires: t0.Add(day), Pass: mailboxtest.Pass(1, 0, r.Peer()), Envelope: make([]byte, 1024)}
+	box := mailbox.Box{Member: true, End: t0.Add(day), Key: [32]byte(pub(mailboxtest.Key(1)))}
+	err := store.Do(context.Background(), func(tx mailbox.Tx) error {
+		err := tx.PutBox(d.Box, box)
+		for i := 0; i < b.N && err == nil; i++ {
+			_, err = r.Vet(tx, t0, d)
+		}
+		return err
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
 }
 
 // BenchmarkDeposit is a deposit of 1 KiB by a pass that the relay has seen, in

@@ -1,6 +1,11 @@
 package mailbox
 
-import "time"
+import (
+	"crypto/sha256"
+	"time"
+
+	"github.com/kith-im/kith/mailbox/pass"
+)
 
 // Deposit is what a sender leaves in a box.
 type Deposit struct {
@@ -10,6 +15,32 @@ type Deposit struct {
 	SetNumber uint64    // newest set number that the sender knows
 	Pass      []byte    // pass.Use; empty at front doors and for strangers
 	Work      []byte    // without a pass WorkSize bytes, see SolveWork
+	Vetted    Vetted    // at the relay, what Vet found; zero: not asked
+}
+
+// Vetted is what Vet found out about a deposit's pass. It may be kept and given
+// to later deposits by the same pass, see Deposit.PassKey.
+type Vetted struct {
+	key [32]byte
+	id  pass.ID
+}
+
+// PassKey names a pass and the box that it is shown at: what a Vetted is good for.
+func (d *Deposit) PassKey() [32]byte {
+	return sha256.Sum256(append(d.Box[:len(d.Box):len(d.Box)], d.Pass...))
+}
+
+// Vet says what Deposit would refuse, without a write: the signatures of a pass
+// can so be checked beside the writer. Deposit judges anew, by then the box may
+// be full, but takes Deposit.Vetted for the signatures. Refusals: as Deposit.
+func (r *Relay) Vet(tx Tx, now time.Time, d Deposit) (Vetted, error) {
+	c, err := r.weigh(tx, steady(tx, now), &d, func() (pass.ID, bool) {
+		return certOf(d.Pass).ID(), d.Vetted.key == d.PassKey() || r.opens(tx, &d)
+	})
+	if err != nil || !c.by.byPass {
+		return Vetted{}, err
+	}
+	return Vetted{d.PassKey(), c.by.mark}, nil
 }
 
 // Deposit stores an envelope and returns its custody receipt. The receipt is
@@ -19,33 +50,50 @@ type Deposit struct {
 // while this relay is a member; the receipt states the newest number.
 // Refusals: Malformed, TooLarge, NotMine, Expired, BadPass, NeedWork, Full.
 func (r *Relay) Deposit(tx Tx, now time.Time, d Deposit) (*Receipt, error) {
-	if len(d.Envelope) == 0 || len(d.Pass) > MaxPass || len(d.Work) > WorkSize {
-		return nil, refuse(Malformed, "deposit")
-	}
-	if len(d.Envelope) > int(r.limits.MaxEnvelope) {
-		return nil, refuse(TooLarge, "deposit: envelope")
-	}
-	now = steady(tx, now)
-	b, known := tx.Box(d.Box)
-	if !known || !b.leased(now) {
-		return nil, notMine(tx, d.Box, "deposit: no lease")
-	}
-	e, live := entryOf(d.Envelope, now, d.Expires)
-	if !live {
-		return nil, refuse(Expired, "deposit")
-	}
-	old, known := tx.Find(d.Box, e.ID)
-	if known && old.Expires > e.Stored {
-		return r.receipt(tx, d.Box, b, old), nil
-	}
-	by, err := r.admit(tx, d, b, e)
+	c, err := r.weigh(tx, steady(tx, now), &d, func() (pass.ID, bool) { return r.known(tx, &d) })
 	if err != nil {
 		return nil, err
 	}
-	if err := r.store(tx, r.limits, d.Box, by, e, d.Envelope); err != nil {
-		return nil, err
+	if !c.held {
+		if err := store(tx, d.Box, c.by, c.entry, d.Envelope); err != nil {
+			return nil, err
+		}
 	}
-	return r.receipt(tx, d.Box, b, e), nil
+	return r.receipt(tx, d.Box, c.box, c.entry), nil
+}
+
+// weighed is a deposit that is not refused.
+type weighed struct {
+	box   Box
+	entry Entry
+	held  bool // the box holds the envelope or has acknowledged it: entry says since when
+	by    admitted
+}
+
+// weigh judges a deposit. check says whether the pass, of the right size, is
+// good, and its id.
+func (r *Relay) weigh(tx Tx, now time.Time, d *Deposit, check func() (pass.ID, bool)) (c weighed, err error) {
+	if len(d.Envelope) == 0 || len(d.Pass) > MaxPass || len(d.Work) > WorkSize {
+		return c, refuse(Malformed, "deposit")
+	}
+	if len(d.Envelope) > int(r.limits.MaxEnvelope) {
+		return c, refuse(TooLarge, "deposit: envelope")
+	}
+	var known, live bool
+	if c.box, known = tx.Box(d.Box); !known || !c.box.leased(now) {
+		return c, notMine(tx, d.Box, "deposit: no lease")
+	}
+	if c.entry, live = entryOf(d.Envelope, now, d.Expires); !live {
+		return c, refuse(Expired, "deposit")
+	}
+	if old, known := tx.Find(d.Box, c.entry.ID); known && old.Expires > c.entry.Stored {
+		c.entry, c.held = old, true
+		return c, nil
+	}
+	if c.by, err = r.admit(tx, d, c, check); err != nil {
+		return c, err
+	}
+	return c, r.quotas(tx, r.limits, d.Box, c.by, c.entry)
 }
 
 // entryOf is the entry of an envelope that comes now; live says that it has not
@@ -57,17 +105,23 @@ func entryOf(envelope []byte, now, expires time.Time) (e Entry, live bool) {
 }
 
 // admit judges what a deposit shows: its pass, or else its size and work.
-func (r *Relay) admit(tx Tx, d Deposit, b Box, e Entry) (admitted, error) {
+func (r *Relay) admit(tx Tx, d *Deposit, c weighed, check func() (pass.ID, bool)) (a admitted, err error) {
 	if len(d.Pass) > 0 {
-		return r.pass(tx, d.Box, b, d.Pass)
+		if len(d.Pass) != pass.Size || c.box.FrontDoor {
+			return a, refuse(BadPass, "deposit")
+		}
+		id, ok := check()
+		if !ok {
+			return a, refuse(BadPass, "deposit")
+		}
+		return admitted{byPass: true, cert: certOf(d.Pass), mark: id}, nil
 	}
-	if e.Size > r.limits.FrontEnvelope {
-		return admitted{}, refuse(TooLarge, "deposit: without a pass")
+	if c.entry.Size > r.limits.FrontEnvelope {
+		return a, refuse(TooLarge, "deposit: without a pass")
 	}
-	if bits := r.workBits(tx, d.Box); !CheckWork(d.Box, e.ID, bits, d.Work) {
-		return admitted{}, &Refusal{Code: NeedWork, Bits: bits}
+	if bits := r.workBits(tx, d.Box); !CheckWork(d.Box, c.entry.ID, bits, d.Work) {
+		return a, &Refusal{Code: NeedWork, Bits: bits}
 	}
-	var a admitted
 	copy(a.mark[:], d.Work)
 	return a, nil
 }

@@ -73,7 +73,9 @@ func TestDepositIsRefusedByItsRule(t *testing.T) {
 				c.change(&d)
 			}
 			before := w.total()
-			_, err := w.deposit(d)
+			_, err := w.vet(d)
+			wantCode(t, err, c.want) // beside the writer, the same answer
+			_, err = w.deposit(d)
 			wantCode(t, err, c.want)
 			if after := w.total(); c.want != 0 && after != before {
 				t.Errorf("a refusal changed %+v to %+v", before, after)

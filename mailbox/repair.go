@@ -204,7 +204,10 @@ func (r *Relay) Adopt(tx Tx, now time.Time, _ []byte, box ID, c Copy) (stored bo
 	if err != nil {
 		return false, err
 	}
-	err = r.store(tx, r.limits.forCopies(), box, by, e, c.Envelope)
+	if err := r.quotas(tx, r.limits.forCopies(), box, by, e); err != nil {
+		return false, err
+	}
+	err = store(tx, box, by, e, c.Envelope)
 	return err == nil, err
 }
 

@@ -111,6 +111,11 @@ func (w *world) deposit(d mailbox.Deposit) (r *mailbox.Receipt, err error) {
 	return r, err
 }
 
+func (w *world) vet(d mailbox.Deposit) (v mailbox.Vetted, err error) {
+	err = w.store.View(func(tx mailbox.Tx) (err error) { v, err = w.relay.Vet(tx, w.now, d); return err })
+	return v, err
+}
+
 // byPass is a deposit into box n by the pass of a holder.
 func (w *world) byPass(n, holder int, text string, ttl time.Duration) mailbox.Deposit {
 	return mailbox.Deposit{
