@@ -187,7 +187,7 @@ func TestCrashImagesOfAnUpgradeLoseNothing(t *testing.T) {
 	if bytes.Equal(old.file, new.file) {
 		t.Fatal("nothing was upgraded")
 	}
-	_ = crashBetween(t, folder, old, new, 50, rng)
+	_ = crashBetween(t, folder, old, new, images()/10, rng)
 }
 
 func wantImage(t *testing.T, folder string, image []byte, want mailboxtest.State) {
