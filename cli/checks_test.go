@@ -36,3 +36,18 @@ func TestAnInterruptedDemoIsNoFailedOne(t *testing.T) {
 		}
 	}
 }
+
+// TestADrainSaysByItsExitCodeWhetherItIsSafeToStop: what is left is for whoever runs it to decide.
+func TestADrainSaysByItsExitCodeWhetherItIsSafeToStop(t *testing.T) {
+	for state, exit := range map[string]int{"done": api.ExitOK, "incomplete": api.ExitPartial, "failed": api.ExitPartial, "cancelled": api.ExitPartial} {
+		for _, json := range []bool{false, true} {
+			var out bytes.Buffer
+			a := &app{stdout: &out, stderr: &out, json: json, env: func(string) string { return "" }}
+			a.writers("never")
+			err := a.drained(api.Drain{State: state, Boxes: 3, Done: 2})
+			if code := a.fail(t.Context(), err); code != exit || out.Len() == 0 {
+				t.Errorf("%s, json %v: exit %d, want %d, after %q", state, json, code, exit, out.String())
+			}
+		}
+	}
+}
