@@ -180,6 +180,31 @@ func TestAFullBoxLetsStrangersIn(t *testing.T) {
 	}
 }
 
+// Strangers whose envelopes the owner acknowledges do not use up the
+// tombstones of contacts.
+func TestTombstonesOfStrangersAreTheirOwn(t *testing.T) {
+	w := newWorld(t, mailbox.Limits{NoWork: true, BoxTombs: 8})
+	w.lease(1, epoch)
+	refused := 0
+	for i := range 20 {
+		text := fmt.Sprint("stranger ", i)
+		d := w.byPass(1, 0, text, day)
+		d.Pass = nil
+		if _, err := w.deposit(d); err != nil {
+			wantCode(t, err, mailbox.Full)
+			refused++
+			continue
+		}
+		wantCode(t, w.ack(1, text), 0)
+	}
+	if refused != 18 {
+		t.Errorf("%d of 20 refused", refused)
+	}
+	for i := range 8 {
+		w.leave(1, fmt.Sprint(i), day)
+	}
+}
+
 func TestWorkRisesWithTheStrangersPlacesInUse(t *testing.T) {
 	w := newWorld(t, mailbox.Limits{FrontWork: 4, FrontCount: 8})
 	w.lease(1, epoch)

@@ -192,6 +192,37 @@ func TestOtherClocksLiftTheBrake(t *testing.T) {
 	}
 }
 
+// A wrong clock that runs evenly is believed after a day, unless others say every
+// now and then that it is wrong: that is the difference between the two runs.
+func TestOtherClocksHoldTheBrake(t *testing.T) {
+	for name, asked := range map[string]bool{"asked": true, "control: nobody asked": false} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, mailbox.Limits{})
+			w.lease(1, epoch)
+			w.tick(0)
+			w.leave(1, "keep", 5*day)
+			w.tick(31 * day)
+			for range 10 {
+				right := w.now.Add(-31 * day)
+				if asked {
+					err := w.do(func(tx mailbox.Tx) error {
+						ok, err := w.relay.ConfirmClock(tx, w.now, []time.Time{right, right, w.now})
+						if ok {
+							t.Error("believed")
+						}
+						return err
+					})
+					wantCode(t, err, 0)
+				}
+				w.run(6 * hour)
+			}
+			if kept := w.total().Count == 1; kept != asked {
+				t.Errorf("kept: %v", kept)
+			}
+		})
+	}
+}
+
 func TestClockGoingBackShowsNothingExpired(t *testing.T) {
 	w := newWorld(t, mailbox.Limits{})
 	w.lease(1, epoch)
