@@ -106,7 +106,10 @@ func (c *collector) prove(id uint64, p *pb.Prove) error {
 		return c.h.refuse(id, &mailbox.Refusal{Code: mailbox.RateLimited})
 	}
 	key := ed25519.PublicKey(p.GetKey())
-	if !mailbox.VerifyRequest(key, c.h.s.cfg.Relay.Peer(), mailbox.VerbCollect, c.nonce, p.GetSig()) {
+	c.h.s.proofs <- struct{}{} // some processors are left to others
+	ok = mailbox.VerifyRequest(key, c.h.s.cfg.Relay.Peer(), mailbox.VerbCollect, c.nonce, p.GetSig())
+	<-c.h.s.proofs
+	if !ok {
 		return c.h.refuse(id, &mailbox.Refusal{Code: mailbox.Malformed})
 	}
 	return c.watch(mailbox.IDOf(key), p.GetCursor())

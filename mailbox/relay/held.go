@@ -201,8 +201,9 @@ func (h *held) next(first time.Duration) (ask *pb.Ask, size int, err error) {
 var errOver = errors.New("relay: past the limits")
 
 // afford takes n tokens of the peer's group of addresses and of the peer; a
-// client that does not care is cut off. The group comes first: new peer ids of
-// an address that asks too much must not fill the table of peers.
+// client that does not care is read ever slower, and then cut off. The group
+// comes first: new peer ids of an address that asks too much must not fill the
+// table of peers.
 func (h *held) afford(n int) (bool, error) {
 	if (!h.group.IsValid() || h.s.groups.Take(h.group, n)) && h.s.rates.Take(h.from, n) {
 		h.limited = 0
@@ -212,6 +213,7 @@ func (h *held) afford(n int) (bool, error) {
 	if h.limited++; h.limited >= maxRefusedRow {
 		return false, errOver
 	}
+	<-time.After(refusedPause * time.Duration(min(h.limited, maxRefusedPauses)))
 	return false, nil
 }
 

@@ -292,7 +292,8 @@ func TestBoxesOfOneStreamAreBounded(t *testing.T) {
 
 func TestRateOfOnePeerIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := inMemory(t, "relay", Config{Rate: Rate{PerSecond: 1, Burst: 3}})
+		now := time.Now() // stands still while refusals make a stream slow
+		m := inMemory(t, "relay", Config{Rate: Rate{PerSecond: 1, Burst: 3}, Now: func() time.Time { return now }})
 		c := m.dial(t, "eve")
 		ask := func(n int, code mailbox.Code) {
 			for range n {
@@ -306,10 +307,14 @@ func TestRateOfOnePeerIsBounded(t *testing.T) {
 		ask(1, mailbox.RateLimited)
 		c = m.dial(t, "ann") // control: another peer's bucket
 		ask(3, mailbox.NotMine)
-		elapse(2 * time.Second)
+		now = now.Add(2 * time.Second)
 		c = m.dial(t, "eve")
 		ask(2, mailbox.NotMine)
+		start := time.Now()
 		ask(maxRefusedRow-1, mailbox.RateLimited)
+		if d := time.Since(start); d < (maxRefusedRow-20)*refusedPause*maxRefusedPauses {
+			t.Fatalf("%d refusals in %v: they cost the asker nothing", maxRefusedRow-1, d)
+		}
 		c.send(t, getSet(1))
 		c.ended(t)
 		if st := m.s.Stats(); st.OverLimits != 1 || st.RateLimited != 6+maxRefusedRow {

@@ -40,6 +40,9 @@ const (
 	MaxStreams = 24_000
 	// evictSample is the size of that sample.
 	evictSample = 64
+	// maxStreamBytes bounds the requests of one stream that are not answered, in
+	// bytes.
+	maxStreamBytes = 256 << 10
 	// maxPendingBytes bounds the requests that wait for the store, over all
 	// streams, in bytes.
 	maxPendingBytes = 32 << 20
@@ -50,6 +53,11 @@ const (
 	slowAfter    = 250 * time.Millisecond
 	// maxRefusedRow is how many rate-limited requests in a row end a stream.
 	maxRefusedRow = 1000
+	// refusedPause is how long a stream is not read after a rate-limited
+	// request, times their number in a row, at most maxRefusedPauses: to refuse
+	// costs work too.
+	refusedPause     = 10 * time.Millisecond
+	maxRefusedPauses = 10
 
 	// CreditItems and CreditBytes are the window that a client gives a relay
 	// on a collect stream; MaxCredit bounds what a relay lets add up, of both.

@@ -35,6 +35,7 @@ type queue struct {
 	moved   sync.Cond
 	waiting []*job
 	flying  int // waiting and taken
+	bytes   int // of their frames
 	busy    bool
 }
 
@@ -82,10 +83,11 @@ func (q *queue) put(ask *pb.Ask, size int) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.flying >= MaxInFlight {
+	for q.flying >= MaxInFlight || q.bytes >= maxStreamBytes {
 		q.moved.Wait()
 	}
 	q.flying++
+	q.bytes += size
 	q.waiting = append(q.waiting, &job{ask: ask, size: size, came: q.h.last.Load()})
 	if !q.busy {
 		q.busy = true
@@ -96,16 +98,19 @@ func (q *queue) put(ask *pb.Ask, size int) error {
 
 // work serves what waits until nothing does.
 func (q *queue) work() {
-	for jobs := q.take(0); jobs != nil; jobs = q.take(len(jobs)) {
+	for jobs := q.take(nil); jobs != nil; jobs = q.take(jobs) {
 		q.h.s.process(q.h, jobs)
 	}
 }
 
 // take returns what waits and counts done requests out; nil ends the worker.
-func (q *queue) take(done int) []*job {
+func (q *queue) take(done []*job) []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.flying -= done
+	q.flying -= len(done)
+	for _, j := range done {
+		q.bytes -= j.size
+	}
 	jobs := q.waiting
 	q.waiting = nil
 	q.busy = jobs != nil

@@ -61,11 +61,14 @@ type Config struct {
 type Server struct {
 	key     ed25519.PrivateKey
 	addrs   func() []ma.Multiaddr
-	leave   func() // takes the protocol off the host
+	group   func(ma.Multiaddr) netip.Prefix // rate.Group
+	leave   func()                          // takes the protocol off the host
 	cfg     Config
 	rates   *rate.Buckets[peer.ID]
 	groups  *rate.Buckets[netip.Prefix]
 	looks   chan struct{} // one per long look at the store
+	signs   chan struct{} // one per request whose signatures are checked in the store's turn
+	proofs  chan struct{} // one per check of a proof
 	pending *budget
 	load    frame.Load // of frames that come and go
 	hub     hub
@@ -107,7 +110,7 @@ func Serve(h host.Host, cfg Config) (*Server, error) {
 	s.wg.Add(1)
 	go s.tick()
 	h.SetStreamHandler(Protocol, func(st network.Stream) {
-		s.serve(st.Conn().RemotePeer(), rate.Group(st.Conn().RemoteMultiaddr()), st)
+		s.serve(st.Conn().RemotePeer(), s.group(st.Conn().RemoteMultiaddr()), st)
 	})
 	return s, nil
 }
@@ -130,6 +133,9 @@ func newServer(key ed25519.PrivateKey, cfg Config) *Server {
 		rates:   rate.New[peer.ID](cfg.Rate.Or(Rate{PerSecond: RatePerSecond, Burst: RateBurst}), maxBuckets, cfg.Now),
 		groups:  rate.New[netip.Prefix](cfg.GroupRate.Or(Rate{PerSecond: GroupPerSecond, Burst: GroupBurst}), maxBuckets, cfg.Now),
 		looks:   make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		signs:   make(chan struct{}, 1),
+		proofs:  make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2)),
+		group:   rate.Group,
 		pending: newBudget(maxPendingBytes),
 		times:   deadlines{firstFrameWithin, bodyWithin, writeWithin},
 		streams: MaxStreams,

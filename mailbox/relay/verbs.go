@@ -16,15 +16,40 @@ import (
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
-// doWrites puts the writing jobs through the store. If the store fails, none
-// of them happened and each is told so.
+// doWrites puts the writing jobs through the store: those that a transaction
+// is quickly done with together, the others one by one, and only one of the
+// relay at a time. A store has one writer: eight signatures to check for each
+// of a thousand requests must not keep everybody's deposits from the disk.
 func (s *Server) doWrites(jobs []*job) {
-	var writes []*job
+	var quick []*job
 	for _, j := range jobs {
-		if writer(j.ask) {
-			writes = append(writes, j)
+		if writer(j.ask) && !slow(j.ask) {
+			quick = append(quick, j)
 		}
 	}
+	s.doTogether(quick)
+	for _, j := range jobs {
+		if slow(j.ask) {
+			s.signs <- struct{}{}
+			s.doTogether([]*job{j})
+			<-s.signs
+		}
+	}
+}
+
+// slow says whether a request has signatures to check that others would wait
+// for.
+func slow(ask *pb.Ask) bool {
+	switch ask.What.(type) {
+	case *pb.Ask_PutSet, *pb.Ask_Reserve, *pb.Ask_Commit:
+		return true
+	}
+	return false
+}
+
+// doTogether puts jobs through the store in one transaction. If the store
+// fails, none of them happened and each is told so.
+func (s *Server) doTogether(writes []*job) {
 	if len(writes) == 0 {
 		return
 	}
@@ -79,8 +104,10 @@ func (s *Server) write(tx mailbox.Tx, now time.Time, j *job) error {
 		j.acked, j.frees = len(ids), mailbox.IDOf(w.Ack.GetKey())
 		err = s.cfg.Relay.Ack(tx, now, ed25519.PublicKey(w.Ack.GetKey()), ids, w.Ack.GetSig())
 	case *pb.Ask_PutSet:
-		if set, bad := dht.ParseSetRecord(w.PutSet.GetRecord()); bad == nil {
-			j.frees = mailbox.ID(set.BoxID())
+		if s.waits.count() > 0 {
+			if set, bad := dht.ParseSetRecord(w.PutSet.GetRecord()); bad == nil {
+				j.frees = mailbox.ID(set.BoxID())
+			}
 		}
 		err = s.cfg.Relay.PutSet(tx, now, w.PutSet.GetRecord())
 	case *pb.Ask_Reserve:
