@@ -219,6 +219,7 @@ type advertCache struct {
 	made  time.Time
 	addrs [][]byte
 	leave time.Time
+	last  uint64 // number of the last advert
 }
 
 func (c *advertCache) get(s *Server) ([]byte, error) {
@@ -234,21 +235,23 @@ func (c *advertCache) get(s *Server) ([]byte, error) {
 	if c.raw != nil && age >= 0 && age < advertEvery && leave.Equal(c.leave) && slices.EqualFunc(addrs, c.addrs, slices.Equal) {
 		return c.raw, nil
 	}
-	a, err := dht.SignAdvert(s.key, s.describe(now, addrs, leave))
+	number := max(uint64(now.UnixMilli()), c.last+1) // two of one millisecond differ
+	a, err := dht.SignAdvert(s.key, s.describe(now, number, addrs, leave))
 	if err != nil {
 		return nil, err
 	}
+	c.last = number
 	c.raw, c.made, c.addrs, c.leave = a.Bytes(), now, addrs, leave
 	return c.raw, nil
 }
 
 // describe fills the advert in with the limits in force. Its number is the
 // unix time in milliseconds, which grows over restarts.
-func (s *Server) describe(now time.Time, addrs [][]byte, leave time.Time) dht.Advert {
+func (s *Server) describe(now time.Time, number uint64, addrs [][]byte, leave time.Time) dht.Advert {
 	l := s.cfg.Relay.Limits()
 	return dht.Advert{
 		Peer:          dht.Peer{ID: s.cfg.Relay.Peer(), Addrs: addrs},
-		Number:        uint64(now.UnixMilli()),
+		Number:        number,
 		Issued:        now.Truncate(time.Second),
 		NotAfter:      now.Truncate(time.Second).Add(advertLife),
 		MaxEnvelope:   l.MaxEnvelope,
