@@ -142,6 +142,38 @@ func FuzzAnswer(f *testing.F) {
 	})
 }
 
+// FuzzBetween holds a client's checks of what other relays answer to what they
+// promise the caller.
+func FuzzBetween(f *testing.F) {
+	f.Add(appendHeld(appendHeld(nil, mailbox.Held{Seq: 2, Size: 1}), mailbox.Held{Seq: 3, Size: 9}), uint64(1))
+	f.Add([]byte{1, 2, 3}, uint64(0))
+	f.Add(make([]byte, 2*proofSize), uint64(7))
+	f.Fuzz(func(t *testing.T, b []byte, after uint64) {
+		if sums := sumsOf(b); len(b)%sumSize == 0 && !bytes.Equal(packSums(sums), b) {
+			t.Fatal("sums change on their way through")
+		}
+		if out, err := checkCompared(b, len(b)); err == nil && len(out) != len(b) {
+			t.Fatal("a comparison is lost")
+		}
+		if out, err := checkPossessed(b, len(b)/proofSize); err == nil && len(out)*proofSize != len(b) {
+			t.Fatal("a possession is lost")
+		}
+		page, err := checkDigested(&pb.Digested{Held: b}, after)
+		for i := range page {
+			if err != nil || page[i].Seq <= after {
+				t.Fatal("a page does not ascend")
+			}
+			after = page[i].Seq
+		}
+		copies, err := checkCopied(&pb.Copied{Copies: []*pb.Copy{
+			{Envelope: b, Admit: make([]byte, admitSize)},
+		}}, []mailbox.EnvelopeID{mailbox.EnvelopeIDOf([]byte{1, 2, 3})})
+		if (err == nil) != bytes.Equal(b, []byte{1, 2, 3}) || err == nil && len(copies) != 1 {
+			t.Fatal("a copy that was not asked for")
+		}
+	})
+}
+
 // round checks that what was parsed can be framed and parsed again.
 func round(t *testing.T, m, again proto.Message) {
 	b, err := proto.Marshal(m)
