@@ -15,7 +15,7 @@ const (
 	DistrustFor = 7 * 24 * time.Hour
 
 	// gap is the least time between two visits to one relay.
-	gap = 10 * time.Second
+	gap = 3 * time.Second
 	// settle is what a relay that comes back is given to begin.
 	settle = 2 * time.Second
 	// retryMin and retryMax bound the back-off after a visit that failed.
