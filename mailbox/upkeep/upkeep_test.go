@@ -143,7 +143,7 @@ func TestDrainHandsEverythingOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, all := newTown(t, 5, 2)
 		scatter(20, all[:3]...)
-		elapse(time.Minute)
+		elapse(4 * time.Hour)
 		all[0].deposit(texts(21)[20]) // only here
 		var last Progress
 		ctx, cancel := context.WithTimeout(t.Context(), 6*time.Hour)
