@@ -191,3 +191,24 @@ func compare(t *testing.T, what string, quiet, slow []time.Duration) {
 	worst := func(ds []time.Duration) time.Duration { return ds[len(ds)-1].Round(time.Millisecond) }
 	t.Logf("%s of %d deliveries: before p50 %v, worst %v; meanwhile p50 %v, worst %v", what, len(slow), middle(quiet), worst(quiet), middle(slow), worst(slow))
 }
+
+// TestControlTwoSlowRelaysOfThreeAreNoticed shows that a stalled relay is none: with two of them nothing is in custody
+// until one is itself again.
+func TestControlTwoSlowRelaysOfThreeAreNoticed(t *testing.T) {
+	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
+	defer cancel()
+	c := assemble(t, ctx, company{honest: 1, liars: []string{stalls, stalls}})
+	c.bob.kill()
+	c.phone.kill()
+	check(t, c.relays[1].tell("now"))
+	check(t, c.relays[2].tell("now"))
+	texts := []*text{c.write(ctx, "one"), c.write(ctx, "two")}
+	last(ctx, 10*time.Second)
+	for _, x := range texts {
+		if x.least() >= 2 {
+			t.Errorf("%q is in custody with one relay of three", x.body)
+		}
+	}
+	again(t, ctx, c)
+	c.wait(ctx, "custody", 2, texts)
+}
