@@ -17,7 +17,7 @@ CYCLES    ?= 200# kill -9 cycles of `make crash`
 SEEDS     ?= 60# random schedules of `make soak`
 ROUNDS    ?= 3# how often each takes part in `make bench-brokers`
 PHASE     ?= 5# one phase of it
-HOSTILE   ?= Slow|Attack|WithoutLimits|Clock|Disk|Leaves# tests of `make hostile`
+HOSTILE   ?= Slow|Attack|WithoutLimits|Clock# tests of `make hostile`
 TESTFLAGS ?=# more flags for go test, for example -v
 DEMOFLAGS ?=# more flags for kith demo, for example --json
 

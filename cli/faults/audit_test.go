@@ -20,7 +20,7 @@ func TestTheSenderFindsOutWhoForgets(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
-	c := assemble(t, ctx, company{honest: 3, liars: []string{forgets}, prepare: func(m *machine) { m.role = roleHours }})
+	c := assemble(t, ctx, company{honest: 3, liars: []string{forgets}, pinned: true, prepare: func(m *machine) { m.role = roleHours }})
 	texts := c.away(ctx, 20)
 	check(t, asking(ctx, func() bool { return c.signed(ctx, texts, 3) }))
 	c.alice.kill()

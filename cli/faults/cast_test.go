@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 )
@@ -26,6 +27,7 @@ type company struct {
 	honest int
 	off    bool     // the honest ones do not serve yet
 	liars  []string // one for each lie
+	pinned bool     // everybody's first relay is the first liar
 	// prepare is called with each home folder before anything is in it; nil: nothing is to be done.
 	prepare func(m *machine)
 }
@@ -75,6 +77,13 @@ func (c *cast) prepare(m *machine) {
 	}
 }
 
+// pin lets a device choose the first liar.
+func (c *cast) pin(m *machine) {
+	if c.with.pinned {
+		m.args = append(m.args, "--pin", strings.Join(c.relays[c.with.honest].addrs, ","))
+	}
+}
+
 // liar is a relay that is a process of ours.
 func (c *cast) liar(number int, lie string) *machine {
 	c.t.Helper()
@@ -91,6 +100,7 @@ func (c *cast) person(ctx context.Context, name string) *device {
 	c.t.Helper()
 	d := newDevice(c.t, c.dir, name, c.news)
 	d.listens(c.t).knows(c.relays...)
+	c.pin(d.machine)
 	c.prepare(d.machine)
 	d.must(c.t, ctx, 0, "init", "--name", name)
 	check(c.t, d.start(ctx))
@@ -103,6 +113,7 @@ func (c *cast) link(ctx context.Context) {
 	c.t.Helper()
 	c.phone = newDevice(c.t, c.dir, "phone", c.news)
 	c.phone.listens(c.t).knows(c.relays...)
+	c.pin(c.phone.machine)
 	c.prepare(c.phone.machine)
 	offer := c.bob.must(c.t, ctx, 0, "device", "add", "--jq", ".text")
 	c.phone.must(c.t, ctx, 0, "init", "--link", offer, "--device-name", "phone", "--no-mdns", "--loopback")

@@ -56,6 +56,10 @@ func hoursAt(home, offset string, args []string) error {
 		c.Listen = strings.Split(s, ",")
 		return nil
 	})
+	flags.Func("pin", "", func(s string) (err error) {
+		c.Pins, err = bootstrap(c.Pins, s)
+		return err
+	})
 	flags.Func("bootstrap", "", func(s string) (err error) {
 		c.Bootstrap, err = bootstrap(c.Bootstrap, s)
 		return err

@@ -1,5 +1,3 @@
-//go:build hostile
-
 package faults
 
 import (
@@ -16,6 +14,7 @@ import (
 // TestARelayWhoseDiskDiedIsRefilled: everything is in custody, the sender is gone, a member loses its disk. The others
 // give it back what it had, and then they die as well: Bob gets all of it from the one that had nothing.
 func TestARelayWhoseDiskDiedIsRefilled(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	c, texts := wiped(t, ctx)
@@ -32,6 +31,7 @@ func TestARelayWhoseDiskDiedIsRefilled(t *testing.T) {
 
 // TestControlADiskWithoutCoMembersStaysEmpty: the same story with the other relays dead before the disk is.
 func TestControlADiskWithoutCoMembersStaysEmpty(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	c, texts := wiped(t, ctx)
@@ -64,6 +64,7 @@ func wiped(t *testing.T, ctx context.Context) (*cast, []*text) {
 // TestARelayThatLeavesHandsEverythingOver: a member drains while the owner is away, and when it says that it is done all
 // relays die but the one that had least: what it was given is enough.
 func TestARelayThatLeavesHandsEverythingOver(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
 	defer cancel()
 	c := assemble(t, ctx, company{honest: 4})
