@@ -176,7 +176,7 @@ func (a *audit) count(n *int, table, key []byte, ok bool) {
 }
 
 func (a *audit) meta(key, raw []byte) {
-	ok := true
+	var ok bool
 	switch {
 	case bytes.Equal(key, formatKey):
 		if ok = len(raw) == 4; ok {
@@ -191,8 +191,6 @@ func (a *audit) meta(key, raw []byte) {
 		ok = checked && parsed
 	case bytes.Equal(key, leaveKey):
 		_, ok = parseLeaving(raw)
-	default:
-		ok = false
 	}
 	if !ok {
 		a.damage(metaBucket, key, "the check is wrong")
