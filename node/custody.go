@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
@@ -85,6 +86,10 @@ func (e *Engine) audit(t *Turn, n uint64, d *pb.Delivery, nonces map[string][32]
 		d.Audit = 0
 		return
 	}
+	if t.Now.Add(promiseSlack).UnixMilli() > d.Expires {
+		d.Audit = d.Expires
+		return
+	}
 	last := slices.MinFunc(d.Receipts, func(a, b *pb.Receipt) int { return int(min(max(a.Asked-b.Asked, -1), 1)) }).Asked
 	var turn []*pb.Receipt
 	for _, r := range d.Receipts {
@@ -146,9 +151,16 @@ func (e *Engine) Audited(t *Turn, n uint64, relay []byte, p mailbox.Possession, 
 	if d == nil || len(d.Envelope) == 0 || mailbox.EnvelopeIDOf(d.Envelope) != a.envelope || string(d.SetBox) != string(a.box[:]) {
 		return // sealed anew meanwhile, or for another box
 	}
-	i := receiptOf(d, relay)
+	i, holds := receiptOf(d, relay), err == nil && p.State == mailbox.Holds && p.Proof == mailbox.ProofOf(a.nonce, d.Envelope)
 	switch {
-	case i < 0 || err == nil && p.State == mailbox.Holds && p.Proof == mailbox.ProofOf(a.nonce, d.Envelope):
+	case i < 0:
+		if j := voidedOf(d, relay); j >= 0 && holds {
+			r := d.Voided[j]
+			d.Voided = slices.Delete(d.Voided, j, j+1)
+			e.countReceipt(t, n, d, r)
+		}
+		return
+	case holds:
 		return
 	case err == nil && p.State == mailbox.Buried:
 		if r := d.Receipts[i]; r.Buried == 0 {
@@ -168,11 +180,70 @@ func (e *Engine) Audited(t *Turn, n uint64, relay []byte, p mailbox.Possession, 
 	e.flush(t)
 }
 
+// keepReceipt takes a relay's word. One that broke its word before is believed with the proof that it has the envelope.
+func (e *Engine) keepReceipt(t *Turn, n uint64, d *pb.Delivery, r *mailbox.Receipt) {
+	if receiptOf(d, r.Relay) >= 0 {
+		return
+	}
+	e.tookRoom(t, n, r.Relay, d.SetBox)
+	left(d, t.Now)
+	row := &pb.Receipt{Relay: r.Relay, Stored: r.StoredAt.UnixMilli(), Expires: r.ExpiresAt.UnixMilli()}
+	if voidedOf(d, r.Relay) < 0 && e.brokeAt(t, r.Relay) == 0 {
+		e.countReceipt(t, n, d, row)
+		return
+	}
+	setVoided(d, row)
+	e.out.Items[n].Failed[string(r.Relay)] = true // not again in this attempt
+	e.askProof(t, n, d, row, map[string][32]byte{})
+	next := unixMilli(d.Next)
+	if !e.roundOver(t, n, d) {
+		e.put(t, n, d, next)
+	}
+}
+
+// countReceipt counts a receipt towards custody.
+func (e *Engine) countReceipt(t *Turn, n uint64, d *pb.Delivery, r *pb.Receipt) {
+	d.Receipts = append(d.Receipts, r)
+	if first := millis(firstAudit(t)); d.Audit == 0 || len(d.Voided) > 0 {
+		d.Audit = min(first, cmp.Or(d.Audit, first)) // it stands in for one that lied
+	}
+	step(t, d, "custody", fmt.Sprintf("%d of %d relays signed", len(d.Receipts), d.SetR))
+	next := unixMilli(d.Next)
+	if len(d.Receipts) >= int(d.SetW) {
+		e.stage(t, n, d, StageCustody, "")
+		if d.Kind == uint32(chat.KindAck) {
+			e.finish(t, n, StageDelivered, "")
+			return
+		}
+	}
+	if len(d.Receipts) >= int(d.SetR) {
+		next = t.Now.Add(recheckCustody)
+	}
+	if !e.roundOver(t, n, d) {
+		e.put(t, n, d, next)
+	}
+	if len(d.Receipts) >= int(d.SetW) {
+		e.stageNotice(t, n, d)
+	}
+}
+
+func voidedOf(d *pb.Delivery, relay []byte) int {
+	return slices.IndexFunc(d.Voided, func(r *pb.Receipt) bool { return string(r.Relay) == string(relay) })
+}
+
+func setVoided(d *pb.Delivery, r *pb.Receipt) {
+	if i := voidedOf(d, r.Relay); i >= 0 {
+		d.Voided[i] = r
+		return
+	}
+	d.Voided = append(d.Voided, r)
+}
+
 // void takes a receipt out of the count. Custody that falls below its quorum is not shown as custody any more.
 func (e *Engine) void(t *Turn, n uint64, d *pb.Delivery, i int, why string) {
 	r := d.Receipts[i]
 	d.Receipts = slices.Delete(d.Receipts, i, i+1)
-	d.Voided = append(slices.DeleteFunc(d.Voided, func(o *pb.Receipt) bool { return string(o.Relay) == string(r.Relay) }), r)
+	setVoided(d, r)
 	step(t, d, "voided", fmt.Sprintf("%s: %s; %d of %d relays left", shortPeer(r.Relay), why, len(d.Receipts), d.SetR))
 	if stageOf(d.Stage) == StageCustody {
 		if len(d.Receipts) < int(d.SetW) {

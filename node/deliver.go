@@ -206,7 +206,7 @@ func (e *Engine) depositTargets(t *Turn, set *dht.SetRecord, d *pb.Delivery, it 
 	var out, last []dht.Peer
 	for _, m := range set.Members() {
 		id := string(m.Peer.ID)
-		voided := slices.IndexFunc(d.Voided, func(r *pb.Receipt) bool { return string(r.Relay) == id })
+		voided := voidedOf(d, m.Peer.ID)
 		switch {
 		case receiptOf(d, m.Peer.ID) >= 0 || it.Asked[id]:
 			have++
@@ -239,39 +239,10 @@ func (e *Engine) Deposited(t *Turn, n uint64, relay []byte, r *mailbox.Receipt, 
 		e.refused(t, n, d, relay, err)
 	case len(d.Envelope) == 0 || mailbox.EnvelopeIDOf(d.Envelope) != r.Envelope || string(d.SetBox) != string(r.Box[:]):
 		e.out.Restart(n, t.Now) // the answer is for a copy that was sealed anew, or for another box, meanwhile
+	case r.ExpiresAt.Before(unixMilli(d.Expires).Add(-promiseSlack)):
+		e.refused(t, n, d, relay, &mailbox.Refusal{Code: mailbox.Expired, Detail: "it would not keep it long enough"})
 	default:
 		e.keepReceipt(t, n, d, r)
-	}
-}
-
-func (e *Engine) keepReceipt(t *Turn, n uint64, d *pb.Delivery, r *mailbox.Receipt) {
-	if receiptOf(d, r.Relay) >= 0 {
-		return
-	}
-	d.Receipts = append(d.Receipts, &pb.Receipt{Relay: r.Relay, Stored: r.StoredAt.UnixMilli()})
-	d.Voided = slices.DeleteFunc(d.Voided, func(o *pb.Receipt) bool { return string(o.Relay) == string(r.Relay) })
-	if d.Audit == 0 {
-		d.Audit = millis(firstAudit(t))
-	}
-	e.tookRoom(t, n, r.Relay, d.SetBox)
-	left(d, t.Now)
-	step(t, d, "custody", fmt.Sprintf("%d of %d relays signed", len(d.Receipts), d.SetR))
-	next := unixMilli(d.Next)
-	if len(d.Receipts) >= int(d.SetW) {
-		e.stage(t, n, d, StageCustody, "")
-		if d.Kind == uint32(chat.KindAck) {
-			e.finish(t, n, StageDelivered, "")
-			return
-		}
-	}
-	if len(d.Receipts) >= int(d.SetR) {
-		next = t.Now.Add(recheckCustody)
-	}
-	if !e.roundOver(t, n, d) {
-		e.put(t, n, d, next)
-	}
-	if len(d.Receipts) >= int(d.SetW) {
-		e.stageNotice(t, n, d)
 	}
 }
 

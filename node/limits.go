@@ -36,6 +36,9 @@ const (
 	auditFirst  = 50 * time.Minute
 	auditEvery  = day
 	auditJitter = 4 * time.Hour
+	// promiseSlack is how much sooner than asked a relay may let go of an envelope, because clocks differ: a receipt for
+	// less is none. In the last promiseSlack nobody is audited.
+	promiseSlack = 2 * day
 	// buriedGrace is how long the device may take to acknowledge what it fetched from a relay.
 	buriedGrace = day
 	// warnBefore is when a person hears that a message is about to expire.

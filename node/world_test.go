@@ -500,20 +500,15 @@ func (r *relay) possess(x node.Audit) (p mailbox.Possession, err error) {
 	if !r.up {
 		return p, errAway
 	}
-	err = r.store.View(func(tx mailbox.Tx) error {
-		e, known := tx.Find(x.Box, x.Envelope)
-		if !known || r.lost[x.Envelope] {
-			return nil
-		}
-		if e.Buried {
-			p.State = mailbox.Buried
-			return nil
-		}
-		body, err := tx.Body(x.Box, e)
-		p = mailbox.Possession{State: mailbox.Holds, Proof: mailbox.ProofOf(x.Nonce, body)}
+	var all []mailbox.Possession
+	err = r.store.View(func(tx mailbox.Tx) (err error) {
+		all, err = r.rules.Possess(tx, r.w.now, x.Box, x.Nonce, []mailbox.EnvelopeID{x.Envelope})
 		return err
 	})
-	return p, err
+	if err != nil || r.lost[x.Envelope] {
+		return p, err
+	}
+	return all[0], nil
 }
 
 // free tells whoever waits for room in a box of the relay.

@@ -30,6 +30,7 @@ type Device struct {
 	Shown  []node.MessageView
 	seen   map[string]int
 	told   func(node.Notice)
+	deaf   bool
 }
 
 // AddDevice makes a person with a first device, offline.
@@ -326,9 +327,12 @@ func (d *Device) deposit(x node.Deposit) {
 	})
 }
 
+// Deafen makes every audit of the device come to nothing: what a test compares with.
+func (d *Device) Deafen() { d.deaf = true }
+
 func (d *Device) audit(x node.Audit) {
 	r, ok := d.w.relayAt(d, x.Relay.ID)
-	if !ok {
+	if !ok || d.deaf {
 		d.reply(func(e *node.Engine, t *node.Turn) { e.Audited(t, x.Ref, x.Relay.ID, mailbox.Possession{}, errAway) })
 		return
 	}

@@ -103,6 +103,12 @@ func (r *Relay) Wipe() {
 	r.store = mailbox.NewMemory()
 }
 
+// Limit puts other limits in force, as after a restart with another configuration.
+func (r *Relay) Limit(l mailbox.Limits) {
+	l.NoWork = true
+	r.rules = mailbox.NewRelay(r.key, l)
+}
+
 // Lie makes the relay sign receipts for what it does not keep.
 func (r *Relay) Lie() { r.lies = true }
 
@@ -111,6 +117,9 @@ func (r *Relay) Up() bool { return r.up }
 
 // tick runs the reaper every few minutes of virtual time.
 func (r *Relay) tick() {
+	for _, w := range slices.Clone(r.waits) { // a day of mail may have expired
+		r.tellFreed(w.box)
+	}
 	if r.up {
 		if err := r.do(func(tx mailbox.Tx) error { _, err := r.rules.Tick(tx, r.w.now); return err }); err != nil {
 			r.w.fail("%s: tick: %v", r.name, err)
@@ -217,17 +226,30 @@ func (r *Relay) possess(x node.Audit) (mailbox.Possession, error) {
 	return proofs[0], nil
 }
 
+// hasRoom asks the rules.
+func (r *Relay) hasRoom(box mailbox.ID) (room bool) {
+	_ = r.store.View(func(tx mailbox.Tx) error { room = r.rules.Room(tx, r.w.now, box); return nil })
+	return room
+}
+
 // await tells once when a box may have room; the device has to be connected.
 func (r *Relay) await(box mailbox.ID, peer string, freed func(error)) {
 	if !r.up || !slices.Contains(r.links, peer) {
 		freed(errAway)
 		return
 	}
+	if r.hasRoom(box) {
+		freed(nil)
+		return
+	}
 	r.waits = append(r.waits, wait{box: box, peer: peer, freed: freed})
 }
 
-// tellFreed answers the waits for a box.
+// tellFreed answers the waits for a box that has room.
 func (r *Relay) tellFreed(box mailbox.ID) {
+	if !r.hasRoom(box) {
+		return
+	}
 	r.waits = slices.DeleteFunc(r.waits, func(w wait) bool {
 		if w.box == box {
 			w.freed(nil)

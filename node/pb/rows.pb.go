@@ -1133,8 +1133,9 @@ type Receipt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Relay         []byte                 `protobuf:"bytes,1,opt,name=relay,proto3" json:"relay,omitempty"`
 	Stored        int64                  `protobuf:"varint,2,opt,name=stored,proto3" json:"stored,omitempty"`
-	Asked         int64                  `protobuf:"varint,3,opt,name=asked,proto3" json:"asked,omitempty"`   // unix ms of the last audit; 0: none yet
-	Buried        int64                  `protobuf:"varint,4,opt,name=buried,proto3" json:"buried,omitempty"` // unix ms when it first said that the device had acknowledged; 0: it has not
+	Asked         int64                  `protobuf:"varint,3,opt,name=asked,proto3" json:"asked,omitempty"`     // unix ms of the last audit; 0: none yet
+	Buried        int64                  `protobuf:"varint,4,opt,name=buried,proto3" json:"buried,omitempty"`   // unix ms when it first said that the device had acknowledged; 0: it has not
+	Expires       int64                  `protobuf:"varint,5,opt,name=expires,proto3" json:"expires,omitempty"` // unix ms to which it promised to keep it; 0: of a build that did not note it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1193,6 +1194,13 @@ func (x *Receipt) GetAsked() int64 {
 func (x *Receipt) GetBuried() int64 {
 	if x != nil {
 		return x.Buried
+	}
+	return 0
+}
+
+func (x *Receipt) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
 	}
 	return 0
 }
@@ -1863,12 +1871,13 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	" \x03(\v2\x0f.kith.node.DoneR\x04done\x12\x16\n" +
 	"\x06unsent\x18\v \x01(\bR\x06unsent\x12\x14\n" +
 	"\x05order\x18\f \x01(\x04R\x05order\x12\x10\n" +
-	"\x03key\x18\r \x01(\tR\x03key\"e\n" +
+	"\x03key\x18\r \x01(\tR\x03key\"\x7f\n" +
 	"\aReceipt\x12\x14\n" +
 	"\x05relay\x18\x01 \x01(\fR\x05relay\x12\x16\n" +
 	"\x06stored\x18\x02 \x01(\x03R\x06stored\x12\x14\n" +
 	"\x05asked\x18\x03 \x01(\x03R\x05asked\x12\x16\n" +
-	"\x06buried\x18\x04 \x01(\x03R\x06buried\"B\n" +
+	"\x06buried\x18\x04 \x01(\x03R\x06buried\x12\x18\n" +
+	"\aexpires\x18\x05 \x01(\x03R\aexpires\"B\n" +
 	"\x04Step\x12\x0e\n" +
 	"\x02at\x18\x01 \x01(\x03R\x02at\x12\x12\n" +
 	"\x04what\x18\x02 \x01(\tR\x04what\x12\x16\n" +
