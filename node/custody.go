@@ -46,6 +46,9 @@ func (e *Engine) tickReviews(t *Turn) {
 			continue
 		}
 		e.warnOfEnd(t, n, d)
+		if d.Audit == 0 && len(d.Receipts) > 0 { // of a build that did not audit: loadOutbox chose the time
+			d.Audit = millis(t.Now)
+		}
 		if due(unixMilli(d.Audit), t.Now) {
 			e.audit(t, n, d, nonces)
 		}

@@ -82,6 +82,8 @@ type relay struct {
 	lost  map[mailbox.EnvelopeID]bool
 	waits []wait                      // who wants to hear of room
 	mute  bool                        // hands nothing out
+	shirk bool                        // reserves, and does not sign
+	leave time.Time                   // what its advert announces
 	says  func(mailbox.Deposit) error // refuses deposits before the rules see them
 }
 
@@ -216,6 +218,7 @@ func (d *device) meet(r *relay) {
 	}
 	raw, err := dht.SignAdvert(r.key, dht.Advert{
 		Peer: r.self, Number: uint64(d.w.now.Unix()), Issued: d.w.now, NotAfter: d.w.now.Add(dht.MaxAdvertLife), MaxEnvelope: mailbox.MaxEnvelope, RetentionDays: 30,
+		LeavingAt: r.leave,
 	})
 	d.w.must(err)
 	d.input(func(e *node.Engine, t *node.Turn) { e.PeerUp(t, r.self.ID) })
@@ -553,6 +556,9 @@ func (r *relay) reserve(x node.Reserve) error {
 func (r *relay) commit(x node.Commit) ([]dht.Lease, error) {
 	if !r.up {
 		return nil, errAway
+	}
+	if r.shirk {
+		return nil, &mailbox.Refusal{Code: mailbox.Full}
 	}
 	var out []dht.Lease
 	for i, core := range x.Cores {
