@@ -30,6 +30,9 @@ func askKey(n uint64, relay []byte) string { return string(u64(n)) + string(rela
 // reviewAt is when a delivery is looked at apart from its attempts: to audit who signed for it, or to warn of its end.
 func reviewAt(d *pb.Delivery) time.Time {
 	at := unixMilli(d.Audit)
+	if d.Audit >= d.Expires {
+		at = time.Time{} // no more audits
+	}
 	if !d.Warned && chat.Kind(d.Kind).Visible() {
 		at = earlier(at, unixMilli(d.Expires).Add(-warnBefore))
 	}
@@ -59,10 +62,12 @@ func (e *Engine) tickReviews(t *Turn) {
 // warnOfEnd tells once that a message is about to expire.
 func (e *Engine) warnOfEnd(t *Turn, n uint64, d *pb.Delivery) {
 	end := unixMilli(d.Expires)
-	if d.Warned || !chat.Kind(d.Kind).Visible() || t.Now.Before(end.Add(-warnBefore)) || !t.Now.Before(end) {
+	if d.Warned || !chat.Kind(d.Kind).Visible() || t.Now.Before(end.Add(-warnBefore)) {
 		return
 	}
-	d.Warned = true
+	if d.Warned = true; !t.Now.Before(end) {
+		return // it ended while this device was off
+	}
 	step(t, d, "expiring", "")
 	e.endNotice(t, n, d, "expiring", "not delivered for 25 days; it is tried for 5 more")
 }

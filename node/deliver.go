@@ -41,6 +41,9 @@ func (e *Engine) delivery(t *Turn, n uint64) *pb.Delivery {
 
 // put saves a delivery with its next attempt.
 func (e *Engine) put(t *Turn, n uint64, d *pb.Delivery, next time.Time) {
+	if end := unixMilli(d.Expires); next.After(end) {
+		next = end // it is told on time that it has expired
+	}
 	d.Next = millis(next)
 	e.out.Schedule(n, next)
 	e.reviews.Set(n, reviewAt(d))
