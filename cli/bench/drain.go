@@ -2,11 +2,10 @@ package bench
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"sync"
 	"time"
-
-	"crypto/ed25519"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
