@@ -127,6 +127,9 @@ const (
 	maxMillis  = 1<<53 - 1 // latest time in a frame, unix milliseconds
 )
 
+// passesHeld is how many passes that held a relay remembers.
+const passesHeld = 1 << 16
+
 // rememberedRoots is how many verified roots of receipts a client remembers.
 const rememberedRoots = 16
 

@@ -1,12 +1,14 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
 	"io"
 	"net/netip"
 	"os"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,5 +223,49 @@ func (g gate) Do(ctx context.Context, fn func(mailbox.Tx) error) error {
 		return g.shared.Do(ctx, fn)
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+}
+
+// counting is a store that counts the turns of its writer.
+type counting struct {
+	*shared
+	turns *atomic.Int64
+}
+
+func (c counting) Do(ctx context.Context, fn func(mailbox.Tx) error) error {
+	c.turns.Add(1)
+	return c.shared.Do(ctx, fn)
+}
+
+// A pass that does not hold costs the writer nothing; one that holds is the
+// control.
+func TestBadPassesTakeNoTurnOfTheWriter(t *testing.T) {
+	turns := &atomic.Int64{}
+	store := newShared()
+	m := inMemory(t, "relay", Config{Store: counting{store, turns}})
+	m.store = store
+	key := seedKey("box")
+	m.lease(t, key)
+	deposit := func(n int, spoil byte) *job {
+		d := depositTo(key, n, 100)
+		d.Pass = bytes.Clone(d.Pass)
+		d.Pass[len(d.Pass)-1] ^= spoil
+		j := &job{ask: &pb.Ask{Id: 1, What: &pb.Ask_Deposit{Deposit: depositFrame(d)}}}
+		m.s.doWrites([]*job{j})
+		return j
+	}
+	for n := range 10 {
+		refused(t, deposit(n, 1).answer, mailbox.BadPass)
+	}
+	if turns.Load() != 0 {
+		t.Errorf("%d turns for bad passes", turns.Load())
+	}
+	for n := range 3 {
+		if j := deposit(n, 0); j.receipt == nil || int(turns.Load()) != n+1 {
+			t.Errorf("control: %v, %d turns", j.answer, turns.Load())
+		}
+	}
+	if n := len(m.s.passes.held); n != 1 {
+		t.Errorf("%d passes remembered", n)
 	}
 }

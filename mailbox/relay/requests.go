@@ -19,6 +19,7 @@ type job struct {
 	size    int   // bytes that it holds of the server's budget
 	came    int64 // unix nanoseconds of its frame
 	answer  *pb.Answer
+	vetted  mailbox.Vetted   // of a deposit's pass
 	receipt *mailbox.Receipt // of a deposit; signed when Store.Do returns
 	acked   int
 	wakes   bool       // the box of the deposit has something new

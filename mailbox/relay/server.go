@@ -68,7 +68,8 @@ type Server struct {
 	groups  *rate.Buckets[netip.Prefix]
 	looks   chan struct{} // one per long look at the store
 	signs   chan struct{} // one per request whose signatures are checked in the store's turn
-	proofs  chan struct{} // one per check of a proof
+	proofs  chan struct{} // one per check of a proof, or of a pass
+	passes  passCache
 	pending *budget
 	load    frame.Load // of frames that come and go
 	hub     hub

@@ -27,7 +27,7 @@ func (s *Server) doWrites(jobs []*job) {
 			quick = append(quick, j)
 		}
 	}
-	s.doTogether(quick)
+	s.doTogether(s.vetted(quick))
 	for _, j := range jobs {
 		if slow(j.ask) {
 			s.signs <- struct{}{}
@@ -35,6 +35,64 @@ func (s *Server) doWrites(jobs []*job) {
 			<-s.signs
 		}
 	}
+}
+
+// vetted takes out and refuses the deposits whose pass does not hold: checking
+// it costs two signatures, which are not the writer's work. A pass that held
+// once is remembered.
+func (s *Server) vetted(jobs []*job) (left []*job) {
+	for _, j := range jobs {
+		if w, ok := j.ask.What.(*pb.Ask_Deposit); !ok || len(w.Deposit.GetPass()) == 0 || s.vet(j, depositOf(w.Deposit)) {
+			left = append(left, j)
+		}
+	}
+	return left
+}
+
+func (s *Server) vet(j *job, d mailbox.Deposit) bool {
+	key := d.PassKey()
+	var known bool
+	if j.vetted, known = s.passes.get(key); known {
+		return true
+	}
+	s.proofs <- struct{}{}
+	err := s.cfg.Store.View(func(tx mailbox.Tx) (err error) {
+		j.vetted, err = s.cfg.Relay.Vet(tx, s.cfg.Now(), d)
+		return err
+	})
+	<-s.proofs
+	if err != nil {
+		if err = j.settle(err); err != nil {
+			s.failed([]*job{j}, err)
+		}
+		return false
+	}
+	if j.vetted != (mailbox.Vetted{}) {
+		s.passes.put(key, j.vetted)
+	}
+	return true
+}
+
+// passCache has the passes that held, by Deposit.PassKey.
+type passCache struct {
+	mu   sync.Mutex
+	held map[[32]byte]mailbox.Vetted
+}
+
+func (p *passCache) get(key [32]byte) (mailbox.Vetted, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	v, ok := p.held[key]
+	return v, ok
+}
+
+func (p *passCache) put(key [32]byte, v mailbox.Vetted) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.held == nil || len(p.held) >= passesHeld {
+		p.held = map[[32]byte]mailbox.Vetted{}
+	}
+	p.held[key] = v
 }
 
 // slow says whether a request has signatures to check that others would wait
@@ -144,7 +202,9 @@ func (s *Server) deposit(tx mailbox.Tx, now time.Time, j *job, d *pb.Deposit) er
 	if len(d.GetEnvelope()) > mailbox.MaxEnvelope {
 		return &mailbox.Refusal{Code: mailbox.TooLarge}
 	}
-	r, err := s.cfg.Relay.Deposit(tx, now, depositOf(d))
+	in := depositOf(d)
+	in.Vetted = j.vetted
+	r, err := s.cfg.Relay.Deposit(tx, now, in)
 	if err != nil {
 		return err
 	}
