@@ -115,15 +115,21 @@ func TestSlowRelaysHoldNobodyUp(t *testing.T) {
 // what the stuck one cannot take, and it has all of it once when it moves again.
 func TestSlowPeopleHoldNobodyUp(t *testing.T) {
 	for _, d := range []drag{
-		{"a device under SIGSTOP", company{honest: 3},
+		{
+			"a device under SIGSTOP",
+			company{honest: 3},
 			func(t *testing.T, c *cast) { check(t, c.bob.signal(syscall.SIGSTOP)) },
 			func(t *testing.T, ctx context.Context, c *cast) {
 				last(ctx, stoppedFor)
 				check(t, c.bob.signal(syscall.SIGCONT))
-			}},
-		{"a device whose ports are open and mute", company{honest: 3},
+			},
+		},
+		{
+			"a device whose ports are open and mute",
+			company{honest: 3},
 			func(t *testing.T, c *cast) { c.bob.kill(); silence(t, c.bob.machine) },
-			func(t *testing.T, ctx context.Context, c *cast) { check(t, c.bob.start(ctx)) }},
+			func(t *testing.T, ctx context.Context, c *cast) { check(t, c.bob.start(ctx)) },
+		},
 	} {
 		t.Run(d.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), storyWithin)
