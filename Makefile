@@ -17,7 +17,7 @@ CYCLES    ?= 200# kill -9 cycles of `make crash`
 SEEDS     ?= 60# random schedules of `make soak`
 ROUNDS    ?= 3# how often each takes part in `make bench-brokers`
 PHASE     ?= 5# one phase of it
-HOSTILE   ?= Slow|Attack|WithoutLimits|Clock# tests of `make hostile`
+HOSTILE   ?= Slow|Attack|WithoutLimits|Clock|Quota# tests of `make hostile`
 TESTFLAGS ?=# more flags for go test, for example -v
 DEMOFLAGS ?=# more flags for kith demo, for example --json
 
@@ -145,7 +145,7 @@ crash: ## kill -9 of real processes at random moments, CYCLES times (200)
 
 splits: ## every two-way split of seven real processes in network namespaces, with and without loss (root)
 	@[ "$$(id -u)" = 0 ] || { echo 'make splits makes network namespaces: run it as root (sudo make splits)' >&2; exit 2; }
-	$(note) KITH_SPLITS=all $(GO) test -count=1 -v -tags root -timeout 120m -run TestEverySplitHeals $(TESTFLAGS) ./cli/faults
+	$(note) KITH_SPLITS=all $(GO) test -count=1 -v -tags root -parallel 4 -timeout 60m -run TestEverySplitHeals $(TESTFLAGS) ./cli/faults
 
 hostile: ## slow peers, a relay under attack by ten thousand streams, clocks that jump: minutes each; HOSTILE=regexp picks
 	$(note) $(GO) test -count=1 -v -tags hostile -timeout 60m -run '$(HOSTILE)' $(TESTFLAGS) ./cli/faults

@@ -19,7 +19,7 @@ import (
 
 const (
 	processes     = 7
-	custodyWithin = 10 * time.Second
+	custodyWithin = 6 * time.Second
 	splitsWithin  = 25 * time.Minute // all splits of one company
 )
 
@@ -359,7 +359,7 @@ func (s *seven) every(loss float64) (out []split) {
 			for standbys := range processes - persons - 3 + 1 {
 				if far := s.pick(away, members, standbys); len(far) > 0 {
 					// Short cuts leave connections half alive, long ones are known to both sides.
-					lasts := []time.Duration{4 * time.Second, 12 * time.Second, 48 * time.Second}[s.rng.IntN(3)]
+					lasts := []time.Duration{4 * time.Second, 12 * time.Second, 40 * time.Second}[s.rng.IntN(3)]
 					out = append(out, split{far, loss, lasts, s.rng.IntN(2) == 0})
 				}
 			}
