@@ -24,8 +24,8 @@ import (
 // address, speaks no protocol but what it opens itself, and is in no directory. Relays see it in the place of the
 // device.
 //
-// It dials TCP first. An idle TCP connection lives on one empty packet each half minute, a third of what QUIC takes;
-// where only QUIC answers, that is dialled a moment later.
+// It dials TCP first. An idle TCP connection lives on an empty packet now and then, a third of what QUIC takes; where
+// only QUIC answers, that is dialled a moment later.
 func NewApart(loopback bool) (Host, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -73,7 +73,7 @@ func quietMuxer() *yamux.Transport {
 	return &t
 }
 
-// attentive dials so that a path that died is noticed within a minute, for mail comes only to a living stream.
+// attentive dials so that a path that died is noticed soon, for mail comes only to a living stream.
 func attentive(ma.Multiaddr) (tcp.ContextDialer, error) { return dialer{}, nil }
 
 type dialer struct{}
@@ -81,8 +81,18 @@ type dialer struct{}
 // DialContext implements tcp.ContextDialer.
 func (dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
 	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeIdle, Interval: probeEvery, Count: probes}}
-	return d.DialContext(ctx, network, address)
+	c, err := d.DialContext(ctx, network, address)
+	if tcp, ok := c.(*net.TCPConn); ok {
+		return attended{tcp}, nil
+	}
+	return c, err
 }
+
+// attended is a connection whose probes are set; libp2p would set others. The relay probes as well, from its side.
+type attended struct{ *net.TCPConn }
+
+// SetKeepAlivePeriod does nothing.
+func (attended) SetKeepAlivePeriod(time.Duration) error { return nil }
 
 // tcpFirst dials TCP at once and QUIC a moment later.
 func tcpFirst(all []ma.Multiaddr) []network.AddrDelay {

@@ -42,7 +42,7 @@ const (
 // How an idle connection is kept and judged.
 const (
 	muxerPing  = 10 * time.Minute       // between two pings of yamux, and between two that measure the way there and back
-	probeIdle  = 30 * time.Second       // TCP: silence before the kernel asks; what libp2p sets on the other side too
+	probeIdle  = time.Minute            // TCP: silence before the kernel asks; a relay's side, by libp2p, after half as long
 	probeEvery = 10 * time.Second       // between two questions that nobody answers
 	probes     = 3                      // unanswered ones before the connection is given up
 	quicLater  = 750 * time.Millisecond // how much later QUIC is dialled where TCP is wanted

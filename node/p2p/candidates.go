@@ -159,6 +159,14 @@ func (c *candidates) heard(a *dht.Advert) {
 	c.tell(a, source)
 }
 
+// near reports whether a peer was named by a person or met on the local network.
+func (c *candidates) near(p peer.ID) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k := c.seen[p]
+	return k != nil && k.source <= election.SourceLAN
+}
+
 func (c *candidates) isRelay(p peer.ID) bool { return c.relays([]peer.ID{p}) == 1 }
 
 func (c *candidates) askLocked(p peer.ID, k *candidate) {
@@ -257,7 +265,7 @@ func (s *scout) run(ctx context.Context) {
 func (s *scout) dialPins() (missing bool) {
 	for _, p := range s.n.cfg.Pins {
 		info, err := s.n.book.Info(p)
-		if err != nil || s.n.host.Network().Connectedness(info.ID) == network.Connected {
+		if err != nil || s.n.host.Network().Connectedness(info.ID) == network.Connected || s.n.mail.reaches(info.ID) {
 			continue
 		}
 		missing = true

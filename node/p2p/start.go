@@ -316,24 +316,24 @@ func (n *Node) peers() []peer.ID {
 	return out
 }
 
-// thin lets go of connections that nothing needs: of relays that serve under
-// the connection identity the device's own host needs none, but some peers it
-// keeps for the directory.
+// thin lets go of connections that nothing needs. The device's own host needs
+// none to relays that serve under the connection identity, and few to peers of
+// the directory; people's devices it keeps.
 func (n *Node) thin() {
 	n.mail.sweep()
 	if n.role.on() {
 		return // a relay's connections are its work
 	}
 	net := n.host.Network()
-	spare := len(net.Peers()) - keepPeers
+	var idle []peer.ID
 	for _, p := range net.Peers() {
-		if spare <= 0 {
-			return
+		serves := n.candidates.isRelay(p) && n.mail.reaches(p)
+		if (serves || !n.candidates.near(p)) && !talks(net, p) {
+			idle = append(idle, p)
 		}
-		if n.mail.reaches(p) && n.candidates.isRelay(p) && !talks(net, p) {
-			net.ClosePeer(p)
-			spare--
-		}
+	}
+	for _, p := range idle[min(len(idle), keepPeers):] {
+		net.ClosePeer(p)
 	}
 }
 
