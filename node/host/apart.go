@@ -45,7 +45,7 @@ func NewApart(loopback bool) (Host, error) {
 		libp2p.Transport(tcp.NewTCPTransport, tcp.WithDialerForAddr(attentive)),
 		libp2p.Transport(quic.NewTransport),
 		libp2p.Security(noise.ID, noise.New),
-		libp2p.Muxer(yamux.ID, quietMuxer()),
+		libp2p.Muxer(yamux.ID, muxer(muxerRare)),
 		libp2p.ResourceManager(limits),
 		libp2p.ConnectionManager(connmgr.NullConnMgr{}),
 		libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return nil }),
@@ -65,11 +65,10 @@ func NewApart(loopback bool) (Host, error) {
 	return h, nil
 }
 
-// quietMuxer is yamux that seldom pings: the kernel looks after the connection, and this only finds a peer whose
-// machine answers while its process hangs.
-func quietMuxer() *yamux.Transport {
+// muxer is yamux that pings so often. What libp2p sets costs more than QUIC's keep-alive.
+func muxer(every time.Duration) *yamux.Transport {
 	t := *yamux.DefaultTransport
-	t.KeepAliveInterval, t.MeasureRTTInterval = muxerPing, muxerPing
+	t.KeepAliveInterval, t.MeasureRTTInterval = every, muxerRare
 	return &t
 }
 
@@ -80,19 +79,12 @@ type dialer struct{}
 
 // DialContext implements tcp.ContextDialer.
 func (dialer) DialContext(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeIdle, Interval: probeEvery, Count: probes}}
-	c, err := d.DialContext(ctx, network, address)
-	if tcp, ok := c.(*net.TCPConn); ok {
-		return attended{tcp}, nil
+	d := net.Dialer{
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: probeIdle, Interval: probeEvery, Count: probes},
+		Control:         impatient,
 	}
-	return c, err
+	return d.DialContext(ctx, network, address)
 }
-
-// attended is a connection whose probes are set; libp2p would set others. The relay probes as well, from its side.
-type attended struct{ *net.TCPConn }
-
-// SetKeepAlivePeriod does nothing.
-func (attended) SetKeepAlivePeriod(time.Duration) error { return nil }
 
 // tcpFirst dials TCP at once and QUIC a moment later.
 func tcpFirst(all []ma.Multiaddr) []network.AddrDelay {

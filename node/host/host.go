@@ -66,7 +66,7 @@ func New(key ed25519.PrivateKey, c Config) (*Own, error) {
 		libp2p.Transport(tcp.NewTCPTransport),
 		libp2p.Transport(quic.NewTransport),
 		libp2p.Security(noise.ID, noise.New),
-		libp2p.Muxer(yamux.ID, quietMuxer()),
+		libp2p.Muxer(yamux.ID, muxer(muxerPing)),
 		libp2p.ResourceManager(o.limits),
 		libp2p.ConnectionManager(conns),
 		libp2p.AddrsFactory(filter.tell),

@@ -41,9 +41,11 @@ const (
 
 // How an idle connection is kept and judged.
 const (
-	muxerPing  = 10 * time.Minute       // between two pings of yamux, and between two that measure the way there and back
-	probeIdle  = time.Minute            // TCP: silence before the kernel asks; a relay's side, by libp2p, after half as long
-	probeEvery = 10 * time.Second       // between two questions that nobody answers
+	muxerPing  = time.Minute            // between two pings of yamux; one that is not answered in 10 s ends the connection
+	muxerRare  = 10 * time.Minute       // the same where the other side pings, and between two measures of the way there and back
+	probeIdle  = 30 * time.Second       // TCP: silence before the kernel asks; libp2p sets the same
+	probeEvery = 5 * time.Second        // between two questions that nobody answers
 	probes     = 3                      // unanswered ones before the connection is given up
+	unheard    = 30 * time.Second       // TCP: how long what was sent may stay unacknowledged
 	quicLater  = 750 * time.Millisecond // how much later QUIC is dialled where TCP is wanted
 )

@@ -103,7 +103,7 @@ const (
 // Connections.
 const (
 	mailIdle  = 5 * time.Minute // a relay that we ask nothing for so long is let go
-	keepPeers = 2               // that nothing else needs: the device's own host keeps them for the directory
+	keepPeers = 1               // that nothing else needs: the device's own host keeps them for the directory
 )
 
 // The relay role.
