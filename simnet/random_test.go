@@ -53,6 +53,7 @@ type schedule struct {
 	relays  []*simnet.Relay
 	wiped   bool
 	removed bool
+	drained bool
 	parted  bool
 	sent    []sent
 	has     map[*simnet.Device]map[string]bool // message ids on a device
@@ -220,6 +221,9 @@ func (s *schedule) act() {
 		s.markRead(p, d)
 	case n < 95:
 		s.remove(p)
+	case n < 96 && !s.drained && r.Up() && len(s.relays) > 3:
+		s.drained = true
+		r.Drain()
 	}
 	switch n := s.rng.IntN(20); {
 	case n == 0:
