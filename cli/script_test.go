@@ -35,7 +35,7 @@ func TestStories(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"run": cmdRun, "exits": cmdExits, "next": cmdNext, "node": cmdNode, "end": cmdEnd, "crash": cmdCrash,
-			"interrupt": cmdInterrupt, "grab": cmdGrab, "write": cmdWrite, "clean": cmdClean, "flip": cmdFlip,
+			"interrupt": cmdInterrupt, "grab": cmdGrab, "write": cmdWrite, "clean": cmdClean, "flip": cmdFlip, "online": cmdOnline,
 		},
 	})
 }
@@ -46,6 +46,9 @@ type nodesKey struct{}
 type daemon struct {
 	cmd   *exec.Cmd
 	ended chan struct{}
+
+	online chan struct{} // closed when it said so, or is gone
+	met    bool          // it said so
 }
 
 func nodes(ts *testscript.TestScript) map[string]*daemon {
@@ -124,7 +127,7 @@ func cmdNode(ts *testscript.TestScript, _ bool, args []string) {
 	name := args[0]
 	exe, err := exec.LookPath("kith")
 	ts.Check(err)
-	d := &daemon{ended: make(chan struct{})}
+	d := &daemon{ended: make(chan struct{}), online: make(chan struct{})}
 	d.cmd = exec.Command(exe, append([]string{"--home", ts.MkAbs(name), "daemon", "--loopback", "--no-mdns", "--json", "--log-level", "warn"}, args[1:]...)...)
 	d.cmd.Env = append(os.Environ(), "HOME="+ts.MkAbs("nobody"))
 	log, err := os.OpenFile(ts.MkAbs(name+".log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
@@ -138,6 +141,11 @@ func cmdNode(ts *testscript.TestScript, _ bool, args []string) {
 		r := bufio.NewReader(out)
 		line, _ := r.ReadString('\n')
 		first <- line
+		for err := error(nil); err == nil && !d.met; {
+			line, err = r.ReadString('\n')
+			d.met = strings.Contains(line, `"state":"online"`)
+		}
+		close(d.online)
 		_, _ = io.Copy(io.Discard, r)
 		_ = d.cmd.Wait()
 		close(d.ended)
@@ -212,6 +220,14 @@ func cmdWrite(ts *testscript.TestScript, _ bool, args []string) {
 	text, err := strconv.Unquote(`"` + args[1] + `"`)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(text), 0o600))
+}
+
+// cmdOnline waits until a node says that its first peer has come: online NAME.
+func cmdOnline(ts *testscript.TestScript, _ bool, args []string) {
+	d := nodes(ts)[args[0]]
+	if <-d.online; !d.met {
+		ts.Fatalf("node %s never said that it is online:\n%s", args[0], ts.ReadFile(args[0]+".log"))
+	}
 }
 
 // cmdFlip flips a bit of a file: flip FILE OFFSET.
