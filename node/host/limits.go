@@ -32,7 +32,8 @@ const (
 	streamsPerConn    = 8
 	personConnsPerIP  = 16
 	relayConnsPerIP   = 256
-	peerStreams       = 64 // of one peer
+	peerStreams       = 64 // with one peer
+	peerStreamsIn     = 16 // of these, opened by it: each is negotiated before any protocol of ours can refuse it
 	peerConns         = 8
 	peerMemory        = 16 << 20 // bytes
 	minFileDescriptor = 256

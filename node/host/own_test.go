@@ -227,3 +227,35 @@ func TestAHostApartFallsBackToQUIC(t *testing.T) {
 		t.Errorf("%v", c)
 	}
 }
+
+// A peer that opens one stream after the other is stopped by libp2p, before any protocol is agreed on.
+func TestAPeerOpensFewStreams(t *testing.T) {
+	o, peer := testOwn(t, "own"), testOwn(t, "peer")
+	o.SetStreamHandler("/hold", func(network.Stream) {})
+	connect(t, peer, o)
+	open := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
+		defer cancel()
+		s, err := peer.NewStream(ctx, o.ID(), "/hold")
+		if err == nil {
+			s.SetDeadline(time.Now().Add(within))
+			_, err = s.Write([]byte("x"))
+		}
+		return err
+	}
+	for i := range peerStreamsIn / 2 { // the control: room for what honest peers need
+		if err := open(); err != nil {
+			t.Fatalf("stream %d: %v", i, err)
+		}
+	}
+	for range 2 * peerStreamsIn {
+		open()
+	}
+	n := 0
+	for _, c := range o.Network().ConnsToPeer(peer.ID()) {
+		n += len(c.GetStreams())
+	}
+	if n > peerStreamsIn {
+		t.Errorf("a peer holds %d streams open", n)
+	}
+}

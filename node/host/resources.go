@@ -54,13 +54,13 @@ func resources(relay bool) (network.ResourceManager, error) {
 	all, waiting := most.limit().ToResourceLimits(), most.waiting().ToResourceLimits()
 	onePeer := rcmgr.ResourceLimits{
 		Conns: peerConns, ConnsInbound: peerConns, ConnsOutbound: peerConns,
-		Streams: peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams, Memory: peerMemory,
+		Streams: peerStreams, StreamsInbound: peerStreamsIn, StreamsOutbound: peerStreams, Memory: peerMemory,
 	}
 	one := rcmgr.ResourceLimits{Streams: all.Streams, StreamsInbound: all.Streams, StreamsOutbound: all.Streams, Memory: all.Memory}
 	partial := rcmgr.PartialLimitConfig{
 		System: all, Transient: waiting, PeerDefault: onePeer, ProtocolDefault: one, ServiceDefault: one,
 		ProtocolPeerDefault: rcmgr.ResourceLimits{
-			Streams: peerStreams, StreamsInbound: peerStreams, StreamsOutbound: peerStreams,
+			Streams: peerStreams, StreamsInbound: peerStreamsIn, StreamsOutbound: peerStreams,
 		},
 	}
 	m, err := rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(partial.Build(base)),
