@@ -49,8 +49,9 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 			})
 		})
 	})
-	t.Run("relays that sign and keep nothing, and a sender that is gone", func(t *testing.T) {
+	t.Run("relays that sign and keep nothing, nobody who asks them, and a sender that is gone", func(t *testing.T) {
 		found(t, t.Name(), 15, func(s *schedule) {
+			s.eachDevice((*simnet.Device).Deafen)
 			for _, r := range s.relays {
 				r.Lie()
 			}
