@@ -18,17 +18,6 @@ import (
 	"github.com/kith-im/kith/node/store"
 )
 
-// liars returns the members of bob's set that took alice's message, told to lie from before, and the honest others.
-func (w *world) depositedAt(from *device) map[string]bool {
-	out := map[string]bool{}
-	for _, p := range w.sent {
-		if p.relay != nil && p.from == from {
-			out[p.relay.name] = true
-		}
-	}
-	return out
-}
-
 // members are the relays of d's set, standbys apart.
 func (w *world) members(d *device) (members, standbys []*relay) {
 	var v node.MailboxView

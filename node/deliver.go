@@ -208,12 +208,11 @@ func (e *Engine) depositTargets(t *Turn, set *dht.SetRecord, d *pb.Delivery, it 
 	have := 0
 	var out, last []dht.Peer
 	for _, m := range set.Members() {
-		id := string(m.Peer.ID)
 		voided := voidedOf(d, m.Peer.ID)
 		switch {
-		case receiptOf(d, m.Peer.ID) >= 0 || it.Asked[id]:
+		case receiptOf(d, m.Peer.ID) >= 0 || it.Asked[string(m.Peer.ID)]:
 			have++
-		case it.Failed[id] || have+len(out) >= activeMembers(set):
+		case it.Failed[string(m.Peer.ID)] || have+len(out) >= activeMembers(set):
 		case voided >= 0 && d.Voided[voided].Buried != 0: // it would sign for a tombstone again
 		case voided >= 0 || e.brokeAt(t, m.Peer.ID) != 0:
 			last = append(last, m.Peer)

@@ -39,6 +39,4 @@ const (
 	maxAbsent = 512
 	// proofs is how many envelopes one proof of possession names.
 	proofs = 8
-	// adoptBatch is how many copies one transaction adopts.
-	adoptBatch = 64
 )

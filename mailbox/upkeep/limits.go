@@ -26,8 +26,10 @@ const (
 	// drainEvery. leaveAfter is what the advert says of a drain without deadline.
 	drainFirst, drainEvery, leaveAfter = time.Second, time.Minute, 7 * 24 * time.Hour
 
-	// MaxMet is how many adverts are remembered, MaxGossip how many are served.
-	MaxMet, MaxGossip = 64, 16
+	// MaxMet is how many adverts are remembered.
+	MaxMet = 64
+	// MaxGossip is how many adverts are served at once.
+	MaxGossip = 16
 	// maxOffers is how many offers wait to be looked at.
 	maxOffers = 256
 )

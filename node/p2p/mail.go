@@ -192,7 +192,7 @@ func (m *mail) sweep() {
 	maps.DeleteFunc(g.last, func(_ peer.ID, at time.Time) bool { return now.Sub(at) >= mailIdle })
 	for _, p := range g.host.Network().Peers() {
 		if _, lately := g.last[p]; !lately && g.busy[p] == 0 {
-			m.wg.Go(func() { g.host.Network().ClosePeer(p) })
+			m.wg.Go(func() { _ = g.host.Network().ClosePeer(p) })
 		}
 	}
 }

@@ -333,7 +333,7 @@ func (n *Node) thin() {
 		}
 	}
 	for _, p := range idle[min(len(idle), keepPeers):] {
-		net.ClosePeer(p)
+		_ = net.ClosePeer(p)
 	}
 }
 
