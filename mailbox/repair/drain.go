@@ -12,7 +12,7 @@ import (
 
 // Drain is the handover of a relay that leaves: every box with content has to be
 // proved in full by as many other relays of its set as the set has members, if there are
-// so many.
+// so many. A box that no other relay holds is never handed over.
 type Drain struct {
 	boxes map[mailbox.ID]*handed
 	order []mailbox.ID
@@ -31,10 +31,10 @@ type handed struct {
 func (p *Planner) Drain(d *Drain, sum func(mailbox.ID) [32]byte) *Drain {
 	next := &Drain{boxes: map[mailbox.ID]*handed{}}
 	for id, x := range p.boxes {
-		if !x.content || len(x.others) == 0 {
+		if !x.content {
 			continue
 		}
-		h := &handed{sum: sum(id), need: min(x.replicas(), len(x.others)), proved: map[string]bool{}}
+		h := &handed{sum: sum(id), need: max(1, min(x.replicas(), len(x.others))), proved: map[string]bool{}}
 		for _, o := range x.others {
 			h.others = append(h.others, o.Peer)
 		}

@@ -213,18 +213,23 @@ func (p *Planner) Status(now time.Time) Status {
 	return s
 }
 
-// Look reads from a store what this relay's part in one box is.
+// Look reads from a store what this relay's part in one box is. A box with content
+// of which no set is known, or a spoilt one, has no other relays.
 func (p *Planner) Look(tx mailbox.Tx, now time.Time, box mailbox.ID) {
-	raw, err := tx.Set(box)
-	if err != nil || len(raw) < 8 {
-		return // none known, or spoilt: the store counts it
+	var version uint64
+	raw, err := tx.Set(box) // a spoilt one is counted by the store
+	if err == nil && len(raw) >= 8 {
+		version = binary.BigEndian.Uint64(raw[len(raw)-8:]) // of the owner's signature
 	}
-	version := binary.BigEndian.Uint64(raw[len(raw)-8:]) // of the owner's signature
 	content := tx.Usage(box).Count > 0
 	if p.See(box, version, content) {
 		return
 	}
-	if members, ok := dht.SetMembers(raw); ok {
+	var members []dht.Member
+	if version != 0 {
+		members, _ = dht.SetMembers(raw)
+	}
+	if len(members) > 0 || content {
 		p.Take(now, Duty{Box: box, Version: version, Members: members, Content: content})
 	}
 }

@@ -191,6 +191,32 @@ func TestDrainSaysWhatIsLeft(t *testing.T) {
 	})
 }
 
+// Mail that no other relay is named for is left, also when the record that would name them is
+// spoilt; the control has nothing to leave.
+func TestDrainOfTheOnlyRelayLeavesItsMail(t *testing.T) {
+	for name, c := range map[string]struct {
+		spoilt bool
+		mail   int
+	}{"alone": {mail: 3}, "record spoilt": {spoilt: true, mail: 3}, "control: nothing held": {}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, all := newTown(t, 1, 0)
+				scatter(c.mail, all...)
+				if c.spoilt {
+					_ = all[0].store.Do(t.Context(), func(tx mailbox.Tx) error { return tx.PutSet(mailbox.IDOf(mailboxtest.Key(1).Public().(ed25519.PublicKey)), []byte("spoilt")) })
+				}
+				var last Progress
+				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+				defer cancel()
+				err := all[0].upkeep.Drain(ctx, func(p Progress) { last = p })
+				if want := min(c.mail, 1); last.Left != want || (err != nil) != (want > 0) {
+					t.Errorf("%+v, %v", last, err)
+				}
+			})
+		})
+	}
+}
+
 // Close ends what hangs: a visit, a drain and a scrub.
 func TestCloseEndsWhatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
