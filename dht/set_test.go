@@ -200,8 +200,8 @@ func seal(tb testing.TB, p *dhttest.Person, rec *dht.SetRecord) []byte {
 func TestSetNames(t *testing.T) {
 	p := person(t)
 	rec := p.Set(t, 7, 1, 0)
-	members, ok := dht.SetMembers(rec.Bytes())
-	if !ok || len(members) != len(rec.Members()) {
+	members, leased, ok := dht.SetMembers(rec.Bytes())
+	if !ok || len(members) != len(rec.Members()) || len(leased) != len(rec.Leases()) {
 		t.Fatalf("%d members", len(members))
 	}
 	for _, m := range members {

@@ -57,14 +57,18 @@ func ParseSetRecord(raw []byte) (*SetRecord, error) {
 }
 
 // SetMembers reads the members of a record that ParseSetRecord has accepted
-// before, as a relay keeps it. It checks no signature.
-func SetMembers(raw []byte) ([]Member, bool) {
-	var core SetCore
+// before, as a relay keeps it, and the ranks of those that gave a lease. It checks
+// no signature.
+func SetMembers(raw []byte) (members []Member, leased []byte, ok bool) {
+	var rec SetRecord
 	s := cryptobyte.String(raw)
-	if len(raw) > MaxSetRecord || !readSetCore(&s, &core) {
-		return nil, false
+	if len(raw) > MaxSetRecord || !readSetCore(&s, &rec.core) || !readLeases(&s, &rec) {
+		return nil, nil, false
 	}
-	return core.Members, true
+	for _, l := range rec.leases {
+		leased = append(leased, l.Rank)
+	}
+	return rec.core.Members, leased, true
 }
 
 // SetNames says of such a record whether a relay is among its members. It

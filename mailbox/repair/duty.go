@@ -112,11 +112,16 @@ func (p *Planner) Take(now time.Time, in Duty) {
 			}
 			continue
 		}
+		x := p.at(m.Peer.ID, m.Peer.Addrs)
 		if m.Standby {
 			standbys++
+		}
+		if x == nil {
+			continue
+		}
+		if m.Standby {
 			d.spare |= 1 << len(d.others)
 		}
-		x := p.at(m.Peer.ID, m.Peer.Addrs)
 		x.duties = append(x.duties, link{d, len(d.others)})
 		d.others = append(d.others, x)
 		if x.next.IsZero() {
@@ -214,7 +219,8 @@ func (p *Planner) Status(now time.Time) Status {
 }
 
 // Look reads from a store what this relay's part in one box is. A box with content
-// of which no set is known, or a spoilt one, has no other relays.
+// of which no set is known, or a spoilt one, has no other relays. A relay that
+// gave no lease has no part in it: whoever owns a box may name any.
 func (p *Planner) Look(tx mailbox.Tx, now time.Time, box mailbox.ID) {
 	var version uint64
 	raw, err := tx.Set(box) // a spoilt one is counted by the store
@@ -226,8 +232,10 @@ func (p *Planner) Look(tx mailbox.Tx, now time.Time, box mailbox.ID) {
 		return
 	}
 	var members []dht.Member
+	var bound []byte
 	if version != 0 {
-		members, _ = dht.SetMembers(raw)
+		members, bound, _ = dht.SetMembers(raw)
+		members = slices.DeleteFunc(members, func(m dht.Member) bool { return string(m.Peer.ID) != p.self && !slices.Contains(bound, m.Rank) })
 	}
 	if len(members) > 0 || content {
 		p.Take(now, Duty{Box: box, Version: version, Members: members, Content: content})

@@ -14,6 +14,10 @@ const (
 	// DistrustFor is how long a failed proof of possession counts.
 	DistrustFor = 7 * 24 * time.Hour
 
+	// SlowFor is how long a relay is visited apart after a visit that failed or
+	// took too long.
+	SlowFor = 24 * time.Hour
+
 	// gap is the least time between two visits to one relay.
 	gap = 3 * time.Second
 	// settle is what a relay that comes back is given to begin.
@@ -29,6 +33,9 @@ const (
 const (
 	// MaxStrangers is how many relays outside all sets are heard with an offer.
 	MaxStrangers = 256
+	// MaxPeers is how many other relays are known, maxAddrs how many addresses of
+	// one that sets give.
+	MaxPeers, maxAddrs = 16_384, 16
 	// MaxUrgent is how many boxes wait for an early visit to one relay.
 	MaxUrgent = 8192
 	// allEvery is the round in which empty boxes are compared too.

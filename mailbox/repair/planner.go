@@ -28,9 +28,14 @@ type peer struct {
 	next    time.Time // of the next round of all boxes
 	soon    time.Time // of a visit for urgent boxes before that; zero: none
 	visited time.Time // begin of the last visit
+	busy    bool      // a visit is on its way
+	known   bool      // it has answered a visit
+	slow    time.Time // of the last visit that failed or took too long
 	rounds  int       // since all boxes were compared, also the empty ones
 	down    time.Time // first visit that failed, while others answered
 	fails   int
+	told    bool // Addrs are its own word
+	absent  int  // boxes that it did not know, when last visited
 	leaving bool
 	lied    time.Time // of the last failed proof
 	lacking time.Time // since when samples are missing there
@@ -43,18 +48,60 @@ func New(self []byte) *Planner {
 	return &Planner{self: string(self), boxes: map[mailbox.ID]*duty{}, peers: map[string]*peer{}}
 }
 
-// at returns what is known of a relay, and makes it known.
+// at returns what is known of a relay, and makes it known; nil: there is no room.
 func (p *Planner) at(peerID []byte, addrs [][]byte) *peer {
 	x := p.peers[string(peerID)]
 	if x == nil {
+		if len(p.order) >= MaxPeers {
+			return nil
+		}
 		x = &peer{Peer: dht.Peer{ID: slices.Clone(peerID)}}
 		p.peers[string(peerID)] = x
 		p.order = append(p.order, x)
 	}
-	if len(addrs) > 0 {
-		x.Addrs = addrs
-	}
+	x.may(addrs)
 	return x
+}
+
+// may notes addresses that the owner of a box gave for a relay. What the relay
+// says itself counts for more, and nobody's word puts away what another said.
+func (x *peer) may(addrs [][]byte) {
+	for _, a := range addrs {
+		if !x.told && len(x.Addrs) < maxAddrs && !slices.ContainsFunc(x.Addrs, func(b []byte) bool { return string(a) == string(b) }) {
+			x.Addrs = append(x.Addrs[:len(x.Addrs):len(x.Addrs)], a) // visits hold the old slice
+		}
+	}
+}
+
+// Grade says what a relay's visits are worth waiting for. Relays are free of
+// charge: whoever leases a box can name any number that stall, so each grade is
+// visited apart from the others.
+type Grade byte
+
+// Grades.
+const (
+	Known   Grade = iota // it answered visits in time
+	Unknown              // never visited
+	Slow                 // a visit failed or took too long within SlowFor
+	Grades               // how many there are
+)
+
+func (x *peer) grade(now time.Time) Grade {
+	switch {
+	case !x.slow.IsZero() && now.Sub(x.slow) < SlowFor:
+		return Slow
+	case x.known:
+		return Known
+	}
+	return Unknown
+}
+
+// Begin notes that a visit of Due is on its way: until Visited or Unreachable
+// there is no other to this relay.
+func (p *Planner) Begin(id []byte) {
+	if x := p.peers[string(id)]; x != nil {
+		x.busy = true
+	}
 }
 
 // hurry plans a visit for a box, as soon as the gap allows. A relay that does
@@ -101,6 +148,7 @@ func (p *Planner) Unreachable(id []byte, now time.Time, rng io.Reader) {
 		x.down = now
 	}
 	x.fails++
+	x.busy, x.slow = false, now
 	wait := retryMax
 	if x.fails < 10 {
 		wait = min(retryMax, retryMin<<(x.fails-1))
@@ -158,6 +206,9 @@ func (p *Planner) Offered(id []byte, now time.Time, boxes []mailbox.ID) {
 		return
 	}
 	x := p.at(id, nil)
+	if x == nil {
+		return
+	}
 	p.Heard(id, now) // it asked: it is there
 	if len(x.duties) > 0 && now.Sub(x.visited) > gap {
 		x.soon = now // also where no box of it matters: it may say that it leaves
@@ -184,7 +235,7 @@ func (p *Planner) Deadline() time.Time {
 	var first time.Time
 	for _, x := range p.order {
 		for _, at := range []time.Time{x.next, x.soon} {
-			if !at.IsZero() && (first.IsZero() || at.Before(first)) {
+			if !x.busy && !at.IsZero() && (first.IsZero() || at.Before(first)) {
 				first = at
 			}
 		}

@@ -54,13 +54,12 @@ func (l *Local) Visit(ctx context.Context, w Wire, v Visit) (Outcome, error) {
 // talk is one visit.
 type talk struct {
 	*Local
-	ctx    context.Context
-	w      Wire
-	with   dht.Peer
-	out    Outcome
-	same   []mailbox.ID // both sides had the same sum
-	offer  []mailbox.ID
-	absent int
+	ctx   context.Context
+	w     Wire
+	with  dht.Peer
+	out   Outcome
+	same  []mailbox.ID // both sides had the same sum
+	offer []mailbox.ID
 }
 
 func (t *talk) run(v Visit) (err error) {
@@ -148,8 +147,7 @@ func (t *talk) compare(boxes []mailbox.ID, differ func(mailbox.ID) error) error 
 // newer set, or it knows none, as after the loss of its disk. A set that names
 // it with its own lease is enough for it to begin again.
 func (t *talk) introduce(box mailbox.ID) error {
-	if t.absent++; t.absent > maxAbsent {
-		t.out.More = true
+	if t.out.Absent++; t.out.Absent > maxAbsent {
 		return nil
 	}
 	theirs, err := t.w.GetSet(t.ctx, t.with, box)

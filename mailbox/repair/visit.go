@@ -12,6 +12,7 @@ import (
 // Visit is what to do with one relay now.
 type Visit struct {
 	Peer    dht.Peer
+	Grade   Grade        // of the peer
 	Compare []mailbox.ID // boxes to compare and to complete from it
 	Show    []mailbox.ID // boxes that it, a standby, only has to know
 	Offer   []mailbox.ID // boxes that it should compare with this relay
@@ -32,11 +33,11 @@ func (p *Planner) Due(now time.Time, rng io.Reader) []Visit {
 	var out []Visit
 	for _, x := range p.order {
 		round := !x.next.IsZero() && !x.next.After(now)
-		if !round && (x.soon.IsZero() || x.soon.After(now)) {
+		if x.busy || !round && (x.soon.IsZero() || x.soon.After(now)) {
 			continue
 		}
 		x.visited, x.soon = now, time.Time{}
-		v := Visit{Peer: x.Peer}
+		v := Visit{Peer: x.Peer, Grade: x.grade(now)}
 		named := p.urgent(x, &v)
 		if round && len(x.duties) > 0 {
 			p.all(x, &v, named, now, rng)
@@ -118,7 +119,8 @@ type Outcome struct {
 	Adopted  int          // copies stored
 	Refused  int          // copies that this relay's own rules did not take
 	Proof    Proof        // of the relay that was visited
-	More     bool         // something was left for another visit
+	Absent   int          // boxes that the peer does not serve us
+	Late     bool         // it took more time than a visit has
 }
 
 // Visited notes what came of a visit that the relay answered.
@@ -128,10 +130,14 @@ func (p *Planner) Visited(id []byte, now time.Time, o Outcome) {
 		return
 	}
 	p.Heard(id, now)
+	x.busy, x.known = false, true
+	if o.Late {
+		x.slow = now
+	}
 	if o.Advert != nil {
 		x.leaving = !o.Advert.LeavingAt.IsZero()
 		if len(o.Advert.Peer.Addrs) > 0 {
-			x.Addrs = o.Advert.Peer.Addrs
+			x.Addrs, x.told = o.Advert.Peer.Addrs, true
 		}
 	}
 	p.tested(id, now, o.Proof)
@@ -141,7 +147,10 @@ func (p *Planner) Visited(id []byte, now time.Time, o Outcome) {
 	for _, box := range o.Behind {
 		p.mark(box, x, true)
 	}
-	if o.More && len(x.duties) > 0 {
+	// The next boxes that it does not know are worth another visit if it took to
+	// the last: an owner may have named it who never asked it.
+	helped := o.Absent > maxAbsent && (x.absent == 0 || o.Absent < x.absent)
+	if x.absent = o.Absent; (o.Late || helped) && len(x.duties) > 0 {
 		x.again(now)
 	}
 }

@@ -3,6 +3,7 @@ package upkeep
 import (
 	"context"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/kith-im/kith/mailbox"
@@ -35,9 +36,10 @@ func (u *Upkeep) Drain(ctx context.Context, told func(Progress)) error {
 		return fmt.Errorf("drain: %w", err)
 	}
 	var d *repair.Drain
+	failed := map[string]time.Time{}
 	for pause := drainFirst; ; pause = min(2*pause, drainEvery) {
 		u.look()
-		if d = u.pass(ctx, d); ctx.Err() == nil {
+		if d = u.pass(ctx, d, failed); ctx.Err() == nil {
 			boxes, done := d.Progress()
 			told(Progress{Boxes: boxes, Done: done, Left: boxes - done})
 			if done == boxes {
@@ -72,8 +74,9 @@ func (u *Upkeep) leave(ctx context.Context, at time.Time) error {
 	return err
 }
 
-// pass offers what is left and asks for proofs.
-func (u *Upkeep) pass(ctx context.Context, d *repair.Drain) *repair.Drain {
+// pass offers what is left and asks for proofs, a few relays at a time. Who failed
+// is left out for a while.
+func (u *Upkeep) pass(ctx context.Context, d *repair.Drain, failed map[string]time.Time) *repair.Drain {
 	now := u.cfg.Now()
 	u.mu.Lock()
 	_ = u.cfg.Store.View(func(tx mailbox.Tx) error {
@@ -81,15 +84,38 @@ func (u *Upkeep) pass(ctx context.Context, d *repair.Drain) *repair.Drain {
 		return nil
 	})
 	u.mu.Unlock()
+	var mu sync.Mutex // of d and failed
+	var wg sync.WaitGroup
+	places := make(chan struct{}, drainsAtOnce)
 	for _, v := range d.Asks() {
-		proved, err := u.local.HandOver(ctx, u.cfg.Client, v)
-		d.Proved(v.Peer.ID, proved)
-		if ctx.Err() != nil {
-			return d
+		mu.Lock()
+		at := failed[string(v.Peer.ID)]
+		mu.Unlock()
+		if !at.IsZero() && u.cfg.Now().Sub(at) < drainAgain || ctx.Err() != nil {
+			continue
 		}
-		if err != nil {
-			u.cfg.Log.Debug("relay: drain", "err", err)
-		}
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			proved, err := u.handOver(ctx, v)
+			mu.Lock()
+			defer mu.Unlock()
+			if d.Proved(v.Peer.ID, proved); err != nil {
+				failed[string(v.Peer.ID)] = u.cfg.Now()
+			}
+		})
 	}
+	wg.Wait()
 	return d
+}
+
+// handOver gives one relay some time: any number of them may stall.
+func (u *Upkeep) handOver(ctx context.Context, v repair.Visit) ([]mailbox.ID, error) {
+	ctx, cancel := context.WithTimeout(ctx, visitWithin)
+	defer cancel()
+	proved, err := u.local.HandOver(ctx, u.cfg.Client, v)
+	if err != nil {
+		u.cfg.Log.Debug("relay: drain", "err", err)
+	}
+	return proved, err
 }

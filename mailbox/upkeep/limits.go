@@ -8,8 +8,9 @@ const (
 	// lookEvery is how often the boxes of the store are gone through, and
 	// lookBox what each box adds to that.
 	lookEvery, lookBox = 5 * time.Second, 2 * time.Millisecond
-	// visitWithin bounds one visit; what is left waits for the next.
-	visitWithin = 10 * time.Minute
+	// visitWithin bounds one visit, and slowWithin one to a relay that is slow;
+	// what is left waits for the next. visitsAtOnce is how many of one grade run.
+	visitWithin, slowWithin, visitsAtOnce = time.Minute, 10 * time.Minute, 4
 	// clockEvery is how often a braked clock is held against others.
 	clockEvery = 5 * time.Minute
 	// maxWitnesses is how many clocks are asked at once, witnesses how many
@@ -22,6 +23,9 @@ const (
 	scrubEvery, scrubFirst = 24 * time.Hour, time.Hour
 	// maxSpoilt is how many spoilt envelopes one scrub heals.
 	maxSpoilt = 4096
+	// drainsAtOnce is how many relays a drain hands over to at once; who failed is
+	// asked again after drainAgain.
+	drainsAtOnce, drainAgain = 8, 5 * time.Minute
 	// drainFirst is the pause after the first pass of a drain; it doubles to
 	// drainEvery. leaveAfter is what the advert says of a drain without deadline.
 	drainFirst, drainEvery, leaveAfter = time.Second, time.Minute, 7 * 24 * time.Hour

@@ -66,6 +66,7 @@ type Upkeep struct {
 
 	mu      sync.Mutex // what follows; held for moments only
 	planner *repair.Planner
+	lanes   [repair.Grades]lane
 	offers  []offer
 	stats   Stats
 
@@ -184,20 +185,36 @@ type times struct{ look, clock, scrub time.Time }
 func (u *Upkeep) run() {
 	defer u.wg.Done()
 	at := times{scrub: u.cfg.Now().Add(scrubFirst)}
-	var due []repair.Visit
 	for u.ctx.Err() == nil {
 		now := u.cfg.Now()
-		if u.rare(&at, now); len(due) == 0 {
-			u.mu.Lock()
-			due = u.planner.Due(now, u.cfg.Rand)
-			u.mu.Unlock()
-		}
-		if len(due) > 0 {
-			u.visit(due[0])
-			due = due[1:]
-			continue
-		}
+		u.rare(&at, now)
+		u.begin(now)
 		u.wait(at)
+	}
+}
+
+// lane has the visits to relays of one grade.
+type lane struct {
+	waiting []repair.Visit
+	running int
+}
+
+// begin starts the visits that are due, a few of each grade at a time: those who
+// stall keep only their like waiting.
+func (u *Upkeep) begin(now time.Time) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, v := range u.planner.Due(now, u.cfg.Rand) {
+		u.planner.Begin(v.Peer.ID)
+		u.lanes[v.Grade].waiting = append(u.lanes[v.Grade].waiting, v)
+	}
+	for i := range u.lanes {
+		for l := &u.lanes[i]; len(l.waiting) > 0 && l.running < visitsAtOnce; {
+			v := l.waiting[0]
+			l.waiting = l.waiting[1:]
+			l.running++
+			u.wg.Go(func() { u.visit(v, l); u.nudge() })
+		}
 	}
 }
 
@@ -208,14 +225,10 @@ func (u *Upkeep) rare(at *times, now time.Time) {
 	u.offers = nil
 	u.mu.Unlock()
 	// A clock that was set back must not keep anything waiting.
-	if len(offers) > 0 || !now.Before(at.look) || at.look.Sub(now) > 2*poll {
+	if !now.Before(at.look) || at.look.Sub(now) > 2*poll {
 		at.look = now.Add(min(poll, lookEvery+time.Duration(u.look())*lookBox))
 	}
-	u.mu.Lock()
-	for _, o := range offers {
-		u.planner.Offered(o.from, now, o.boxes)
-	}
-	u.mu.Unlock()
+	u.heed(offers, now)
 	if !now.Before(at.clock) || at.clock.Sub(now) > clockEvery {
 		u.askClocks()
 		at.clock = now.Add(clockEvery)
@@ -225,6 +238,27 @@ func (u *Upkeep) rare(at *times, now time.Time) {
 			u.cfg.Log.Warn("relay: scrub", "err", err)
 		}
 		at.scrub = now.Add(scrubEvery)
+	}
+}
+
+// heed notes offers. It looks at the boxes that they name, which may be new, and
+// at no others: an offer costs its sender next to nothing.
+func (u *Upkeep) heed(offers []offer, now time.Time) {
+	if len(offers) == 0 {
+		return
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	_ = u.cfg.Store.View(func(tx mailbox.Tx) error {
+		for _, o := range offers {
+			for _, box := range o.boxes {
+				u.planner.Look(tx, now, box)
+			}
+		}
+		return nil
+	})
+	for _, o := range offers {
+		u.planner.Offered(o.from, now, o.boxes)
 	}
 }
 
@@ -269,24 +303,29 @@ func (u *Upkeep) look() (boxes int) {
 }
 
 // visit does one visit and notes what came of it.
-func (u *Upkeep) visit(v repair.Visit) {
-	ctx, cancel := context.WithTimeout(u.ctx, visitWithin)
+func (u *Upkeep) visit(v repair.Visit, l *lane) {
+	within := visitWithin
+	if v.Grade == repair.Slow {
+		within = slowWithin
+	}
+	ctx, cancel := context.WithTimeout(u.ctx, within)
 	out, err := u.local.Visit(ctx, u.cfg.Client, v)
 	late := errors.Is(ctx.Err(), context.DeadlineExceeded)
 	cancel()
-	if u.ctx.Err() != nil {
-		return
-	}
 	now := u.cfg.Now()
 	if out.Advert != nil {
 		u.met.add(out.Advert, now)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	l.running--
+	if u.ctx.Err() != nil {
+		return
+	}
 	u.note(out)
 	switch {
 	case err == nil || late && out.Compared > 0:
-		out.More = out.More || late
+		out.Late = late
 		u.planner.Visited(v.Peer.ID, now, out)
 	default:
 		u.stats.Failed++

@@ -203,7 +203,9 @@ func TestDrainOfTheOnlyRelayLeavesItsMail(t *testing.T) {
 				_, all := newTown(t, 1, 0)
 				scatter(c.mail, all...)
 				if c.spoilt {
-					_ = all[0].store.Do(t.Context(), func(tx mailbox.Tx) error { return tx.PutSet(mailbox.IDOf(mailboxtest.Key(1).Public().(ed25519.PublicKey)), []byte("spoilt")) })
+					_ = all[0].store.Do(t.Context(), func(tx mailbox.Tx) error {
+						return tx.PutSet(mailbox.IDOf(mailboxtest.Key(1).Public().(ed25519.PublicKey)), []byte("spoilt"))
+					})
 				}
 				var last Progress
 				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

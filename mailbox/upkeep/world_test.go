@@ -46,6 +46,7 @@ type locked struct {
 	mu     sync.Mutex
 	m      *mailbox.Memory
 	rotten map[mailbox.EnvelopeID]bool
+	walks  int // through all boxes
 }
 
 func newLocked() *locked {
@@ -74,6 +75,11 @@ func (t rottenTx) Body(box mailbox.ID, e mailbox.Entry) ([]byte, error) {
 		return nil, mailbox.ErrDamaged
 	}
 	return t.Tx.Body(box, e)
+}
+
+func (t rottenTx) EachBox(fn func(mailbox.ID, mailbox.Box) bool) {
+	t.s.walks++
+	t.Tx.EachBox(fn)
 }
 
 func (t rottenTx) Mend(box mailbox.ID, e mailbox.Entry, envelope []byte) error {

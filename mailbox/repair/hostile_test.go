@@ -1,0 +1,134 @@
+package repair_test
+
+import (
+	"crypto/ed25519"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/mailboxtest"
+	"github.com/kith-im/kith/mailbox/repair"
+)
+
+// An owner cannot send a relay to others that never leased its box.
+func TestOnlyWhoGaveALeaseIsVisited(t *testing.T) {
+	for _, leased := range []bool{false, true} {
+		w := newWorld(t, 2, 1)
+		s, victim := w.relays[0], w.relays[1]
+		core := dht.SetCore{
+			Box: mailboxtest.Key(1).Public().(ed25519.PublicKey), Epoch: dht.EpochAt(w.now), Number: 1, R: 2, W: 1,
+			Issued: w.now.Truncate(time.Second), NotAfter: w.now.Add(30 * 24 * time.Hour).Truncate(time.Second),
+			Members: []dht.Member{{Peer: s.peer}, {Peer: victim.peer, Rank: 1}},
+		}
+		signed, err := dht.SignSetCore(mailboxtest.Key(1), core)
+		w.must(err)
+		var leases []dht.Lease
+		for _, r := range w.relays[:1+map[bool]int{true: 1}[leased]] {
+			w.must(r.do(func(tx mailbox.Tx) error {
+				l, err := r.local.Relay.Commit(tx, w.now, signed)
+				leases = append(leases, l)
+				return err
+			}))
+		}
+		set, err := dht.SignSetRecord(mailboxtest.Key(1), core, leases)
+		w.must(err)
+		w.must(s.do(func(tx mailbox.Tx) error { return s.local.Relay.PutSet(tx, w.now, set.Bytes()) }))
+		w.must(s.store.View(func(tx mailbox.Tx) error { s.planner.Look(tx, w.now, mailboxtest.Box(1)); return nil }))
+		if got := len(s.planner.Due(w.now, w.rng)); got != len(leases)-1 {
+			t.Errorf("leased %t: %d visits", leased, got)
+		}
+	}
+}
+
+// A relay that knows ever fewer of our boxes not is visited again at once; one
+// that never takes them is left alone till the next round.
+func TestBoxesThatAreNotTakenBringNoVisit(t *testing.T) {
+	for name, c := range map[string]struct{ step, least, most int }{
+		"taken": {512, 10, 12},
+		"not":   {0, 2, 2},
+	} {
+		p := repair.New(id(0))
+		p.Take(mailboxtest.T0, repair.Duty{Box: boxID(1), Version: 1, Members: members(0, 0, 1), Content: true})
+		visits, absent := 0, 5000
+		for now := mailboxtest.T0; now.Before(mailboxtest.T0.Add(45 * time.Minute)); now = now.Add(time.Second) {
+			for _, v := range p.Due(now, seeded()) {
+				visits++
+				p.Visited(v.Peer.ID, now, repair.Outcome{Absent: absent})
+				absent = max(0, absent-c.step)
+			}
+		}
+		if visits < c.least || visits > c.most {
+			t.Errorf("%s: %d visits", name, visits)
+		}
+	}
+}
+
+// Whoever leases boxes names relays without end, and gives them what addresses he likes.
+func TestWhatSetsNameIsBounded(t *testing.T) {
+	p := repair.New(id(0))
+	named := func(n int, addrs ...string) dht.Member {
+		m := dht.Member{Peer: dht.Peer{ID: id(n)}, Rank: byte(n)}
+		for _, a := range addrs {
+			m.Peer.Addrs = append(m.Peer.Addrs, []byte(a))
+		}
+		return m
+	}
+	addrs := func() (all []string) {
+		for _, x := range p.Others(boxID(1)) {
+			for _, a := range x.Addrs {
+				all = append(all, string(a))
+			}
+		}
+		return all
+	}
+	p.Take(mailboxtest.T0, repair.Duty{Box: boxID(1), Version: 1, Members: []dht.Member{named(1, "good")}})
+	for n := range 3000 {
+		set := []dht.Member{named(1, "bad", "bad "+string(rune(n)))}
+		for i := range 15 {
+			set = append(set, named(2+n*15+i))
+		}
+		p.Take(mailboxtest.T0, repair.Duty{Box: boxID(2 + n), Version: 1, Members: set})
+	}
+	if got := addrs(); !slices.Contains(got, "good") || len(got) > 16 {
+		t.Errorf("addresses %q", got)
+	}
+	if got := p.Status(mailboxtest.T0).Peers; got > repair.MaxPeers {
+		t.Errorf("%d relays are known", got)
+	}
+	p.Visited(id(1), mailboxtest.T0, repair.Outcome{Advert: &dht.Advert{Peer: dht.Peer{Addrs: [][]byte{[]byte("own")}}}})
+	p.Take(mailboxtest.T0, repair.Duty{Box: boxID(9999), Version: 1, Members: []dht.Member{named(1, "bad again")}})
+	if got := addrs(); !slices.Equal(got, []string{"own"}) {
+		t.Errorf("its own word does not count: %q", got)
+	}
+}
+
+// Visits of the three grades are told apart, and there is one to a relay at a time.
+func TestGradesOfVisits(t *testing.T) {
+	p := repair.New(id(0))
+	p.Take(mailboxtest.T0, repair.Duty{Box: boxID(1), Version: 1, Members: members(0, 0, 1), Content: true})
+	now := mailboxtest.T0
+	next := func(want repair.Grade) {
+		t.Helper()
+		now = now.Add(71 * time.Minute)
+		v := p.Due(now, seeded())
+		if len(v) != 1 || v[0].Grade != want {
+			t.Fatalf("%+v, want grade %d", v, want)
+		}
+		p.Begin(id(1))
+		if again := p.Due(now.Add(71*time.Minute), seeded()); len(again) > 0 || !p.Deadline().IsZero() {
+			t.Fatal("two visits at once")
+		}
+	}
+	next(repair.Unknown)
+	p.Visited(id(1), now, repair.Outcome{})
+	next(repair.Known)
+	p.Visited(id(1), now, repair.Outcome{Late: true})
+	next(repair.Slow)
+	p.Visited(id(1), now, repair.Outcome{})
+	now = now.Add(repair.SlowFor)
+	next(repair.Known)
+	p.Unreachable(id(1), now, seeded())
+	next(repair.Slow)
+}
