@@ -264,7 +264,11 @@ func (p *Planner) Back(id []byte, now time.Time) bool {
 	if x == nil || len(x.duties) == 0 {
 		return false
 	}
-	x.again(now.Add(settle))
+	at := later(now.Add(settle), x.visited.Add(gap))
+	if x.next.IsZero() || at.Before(x.next) { // who comes back ever again puts nothing off
+		x.next = at
+	}
+	x.rounds = 0
 	return true
 }
 

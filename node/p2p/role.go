@@ -39,7 +39,8 @@ type role struct {
 	rate   relay.Rate     // zero: the default
 	run    *serving       // nil: off
 
-	drained atomic.Pointer[api.Drain] // the drain that runs or ran last
+	near    atomic.Pointer[upkeep.Upkeep] // run's, for libp2p's callbacks, which must not wait for a role that changes
+	drained atomic.Pointer[api.Drain]     // the drain that runs or ran last
 }
 
 // serving is a role that is on.
@@ -104,6 +105,7 @@ func (r *role) serve(store *boltbox.Store) (err error) {
 	s.upkeep.Start()
 	s.wg.Go(func() { r.heartbeat(s) })
 	r.run = s
+	r.near.Store(s.upkeep)
 	var leaving time.Time
 	if err := store.View(func(tx mailbox.Tx) error { leaving = tx.Leaving(); return nil }); err != nil {
 		r.log.Warn("relay: whether it was leaving is not known", "err", err)
@@ -118,6 +120,7 @@ func (r *role) serve(store *boltbox.Store) (err error) {
 func (r *role) halt() (*boltbox.Store, error) {
 	s := r.run
 	r.run = nil
+	r.near.Store(nil)
 	s.stop()
 	err := errors.Join(s.upkeep.Close(), s.server.Close(), s.client.Close())
 	s.wg.Wait()
@@ -295,8 +298,8 @@ func (r *role) met(a *dht.Advert) {
 }
 
 func (r *role) connected(peer []byte) {
-	if s := r.serving(); s != nil {
-		s.upkeep.Connected(peer)
+	if u := r.near.Load(); u != nil {
+		u.Connected(peer)
 	}
 }
 

@@ -211,6 +211,7 @@ func (n *Node) watch() {
 		}
 		n.scout.kick()
 	}
+	w.again = func(p peer.ID) { n.role.connected([]byte(p)) }
 	w.elsewhere = n.mail.reaches
 	w.running = true
 	go w.run(relay.Protocol)
@@ -300,6 +301,7 @@ func (n *Node) advert(ctx context.Context, r dht.Peer) (*dht.Advert, error) {
 // mailUp hears of a relay that the connection identity reached.
 func (n *Node) mailUp(p peer.ID) {
 	n.watcher.told(p, true)
+	n.role.connected([]byte(p)) // the device's own connection may be down, or be a dead one that nobody noticed yet
 	n.candidates.met(p, true)
 	n.performers.collectors.poke(p)
 	n.scout.kick()

@@ -30,6 +30,8 @@ type watcher struct {
 	reach func(int32)
 	// back hears peers that connected.
 	back func(peer.ID)
+	// again hears peers that were connected and got, or lost, one more connection.
+	again func(peer.ID)
 	// elsewhere says whether another host of ours is connected to a peer.
 	elsewhere func(peer.ID) bool
 
@@ -121,6 +123,7 @@ func (w *watcher) bounced(n network.Network, c network.Conn) {
 	if !others {
 		return
 	}
+	w.again(c.RemotePeer())
 	w.note(func() { w.changed[c.RemotePeer()] = turn{up: true, again: true} })
 }
 
