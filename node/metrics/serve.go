@@ -30,7 +30,7 @@ type Server struct {
 	done chan struct{}
 }
 
-// Serve begins to answer at addr ("127.0.0.1:9460"). An address that others can reach is ErrPublic unless public is
+// Serve begins to answer at addr ("127.0.0.1:9464"). An address that others can reach is ErrPublic unless public is
 // set; the page tells whoever asks how busy the relay is and how much it holds.
 func Serve(addr string, public bool, m *Metrics, log *slog.Logger) (*Server, error) {
 	if log == nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // askers are the peers with a stream of the relay protocol to a relay. Both
@@ -77,6 +78,43 @@ func TestTheIdentityChangesWithTheEpoch(t *testing.T) {
 		seen := askers(r)
 		return id != first && seen[id] && !seen[first]
 	})
+}
+
+// The connections of an identity end after those of the one that followed have begun: a relay that this one reaches is
+// not taken for lost. The control is gone.
+func TestAnIdentityThatEndsTakesNoRelayAlong(t *testing.T) {
+	r := testNode(t, "relay", isRelay)
+	ada := testNode(t, "ada", knows(r))
+	awaitMailbox(t, ada, 1)
+	id := r.host.ID()
+	eventually(t, "only the connection identity reaches the relay", func() bool {
+		ada.host.Network().ClosePeer(id)
+		return ada.mail.reaches(id) && ada.host.Network().Connectedness(id) != network.Connected
+	})
+	online := func() (on bool) {
+		eventually(t, "the engine was told", func() bool {
+			ada.watcher.mu.Lock()
+			defer ada.watcher.mu.Unlock()
+			return !ada.watcher.posted
+		})
+		err := ada.Look(t.Context(), func(tx store.Tx, e *node.Engine, now time.Time) error {
+			v, err := node.Mailbox(tx, e, now)
+			on = len(v.Relays) == 1 && v.Relays[0].Online
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return on
+	}
+	for range 3 { // news of other connections are still on their way
+		ada.mail.down(id) // as the identity before does when it is closed
+		if !online() {
+			t.Fatal("the relay counts as lost")
+		}
+	}
+	r.Close()
+	eventually(t, "the control is lost", func() bool { return !online() })
 }
 
 // A relay that serves under the connection identity is let go by the device's own host, and stays live: what it is

@@ -67,7 +67,11 @@ func (r *role) set(on bool) error {
 	case on:
 		return r.open()
 	}
-	return errors.Join(r.close(), r.host.Serve(false))
+	err := errors.Join(r.close(), r.host.Serve(false))
+	if d := r.drained.Load(); d != nil && d.State == drainRunning {
+		r.endDrain(drainFailed, "the relay was turned off")
+	}
+	return err
 }
 
 func (r *role) open() error {
@@ -110,8 +114,8 @@ func (r *role) serve(store *boltbox.Store) (err error) {
 	if err := store.View(func(tx mailbox.Tx) error { leaving = tx.Leaving(); return nil }); err != nil {
 		r.log.Warn("relay: whether it was leaving is not known", "err", err)
 	}
-	if !leaving.IsZero() {
-		r.drainFor(max(leaving.Sub(r.now()), 0))
+	if left := leaving.Sub(r.now()); !leaving.IsZero() && left > 0 { // later it has left: it hands nothing over any more
+		r.drainFor(left)
 	}
 	return nil
 }
@@ -210,12 +214,17 @@ func (r *role) drain(ctx context.Context, within time.Duration) error {
 	if err := s.upkeep.Stay(ctx); err != nil {
 		return err
 	}
-	if d := r.drained.Load(); d != nil {
-		off := *d
-		off.State = drainCancelled
-		r.drained.Store(&off)
-	}
+	r.endDrain(drainCancelled, "")
 	return nil
+}
+
+// endDrain shows the last drain as ended. None runs.
+func (r *role) endDrain(state, why string) {
+	if d := r.drained.Load(); d != nil {
+		over := *d
+		over.State, over.Error = state, why
+		r.drained.Store(&over)
+	}
 }
 
 // States of a drain.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -102,6 +103,49 @@ func TestARelayDrains(t *testing.T) {
 	}
 	if v := r.Relay(); !v.Leaving.IsZero() || v.Drain.State != drainCancelled {
 		t.Errorf("told to stay, and %+v", v)
+	}
+}
+
+// Whoever watches a drain hears of its end, also when the relay is turned off meanwhile; and a relay whose time to leave
+// is over begins no drain that could only fail.
+func TestADrainEndsWithTheRelay(t *testing.T) {
+	var ahead atomic.Int64
+	r := testNode(t, "relay", func(c *Config) {
+		c.Relay, c.Now = true, func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
+	ada, ben := testNode(t, "ada", knows(r)), testNode(t, "ben", knows(r))
+	awaitMailbox(t, ada, 1)
+	awaitMailbox(t, ben, 1)
+	befriend(t, ada, ben, "ada")
+	eventually(t, "where ben's mail goes", func() bool { return contactsOf(t, ada)[0].Relays == 1 })
+	ben.Close()
+	waitStage(t, ada, send(t, ada, handleOf(t, ada), "nobody else can take this over"), node.StageCustody)
+	if err := r.DrainRelay(t.Context(), time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "leaving", func() bool { return !r.Relay().Leaving.IsZero() })
+	if err := r.SetRelay(false); err != nil {
+		t.Fatal(err)
+	}
+	if d := r.Relay().Drain; d == nil || d.State != drainFailed || d.Error == "" {
+		t.Errorf("turned off while it drained: %+v", d)
+	}
+	if err := r.SetRelay(true); err != nil {
+		t.Fatal(err)
+	}
+	if d := r.Relay().Drain; d == nil || d.State != drainRunning { // the control
+		t.Errorf("turned on in time: %+v", d)
+	}
+	if err := r.SetRelay(false); err != nil {
+		t.Fatal(err)
+	}
+	before := *r.Relay().Drain
+	ahead.Store(int64(2 * time.Hour))
+	if err := r.SetRelay(true); err != nil {
+		t.Fatal(err)
+	}
+	if v := r.Relay(); v.Leaving.IsZero() || *v.Drain != before {
+		t.Errorf("turned on too late: leaving %v, %+v", v.Leaving, v.Drain)
 	}
 }
 

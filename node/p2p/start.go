@@ -40,7 +40,7 @@ type Config struct {
 	Loopback    bool           // tests, demo, one machine: loopback addresses count, election caps off
 	APISocket   string         // Unix socket of the local API; empty: none
 	Version     string         // shown by the local API
-	// Metrics is the address of the page for Prometheus ("127.0.0.1:9460"); empty: none. It is of this machine alone
+	// Metrics is the address of the page for Prometheus ("127.0.0.1:9464"); empty: none. It is of this machine alone
 	// unless MetricsPublic is set.
 	Metrics       string
 	MetricsPublic bool
@@ -152,9 +152,9 @@ func (n *Node) openEngine(context.Context) error {
 	n.candidates.advert = n.advert
 	m := &mail{
 		fresh: func() (host.Host, error) { return host.NewApart(n.cfg.Loopback) },
-		now:   n.cfg.Now, log: n.cfg.Log, up: n.mailUp, down: func(p peer.ID) { n.watcher.told(p, false) },
-		told: n.candidates.heard,
+		now:   n.cfg.Now, log: n.cfg.Log, up: n.mailUp, told: n.candidates.heard,
 	}
+	m.down = func(p peer.ID) { n.watcher.told(p, m.reaches(p)) } // the identity that followed may reach it
 	if err := m.open(); err != nil {
 		return err
 	}
