@@ -88,6 +88,7 @@ func (a *app) doDaemon(cmd *cobra.Command, f daemonFlags) error {
 	if err != nil {
 		return err
 	}
+	defer n.Close() // also when nobody reads what it says
 	ready := daemonState{State: "ready", Socket: c.APISocket, Peer: n.PeerID(), Addrs: n.Addrs(), Relay: n.Net().Relay}
 	if err := a.tell(ready); err != nil {
 		return err

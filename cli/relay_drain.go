@@ -64,14 +64,14 @@ func (a *app) doDrain(ctx context.Context, within time.Duration) error {
 	}
 	look := time.NewTicker(drainLook)
 	defer look.Stop()
-	for said := (api.Drain{}); ; {
+	for boxes, done := -1, -1; ; {
 		if r.Drain == nil {
 			return api.Fail(api.ExitFailed, "this node does not drain any more", "kith relay status")
 		}
 		if d := *r.Drain; d.State != drainRunning {
 			return a.drained(d)
-		} else if d != said {
-			said = d
+		} else if d.Boxes != boxes || d.Done != done {
+			boxes, done = d.Boxes, d.Done
 			a.drainProgress(d)
 		}
 		select {
@@ -80,7 +80,10 @@ func (a *app) doDrain(ctx context.Context, within time.Duration) error {
 			a.note("the relay goes on leaving; to see how far it is: %s", a.complete("kith relay status"))
 			return ctx.Err()
 		}
-		if err := c.Call(ctx, "relay_status", api.None{}, &r); err != nil && ctx.Err() == nil {
+		var now api.Relay // a new one: what the answer leaves out is gone, not as it was
+		if err := c.Call(ctx, "relay_status", api.None{}, &now); err == nil {
+			r = now
+		} else if ctx.Err() == nil {
 			return err
 		}
 	}

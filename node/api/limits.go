@@ -35,6 +35,9 @@ const (
 	// waitingGrace is how long message_wait gives the first lookups before it says that no relay is known.
 	waitingGrace = 2 * time.Second
 
+	leastRelayBytes = 1 << 20 // less the settings do not take at the next start
+	leastBoxBytes   = 8 << 10 // one envelope
+
 	defaultDrain = 24 * time.Hour
 	maxDrain     = 30 * 24 * time.Hour
 

@@ -45,7 +45,7 @@ type RelayLimits struct {
 	MaxBoxes uint32 `json:"max_boxes"`
 	BoxBytes uint64 `json:"box_bytes"` // of one box
 	BoxCount uint32 `json:"box_count"` // envelopes of one box
-	Rate     int    `json:"rate"`      // requests a second of one peer
+	Rate     int    `json:"rate"`      // requests a second of one peer; -1: no limit
 	Burst    int    `json:"burst"`
 }
 
@@ -160,8 +160,19 @@ func setRelay(b *Backend, on bool) (Relay, error) {
 }
 
 func relayLimits(_ context.Context, b *Backend, q RelayLimits) (Relay, error) {
-	if q.Rate < 0 || q.Burst < 0 {
-		return Relay{}, Fail(ExitUsage, "a rate is not negative", "kith relay limits --help")
+	why := ""
+	switch {
+	case q.MaxBytes != 0 && q.MaxBytes < leastRelayBytes:
+		why = "max_bytes is at least 1 MiB"
+	case q.BoxBytes != 0 && q.BoxBytes < leastBoxBytes:
+		why = "box_bytes is at least 8 KiB"
+	case q.Rate < -1:
+		why = "rate is at least 1, or -1 for no limit"
+	case q.Burst < 0:
+		why = "burst is at least 1"
+	}
+	if why != "" {
+		return Relay{}, Fail(ExitUsage, why, "kith relay limits --help")
 	}
 	if err := b.LimitRelay(q); err != nil {
 		return Relay{}, err
