@@ -4,9 +4,13 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -19,6 +23,7 @@ import (
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 )
 
 // Host is libp2p's own interface of a host.
@@ -119,9 +124,31 @@ func listenOn(h Host, addrs []string) error {
 		}
 		all = append(all, a)
 	}
+	if err := taken(all); err != nil {
+		return err
+	}
 	for _, a := range all {
 		if err := h.Network().Listen(a); err != nil {
 			return fmt.Errorf("listen on %s: %w", a, err)
+		}
+	}
+	return nil
+}
+
+// taken says whether another process listens on one of the TCP addresses. libp2p shares a port with whoever shares it
+// too (SO_REUSEPORT): two nodes would each get some of the other's connections.
+func taken(addrs []ma.Multiaddr) error {
+	for _, a := range addrs {
+		family, at, err := manet.DialArgs(a)
+		if err != nil || !strings.HasPrefix(family, "tcp") {
+			continue
+		}
+		l, err := net.Listen(family, at)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("listen on %s: another process has this port", a)
+		}
+		if err == nil {
+			_ = l.Close()
 		}
 	}
 	return nil

@@ -30,6 +30,27 @@ func testOwn(t *testing.T, name string) *Own {
 	return o
 }
 
+func TestAPortThatAnotherNodeHasIsRefused(t *testing.T) {
+	first := testOwn(t, "first")
+	var at string
+	for _, a := range first.Addrs() {
+		if _, err := a.ValueForProtocol(ma.P_TCP); err == nil {
+			at = a.String()
+		}
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	if o, err := New(key, Config{Loopback: true, Listen: []string{at}}); err == nil {
+		o.Close()
+		t.Fatalf("two nodes listen on %s", at)
+	}
+	first.Close()
+	o, err := New(key, Config{Loopback: true, Listen: []string{at}})
+	if err != nil {
+		t.Fatalf("control: the port is free again: %v", err)
+	}
+	o.Close()
+}
+
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
