@@ -4,10 +4,12 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/config"
@@ -42,9 +44,8 @@ func (a *app) cmdDaemon() *cobra.Command {
 	cmd.Flags().StringSliceVar(&f.pins, "pin", nil, "relays that shall hold our mail (addresses that end in /p2p/PEER)")
 	cmd.Flags().BoolVar(&f.noMDNS, "no-mdns", false, "neither find nodes on the local network nor be found")
 	cmd.Flags().StringVar(&f.level, "log-level", "", "debug, info, warn or error")
-	cmd.Flags().BoolVar(&f.loopback, "loopback", false, "this machine only, for tests")
+	cmd.Flags().BoolVar(&f.loopback, "loopback", false, "for nodes of this machine alone: loopback addresses count")
 	cmd.Flags().BoolVar(&f.leash, "leash", false, "end when stdin does")
-	_ = cmd.Flags().MarkHidden("loopback")
 	_ = cmd.Flags().MarkHidden("leash")
 	return cmd
 }
@@ -176,10 +177,10 @@ func (a *app) nodeConfig(cmd *cobra.Command, loopback bool) (p2p.Config, error) 
 	if loopback && c.Listen == nil {
 		c.Listen = loopbackListen
 	}
-	if c.Bootstrap, err = parsePeers(cmd, "bootstrap", a.set.Bootstrap); err != nil {
+	if c.Bootstrap, err = parsePeers(cmd, "bootstrap", a.set.Bootstrap, loopback); err != nil {
 		return c, err
 	}
-	c.Pins, err = parsePeers(cmd, "pins", a.set.Pins)
+	c.Pins, err = parsePeers(cmd, "pins", a.set.Pins, loopback)
 	return c, err
 }
 
@@ -192,12 +193,15 @@ func relayLimits(c config.Config) mailbox.Limits {
 	}
 }
 
-func parsePeers(cmd *cobra.Command, what string, texts []string) ([]dht.Peer, error) {
+func parsePeers(cmd *cobra.Command, what string, texts []string, loopback bool) ([]dht.Peer, error) {
 	var out []dht.Peer
 	for _, s := range texts {
 		info, err := peer.AddrInfoFromString(s)
 		if err != nil {
 			return nil, usage(cmd, what+": "+s+" is not an address that ends in /p2p/PEER: "+err.Error())
+		}
+		if !loopback && slices.ContainsFunc(info.Addrs, manet.IsIPLoopback) {
+			return nil, usage(cmd, what+": "+s+" is an address of this machine alone, which only nodes with --loopback dial")
 		}
 		out = append(out, kad.PlainPeer(*info))
 	}

@@ -42,8 +42,7 @@ With --link this device becomes one more device of an identity that you have; th
 	cmd.Flags().StringVar(&f.phrase, "phrase-file", "", "file with twelve recovery words to begin from")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to look for the other device (with --link)")
 	cmd.Flags().BoolVar(&f.noMDNS, "no-mdns", false, "do not look for the other device on the local network")
-	cmd.Flags().BoolVar(&f.loopback, "loopback", false, "this machine only, for tests")
-	_ = cmd.Flags().MarkHidden("loopback")
+	cmd.Flags().BoolVar(&f.loopback, "loopback", false, "for nodes of this machine alone: loopback addresses count")
 	_ = cmd.RegisterFlagCompletionFunc("phrase-file", files)
 	return cmd
 }

@@ -63,7 +63,11 @@ func (a *app) doRelayCheck(ctx context.Context) error {
 		return err
 	}
 	if answer.Damaged > answer.Healed {
-		a.next("kith relay drain --help")
+		if answer.Running {
+			a.next("kith relay drain --help")
+		} else {
+			a.next("kith daemon --relay")
+		}
 		return silent{api.ExitFailed}
 	}
 	return nil
@@ -94,6 +98,8 @@ func (a *app) readRelayFile() (checkAnswer, error) {
 		return checkAnswer{}, api.Fail(api.ExitNotFound, "nothing was ever held for others here: there is no "+path, "kith relay enable")
 	case errors.Is(err, boltfile.ErrLocked):
 		return checkAnswer{}, api.Fail(api.ExitLocked, "another process has "+path+" open", "kith relay status")
+	case errors.Is(err, boltbox.ErrNotAStore):
+		return checkAnswer{}, api.Fail(api.ExitFailed, path+" is not the store of a relay, or nothing of it is left: move it aside", "kith daemon --relay")
 	case err != nil:
 		return checkAnswer{}, api.Fail(api.ExitFailed, err.Error(), "kith version")
 	}

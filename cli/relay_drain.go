@@ -37,7 +37,7 @@ node runs. Ctrl-C ends only the watching: the relay goes on leaving until kith r
 			return a.doDrain(cmd.Context(), within)
 		},
 	}
-	cmd.Flags().DurationVar(&within, "within", 24*time.Hour, "how long the others get to take over")
+	cmd.Flags().DurationVar(&within, "within", 24*time.Hour, "how long the others get to take over, 1m to 720h")
 	cmd.Flags().BoolVar(&yes, "yes", false, "do it")
 	cmd.Flags().BoolVar(&cancel, "cancel", false, "stay a relay")
 	return cmd

@@ -25,7 +25,8 @@ func (a *app) relayLimits() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "limits", Args: args(0, 0), Short: "What you give as a relay: show it, or change it",
 		Long: `Shows the limits of this relay. With flags it changes them: at once, and in the settings for the next start. A limit below
-what is held now deletes nothing: the relay refuses new mail until there is room again.`,
+what is held now deletes nothing: the relay refuses new mail until there is room again. There is at most one mailbox for
+each 128 KiB of all mail. A change ends the open streams, which come back, and begins the counts anew.`,
 		Example: "  kith relay limits\n  kith relay limits --max-bytes 20GiB --max-boxes 100000\n  kith relay limits --jq .limits",
 	}
 	given := map[string]*string{}

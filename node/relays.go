@@ -279,8 +279,14 @@ func relaysIn(tx store.Tx, now time.Time, d *pb.PeerDevice, rec *dht.SetRecord) 
 	if rec.Epoch() != dht.FrontDoorEpoch {
 		box = fmt.Sprintf("epoch %d", rec.Epoch())
 	}
+	standbys := 0
+	for _, m := range rec.Members() {
+		if m.Standby {
+			standbys++
+		}
+	}
 	set := fmt.Sprintf("%s, set %d until %s: %d of %d sign, %d stand by", box, rec.Number(), rec.NotAfter().Format(time.DateOnly),
-		rec.W(), rec.R(), rec.S())
+		rec.W(), rec.R(), standbys)
 	for _, m := range rec.Members() {
 		r := ContactRelay{
 			Device: cmp.Or(d.Name, shortID(d.Device)), Peer: hexOf(m.Peer.ID), Standby: m.Standby, Until: until[m.Rank],

@@ -165,7 +165,7 @@ func (s *Settings) readFile() error {
 	}
 	meta, err := toml.Decode(string(raw), &s.Config)
 	if bad, ok := errors.AsType[toml.ParseError](err); ok {
-		return &Error{Where: fmt.Sprintf("%s:%d", s.Path, bad.Position.Line), Why: bad.Message}
+		return &Error{Where: fmt.Sprintf("%s:%d", s.Path, bad.Position.Line), Why: strings.TrimPrefix(bad.LastKey+": "+bad.Message, ": ")}
 	}
 	if err != nil {
 		return &Error{Where: s.Path, Why: err.Error()}
@@ -302,7 +302,7 @@ var words = map[string]string{
 	"pins":             "Relays that shall hold our mail, whatever the election says: addresses that end in /p2p/PEER.",
 	"relay":            "Serve as a relay for others (kith relay enable).",
 	"relay_max_bytes":  "How much mail a relay keeps in all. When it is full it refuses; it never drops what it signed for.",
-	"relay_max_boxes":  "How many mailboxes a relay keeps at most.",
+	"relay_max_boxes":  "How many mailboxes a relay keeps at most; never more than one for each 128 KiB of relay_max_bytes.",
 	"relay_box_bytes":  "How much mail one mailbox may hold.",
 	"relay_box_count":  "How many messages one mailbox may hold.",
 	"relay_pass_bytes": "How much of a mailbox one contact's device may fill.",

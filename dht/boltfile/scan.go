@@ -26,7 +26,7 @@ func Scan(path string, o Options, each Row) ([]*Damage, error) {
 	o.ReadOnly, o.MapSize = true, 0
 	var lock *bolt.DB
 	refused := Guard(wholeFile, func() (err error) { lock, err = current(path, o); return err })
-	if errors.Is(refused, ErrLocked) || errors.As(refused, new(syscall.Errno)) {
+	if errors.Is(refused, ErrLocked) || errors.As(refused, new(syscall.Errno)) && info.Size() > 0 { // bbolt writes into an empty one
 		return nil, refused
 	}
 	if lock != nil { // bbolt refuses what nobody else can have open either

@@ -76,6 +76,9 @@ func (r *role) set(on bool) error {
 
 func (r *role) open() error {
 	store, err := boltbox.Open(r.path)
+	if errors.Is(err, mailbox.ErrDamaged) {
+		return fmt.Errorf("%s: move it aside and start again, the other relays of its mailboxes fill a new one: %w", relayFile, err)
+	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", relayFile, err)
 	}
