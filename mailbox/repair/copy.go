@@ -58,19 +58,19 @@ func (t *talk) held(box mailbox.ID) (ids []mailbox.EnvelopeID, err error) {
 	return ids, err
 }
 
-// missing picks from a page what this relay neither has nor has had
-// acknowledged. What both hold becomes zero in ours.
+// missing picks from a page what this relay neither has nor has had acknowledged
+// nor saw expire: of that Adopt takes nothing, and whoever deposits chooses how long
+// each relay keeps it. What both hold becomes zero in ours.
 func (t *talk) missing(box mailbox.ID, page []mailbox.Held, ours []mailbox.EnvelopeID) (ids []mailbox.EnvelopeID, err error) {
 	at := make(map[mailbox.EnvelopeID]int, len(ours))
 	for i, id := range ours {
 		at[id] = i
 	}
 	err = t.Store.View(func(tx mailbox.Tx) error {
-		now := t.Now().UnixMilli()
 		for _, h := range page {
 			if i, both := at[h.ID]; both {
 				ours[i] = mailbox.EnvelopeID{}
-			} else if e, known := tx.Find(box, h.ID); !known || e.Expires <= now {
+			} else if _, known := tx.Find(box, h.ID); !known {
 				ids = append(ids, h.ID)
 			}
 		}

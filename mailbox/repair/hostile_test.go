@@ -1,6 +1,7 @@
 package repair_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"slices"
 	"testing"
@@ -101,6 +102,51 @@ func TestWhatSetsNameIsBounded(t *testing.T) {
 	p.Take(mailboxtest.T0, repair.Duty{Box: boxID(9999), Version: 1, Members: []dht.Member{named(1, "bad again")}})
 	if got := addrs(); !slices.Equal(got, []string{"own"}) {
 		t.Errorf("its own word does not count: %q", got)
+	}
+}
+
+// counting counts the copies that it hands on.
+type counting struct {
+	wire
+	copies int
+}
+
+func (c *counting) Copies(ctx context.Context, p dht.Peer, box mailbox.ID, ids []mailbox.EnvelopeID) ([]mailbox.Copy, error) {
+	got, err := c.wire.Copies(ctx, p, box, ids)
+	c.copies += len(got)
+	return got, err
+}
+
+// A sender chooses how long each relay keeps an envelope. What ended here is not
+// fetched in vain, visit after visit, from who keeps it longer.
+func TestWhatExpiredIsNotFetched(t *testing.T) {
+	w := newWorld(t, 2, 1)
+	w.open(1, 1, 0, 0, 1)
+	s, other := w.relays[0], w.relays[1]
+	for i := range 10 {
+		for r, life := range map[*station]time.Duration{s: time.Hour, other: 29 * 24 * time.Hour} {
+			w.must(r.do(func(tx mailbox.Tx) error {
+				_, err := r.local.Relay.Deposit(tx, w.now, mailbox.Deposit{
+					Box: mailboxtest.Box(1), Envelope: []byte{byte(i)}, Expires: w.now.Add(life),
+				})
+				return err
+			}))
+		}
+	}
+	w.now = w.now.Add(2 * time.Hour)
+	c := &counting{wire: wire{s}}
+	visit := func() {
+		v := repair.Visit{Peer: other.peer, Compare: []mailbox.ID{mailboxtest.Box(1)}}
+		if out, err := s.local.Visit(t.Context(), c, v); err != nil || out.Compared != 1 {
+			t.Errorf("%+v, %v", out, err)
+		}
+	}
+	if visit(); c.copies > 0 {
+		t.Errorf("%d copies fetched of what expired here", c.copies)
+	}
+	other.deposit(1, "new")
+	if visit(); c.copies != 1 {
+		t.Errorf("control: %d copies", c.copies)
 	}
 }
 
