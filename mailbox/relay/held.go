@@ -224,3 +224,8 @@ func (h *held) owe(n int) {
 		h.s.groups.Owe(h.group, n)
 	}
 }
+
+// inDebt says whether the peer, or its group of addresses, still owes.
+func (h *held) inDebt() bool {
+	return !h.s.rates.Take(h.from, 0) || h.group.IsValid() && !h.s.groups.Take(h.group, 0)
+}

@@ -20,9 +20,9 @@ const (
 	MaxGossip = 16
 	// maxPushedAdverts bounds the adverts of one collect stream.
 	maxPushedAdverts = 1000
-	// compareRun is how many boxes are compared in one look at the store, so
-	// that no look takes long.
-	compareRun = 32
+	// compareRun and entriesPerLook are how many boxes, and about how many entries
+	// of theirs, are compared in one look at the store, so that no look takes long.
+	compareRun, entriesPerLook = 32, 4096
 
 	// MaxAwaitsPerStream and MaxAwaits bound the waits for room of one stream
 	// and of a relay; maxAwaitsPerGroup those from one group of addresses.

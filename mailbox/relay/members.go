@@ -50,25 +50,29 @@ func (s *Server) look(fn func(mailbox.Tx) error) error {
 }
 
 // compare answers in runs, and charges for what it had to look at: that is
-// known only afterwards.
+// known only afterwards. Whoever owns boxes can have many with much in them, or
+// name one again and again: no look may take long, for a look keeps every write
+// from the store, and who owes for the last question waits with the next.
 func (s *Server) compare(h *held, j *job, sums []mailbox.BoxSum) error {
-	out := make([]byte, 0, len(sums))
+	if h.inDebt() {
+		return &mailbox.Refusal{Code: mailbox.RateLimited}
+	}
+	out := make([]byte, len(sums))
 	entries := 0
-	for len(sums) > 0 {
-		run := sums[:min(len(sums), compareRun)]
-		sums = sums[len(run):]
+	for at := 0; at < len(sums); {
+		var done, seen int
 		err := s.look(func(tx mailbox.Tx) error {
-			for _, c := range s.cfg.Relay.Compare(tx, s.cfg.Now(), []byte(h.from), run) {
-				out = append(out, byte(c))
-			}
-			for i := range run {
-				entries += tx.Usage(run[i].Box).Count
+			run := sums[at:min(at+compareRun, len(sums))]
+			for done, seen = 0, 0; done < len(run) && seen < entriesPerLook; done++ {
+				out[at+done] = byte(s.cfg.Relay.Compare(tx, s.cfg.Now(), []byte(h.from), run[done:done+1])[0])
+				seen += tx.Usage(run[done].Box).Count
 			}
 			return nil
 		})
 		if err != nil {
 			return err
 		}
+		at, entries = at+done, entries+seen
 	}
 	h.owe(entries / entriesPerToken)
 	j.answer = &pb.Answer{What: &pb.Answer_Compared{Compared: out}}
