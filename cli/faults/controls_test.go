@@ -64,7 +64,7 @@ func TestControlShowingAgainIsCaught(t *testing.T) {
 	if v := judged(t, plan{sender: eager}); !v.clean() {
 		t.Errorf("an eager sender alone: %v", v)
 	}
-	forgetful := planted(t, plant{"node/inbox.go", "known := t.Tx.Get(BucketMessages, a.id[:]) != nil", "known := false"})
+	forgetful := planted(t, plant{"node/inbox.go", "known := t.Tx.Get(store.BucketMessages, a.id[:]) != nil", "known := false"})
 	if v := judged(t, plan{sender: eager, reader: forgetful, cycles: 100}); v.Duplicates == 0 {
 		t.Error("a recipient that does not know what it has shown was not caught")
 	}

@@ -20,7 +20,13 @@ func TestARelayWhoseDiskDiedIsRefilled(t *testing.T) {
 	c, texts := wiped(t, ctx)
 	begun := time.Now()
 	check(t, c.relays[0].start(ctx))
-	check(t, asking(ctx, func() bool { return relayStatus(ctx, c.relays[0]).Envelopes >= 2*len(texts) }))
+	full := func() bool { return relayStatus(ctx, c.relays[0]).Envelopes >= 2*len(texts) }
+	if err := asking(ctx, full); err != nil {
+		for _, m := range c.relays {
+			t.Logf("%s: %+v", m.name, relayStatus(t.Context(), m))
+		}
+		t.Fatalf("refill: %v", err)
+	}
 	t.Logf("refilled %.1f s after the start", time.Since(begun).Seconds())
 	c.relays[1].kill()
 	c.relays[2].kill()
@@ -54,7 +60,9 @@ func wiped(t *testing.T, ctx context.Context) (*cast, []*text) {
 	t.Helper()
 	c := assemble(t, ctx, company{honest: 3})
 	texts := c.away(ctx, 5)
-	check(t, asking(ctx, func() bool { return c.signed(ctx, texts, 3) }))
+	if err := asking(ctx, func() bool { return c.signed(ctx, texts, 3) }); err != nil {
+		t.Fatalf("three signatures: %v\n%s", err, c.traces(texts))
+	}
 	c.alice.kill()
 	c.relays[0].kill()
 	check(t, os.Remove(filepath.Join(c.relays[0].home, "relay.db")))
