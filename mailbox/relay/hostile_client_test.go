@@ -390,10 +390,13 @@ func TestStoreFailureIsARefusalWithoutReceipt(t *testing.T) {
 				m.lease(t, key)
 				m.store.fail = c.fail
 				r := m.dial(t, "bob")
-				r.send(t, depositAsk(1, depositTo(key, 1, 100)))
-				refused(t, r.recv(t), c.code)
+				const size = 8000
+				for i := range maxStreamBytes/size + 1 { // what failed holds none of the stream's bytes
+					r.send(t, depositAsk(uint64(i+1), depositTo(key, 1, size)))
+					refused(t, r.recv(t), c.code)
+				}
 				m.store.fail = nil
-				r.send(t, depositAsk(2, depositTo(key, 1, 100)))
+				r.send(t, depositAsk(100, depositTo(key, 1, size)))
 				if r.recv(t).GetReceipt() == nil {
 					t.Fatal("control: the store works again")
 				}

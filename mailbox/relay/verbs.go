@@ -134,7 +134,7 @@ func (s *Server) failed(jobs []*job, err error) {
 		code = mailbox.Full
 	}
 	for _, j := range jobs {
-		*j = job{ask: j.ask, came: j.came, answer: refuseJob(&mailbox.Refusal{Code: code, Detail: "store"})}
+		*j = job{ask: j.ask, size: j.size, came: j.came, answer: refuseJob(&mailbox.Refusal{Code: code, Detail: "store"})}
 	}
 }
 
