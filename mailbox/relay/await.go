@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
@@ -153,11 +154,18 @@ func (s *Server) freed(boxes []mailbox.ID) {
 	}
 }
 
-// makesRoom are the boxes in which jobs that were done may have made room.
-func makesRoom(jobs []*job) (boxes []mailbox.ID) {
+// makesRoom are the boxes in which jobs that are on the disk may have made
+// room. Whose set it was is looked at only if anybody waits: who begins to wait
+// later finds what the set has changed.
+func (s *Server) makesRoom(jobs []*job) (boxes []mailbox.ID) {
 	for _, j := range jobs {
 		if j.frees != (mailbox.ID{}) {
 			boxes = append(boxes, j.frees)
+		}
+		if j.newSet && s.waits.count() > 0 {
+			if set, err := dht.ParseSetRecord(j.ask.GetPutSet().GetRecord()); err == nil {
+				boxes = append(boxes, mailbox.ID(set.BoxID()))
+			}
 		}
 	}
 	return boxes

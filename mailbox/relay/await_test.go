@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,7 +11,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -95,6 +98,53 @@ func TestAwaitIsAnsweredWhenADayIsDropped(t *testing.T) {
 			t.Fatalf("after %v", d)
 		}
 		_ = m.s.Close()
+	})
+}
+
+// movedSet is the record of a newer set of a box, at another relay.
+func movedSet(t *testing.T, box ed25519.PrivateKey) *pb.Ask {
+	t.Helper()
+	key := seedKey("other relay")
+	core := coreFor(box, 2, time.Now(), dht.Peer{ID: dht.PeerFromKey(publicOf(key))})
+	set, err := dht.SignSetRecord(box, core, []dht.Lease{dht.SignLease(key, core.Hash(), 0, time.Now().Add(time.Hour).Truncate(time.Second))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &pb.Ask{Id: 1, What: &pb.Ask_PutSet{PutSet: &pb.PutSet{Record: set.Bytes()}}}
+}
+
+func TestAwaitIsAnsweredWhenTheSetMovesAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, d := fullBox(t)
+		bob := m.dial(t, "bob")
+		bob.send(t, awaitAsk(1, d.Box))
+		bob.silent(t)
+		ann := m.dial(t, "ann")
+		ann.send(t, movedSet(t, seedKey("box")))
+		ann.recv(t)
+		if a := bob.recv(t); a.Id != 1 || a.GetDone() == nil {
+			t.Fatalf("answer %v", a)
+		}
+		bob.send(t, depositAsk(2, d))
+		refused(t, bob.recv(t), mailbox.NotMine)
+	})
+}
+
+// Who begins to wait while a set is on its way to the disk hears of it too.
+func TestAwaitMissesNoSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m, d := fullBox(t)
+		j := &job{ask: movedSet(t, seedKey("box"))}
+		m.s.doWrites([]*job{j})
+		near, far := pipe()
+		defer func() { _ = near.Close() }()
+		h, _ := m.s.admit(mustPeer(t, "bob"), netip.Prefix{}, far)
+		m.s.waits.add(&wait{h: h, id: 7, box: d.Box}) // and looked before the commit
+		m.s.wake([]*job{j})
+		if a := (&raw{near, frame.NewReader(near, time.Hour, nil)}).recv(t); a.Id != 7 || a.GetDone() == nil {
+			t.Fatalf("answer %v", a)
+		}
+		m.s.release(h, false)
 	})
 }
 

@@ -343,36 +343,50 @@ func TestLeavingRelayTellsItsOwners(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	adverts := make(chan *dht.Advert, 8)
-	watch := func(ctx context.Context) <-chan struct{} {
-		ready := make(chan struct{}, 8)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	adverts, drained, ended := make(chan *dht.Advert, 8), make(chan struct{}, 8), make(chan error, 2)
+	next := func() *dht.Advert {
+		t.Helper()
+		select {
+		case a := <-adverts:
+			return a
+		case err := <-ended:
+			t.Fatal(err)
+			return nil
+		}
+	}
+	watch := func() {
+		t.Helper()
 		go func() {
-			_ = c.Collect(ctx, relay, []ed25519.PrivateKey{key}, func(mailbox.ID, []mailbox.Stored) error {
-				ready <- struct{}{}
+			ended <- c.Collect(ctx, relay, []ed25519.PrivateKey{key}, func(mailbox.ID, []mailbox.Stored) error {
+				drained <- struct{}{}
 				return nil
 			}, func(a *dht.Advert) { adverts <- a })
 		}()
-		return ready
+		select {
+		case <-drained:
+		case err := <-ended:
+			t.Fatal(err)
+		}
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	<-watch(ctx)
+	watch()
 	if len(adverts) != 0 {
 		t.Fatal("control: a relay that stays says nothing")
 	}
 	at := time.Now().Add(time.Hour).Truncate(time.Second)
 	leave(at)
-	if a := <-adverts; !a.LeavingAt.Equal(at) {
+	if a := next(); !a.LeavingAt.Equal(at) {
 		t.Fatalf("leaving at %v", a.LeavingAt)
 	}
-	<-watch(ctx)
-	if a := <-adverts; !a.LeavingAt.Equal(at) {
+	watch()
+	if a := next(); !a.LeavingAt.Equal(at) {
 		t.Fatalf("a new stream: leaving at %v", a.LeavingAt)
 	}
 	err := c.Reserve(t.Context(), relay, []ed25519.PrivateKey{key})
 	wantRefusal(t, err, mailbox.NotServing)
 	leave(time.Time{})
-	if a := <-adverts; !a.LeavingAt.IsZero() {
+	if a := next(); !a.LeavingAt.IsZero() {
 		t.Fatal("a relay that stays after all does not say so")
 	}
 }

@@ -19,11 +19,17 @@ type job struct {
 	size    int   // bytes that it holds of the server's budget
 	came    int64 // unix nanoseconds of its frame
 	answer  *pb.Answer
-	vetted  mailbox.Vetted   // of a deposit's pass
+	vetted  mailbox.Vetted // of a deposit's pass
+	result
+}
+
+// result is what a request that was not refused did.
+type result struct {
 	receipt *mailbox.Receipt // of a deposit; signed when Store.Do returns
 	acked   int
 	wakes   bool       // the box of the deposit has something new
 	frees   mailbox.ID // box that may have room again; zero: none
+	newSet  bool       // so may the box of the set
 }
 
 // queue holds the requests of one stream that have not been answered. Its

@@ -152,7 +152,7 @@ func refuseJob(r *mailbox.Refusal) *pb.Answer { return &pb.Answer{What: refusalF
 // returns only errors of the store.
 func (s *Server) write(tx mailbox.Tx, now time.Time, j *job) error {
 	j.answer = done()
-	j.receipt, j.acked, j.wakes, j.frees = nil, 0, false, mailbox.ID{}
+	j.result = result{}
 	var err error
 	switch w := j.ask.What.(type) {
 	case *pb.Ask_Deposit:
@@ -162,11 +162,7 @@ func (s *Server) write(tx mailbox.Tx, now time.Time, j *job) error {
 		j.acked, j.frees = len(ids), mailbox.IDOf(w.Ack.GetKey())
 		err = s.cfg.Relay.Ack(tx, now, ed25519.PublicKey(w.Ack.GetKey()), ids, w.Ack.GetSig())
 	case *pb.Ask_PutSet:
-		if s.waits.count() > 0 {
-			if set, bad := dht.ParseSetRecord(w.PutSet.GetRecord()); bad == nil {
-				j.frees = mailbox.ID(set.BoxID())
-			}
-		}
+		j.newSet = true
 		err = s.cfg.Relay.PutSet(tx, now, w.PutSet.GetRecord())
 	case *pb.Ask_Reserve:
 		for _, b := range w.Reserve.GetBoxes() {
@@ -194,7 +190,7 @@ func (j *job) settle(err error) error {
 		refusal = &mailbox.Refusal{Code: mailbox.Malformed}
 	}
 	j.answer = refuseJob(refusal)
-	j.receipt, j.acked, j.wakes, j.frees = nil, 0, false, mailbox.ID{}
+	j.result = result{}
 	return nil
 }
 
@@ -263,7 +259,7 @@ func (s *Server) readSet(j *job, box mailbox.ID) {
 // wake tells the collect streams which boxes have something new, and those who
 // wait for room which may have it.
 func (s *Server) wake(jobs []*job) {
-	s.freed(makesRoom(jobs))
+	s.freed(s.makesRoom(jobs))
 	for _, j := range jobs {
 		if j.wakes {
 			s.hub.wake(mailbox.ID(j.ask.GetDeposit().GetBox()))
