@@ -290,12 +290,23 @@ func (r *Relay) Room(tx Tx, now time.Time, box ID) bool {
 	if !known || !b.leased(steady(tx, now)) {
 		return true
 	}
-	used, strangers, size := tx.Usage(box), tx.By(box, pass.ID{}), uint64(r.limits.MaxEnvelope)
+	return r.room(tx, r.limits, box, b)
+}
+
+// RoomForCopies is Room for what other relays give us: where Adopt has refused a
+// copy as Full, others may still be taken.
+func (r *Relay) RoomForCopies(tx Tx, box ID) bool {
+	b, known := tx.Box(box)
+	return known && r.room(tx, r.limits.forCopies(), box, b)
+}
+
+func (r *Relay) room(tx Tx, l Limits, box ID, b Box) bool {
+	used, strangers, size := tx.Usage(box), tx.By(box, pass.ID{}), uint64(l.MaxEnvelope)
 	detail := ""
 	if b.FrontDoor {
-		size, detail = uint64(r.limits.FrontEnvelope), r.limits.byWork(strangers)
+		size, detail = uint64(l.FrontEnvelope), l.byWork(strangers)
 	} else {
-		detail = r.limits.byPass(Usage{}, used.less(strangers), size)
+		detail = l.byPass(Usage{}, used.less(strangers), size)
 	}
 	return detail == "" && r.fits(tx, used, size)
 }

@@ -15,11 +15,11 @@ import (
 
 // job is one request on its way to its answer.
 type job struct {
-	ask     *pb.Ask
-	size    int   // bytes that it holds of the server's budget
-	came    int64 // unix nanoseconds of its frame
-	answer  *pb.Answer
-	vetted  mailbox.Vetted // of a deposit's pass
+	ask    *pb.Ask
+	size   int   // bytes that it holds of the server's budget
+	came   int64 // unix nanoseconds of its frame
+	answer *pb.Answer
+	vetted mailbox.Vetted // of a deposit's pass
 	result
 }
 

@@ -31,10 +31,11 @@ func (t *talk) complete(box mailbox.ID) error {
 		if err != nil {
 			return err
 		}
-		if err := t.fetch(box, missing); err != nil {
+		full, err := t.fetch(box, missing)
+		if err != nil {
 			return err
 		}
-		if !more || len(page) == 0 || page[len(page)-1].Seq <= after {
+		if full || !more || len(page) == 0 || page[len(page)-1].Seq <= after {
 			break
 		}
 		after = page[len(page)-1].Seq
@@ -79,14 +80,15 @@ func (t *talk) missing(box mailbox.ID, page []mailbox.Held, ours []mailbox.Envel
 	return ids, err
 }
 
-// fetch asks for copies in runs and adopts them. Copies come in the order of
-// the question, as many as fit: what was passed over is not there any more.
-func (t *talk) fetch(box mailbox.ID, ids []mailbox.EnvelopeID) error {
+// fetch asks for copies in runs and adopts them, until the box is full. Copies
+// come in the order of the question, as many as fit: what was passed over is not
+// there any more.
+func (t *talk) fetch(box mailbox.ID, ids []mailbox.EnvelopeID) (full bool, err error) {
 	for nothing := 0; len(ids) > 0 && nothing < 3; {
 		asked := ids[:min(len(ids), mailbox.MaxCopies)]
 		copies, err := t.w.Copies(t.ctx, t.with, box, asked)
 		if err != nil {
-			return passOver(err)
+			return false, passOver(err)
 		}
 		if len(copies) == 0 {
 			nothing++
@@ -95,35 +97,35 @@ func (t *talk) fetch(box mailbox.ID, ids []mailbox.EnvelopeID) error {
 		}
 		last := slices.Index(asked, mailbox.EnvelopeIDOf(copies[len(copies)-1].Envelope))
 		if last < 0 || len(copies) > len(asked) {
-			return errReply
+			return false, errReply
 		}
 		ids = ids[last+1:]
 		if full, err := t.adopt(box, copies); full || err != nil {
-			return err
+			return full, err
 		}
 	}
-	return nil
+	return false, nil
 }
 
-// adopt stores copies by this relay's own rules, in one transaction.
+// adopt stores copies by this relay's own rules, in one transaction. A pass that
+// is used up does not stand in the way of copies by others.
 func (t *talk) adopt(box mailbox.ID, copies []mailbox.Copy) (full bool, err error) {
 	var stored, refusals int
 	err = t.Store.Do(t.ctx, func(tx mailbox.Tx) error {
 		stored, refusals, full = 0, 0, false
 		for _, c := range copies {
 			ok, err := t.Relay.Adopt(tx, t.Now(), t.with.ID, box, c)
-			if refusal, is := errors.AsType[*mailbox.Refusal](err); is {
+			refusal, refused := errors.AsType[*mailbox.Refusal](err)
+			switch {
+			case refused:
 				refusals++
-				if full = refusal.Code == mailbox.Full; full {
-					return nil
-				}
-				continue
-			}
-			if err != nil {
+			case err != nil:
 				return err
-			}
-			if ok {
+			case ok:
 				stored++
+			}
+			if full = refused && refusal.Code == mailbox.Full && !t.Relay.RoomForCopies(tx, box); full {
+				return nil
 			}
 		}
 		return nil

@@ -1,9 +1,14 @@
 package repair_test
 
 import (
+	"crypto/ed25519"
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/mailboxtest"
+	"github.com/kith-im/kith/mailbox/pass"
 )
 
 const hour = time.Hour
@@ -51,6 +56,35 @@ func TestAWipedMemberIsRefilled(t *testing.T) {
 	w.run(2 * hour)
 	if s := w.relays[0].planner.Status(w.now); s.Deficit != 0 || s.Boxes != 1 || s.Peers != 4 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// A contact whose pass is used up keeps nobody else's mail from being copied.
+func TestAFullPassStandsInNobodysWay(t *testing.T) {
+	w := newWorld(t, 2, 1)
+	for _, s := range w.relays {
+		s.local.Relay = mailbox.NewRelay(s.key, mailbox.Limits{NoWork: true, PassCount: 8})
+	}
+	w.open(1, 1, 0, 0, 1)
+	box, a := mailboxtest.Key(1), w.relays[0]
+	byPass := func(holder int, text string) {
+		key := mailboxtest.Key(holder)
+		cert := pass.Issue(box, key.Public().(ed25519.PublicKey))
+		w.must(a.do(func(tx mailbox.Tx) error {
+			_, err := a.local.Relay.Deposit(tx, w.now, mailbox.Deposit{
+				Box: mailboxtest.Box(1), Envelope: []byte(text), Expires: w.now.Add(24 * hour),
+				Pass: pass.Use(key, cert, a.peer.ID, mailboxtest.Box(1)),
+			})
+			return err
+		}))
+	}
+	all := texts(12)
+	for i, text := range all {
+		byPass(90+i/8, text) // eight by the one, then four by the other
+	}
+	w.run(10 * time.Minute)
+	if got, want := w.relays[1].texts(1), append(slices.Clone(all[:6]), all[8:]...); !slices.Equal(got, want) {
+		t.Errorf("holds %v", got) // six: a quarter of a pass is kept for deposits
 	}
 }
 
