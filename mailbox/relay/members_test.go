@@ -390,3 +390,30 @@ func TestLeavingRelayTellsItsOwners(t *testing.T) {
 		t.Fatal("a relay that stays after all does not say so")
 	}
 }
+
+// What repair stored is pushed like a deposit.
+func TestAdoptedMailIsPushed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := inMemory(t, "relay", Config{Relay: mailbox.NewRelay(seedKey("relay"), mailbox.Limits{NoWork: true})})
+		key := seedKey("box")
+		m.lease(t, key)
+		c := m.dial(t, "ann")
+		c.send(t, proveAsk(1, key, m.peer.ID, c.challenge(t)))
+		if n := c.pushed(t, creditAsk(10, 1<<20)); n != 0 {
+			t.Fatalf("%d envelopes of an empty box", n)
+		}
+		copied := mailbox.Copy{Envelope: []byte("copied"), Expires: time.Now().Add(time.Hour)}
+		err := m.store.Do(t.Context(), func(tx mailbox.Tx) error {
+			_, err := m.s.cfg.Relay.Adopt(tx, time.Now(), nil, mailbox.IDOf(publicOf(key)), copied)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.silent(t) // control: nobody has said so
+		m.s.Arrived(mailbox.IDOf(publicOf(key)))
+		if items := c.recv(t).GetItems().GetItems(); len(items) != 1 || string(items[0].GetEnvelope()) != "copied" {
+			t.Fatalf("pushed: %v", items)
+		}
+	})
+}

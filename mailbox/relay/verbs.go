@@ -267,6 +267,10 @@ func (s *Server) wake(jobs []*job) {
 	}
 }
 
+// Arrived tells the collect streams that a box got something otherwise than by
+// a deposit: copies of other relays.
+func (s *Server) Arrived(box mailbox.ID) { s.hub.wake(box) }
+
 // advertCache keeps the relay's own advert: it is signed on demand, and anew
 // after advertEvery or when the addresses change.
 type advertCache struct {

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"io"
 	"slices"
-	"time"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
@@ -130,11 +129,15 @@ func (t *talk) adopt(box mailbox.ID, copies []mailbox.Copy) (full bool, err erro
 		}
 		return nil
 	})
-	if err == nil {
-		t.out.Adopted += stored
-		t.out.Refused += refusals
+	if err != nil {
+		return false, err
 	}
-	return full, err
+	t.out.Adopted += stored
+	t.out.Refused += refusals
+	if stored > 0 && t.Adopted != nil {
+		t.Adopted(box)
+	}
+	return full, nil
 }
 
 // judge notes whether the other lacks something. What it had acknowledged it
@@ -185,9 +188,6 @@ func (t *talk) prove() error {
 	}
 	return nil
 }
-
-// margin keeps envelopes out of samples that the other's clock may see expired.
-const margin = 2 * time.Hour
 
 // samples draws envelopes of a box with their bytes.
 func (t *talk) samples(box mailbox.ID, n int) ([]sample, error) {

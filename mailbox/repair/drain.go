@@ -35,11 +35,15 @@ func (p *Planner) Drain(d *Drain, sum func(mailbox.ID) [32]byte) *Drain {
 			continue
 		}
 		h := &handed{sum: sum(id), need: max(1, min(x.replicas(), len(x.others))), proved: map[string]bool{}}
+		var old map[string]bool
+		if d != nil && d.boxes[id] != nil && d.boxes[id].sum == h.sum {
+			old = d.boxes[id].proved
+		}
 		for _, o := range x.others {
 			h.others = append(h.others, o.Peer)
-		}
-		if d != nil && d.boxes[id] != nil && d.boxes[id].sum == h.sum {
-			h.proved = d.boxes[id].proved
+			if old[string(o.ID)] { // a new set may name others
+				h.proved[string(o.ID)] = true
+			}
 		}
 		next.boxes[id] = h
 		next.order = append(next.order, id)

@@ -2,8 +2,10 @@ package repair_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"testing"
+	"time"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
@@ -46,6 +48,47 @@ func TestDrainEndsWhenEnoughProve(t *testing.T) {
 	w.run(2 * hour)
 	if _, done := s.handOver(d).Progress(); done != 1 {
 		t.Error("new mail is not handed over")
+	}
+}
+
+// Mail that no other relay can take is left, until its owner has it.
+func TestADrainCountsWhatNobodyElseTakes(t *testing.T) {
+	w := newWorld(t, 2, 1)
+	w.open(1, 1, 0, 0)
+	s := w.relays[0]
+	s.deposit(1, "alone")
+	core := dht.SetCore{ // leased, and its set never came
+		Box: mailboxtest.Key(2).Public().(ed25519.PublicKey), Epoch: dht.EpochAt(w.now), Number: 1, R: 1, W: 1,
+		Members: []dht.Member{{Peer: s.peer}}, Issued: w.now, NotAfter: w.now.Add(24 * hour),
+	}
+	signed, err := dht.SignSetCore(mailboxtest.Key(2), core)
+	w.must(err)
+	w.must(s.do(func(tx mailbox.Tx) error { _, err := s.local.Relay.Commit(tx, w.now, signed); return err }))
+	s.deposit(2, "without a set")
+	d := s.handOver(nil)
+	if boxes, done := d.Progress(); boxes != 2 || done != 0 {
+		t.Errorf("%d of %d boxes are handed over to nobody", done, boxes)
+	}
+	s.ack(1, "alone")
+	s.ack(2, "without a set")
+	if boxes, _ := s.handOver(d).Progress(); boxes != 0 {
+		t.Errorf("%d boxes are left when their owners have their mail", boxes)
+	}
+}
+
+func TestAProofCountsWhileTheSetNamesWhoGaveIt(t *testing.T) {
+	w := newWorld(t, 3, 1)
+	w.open(1, 1, 0, 0, 1)
+	s := w.relays[0]
+	s.deposit(1, "text")
+	w.run(10 * time.Minute)
+	d := s.handOver(nil)
+	if _, done := d.Progress(); done != 1 {
+		t.Fatal("control: it is not handed over")
+	}
+	w.open(1, 2, 0, 0, 2)
+	if _, done := s.handOver(d).Progress(); done != 0 {
+		t.Error("the proof of a relay that left the set counts")
 	}
 }
 

@@ -18,6 +18,8 @@ const (
 	// took too long.
 	SlowFor = 24 * time.Hour
 
+	// margin keeps envelopes out of samples that the other's clock may see expired.
+	margin = 2 * time.Hour
 	// gap is the least time between two visits to one relay.
 	gap = 3 * time.Second
 	// settle is what a relay that comes back is given to begin.
@@ -46,4 +48,7 @@ const (
 	maxAbsent = 512
 	// proofs is how many envelopes one proof of possession names.
 	proofs = 8
+	// sumRun is how many boxes are summed up in one look at the store, so that no
+	// look takes long.
+	sumRun = 32
 )

@@ -40,6 +40,8 @@ type Local struct {
 	Relay *mailbox.Relay
 	Now   func() time.Time
 	Rand  io.Reader
+	// Adopted hears of each box that got copies, after their commit; nil: nobody does.
+	Adopted func(mailbox.ID)
 }
 
 // Visit does what v says: it hears how the relay is, offers, compares, fetches
@@ -110,14 +112,7 @@ func (t *talk) lacks(box mailbox.ID) {
 // compare asks about boxes, lets differ see to those that differ, and to those
 // that the other does not know itself.
 func (t *talk) compare(boxes []mailbox.ID, differ func(mailbox.ID) error) error {
-	sums := make([]mailbox.BoxSum, len(boxes))
-	err := t.Store.View(func(tx mailbox.Tx) error {
-		now := t.Now()
-		for i, box := range boxes {
-			sums[i] = mailbox.BoxSum{Box: box, Sum: t.Relay.Sum(tx, now, box)}
-		}
-		return nil
-	})
+	sums, err := t.sums(boxes)
 	if err != nil {
 		return err
 	}
@@ -141,6 +136,26 @@ func (t *talk) compare(boxes []mailbox.ID, differ func(mailbox.ID) error) error 
 		}
 	}
 	return nil
+}
+
+// sums are what this relay holds of boxes, looked at in runs: the writer waits
+// while the store is looked at.
+func (t *talk) sums(boxes []mailbox.ID) (sums []mailbox.BoxSum, err error) {
+	for run := range slices.Chunk(boxes, sumRun) {
+		done := len(sums)
+		err := t.Store.View(func(tx mailbox.Tx) error {
+			sums = sums[:done] // a look may happen twice
+			now := t.Now()
+			for _, box := range run {
+				sums = append(sums, mailbox.BoxSum{Box: box, Sum: t.Relay.Sum(tx, now, box)})
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return sums, nil
 }
 
 // introduce sees to a box that the other does not serve us: either it knows a

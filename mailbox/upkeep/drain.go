@@ -2,6 +2,7 @@ package upkeep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -39,7 +40,11 @@ func (u *Upkeep) Drain(ctx context.Context, told func(Progress)) error {
 	failed := map[string]time.Time{}
 	for pause := drainFirst; ; pause = min(2*pause, drainEvery) {
 		u.look()
-		if d = u.pass(ctx, d, failed); ctx.Err() == nil {
+		var err error
+		if d, err = u.pass(ctx, d, failed); err != nil {
+			return fmt.Errorf("drain: %w", err)
+		}
+		if ctx.Err() == nil {
 			boxes, done := d.Progress()
 			told(Progress{Boxes: boxes, Done: done, Left: boxes - done})
 			if done == boxes {
@@ -75,15 +80,12 @@ func (u *Upkeep) leave(ctx context.Context, at time.Time) error {
 }
 
 // pass offers what is left and asks for proofs, a few relays at a time. Who failed
-// is left out for a while.
-func (u *Upkeep) pass(ctx context.Context, d *repair.Drain, failed map[string]time.Time) *repair.Drain {
-	now := u.cfg.Now()
-	u.mu.Lock()
-	_ = u.cfg.Store.View(func(tx mailbox.Tx) error {
-		d = u.planner.Drain(d, func(box mailbox.ID) [32]byte { return u.cfg.Relay.Sum(tx, now, box) })
-		return nil
-	})
-	u.mu.Unlock()
+// is left out for a while. Its error is one of the store.
+func (u *Upkeep) pass(ctx context.Context, d *repair.Drain, failed map[string]time.Time) (*repair.Drain, error) {
+	d, err := u.left(d)
+	if err != nil {
+		return nil, err
+	}
 	var mu sync.Mutex // of d and failed
 	var wg sync.WaitGroup
 	places := make(chan struct{}, drainsAtOnce)
@@ -106,7 +108,22 @@ func (u *Upkeep) pass(ctx context.Context, d *repair.Drain, failed map[string]ti
 		})
 	}
 	wg.Wait()
-	return d
+	return d, nil
+}
+
+// left brings a drain up to what the store holds now.
+func (u *Upkeep) left(d *repair.Drain) (next *repair.Drain, err error) {
+	now := u.cfg.Now()
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	next = u.planner.Drain(d, func(box mailbox.ID) (sum [32]byte) {
+		err = errors.Join(err, u.cfg.Store.View(func(tx mailbox.Tx) error {
+			sum = u.cfg.Relay.Sum(tx, now, box)
+			return nil
+		}))
+		return sum
+	})
+	return next, err
 }
 
 // handOver gives one relay some time: any number of them may stall.

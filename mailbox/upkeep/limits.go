@@ -11,6 +11,8 @@ const (
 	// visitWithin bounds one visit, and slowWithin one to a relay that is slow;
 	// what is left waits for the next. visitsAtOnce is how many of one grade run.
 	visitWithin, slowWithin, visitsAtOnce = time.Minute, 10 * time.Minute, 4
+	// lookRun is how many boxes one look at the store takes: the writer waits for it.
+	lookRun = 256
 	// clockEvery is how often a braked clock is held against others.
 	clockEvery = 5 * time.Minute
 	// maxWitnesses is how many clocks are asked at once, witnesses how many

@@ -2,6 +2,7 @@ package upkeep
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/kith-im/kith/mailbox"
@@ -21,8 +22,9 @@ func (u *Upkeep) Scrub(ctx context.Context) (checked, damaged, healed int, err e
 	if err != nil {
 		return checked, len(spoilt), 0, fmt.Errorf("scrub: %w", err)
 	}
+	away := map[string]bool{} // peers that did not answer
 	for _, s := range spoilt[:min(len(spoilt), maxSpoilt)] {
-		ok, err := u.heal(ctx, s)
+		ok, err := u.heal(ctx, s, away)
 		if err != nil {
 			return checked, len(spoilt), healed, fmt.Errorf("scrub: %w", err)
 		}
@@ -40,15 +42,22 @@ func (u *Upkeep) Scrub(ctx context.Context) (checked, damaged, healed int, err e
 	return checked, len(spoilt), healed, nil
 }
 
-// heal asks the other relays of a box, one after the other, for an envelope.
-func (u *Upkeep) heal(ctx context.Context, s Spoilt) (healed bool, err error) {
+// heal asks the other relays of a box, one after the other, for an envelope. One
+// that did not answer is not asked again: the rounds wait meanwhile.
+func (u *Upkeep) heal(ctx context.Context, s Spoilt, away map[string]bool) (healed bool, err error) {
 	u.mu.Lock()
 	others := u.planner.Others(s.Box)
 	u.mu.Unlock()
 	for _, peer := range others {
+		if away[string(peer.ID)] {
+			continue
+		}
 		copies, err := u.cfg.Client.Copies(ctx, peer, s.Box, []mailbox.EnvelopeID{s.Envelope})
 		if ctx.Err() != nil {
 			return false, ctx.Err()
+		}
+		if _, refused := errors.AsType[*mailbox.Refusal](err); err != nil && !refused {
+			away[string(peer.ID)] = true
 		}
 		if err != nil || len(copies) != 1 || mailbox.EnvelopeIDOf(copies[0].Envelope) != s.Envelope {
 			continue

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -31,6 +32,8 @@ type Config struct {
 	Rand     io.Reader
 	Log      *slog.Logger
 	Announce func() error // tells whoever collects that the advert has changed
+	// Adopted hears of each box that got copies, after their commit; nil: nobody does.
+	Adopted func(mailbox.ID)
 	// Scrub reads every stored value once and returns the envelopes that are
 	// spoilt, and how many it checked.
 	Scrub func(ctx context.Context) (checked int, spoilt []Spoilt, err error)
@@ -64,13 +67,14 @@ type Upkeep struct {
 	local repair.Local
 	met   *met
 
-	mu      sync.Mutex // what follows; held for moments only
+	mu      sync.Mutex // what follows; held for moments, or while a drain sums up
 	planner *repair.Planner
 	lanes   [repair.Grades]lane
 	offers  []offer
 	stats   Stats
 
 	scrubbing sync.Mutex
+	looking   sync.Mutex // from the first box to Sweep
 	wake      chan struct{}
 	ctx       context.Context
 	stop      context.CancelFunc
@@ -97,7 +101,7 @@ func New(cfg Config) *Upkeep {
 	cfg.Rand = &shared{r: cfg.Rand}
 	u := &Upkeep{
 		cfg:     cfg,
-		local:   repair.Local{Store: cfg.Store, Relay: cfg.Relay, Now: cfg.Now, Rand: cfg.Rand},
+		local:   repair.Local{Store: cfg.Store, Relay: cfg.Relay, Now: cfg.Now, Rand: cfg.Rand, Adopted: cfg.Adopted},
 		met:     newMet(cfg.Relay.Peer()),
 		planner: repair.New(cfg.Relay.Peer()),
 		wake:    make(chan struct{}, 1),
@@ -244,21 +248,11 @@ func (u *Upkeep) rare(at *times, now time.Time) {
 // heed notes offers. It looks at the boxes that they name, which may be new, and
 // at no others: an offer costs its sender next to nothing.
 func (u *Upkeep) heed(offers []offer, now time.Time) {
-	if len(offers) == 0 {
-		return
-	}
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	_ = u.cfg.Store.View(func(tx mailbox.Tx) error {
-		for _, o := range offers {
-			for _, box := range o.boxes {
-				u.planner.Look(tx, now, box)
-			}
-		}
-		return nil
-	})
 	for _, o := range offers {
+		_ = u.lookAt(o.boxes)
+		u.mu.Lock()
 		u.planner.Offered(o.from, now, o.boxes)
+		u.mu.Unlock()
 	}
 }
 
@@ -283,23 +277,41 @@ func (u *Upkeep) wait(at times) {
 
 // look goes through the boxes of the store and counts them.
 func (u *Upkeep) look() (boxes int) {
+	u.looking.Lock()
+	defer u.looking.Unlock()
+	var ids []mailbox.ID
+	err := u.cfg.Store.View(func(tx mailbox.Tx) error {
+		ids = ids[:0]
+		tx.EachBox(func(box mailbox.ID, _ mailbox.Box) bool { ids = append(ids, box); return true })
+		return nil
+	})
+	for run := range slices.Chunk(ids, lookRun) {
+		if err == nil && u.ctx.Err() == nil {
+			err = u.lookAt(run)
+		}
+	}
+	switch {
+	case u.ctx.Err() != nil:
+	case err != nil:
+		u.cfg.Log.Warn("relay: boxes", "err", err)
+	default:
+		u.mu.Lock()
+		u.planner.Sweep()
+		u.mu.Unlock()
+	}
+	return len(ids)
+}
+
+func (u *Upkeep) lookAt(boxes []mailbox.ID) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	now := u.cfg.Now()
-	err := u.cfg.Store.View(func(tx mailbox.Tx) error {
-		tx.EachBox(func(box mailbox.ID, _ mailbox.Box) bool {
+	return u.cfg.Store.View(func(tx mailbox.Tx) error {
+		for _, box := range boxes {
 			u.planner.Look(tx, now, box)
-			boxes++
-			return u.ctx.Err() == nil
-		})
+		}
 		return nil
 	})
-	if err != nil {
-		u.cfg.Log.Warn("relay: boxes", "err", err)
-	} else if u.ctx.Err() == nil {
-		u.planner.Sweep()
-	}
-	return boxes
 }
 
 // visit does one visit and notes what came of it.

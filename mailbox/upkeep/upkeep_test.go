@@ -37,6 +37,11 @@ func TestRoundsCompleteMembersAndRefillAWipedOne(t *testing.T) {
 				t.Errorf("relay %d holds %d", i, len(n.texts()))
 			}
 		}
+		all[0].mu.Lock()
+		if all[0].news == 0 || all[4].news > 0 {
+			t.Errorf("told of copies %d times; a standby without any %d times", all[0].news, all[4].news)
+		}
+		all[0].mu.Unlock()
 		if s := all[0].upkeep.Stats(); s.Adopted < 60 || s.Rounds < 8 || s.Deficit != 0 || s.Failed != 0 {
 			t.Errorf("%+v", s)
 		}
@@ -136,6 +141,21 @@ func TestScrubHealsFromCoMembers(t *testing.T) {
 		if checked, damaged, healed, err := n.upkeep.Scrub(t.Context()); checked != 9 || damaged+healed != 0 || err != nil {
 			t.Errorf("again: %d %d %d %v", checked, damaged, healed, err)
 		}
+		for _, away := range all[1:] {
+			away.down()
+		}
+		n.store.mu.Lock()
+		for _, text := range texts(9)[2:5] {
+			n.store.rotten[mailbox.EnvelopeIDOf([]byte(text))] = true
+		}
+		n.store.mu.Unlock()
+		before := n.asked(all[1], all[2])
+		if _, damaged, healed, err := n.upkeep.Scrub(t.Context()); damaged != 3 || healed != 0 || err != nil {
+			t.Errorf("nobody there: %d %d %v", damaged, healed, err)
+		}
+		if asks := n.asked(all[1], all[2]) - before; asks != 2 {
+			t.Errorf("two relays that are away were asked %d times", asks)
+		}
 	})
 }
 
@@ -217,6 +237,34 @@ func TestDrainOfTheOnlyRelayLeavesItsMail(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A relay that hangs keeps a drain from no other; a store that fails ends it.
+func TestDrainGoesOnPastWhoHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, all := newTown(t, 3, 0)
+		scatter(5, all[0])
+		elapse(time.Minute)
+		all[1].mu.Lock()
+		all[1].hang = true
+		all[1].mu.Unlock()
+		passes := 0
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		err := all[0].upkeep.Drain(ctx, func(Progress) { passes++ })
+		if !errors.Is(err, context.DeadlineExceeded) || passes < 3 || !full(5, all[2]) {
+			t.Errorf("%d passes, %v; the other holds %d", passes, err, len(all[2].texts()))
+		}
+		all[0].store.mu.Lock()
+		all[0].store.broken = mailbox.ErrClosed
+		all[0].store.mu.Unlock()
+		if err := all[0].upkeep.Drain(t.Context(), func(Progress) {}); !errors.Is(err, mailbox.ErrClosed) {
+			t.Errorf("with a store that fails: %v", err)
+		}
+		all[0].store.mu.Lock()
+		all[0].store.broken = nil
+		all[0].store.mu.Unlock()
+	})
 }
 
 // Close ends what hangs: a visit, a drain and a scrub.

@@ -24,6 +24,7 @@ type town struct {
 	t     testing.TB
 	mu    sync.Mutex
 	nodes map[string]*node
+	asks  map[string]int // by peer id
 }
 
 // node is one relay with its upkeep. It is also the Client of that upkeep.
@@ -38,6 +39,7 @@ type node struct {
 	skew   time.Duration
 	up     bool
 	hang   bool // does not answer before the asker gives up
+	news   int  // how often copies came
 }
 
 // locked makes the memory store fit for many goroutines. Bodies of the ids in
@@ -46,7 +48,8 @@ type locked struct {
 	mu     sync.Mutex
 	m      *mailbox.Memory
 	rotten map[mailbox.EnvelopeID]bool
-	walks  int // through all boxes
+	walks  int   // through all boxes
+	broken error // of every look
 }
 
 func newLocked() *locked {
@@ -62,6 +65,9 @@ func (s *locked) Do(ctx context.Context, fn func(mailbox.Tx) error) error {
 func (s *locked) View(fn func(mailbox.Tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.broken != nil {
+		return s.broken
+	}
 	return s.m.View(func(tx mailbox.Tx) error { return fn(rottenTx{tx, s}) })
 }
 
@@ -89,7 +95,7 @@ func (t rottenTx) Mend(box mailbox.ID, e mailbox.Entry, envelope []byte) error {
 
 // newTown makes relays that share box 1; the last standbys of them stand by.
 func newTown(t testing.TB, relays, standbys int) (*town, []*node) {
-	w := &town{t: t, nodes: map[string]*node{}}
+	w := &town{t: t, nodes: map[string]*node{}, asks: map[string]int{}}
 	var all []*node
 	for i := range relays {
 		n := &node{town: w, key: mailboxtest.Key(50 + i), store: newLocked(), up: true}
@@ -114,6 +120,11 @@ func (n *node) start() {
 	n.upkeep = New(Config{
 		Store: n.store, Relay: n.rules, Client: n, Rand: rand.NewChaCha8([32]byte(n.peer.ID[6:])), Scrub: n.scrub,
 		Now: func() time.Time { return time.Now().Add(n.skew) },
+		Adopted: func(box mailbox.ID) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.news++
+		},
 	})
 	n.upkeep.Start()
 }
@@ -198,6 +209,7 @@ func (n *node) back() {
 // to finds a relay that is there.
 func (n *node) to(ctx context.Context, p dht.Peer) (*node, error) {
 	n.mu.Lock()
+	n.asks[string(p.ID)]++
 	o := n.nodes[string(p.ID)]
 	up, hang := o != nil && o.up, o != nil && o.hang
 	n.mu.Unlock()
@@ -209,6 +221,16 @@ func (n *node) to(ctx context.Context, p dht.Peer) (*node, error) {
 		return nil, errAway
 	}
 	return o, nil
+}
+
+// asked is how often anybody asked the relays something.
+func (w *town) asked(of ...*node) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, o := range of {
+		n += w.asks[string(o.peer.ID)]
+	}
+	return n
 }
 
 func (n *node) Compare(ctx context.Context, p dht.Peer, sums []mailbox.BoxSum) (out []mailbox.Comparison, err error) {
