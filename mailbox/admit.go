@@ -74,14 +74,12 @@ func store(tx Tx, box ID, a admitted, e Entry, envelope []byte) error {
 			return err
 		}
 	}
-	if _, known := tx.Pass(box, a.mark); a.byPass && !known {
-		if err := tx.PutPass(box, a.cert); err != nil {
-			return err
-		}
-	}
 	err := tx.Add(box, e, envelope)
 	if errors.Is(err, ErrDiskFull) { // only envelopes find no room: others in this commit go on
 		return refuse(Full, "disk of the relay")
+	}
+	if _, known := tx.Pass(box, a.mark); err == nil && a.byPass && !known {
+		err = tx.PutPass(box, a.cert)
 	}
 	return err
 }

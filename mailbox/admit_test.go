@@ -312,8 +312,25 @@ func TestAFullDiskIsARefusal(t *testing.T) {
 	w := newWorld(t, mailbox.Limits{})
 	w.lease(1, epoch)
 	d := w.byPass(1, 0, "x", day)
-	err := w.do(func(tx mailbox.Tx) error { _, err := w.relay.Deposit(fullDisk{tx}, w.now, d); return err })
-	wantCode(t, err, mailbox.Full)
+	do := func(fn func(mailbox.Tx)) {
+		if err := w.do(func(tx mailbox.Tx) error { fn(tx); return nil }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(func(tx mailbox.Tx) { // others of the commit go on
+		_, err := w.relay.Deposit(fullDisk{tx}, w.now, d)
+		wantCode(t, err, mailbox.Full)
+	})
+	kept := func() (known bool) {
+		do(func(tx mailbox.Tx) { _, known = tx.Pass(d.Box, pass.Cert(d.Pass[:pass.CertSize]).ID()) })
+		return known
+	}
+	if kept() {
+		t.Error("a refused deposit leaves a certificate")
+	}
+	if _, err := w.deposit(d); err != nil || !kept() {
+		t.Errorf("control: %v", err)
+	}
 }
 
 // BenchmarkVet checks the two signatures of a pass.

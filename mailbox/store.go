@@ -86,7 +86,7 @@ type Contents interface {
 // forgotten with the last entry that it admitted, tombstones included.
 type Passes interface {
 	Pass(ID, pass.ID) (pass.Cert, bool)
-	// PutPass keeps a certificate for entries that are added after it.
+	// PutPass keeps a certificate for the entries that it admits.
 	PutPass(ID, pass.Cert) error
 	// By counts the entries of a box that came by one pass; by the zero id those
 	// of strangers. Over is zero.

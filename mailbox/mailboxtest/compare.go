@@ -134,10 +134,9 @@ func drawAct(r *rapid.T) act {
 func addBy(tx mailbox.Tx, box, holder int, e mailbox.Entry, body []byte) error {
 	cert := certs[box][holder]
 	e.ByPass, e.Admit = true, cert.ID()
-	if _, known := tx.Pass(Box(box), e.Admit); !known {
-		if err := tx.PutPass(Box(box), cert); err != nil {
-			return err
-		}
+	err := tx.Add(Box(box), e, body)
+	if _, known := tx.Pass(Box(box), e.Admit); err == nil && !known {
+		err = tx.PutPass(Box(box), cert)
 	}
-	return tx.Add(Box(box), e, body)
+	return err
 }
