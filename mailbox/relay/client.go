@@ -41,8 +41,9 @@ type Client struct {
 
 // entry is the place of one relay's link; whoever holds the turn may open it.
 type entry struct {
-	turn chan struct{}
-	link *link
+	turn  chan struct{}
+	link  *link
+	users int // calls that look for a link here
 }
 
 // NewClient returns a client that dials with h; now is its clock for reading
@@ -122,8 +123,12 @@ func (c *Client) ask(ctx context.Context, relay dht.Peer, ask *pb.Ask) (*pb.Answ
 // link is the living link to a relay, opened if there is none.
 func (c *Client) link(ctx context.Context, relay dht.Peer) (*link, error) {
 	e, l, err := c.entry(relay)
-	if err != nil || l != nil {
-		return l, err
+	if err != nil {
+		return nil, err
+	}
+	defer c.leave(relay, e)
+	if l != nil {
+		return l, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialWithin)
 	defer cancel()
@@ -135,17 +140,37 @@ func (c *Client) link(ctx context.Context, relay dht.Peer) (*link, error) {
 		return nil, ErrClosed
 	}
 	defer func() { <-e.turn }()
-	if _, l, err := c.entry(relay); err != nil || l != nil {
-		return l, err
+	if l := c.living(e); l != nil {
+		return l, nil
 	}
 	st, err := c.open(ctx, relay)
 	if err != nil {
 		return nil, err
 	}
-	return c.keep(e, newLink(st, c.times))
+	return c.keep(relay, e, newLink(st, c.times))
 }
 
-// entry finds the place of a relay and its link if that lives.
+// leave ends a use of an entry. One that has no link is forgotten: others name
+// relays to us that do not exist, and there is no end of them.
+func (c *Client) leave(relay dht.Peer, e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.users--; e.users == 0 && (e.link == nil || !e.link.alive()) {
+		delete(c.each, string(relay.ID))
+	}
+}
+
+func (c *Client) living(e *entry) *link {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.link != nil && e.link.alive() {
+		return e.link
+	}
+	return nil
+}
+
+// entry finds the place of a relay and its link if that lives. The place is
+// used until leave.
 func (c *Client) entry(relay dht.Peer) (*entry, *link, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -157,6 +182,7 @@ func (c *Client) entry(relay dht.Peer) (*entry, *link, error) {
 		e = &entry{turn: make(chan struct{}, 1)}
 		c.each[string(relay.ID)] = e
 	}
+	e.users++
 	if e.link != nil && e.link.alive() {
 		return e, e.link, nil
 	}
@@ -164,7 +190,7 @@ func (c *Client) entry(relay dht.Peer) (*entry, *link, error) {
 }
 
 // keep makes l the link of an entry and starts its reader.
-func (c *Client) keep(e *entry, l *link) (*link, error) {
+func (c *Client) keep(relay dht.Peer, e *entry, l *link) (*link, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -172,10 +198,12 @@ func (c *Client) keep(e *entry, l *link) (*link, error) {
 		return nil, ErrClosed
 	}
 	e.link = l
+	e.users++ // its reader
 	c.wg.Add(1)
 	go func() {
 		defer c.wg.Done()
 		l.run()
+		c.leave(relay, e)
 	}()
 	return l, nil
 }

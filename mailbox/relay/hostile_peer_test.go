@@ -3,10 +3,12 @@ package relay
 import (
 	"crypto/ed25519"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 )
 
@@ -70,4 +72,26 @@ func TestComparesOfLargeBoxesAreShortLooks(t *testing.T) {
 	}
 	_, err = member.Compare(t.Context(), relay, sums)
 	wantRefusal(t, err, mailbox.RateLimited)
+}
+
+// Relays that do not exist leave nothing behind at whoever is sent to them; one that
+// goes leaves nothing either.
+func TestRelaysThatAreNotThereAreForgotten(t *testing.T) {
+	s, relay := relayAt(t, "relay", overTCP, Config{})
+	c := clientAt(t, "client", overTCP)
+	for i := range 100 {
+		ghost := dht.Peer{ID: dht.PeerFromKey(publicOf(seedKey(fmt.Sprint("ghost ", i))))}
+		if _, err := c.Clock(t.Context(), ghost); err == nil {
+			t.Fatal("a ghost answered")
+		}
+	}
+	if _, err := c.Clock(t.Context(), relay); err != nil || len(c.each) != 1 {
+		t.Errorf("%d places, %v", len(c.each), err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil || len(c.each) != 0 { // it waits for its readers
+		t.Errorf("%d places left, %v", len(c.each), err)
+	}
 }
