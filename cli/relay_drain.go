@@ -101,6 +101,10 @@ func (a *app) drainProgress(d api.Drain) {
 		_ = a.emitAs("relay_drain", d, nil)
 		return
 	}
+	if d.Boxes == 0 {
+		a.note("it says that it leaves, and looks for what others have to take over, until %s", when(d.Until))
+		return
+	}
 	a.note("%d of %s handed over, until %s", d.Done, countIn(d.Boxes, "mailbox", "mailboxes"), when(d.Until))
 }
 
