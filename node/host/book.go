@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"net"
 	"slices"
 
 	"github.com/libp2p/go-libp2p/core/control"
@@ -47,7 +48,7 @@ func (b *AddressBook) Remember(p dht.Peer) {
 
 // usable accepts ip or dns over tcp or quic-v1, nothing that nests.
 func (b *AddressBook) usable(a ma.Multiaddr) bool {
-	if !b.Loopback && (manet.IsIPLoopback(a) || manet.IsIPUnspecified(a) || linkLocal(a)) {
+	if toMany(a) || !b.Loopback && (manet.IsIPLoopback(a) || manet.IsIPUnspecified(a) || linkLocal(a)) {
 		return false
 	}
 	var codes []int
@@ -65,6 +66,12 @@ func (b *AddressBook) usable(a ma.Multiaddr) bool {
 func linkLocal(a ma.Multiaddr) bool {
 	ip, err := manet.ToIP(a)
 	return err == nil && ip.IsLinkLocalUnicast()
+}
+
+// toMany is multicast and broadcast: what QUIC sends there a whole network would hear.
+func toMany(a ma.Multiaddr) bool {
+	ip, err := manet.ToIP(a)
+	return err == nil && (ip.IsMulticast() || ip.Equal(net.IPv4bcast))
 }
 
 var hostCodes = []int{ma.P_IP4, ma.P_IP6, ma.P_DNS, ma.P_DNS4, ma.P_DNS6}

@@ -23,6 +23,9 @@ func TestGateDialsOtherMachinesOnly(t *testing.T) {
 		{"/ip4/0.0.0.0/tcp/22", false, true},
 		{"/ip4/169.254.169.254/tcp/80", false, true},
 		{"/ip6/fe80::1/tcp/22", false, true},
+		{"/ip4/224.0.0.251/udp/5353/quic-v1", false, false},
+		{"/ip4/255.255.255.255/udp/1900/quic-v1", false, false},
+		{"/ip6/ff02::1/udp/1900/quic-v1", false, false},
 		{"/ip4/203.0.113.7/tcp/80/ws", false, false},
 		{"/ip4/203.0.113.7/tcp/4101" + id + "/p2p-circuit", false, false},
 	} {
