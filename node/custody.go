@@ -48,7 +48,7 @@ func (e *Engine) tickReviews(t *Turn) {
 		if d == nil {
 			continue
 		}
-		e.warnOfEnd(t, n, d)
+		e.warnOfEnd(t, d)
 		if d.Audit == 0 && len(d.Receipts) > 0 { // of a build that did not audit: loadOutbox chose the time
 			d.Audit = millis(t.Now)
 		}
@@ -60,22 +60,40 @@ func (e *Engine) tickReviews(t *Turn) {
 }
 
 // warnOfEnd tells once that a message is about to expire.
-func (e *Engine) warnOfEnd(t *Turn, n uint64, d *pb.Delivery) {
-	end := unixMilli(d.Expires)
-	if d.Warned || !chat.Kind(d.Kind).Visible() || t.Now.Before(end.Add(-warnBefore)) {
+func (e *Engine) warnOfEnd(t *Turn, d *pb.Delivery) {
+	if d.Warned || !chat.Kind(d.Kind).Visible() || !ending(d, t.Now) {
 		return
 	}
+	end := unixMilli(d.Expires)
 	if d.Warned = true; !t.Now.Before(end) {
 		return // it ended while this device was off
 	}
 	step(t, d, "expiring", "")
-	e.endNotice(t, n, d, "expiring", "not delivered for 25 days; it is tried for 5 more")
+	e.endNotice(t, d, "expiring", "not delivered yet; it is tried until "+end.UTC().Format(time.DateOnly))
 }
 
-// endNotice tells that a message is about to expire, or has.
-func (e *Engine) endNotice(t *Turn, _ uint64, d *pb.Delivery, what, text string) {
-	if !chat.Kind(d.Kind).Visible() {
+// ending says whether the last days of a delivery have begun.
+func ending(d *pb.Delivery, now time.Time) bool {
+	return !now.Before(unixMilli(d.Expires).Add(-warnBefore))
+}
+
+// endNotice tells that a message is about to expire, or has: once for a person, however many devices they have, and not
+// of our own.
+func (e *Engine) endNotice(t *Turn, d *pb.Delivery, what, text string) {
+	m := &pb.Message{}
+	if !chat.Kind(d.Kind).Visible() || string(d.User) == string(e.user[:]) || !getRow(t.Tx, store.BucketMessages, d.Message, m) {
 		return
+	}
+	for _, o := range m.Done {
+		if stageOf(o.Stage) == StageExpired && string(o.User) == string(d.User) && string(o.Device) != string(d.Device) {
+			return
+		}
+	}
+	for _, n := range m.Pending {
+		o := &pb.Delivery{}
+		if what == "expiring" && getRow(t.Tx, store.BucketOutbox, u64(n), o) && o.Warned && string(o.User) == string(d.User) {
+			return
+		}
 	}
 	v := deliveryView(t.Tx, e.user, d)
 	e.notice(t, Notice{Type: what, ID: shortID(d.Message), Stage: &v, Text: text})
@@ -408,19 +426,13 @@ func (e *Engine) Rearm(t *Turn, id string) (MessageStatus, error) {
 	if err := e.maySend(c); err != nil {
 		return MessageStatus{}, err
 	}
-	expired := slices.ContainsFunc(m.Done, func(d *pb.Done) bool { return stageOf(d.Stage) == StageExpired })
-	if !expired && len(m.Pending) == 0 {
-		return MessageStatus{}, &Problem{Class: ErrRefused, Message: "nothing of this message has expired", Hint: "kith status " + id}
-	}
-	m.Done = slices.DeleteFunc(m.Done, func(d *pb.Done) bool { return stageOf(d.Stage) == StageExpired })
-	for _, n := range m.Pending {
-		if d := e.delivery(t, n); d != nil {
-			d.Expires, d.Warned = t.Now.Add(Retention).UnixMilli(), false
-			e.again(t, n, d, "another 30 days")
-		}
-	}
 	list := e.listOf(t, identity.UserID(c.User))
-	if expired && list != nil {
+	expired := list != nil && slices.ContainsFunc(m.Done, func(d *pb.Done) bool { return stageOf(d.Stage) == StageExpired })
+	if n := e.rearmPending(t, m); n == 0 && !expired {
+		return MessageStatus{}, &Problem{Class: ErrRefused, Message: "nothing of this message has expired, or is about to", Hint: "kith status " + id}
+	}
+	if expired {
+		m.Done = slices.DeleteFunc(m.Done, func(d *pb.Done) bool { return stageOf(d.Stage) == StageExpired })
 		for _, d := range deviceIDs(list) {
 			e.resend(t, m, d, list.User())
 		}
@@ -431,6 +443,18 @@ func (e *Engine) Rearm(t *Turn, id string) (MessageStatus, error) {
 	putRow(t.Tx, store.BucketMessages, m.Id, m)
 	e.flush(t)
 	return Status(t.Tx, id)
+}
+
+// rearmPending gives those deliveries of m on their way that are about to expire another 30 days, and counts them.
+func (e *Engine) rearmPending(t *Turn, m *pb.Message) (n int) {
+	for _, p := range m.Pending {
+		if d := e.delivery(t, p); d != nil && ending(d, t.Now) {
+			d.Expires, d.Warned = t.Now.Add(Retention).UnixMilli(), false
+			e.again(t, p, d, "another 30 days")
+			n++
+		}
+	}
+	return n
 }
 
 // resend adds a delivery of m for a device that neither has it nor is about to.

@@ -176,7 +176,7 @@ func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 		return
 	}
 	if box := set.BoxID(); string(d.SetBox) != string(box[:]) {
-		d.SetBox, d.Receipts = box[:], nil
+		d.SetBox, d.Receipts, d.Voided = box[:], nil, nil // another box: a tombstone of the one before is none here
 	}
 	if stageOf(d.Stage) == StageWaiting {
 		e.stage(t, n, d, StageQueued, "")
@@ -344,7 +344,7 @@ func (e *Engine) finish(t *Turn, n uint64, s Stage, why string) {
 	putRow(t.Tx, store.BucketMessages, d.Message, m)
 	e.stageNotice(t, n, d)
 	if s == StageExpired {
-		e.endNotice(t, n, d, string(s), "not delivered within 30 days; it is kept, and can be sent again")
+		e.endNotice(t, d, string(s), "not delivered within 30 days; it is kept, and can be sent again")
 	}
 }
 
@@ -408,6 +408,10 @@ func (e *Engine) again(t *Turn, n uint64, d *pb.Delivery, why string) {
 	d.Sent, d.Left, d.Resealed = 0, 0, t.Now.UnixMilli()
 	d.Repairs++
 	step(t, d, "again", why)
+	if stageOf(d.Stage) == StageCustody { // nobody has signed for what is sealed next
+		d.Stage = stageNumber(StageQueued)
+		e.stageNotice(t, n, d)
+	}
 	e.put(t, n, d, t.Now)
 	e.out.Restart(n, t.Now)
 }

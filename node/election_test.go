@@ -133,6 +133,25 @@ func TestLeavingIsReplacedAtOnce(t *testing.T) {
 	wantTexts(t, b, a, "hello")
 }
 
+// A relay that goes on saying that it leaves, and that nobody can replace, costs one look when it says so first.
+func TestLeavingIsHeardOnce(t *testing.T) {
+	w, _, b := pair(t, "r1", "r2", "r3")
+	w.pass(time.Minute)
+	r := w.relays[0]
+	for i, want := range []bool{true, false} { // the first is the control
+		raw, err := dht.SignAdvert(r.key, dht.Advert{
+			Peer: r.self, Number: uint64(w.now.Unix() + 1), Issued: w.now, NotAfter: w.now.Add(dht.MaxAdvertLife), MaxEnvelope: mailbox.MaxEnvelope,
+			RetentionDays: 30, LeavingAt: w.now.Add(day),
+		})
+		w.must(err)
+		b.input(func(e *node.Engine, t *node.Turn) { e.Advertised(t, raw.Bytes(), election.SourceDHT) })
+		if soon := b.engine.Deadline().Before(w.now.Add(time.Second)); soon != want {
+			t.Errorf("advert %d: a look soon: %t", i, soon)
+		}
+		w.pass(10 * time.Second)
+	}
+}
+
 // A relay that reserves a place and does not sign for it is out for 90 days, where there are others.
 func TestBrokenReservation(t *testing.T) {
 	w := newWorld(t)

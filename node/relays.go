@@ -28,9 +28,11 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 			return
 		}
 	}
-	if old, err := dht.ParseAdvert(row.Advert); err == nil && old.Number > a.Number {
+	old, err := dht.ParseAdvert(row.Advert)
+	if err == nil && old.Number > a.Number {
 		return
 	}
+	said := err == nil && !old.LeavingAt.IsZero()
 	row.Advert, row.Addrs = advert, a.Peer.Addrs
 	if row.Source == 0 || uint32(s) < row.Source {
 		row.Source = uint32(s)
@@ -39,8 +41,10 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 		row.LastOk = t.Now.UnixMilli()
 	}
 	putRow(t.Tx, store.BucketRelays, row.Peer, row)
-	if !a.LeavingAt.IsZero() && e.serves(t, a.Peer.ID) {
-		e.planElection(t, 0) // it goes on taking mail until then: the old set and the new one overlap
+	if !a.LeavingAt.IsZero() {
+		if !said && e.serves(t, a.Peer.ID) { // it goes on taking mail until then: the old set and the new one overlap
+			e.planElection(t, roundDebounce)
+		}
 		return
 	}
 	if !known && !full || e.thin(t) && !e.serves(t, a.Peer.ID) { // where places are fought over, the next look is soon enough
