@@ -154,7 +154,7 @@ func (e *Engine) relayPeer(t *Turn, d *pb.Delivery, relay []byte) dht.Peer {
 		if set := e.setOf(dev, d.SetBox); set != nil {
 			for _, m := range set.Members() {
 				if string(m.Peer.ID) == string(relay) {
-					return m.Peer
+					return e.reached(t, m.Peer)
 				}
 			}
 		}

@@ -189,7 +189,7 @@ func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 		if !it.Bare[string(p.ID)] {
 			x.Pass = e.passFor(t, dev, set, p.ID)
 		}
-		t.Out.Deposits = append(t.Out.Deposits, Deposit{Ref: n, Relay: p, Deposit: x})
+		t.Out.Deposits = append(t.Out.Deposits, Deposit{Ref: n, Relay: e.reached(t, p), Deposit: x})
 	}
 	if len(targets) > 0 || len(it.Asked) > 0 {
 		d.Attempts++

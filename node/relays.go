@@ -74,6 +74,19 @@ func (e *Engine) relay(t *Turn, peer []byte) (*pb.Relay, bool) {
 	return &pb.Relay{Peer: slices.Clone(peer), FirstSeen: t.Now.UnixMilli()}, false
 }
 
+// reached is a relay that another's record names, at the addresses too that it gives itself: whoever names a relay where
+// it is not would have us hold its silence against it.
+func (e *Engine) reached(t *Turn, p dht.Peer) dht.Peer {
+	row, _ := e.relay(t, p.ID)
+	out := dht.Peer{ID: p.ID, Addrs: slices.Clone(row.Addrs)}
+	for _, a := range p.Addrs {
+		if !slices.ContainsFunc(out.Addrs, func(b []byte) bool { return string(a) == string(b) }) {
+			out.Addrs = append(out.Addrs, a)
+		}
+	}
+	return out
+}
+
 // makeRoom gives a new candidate the place of the least of the others, if all are taken: of one that is no more trusted,
 // and neither serves, nor was chosen by hand, nor is connected, the one that answered least and longest ago. A host can
 // have as many peer ids as it likes; they take each other's places.

@@ -56,3 +56,31 @@ func TestCandidatesAreStuffed(t *testing.T) {
 		t.Error("a friend's relay was pushed out by a stranger's")
 	}
 }
+
+// Whoever names a relay at addresses where it is not does not make us think ill of it: it is asked where it says itself
+// that it is. The control is a relay that has not said so.
+func TestRelaysAreNamedWhereTheyAreNot(t *testing.T) {
+	for _, told := range []bool{false, true} {
+		w, a, b := pair(t, "r1", "r2", "r3")
+		b.stop()
+		r := w.relays[0]
+		_, moved := w.peer(r.name, 77) // b's record names it elsewhere
+		r.self.Addrs = moved.Addrs
+		if told {
+			raw, err := dht.SignAdvert(r.key, dht.Advert{
+				Peer: r.self, Number: 1 << 40, Issued: w.now, NotAfter: w.now.Add(dht.MaxAdvertLife), MaxEnvelope: mailbox.MaxEnvelope, RetentionDays: 30,
+			})
+			w.must(err)
+			a.input(func(e *node.Engine, t *node.Turn) { e.Advertised(t, raw.Bytes(), election.SourceContact) })
+		}
+		id := a.send(b, "where are you")
+		w.pass(time.Minute)
+		want := 2
+		if told {
+			want = 3
+		}
+		if got := a.status(id).Deliveries[0].Custody; got != want {
+			t.Errorf("told %t: %d relays signed, want %d", told, got, want)
+		}
+	}
+}

@@ -407,7 +407,10 @@ func (d *device) deposit(x node.Deposit) {
 	p := parcel{from: d, relay: r, box: x.Box, envelope: x.Envelope, pass: x.Pass, at: d.w.now}
 	d.w.sent = append(d.w.sent, p)
 	d.later(func(e *node.Engine, t *node.Turn) {
-		rec, err := r.deposit(x.Deposit)
+		rec, err := (*mailbox.Receipt)(nil), errAway
+		if slices.ContainsFunc(x.Relay.Addrs, func(a []byte) bool { return string(a) == string(r.self.Addrs[0]) }) {
+			rec, err = r.deposit(x.Deposit)
+		}
 		e.Deposited(t, x.Ref, x.Relay.ID, rec, err)
 	})
 	d.w.queue = append(d.w.queue, func() {
