@@ -29,7 +29,7 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 		}
 	}
 	old, err := dht.ParseAdvert(row.Advert)
-	if err == nil && old.Number > a.Number {
+	if err == nil && old.Number > a.Number && old.Fresh(t.Now) { // one that is over says nothing, what number ever a wrong clock gave it
 		return
 	}
 	said := err == nil && !old.LeavingAt.IsZero()

@@ -5,10 +5,13 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 )
 
@@ -82,5 +85,31 @@ func TestRelaysAreNamedWhereTheyAreNot(t *testing.T) {
 		if got := a.status(id).Deliveries[0].Custody; got != want {
 			t.Errorf("told %t: %d relays signed, want %d", told, got, want)
 		}
+	}
+}
+
+// A relay whose clock once ran ahead is heard again: what it said then does not outrank all that it says later. The
+// control is an older advert while the newer one is good.
+func TestAnAdvertOfAWrongClockIsOver(t *testing.T) {
+	w := newWorld(t)
+	a := w.person("alice")
+	advertise := func(number uint64, n int) string {
+		key, peer := w.peer("hasty", n)
+		raw, err := dht.SignAdvert(key, dht.Advert{
+			Peer: peer, Number: number, Issued: w.now, NotAfter: w.now.Add(24 * time.Hour), MaxEnvelope: mailbox.MaxEnvelope, RetentionDays: 30,
+		})
+		w.must(err)
+		a.input(func(e *node.Engine, t *node.Turn) { e.Advertised(t, raw.Bytes(), election.SourceContact) })
+		row := &pb.Relay{}
+		w.must(a.store.View(func(tx store.Tx) error { return proto.Unmarshal(tx.Get(store.BucketRelays, peer.ID), row) }))
+		return string(row.Addrs[0])
+	}
+	first := advertise(1<<50, 1)
+	if got := advertise(1, 2); got != first {
+		t.Error("control: an older advert replaced a newer one")
+	}
+	w.now = w.now.Add(25 * time.Hour)
+	if got := advertise(2, 3); got == first {
+		t.Error("an advert that is over outranks a fresh one")
 	}
 }
