@@ -55,6 +55,9 @@ func TestLiarsAreFoundOut(t *testing.T) {
 	lost := 0
 	for _, deaf := range []bool{false, true} {
 		for seed := range uint64(6) {
+			if !deaf && seed > 2 || lost > 0 {
+				break
+			}
 			s, a, b := friends(t, seed, 5)
 			for _, r := range s.relays[:4] {
 				r.Lie()
