@@ -23,7 +23,7 @@ func (a *app) cmdRelay() *cobra.Command {
 	cmd.AddCommand(
 		a.relayStatus(),
 		a.relaySet("enable", "Hold mail for others, now and after the next start"),
-		a.relaySet("disable", "Hold no more mail for others"),
+		a.relaySet("disable", "Serve no more mail to others, at once: leave with kith relay drain first"),
 		a.relayLimits(), a.relayDrain(), a.relayCheck(),
 		a.relayExplain(),
 	)
@@ -143,7 +143,8 @@ func (a *app) relaySet(verb, short string) *cobra.Command {
 				if r.Enabled {
 					a.out.Printf("this node holds mail for others\n")
 				} else {
-					a.out.Printf("this node holds no mail for others\n")
+					a.out.Printf("this node serves no mail to others any more\n")
+					a.note("what it held, if anything, lies in %s and is served again after kith relay enable", relayFile)
 				}
 			})
 		},
