@@ -92,6 +92,7 @@ func (a *app) showOwnRelay(r api.Relay) {
 	a.out.Printf("we hold mail for others: %s of %s in %s\n", config.Size(r.Bytes), config.Size(r.Limits.MaxBytes), countIn(r.Boxes, "mailbox", "mailboxes"))
 	rows := [][]any{
 		{"  messages", fmt.Sprint(r.Envelopes)},
+		{"  room", fmt.Sprintf("%s of %s taken beyond the 64 KiB that each mailbox is sure of", config.Size(r.Over), config.Size(r.MaxOver))},
 		{"  since the start", fmt.Sprintf("%s, %d acknowledged, %d refused%s", count(int(r.Deposits), "deposit"), r.Acked, r.Refused, reasons(r.RefusedBy))},
 		{"  open now", fmt.Sprintf("%s, %d collecting, %d waiting for room", count(int(r.Streams), "stream"), r.Collectors, r.Awaits)},
 		{"  copies", fmt.Sprintf("%s short of copies, %d messages taken over, %d proofs of others failed", countIn(int(r.Deficit), "mailbox", "mailboxes"), r.Adopted, r.ProofsFailed)},

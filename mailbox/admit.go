@@ -160,8 +160,12 @@ func (r *Relay) fits(tx Tx, used Usage, size uint64) bool {
 		return true
 	}
 	total := tx.Total()
-	floors := uint64(max(int(r.limits.MaxBoxes), total.Boxes)) * BoxFloor
-	return total.Over+after-used.OverFloor()+min(floors, r.limits.MaxBytes) <= r.limits.MaxBytes
+	return total.Over+after-used.OverFloor() <= r.limits.MaxOver(total)
+}
+
+// MaxOver is what all boxes together may cost above their floors: Usage.Over of a relay that is full.
+func (l Limits) MaxOver(total Usage) uint64 {
+	return l.MaxBytes - min(uint64(max(int(l.MaxBoxes), total.Boxes))*BoxFloor, l.MaxBytes)
 }
 
 // workBits is the work that a stranger is asked now: one bit more for each full

@@ -276,11 +276,18 @@ func TestSybilBoxesLeaveEveryFloor(t *testing.T) {
 	for box := range boxes - 1 {
 		fill(1 + box)
 	}
+	used := w.total()
+	if room := w.relay.Limits().MaxOver(used); used.Over > room || room-used.Over >= size+mailbox.EntryCost {
+		t.Errorf("a full relay has taken %d of the room of %d", used.Over, room)
+	}
+	if used.Bytes*10 > 2*boxes*mailbox.BoxFloor*9 {
+		t.Errorf("control: its %d bytes alone say that it is full", used.Bytes)
+	}
 	const floor = mailbox.BoxFloor / (size + mailbox.EntryCost)
 	if got := fill(boxes); got != floor {
 		t.Errorf("the last box took %d envelopes, its floor is %d", got, floor)
 	}
-	if used := w.total(); used.Bytes+uint64(used.Count)*mailbox.EntryCost > 2*boxes*mailbox.BoxFloor {
+	if used = w.total(); used.Bytes+uint64(used.Count)*mailbox.EntryCost > 2*boxes*mailbox.BoxFloor {
 		t.Errorf("the relay holds more than its limit: %+v", used)
 	}
 	wantCode(t, w.reserve(boxes+1, w.reserveSig(boxes+1)), mailbox.Full) // as many boxes as floors

@@ -25,6 +25,8 @@ type Relay struct {
 	Boxes        int              `json:"boxes"`
 	Envelopes    int              `json:"envelopes"`
 	Bytes        uint64           `json:"bytes"`
+	Over         uint64           `json:"over"`     // what boxes cost above the floor of 64 KiB that each is sure of
+	MaxOver      uint64           `json:"max_over"` // what they may: then the relay is full
 	Limits       RelayLimits      `json:"limits"`
 	ClockBraked  bool             `json:"clock_braked"`      // the clock jumped: nothing is deleted until it is believed
 	Deficit      int64            `json:"deficit"`           // boxes with fewer living copies than relays in their set

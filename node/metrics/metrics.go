@@ -27,6 +27,7 @@ type Snapshot struct {
 	Boxes, Envelopes            int
 	Bytes                       uint64
 	LimitBytes                  uint64
+	Over, LimitOver             uint64 // what boxes cost above their floors, and may: a relay is full by these
 	LimitBoxes                  uint32
 
 	ExpiryLag                                       time.Duration // since the oldest day still stored was over
@@ -91,6 +92,8 @@ var table = []metric{
 	{"envelopes", "Envelopes stored.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.Envelopes) }},
 	{"bytes", "Bytes of the envelopes stored.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.Bytes) }},
 	{"limit_bytes", "Bytes that the relay takes at most.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.LimitBytes) }},
+	{"over_bytes", "What boxes cost above the 64 KiB that each is sure of.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.Over) }},
+	{"limit_over_bytes", "What boxes may cost above that: then the relay is full.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.LimitOver) }},
 	{"limit_boxes", "Boxes that the relay takes at most.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.LimitBoxes) }},
 	{"expiry_lag_seconds", "Since the oldest day still stored was over; 0 if none is.", prometheus.GaugeValue, func(s Snapshot) float64 { return s.ExpiryLag.Seconds() }},
 	{"clock_braked", "1 while the clock is not believed and nothing is deleted.", prometheus.GaugeValue, func(s Snapshot) float64 { return b2f(s.ClockBraked) }},

@@ -371,6 +371,7 @@ func (r *role) snapshot() metrics.Snapshot {
 	}
 	if err := s.store.View(func(tx mailbox.Tx) error {
 		used := tx.Total()
+		m.Over, m.LimitOver = used.Over, l.MaxOver(used)
 		m.Boxes, m.Envelopes, m.Bytes, m.Leaving = used.Boxes, used.Count, used.Bytes, !tx.Leaving().IsZero()
 		if days := tx.Days(); len(days) > 0 {
 			over := time.Unix(0, 0).Add(time.Duration(days[0]+1) * 24 * time.Hour)
@@ -392,7 +393,7 @@ func (r *role) status() api.Relay {
 	v := api.Relay{
 		Enabled: m.Enabled, Deposits: m.Accepted, RefusedBy: m.Refused, Pushed: m.Pushed, Acked: m.Acked,
 		RateLimited: m.RateLimited, Streams: m.Streams, Collectors: m.Collectors, Awaits: m.Awaits,
-		Boxes: m.Boxes, Envelopes: m.Envelopes, Bytes: m.Bytes, ClockBraked: m.ClockBraked,
+		Boxes: m.Boxes, Envelopes: m.Envelopes, Bytes: m.Bytes, Over: m.Over, MaxOver: m.LimitOver, ClockBraked: m.ClockBraked,
 		Deficit: m.Deficit, Adopted: m.Adopted, ProofsFailed: m.ProofsFailed, Damaged: m.Damaged, Healed: m.Healed,
 		Limits: api.RelayLimits{
 			MaxBytes: limits.MaxBytes, MaxBoxes: limits.MaxBoxes, BoxBytes: limits.BoxBytes, BoxCount: limits.BoxCount,
