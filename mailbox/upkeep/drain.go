@@ -79,8 +79,8 @@ func (u *Upkeep) leave(ctx context.Context, at time.Time) error {
 	return err
 }
 
-// pass offers what is left and asks for proofs, a few relays at a time. Who failed
-// is left out for a while. Its error is one of the store.
+// pass offers what is left and asks for proofs, a few relays at a time. Who proved
+// nothing and failed is left out for a while. Its error is one of the store.
 func (u *Upkeep) pass(ctx context.Context, d *repair.Drain, failed map[string]time.Time) (*repair.Drain, error) {
 	d, err := u.left(d)
 	if err != nil {
@@ -102,7 +102,7 @@ func (u *Upkeep) pass(ctx context.Context, d *repair.Drain, failed map[string]ti
 			proved, err := u.handOver(ctx, v)
 			mu.Lock()
 			defer mu.Unlock()
-			if d.Proved(v.Peer.ID, proved); err != nil {
+			if d.Proved(v.Peer.ID, proved); err != nil && len(proved) == 0 {
 				failed[string(v.Peer.ID)] = u.cfg.Now()
 			}
 		})
