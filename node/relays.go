@@ -303,7 +303,7 @@ func relaysIn(tx store.Tx, now time.Time, d *pb.PeerDevice, rec *dht.SetRecord) 
 		}
 	}
 	set := fmt.Sprintf("%s, set %d until %s: %d of %d sign, %d stand by", box, rec.Number(), rec.NotAfter().Format(time.DateOnly),
-		rec.W(), rec.R(), standbys)
+		rec.W(), len(rec.Members())-standbys, standbys)
 	for _, m := range rec.Members() {
 		r := ContactRelay{
 			Device: cmp.Or(d.Name, shortID(d.Device)), Peer: hexOf(m.Peer.ID), Standby: m.Standby, Until: until[m.Rank],
