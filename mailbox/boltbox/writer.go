@@ -22,7 +22,9 @@ func (s *Store) run() {
 		for {
 			calls, open := s.queue.take(maxGroup)
 			if !open {
-				refuseAll(calls)
+				for ; len(calls) > 0; calls, _ = s.queue.take(maxGroup) { // nothing comes in any more
+					refuseAll(calls)
+				}
 				return
 			}
 			if len(calls) == 0 {

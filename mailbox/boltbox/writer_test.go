@@ -199,6 +199,30 @@ func TestClosedStoreRefuses(t *testing.T) {
 	}
 }
 
+func TestCloseAnswersAllWhoWait(t *testing.T) {
+	s, _ := controlled(t, controls{})
+	calls := make([]*call, 2*maxGroup+1)
+	s.queue.put(&call{done: make(chan error, 1), fn: func(mailbox.Tx) error {
+		for i := range calls {
+			calls[i] = &call{done: make(chan error, 1), fn: func(mailbox.Tx) error { t.Error("ran"); return nil }}
+			s.queue.put(calls[i])
+		}
+		s.queue.close()
+		return nil
+	}})
+	<-s.ended
+	for i, c := range calls {
+		select {
+		case err := <-c.done:
+			if !errors.Is(err, mailbox.ErrClosed) {
+				t.Fatal(err)
+			}
+		default:
+			t.Fatalf("call %d is never answered", i)
+		}
+	}
+}
+
 func TestCancelledCallLeavesTheQueue(t *testing.T) {
 	s, _ := controlled(t, controls{})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -43,7 +43,7 @@ func (u *Upkeep) Scrub(ctx context.Context) (checked, damaged, healed int, err e
 }
 
 // heal asks the other relays of a box, one after the other, for an envelope. One
-// that did not answer is not asked again: the rounds wait meanwhile.
+// that did not answer is not asked again.
 func (u *Upkeep) heal(ctx context.Context, s Spoilt, away map[string]bool) (healed bool, err error) {
 	u.mu.Lock()
 	others := u.planner.Others(s.Box)

@@ -128,7 +128,8 @@ func (u *Upkeep) Start() {
 	go u.run()
 }
 
-// Close ends the rounds, and Drain and Scrub where they run.
+// Close ends the rounds and waits for them. A Drain or Scrub of somebody else
+// is ended too, but not waited for: its caller has to, before the store closes.
 func (u *Upkeep) Close() error {
 	u.stop()
 	u.wg.Wait()
@@ -238,10 +239,15 @@ func (u *Upkeep) rare(at *times, now time.Time) {
 		at.clock = now.Add(clockEvery)
 	}
 	if u.cfg.Scrub != nil && (!now.Before(at.scrub) || at.scrub.Sub(now) > scrubEvery) {
-		if _, _, _, err := u.Scrub(u.ctx); err != nil && u.ctx.Err() == nil {
-			u.cfg.Log.Warn("relay: scrub", "err", err)
-		}
 		at.scrub = now.Add(scrubEvery)
+		u.wg.Go(u.daily)
+	}
+}
+
+// daily is a scrub that nobody asked for: it may take long, and visits go on.
+func (u *Upkeep) daily() {
+	if _, _, _, err := u.Scrub(u.ctx); err != nil && u.ctx.Err() == nil {
+		u.cfg.Log.Warn("relay: scrub", "err", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/kith-im/kith/dht"
@@ -194,6 +195,7 @@ func (n *node) down() {
 	n.mu.Lock()
 	n.up = false
 	n.mu.Unlock()
+	synctest.Wait() // whoever was on a visit here has gone
 }
 
 func (n *node) back() {
@@ -334,5 +336,9 @@ func texts(n int) (out []string) {
 	return out
 }
 
-// elapse lets virtual time pass.
-func elapse(d time.Duration) { <-time.After(d) }
+// elapse lets virtual time pass, and what it brought about come to rest: what a
+// test does next, it does alone.
+func elapse(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
