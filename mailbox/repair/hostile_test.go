@@ -3,6 +3,7 @@ package repair_test
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/binary"
 	"slices"
 	"testing"
 	"time"
@@ -147,6 +148,63 @@ func TestWhatExpiredIsNotFetched(t *testing.T) {
 	other.deposit(1, "new")
 	if visit(); c.copies != 1 {
 		t.Errorf("control: %d copies", c.copies)
+	}
+}
+
+// looker knows how many entries its longest look went through.
+type looker struct {
+	mailbox.Store
+	most int
+}
+
+func (l *looker) View(fn func(mailbox.Tx) error) error {
+	return l.Store.View(func(tx mailbox.Tx) error {
+		c := &lister{Tx: tx}
+		err := fn(c)
+		l.most = max(l.most, c.n)
+		return err
+	})
+}
+
+type lister struct {
+	mailbox.Tx
+	n int
+}
+
+func (l *lister) List(box mailbox.ID, after uint64, fn func(mailbox.Entry) bool) {
+	l.Tx.List(box, after, func(e mailbox.Entry) bool { l.n++; return fn(e) })
+}
+
+// Boxes may be large, and whoever shares them may ask to be visited again and again:
+// no look of a visit at the store takes long.
+func TestLargeBoxesAreComparedInShortLooks(t *testing.T) {
+	const held = 3000
+	w := newWorld(t, 2, 1)
+	s := w.relays[0]
+	var boxes []mailbox.ID
+	for n := 1; n <= 6; n++ {
+		w.open(n, 1, 0, 0, 1)
+		boxes = append(boxes, mailboxtest.Box(n))
+		for _, r := range w.relays {
+			w.must(r.do(func(tx mailbox.Tx) error {
+				for i := range uint32(held) {
+					body := binary.BigEndian.AppendUint32(nil, i)
+					e := mailbox.Entry{
+						ID: mailbox.EnvelopeIDOf(body), Size: 4, Stored: w.now.UnixMilli(), Expires: w.now.Add(24 * time.Hour).UnixMilli(),
+					}
+					if err := tx.Add(mailboxtest.Box(n), e, body); err != nil {
+						return err
+					}
+				}
+				return nil
+			}))
+		}
+	}
+	store := &looker{Store: s.store}
+	s.local.Store = store
+	out, err := s.local.Visit(t.Context(), wire{s}, repair.Visit{Peer: w.relays[1].peer, Compare: boxes})
+	if err != nil || len(out.Level) != len(boxes) || store.most > 2*held {
+		t.Errorf("%d compared, %v, %d entries in one look", len(out.Level), err, store.most)
 	}
 }
 

@@ -48,7 +48,7 @@ const (
 	maxAbsent = 512
 	// proofs is how many envelopes one proof of possession names.
 	proofs = 8
-	// sumRun is how many boxes are summed up in one look at the store, so that no
-	// look takes long.
-	sumRun = 32
+	// sumRun and sumEntries are how many boxes, and about how many entries of theirs,
+	// are summed up in one look at the store, so that no look takes long.
+	sumRun, sumEntries = 32, 4096
 )

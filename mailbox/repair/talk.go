@@ -141,13 +141,17 @@ func (t *talk) compare(boxes []mailbox.ID, differ func(mailbox.ID) error) error 
 // sums are what this relay holds of boxes, looked at in runs: the writer waits
 // while the store is looked at.
 func (t *talk) sums(boxes []mailbox.ID) (sums []mailbox.BoxSum, err error) {
-	for run := range slices.Chunk(boxes, sumRun) {
+	for len(sums) < len(boxes) {
+		run := boxes[len(sums):min(len(sums)+sumRun, len(boxes))]
 		done := len(sums)
 		err := t.Store.View(func(tx mailbox.Tx) error {
 			sums = sums[:done] // a look may happen twice
-			now := t.Now()
+			now, seen := t.Now(), 0
 			for _, box := range run {
 				sums = append(sums, mailbox.BoxSum{Box: box, Sum: t.Relay.Sum(tx, now, box)})
+				if seen += tx.Usage(box).Count; seen >= sumEntries { // boxes may be large
+					break
+				}
 			}
 			return nil
 		})
