@@ -95,7 +95,7 @@ func (a *app) showOwnRelay(r api.Relay) {
 		{"  room", fmt.Sprintf("%s of %s taken beyond the 64 KiB that each mailbox is sure of", config.Size(r.Over), config.Size(r.MaxOver))},
 		{"  since the start", fmt.Sprintf("%s, %d acknowledged, %d refused%s", count(int(r.Deposits), "deposit"), r.Acked, r.Refused, reasons(r.RefusedBy))},
 		{"  open now", fmt.Sprintf("%s, %d collecting, %d waiting for room", count(int(r.Streams), "stream"), r.Collectors, r.Awaits)},
-		{"  copies", fmt.Sprintf("%s short of copies, %d messages taken over, %d proofs of others failed", countIn(int(r.Deficit), "mailbox", "mailboxes"), r.Adopted, r.ProofsFailed)},
+		{"  copies", fmt.Sprintf("%d of mailboxes missing or incomplete elsewhere, %d messages taken over, %d proofs of others failed", r.Deficit, r.Adopted, r.ProofsFailed)},
 		{"  stored", fmt.Sprintf("%d found damaged, %d of them healed; last read through: %s", r.Damaged, r.Healed, when(r.Scrubbed))},
 	}
 	if r.ClockBraked {

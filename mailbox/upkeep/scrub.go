@@ -33,7 +33,7 @@ func (u *Upkeep) Scrub(ctx context.Context) (checked, damaged, healed int, err e
 		}
 	}
 	u.mu.Lock()
-	u.stats.Damaged, u.stats.ScrubbedAt = int64(len(spoilt)), u.cfg.Now()
+	u.stats.Damaged, u.stats.Unhealed, u.stats.ScrubbedAt = int64(len(spoilt)), int64(len(spoilt)-healed), u.cfg.Now()
 	u.stats.Healed += int64(healed)
 	u.mu.Unlock()
 	if len(spoilt) > 0 {

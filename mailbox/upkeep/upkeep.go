@@ -45,7 +45,7 @@ type Spoilt struct {
 	Envelope mailbox.EnvelopeID
 }
 
-// Stats count since the start, except Deficit, Lost, Took, Damaged and Braked.
+// Stats count since the start, except Deficit, Lost, Took, Damaged, Unhealed and Braked.
 type Stats struct {
 	Rounds, Failed int64 // visits, and those that failed
 	Compared       int64 // boxes
@@ -56,6 +56,7 @@ type Stats struct {
 	Took           int64 // boxes that this relay took over as a standby
 	ProofsFailed   int64
 	Damaged        int64 // envelopes that the last scrub found spoilt
+	Unhealed       int64 // of these, that no other relay could put back
 	Healed         int64
 	ScrubbedAt     time.Time
 	Braked         bool // the clock jumped and is not believed yet

@@ -135,7 +135,7 @@ func TestScrubHealsFromCoMembers(t *testing.T) {
 		}
 		elapse(time.Hour) // the first scrub comes by itself
 		s := n.upkeep.Stats()
-		if !full(9, n) || s.Damaged != 3 || s.Healed != 3 || s.ScrubbedAt.IsZero() {
+		if !full(9, n) || s.Damaged != 3 || s.Healed != 3 || s.Unhealed != 0 || s.ScrubbedAt.IsZero() {
 			t.Errorf("holds %d; %+v", len(n.texts()), s)
 		}
 		if checked, damaged, healed, err := n.upkeep.Scrub(t.Context()); checked != 9 || damaged+healed != 0 || err != nil {
@@ -152,6 +152,9 @@ func TestScrubHealsFromCoMembers(t *testing.T) {
 		before := n.asked(all[1], all[2])
 		if _, damaged, healed, err := n.upkeep.Scrub(t.Context()); damaged != 3 || healed != 0 || err != nil {
 			t.Errorf("nobody there: %d %d %v", damaged, healed, err)
+		}
+		if s := n.upkeep.Stats(); s.Unhealed != 3 {
+			t.Errorf("nobody there: %+v", s)
 		}
 		if asks := n.asked(all[1], all[2]) - before; asks != 2 {
 			t.Errorf("two relays that are away were asked %d times", asks)

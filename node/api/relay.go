@@ -29,7 +29,7 @@ type Relay struct {
 	MaxOver      uint64           `json:"max_over"` // what they may: then the relay is full
 	Limits       RelayLimits      `json:"limits"`
 	ClockBraked  bool             `json:"clock_braked"`      // the clock jumped: nothing is deleted until it is believed
-	Deficit      int64            `json:"deficit"`           // boxes with fewer living copies than relays in their set
+	Deficit      int64            `json:"deficit"`           // copies of boxes that other relays of their sets lack, in part or whole
 	Adopted      int64            `json:"adopted"`           // envelopes taken over from other relays
 	ProofsFailed int64            `json:"proofs_failed"`     // other relays that could not prove what they claim to hold
 	Damaged      int64            `json:"damaged"`           // stored envelopes found spoilt

@@ -32,7 +32,7 @@ type Snapshot struct {
 
 	ExpiryLag                                       time.Duration // since the oldest day still stored was over
 	Deficit, Adopted, ProofsFailed, Damaged, Healed int64
-	Commits                                         int64
+	Spoilt, Commits                                 int64
 
 	Took Latency
 }
@@ -97,10 +97,11 @@ var table = []metric{
 	{"limit_boxes", "Boxes that the relay takes at most.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.LimitBoxes) }},
 	{"expiry_lag_seconds", "Since the oldest day still stored was over; 0 if none is.", prometheus.GaugeValue, func(s Snapshot) float64 { return s.ExpiryLag.Seconds() }},
 	{"clock_braked", "1 while the clock is not believed and nothing is deleted.", prometheus.GaugeValue, func(s Snapshot) float64 { return b2f(s.ClockBraked) }},
-	{"replication_deficit", "Boxes with fewer living copies than their set has members.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.Deficit) }},
+	{"replication_deficit", "Copies of boxes that other relays of their sets lack, in part or whole, as far as they were compared.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.Deficit) }},
 	{"adopted_total", "Envelopes taken over from other relays.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Adopted) }},
 	{"proofs_failed_total", "Other relays that could not prove what they claim to hold.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.ProofsFailed) }},
-	{"damaged_total", "Stored values that failed their check.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Damaged) }},
+	{"spoilt", "Stored values that the last look through the store found damaged and nobody put back.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.Spoilt) }},
+	{"damaged_total", "Times that a stored value failed its check.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Damaged) }},
 	{"healed_total", "Damaged envelopes put back from another relay.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Healed) }},
 	{"store_commits_total", "Transactions that the store made durable.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Commits) }},
 }

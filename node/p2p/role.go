@@ -51,10 +51,11 @@ type serving struct {
 	client *relay.Client // with the relay's own host: its upkeep speaks for it
 	upkeep *upkeep.Upkeep
 
-	wg    sync.WaitGroup
-	ctx   context.Context
-	stop  context.CancelFunc
-	leave func() // ends the drain that runs and waits for it; nil: none does
+	wg     sync.WaitGroup
+	ctx    context.Context
+	stop   context.CancelFunc
+	beyond atomic.Int64 // damaged values that the last scrub found and that nobody else has
+	leave  func()       // ends the drain that runs and waits for it; nil: none does
 }
 
 // set turns the role on or off; it is idempotent.
@@ -287,6 +288,7 @@ func (s *serving) scrub(ctx context.Context) (checked int, spoilt []upkeep.Spoil
 			spoilt = append(spoilt, upkeep.Spoilt{Box: d.Box, Envelope: d.Envelope})
 		}
 	}
+	s.beyond.Store(int64(len(damage) - len(spoilt)))
 	err = s.store.View(func(tx mailbox.Tx) error { checked = tx.Total().Count; return nil })
 	return checked, spoilt, err
 }
@@ -363,8 +365,8 @@ func (r *role) snapshot() metrics.Snapshot {
 		Malformed: n.Malformed, RateLimited: n.RateLimited, TimedOut: n.TimedOut, OverLimit: n.OverLimits, Failed: n.Failed,
 		Streams: n.Streams, Collectors: n.Collectors, Awaits: n.Awaits, LimitBytes: l.MaxBytes, LimitBoxes: l.MaxBoxes,
 		Deficit: u.Deficit, Adopted: u.Adopted, ProofsFailed: u.ProofsFailed, Damaged: b.Damaged, Healed: u.Healed,
-		Commits: b.Commits,
-		Took:    metrics.Latency{Bounds: relay.LatencyBounds(), Counts: n.Took.Counts[:], Sum: n.Took.Sum},
+		Spoilt: u.Unhealed + s.beyond.Load(), Commits: b.Commits,
+		Took: metrics.Latency{Bounds: relay.LatencyBounds(), Counts: n.Took.Counts[:], Sum: n.Took.Sum},
 	}
 	for code, count := range n.RefusedBy {
 		m.Refused[code.String()] = count
