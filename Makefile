@@ -22,7 +22,7 @@ TESTFLAGS ?=# more flags for go test, for example -v
 DEMOFLAGS ?=# more flags for kith demo, for example --json
 
 # The rooms with goroutines; pure packages have none, so nothing to race.
-RACE := $(patsubst %,./%/...,$(wildcard dht/kad mailbox/boltbox mailbox/relay node/boltstore node/p2p node/api cli))
+RACE := $(patsubst %,./%/...,$(wildcard dht/kad mailbox/boltbox mailbox/relay mailbox/upkeep node/boltstore node/host node/metrics node/p2p node/api cli))
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
