@@ -84,7 +84,11 @@ func (a *app) showMessageStatus(s node.MessageStatus) {
 	}
 	a.out.Table(rows)
 	if s.Rearm {
-		a.note("what has not arrived ends %s; another 30 days:", when(s.Expires))
+		if s.Expires.IsZero() {
+			a.note("what has not arrived in 30 days has ended; another 30:")
+		} else {
+			a.note("what has not arrived ends %s; another 30 days:", when(s.Expires))
+		}
 		a.next("kith rearm " + short(s.Message.ID))
 	}
 }
