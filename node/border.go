@@ -2,6 +2,7 @@ package node
 
 import (
 	"crypto/ed25519"
+	"errors"
 	"io"
 	"time"
 
@@ -51,6 +52,10 @@ type Deposit struct {
 	Relay dht.Peer
 	mailbox.Deposit
 }
+
+// ErrBusy is the answer to an effect that was not tried, because too many wait on this device for the same relay: it
+// says nothing of the relay.
+var ErrBusy = errors.New("busy")
 
 // Audit asks one relay to prove that it holds an envelope (mailbox.ProofOf). Those of one turn with the same relay and
 // box have the same nonce, and can go in one question.

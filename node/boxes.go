@@ -214,7 +214,7 @@ func sameMembers(rec *dht.SetRecord, r election.Result) bool {
 
 // Reserved gives a relay's answer to a Reserve.
 func (e *Engine) Reserved(t *Turn, number uint64, relay []byte, err error) {
-	e.observe(t, relay, err == nil)
+	e.answered(t, relay, err == nil, err)
 	if e.round == nil || e.round.number != number || e.round.cores != nil || !e.round.asked[string(relay)] {
 		return
 	}
@@ -325,7 +325,7 @@ func setEnd(epoch uint32, now time.Time) time.Time {
 
 // Committed gives a relay's leases, one a core, or why there are none.
 func (e *Engine) Committed(t *Turn, number uint64, relay []byte, leases []dht.Lease, err error) {
-	e.observe(t, relay, err == nil)
+	e.answered(t, relay, err == nil, err)
 	r := e.round
 	if r == nil || r.number != number || r.cores == nil || !r.asked[string(relay)] {
 		return

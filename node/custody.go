@@ -169,7 +169,7 @@ func (e *Engine) Audited(t *Turn, n uint64, relay []byte, p mailbox.Possession, 
 	a, asked := e.asks[askKey(n, relay)]
 	delete(e.asks, askKey(n, relay))
 	refusal := asRefusal(err)
-	e.observe(t, relay, err == nil || refusal != nil)
+	e.answered(t, relay, err == nil || refusal != nil, err)
 	if !asked || err != nil && (refusal == nil || refusal.Code != mailbox.NotMine) {
 		return
 	}

@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -231,7 +232,7 @@ func (e *Engine) depositTargets(t *Turn, set *dht.SetRecord, d *pb.Delivery, it 
 // Deposited gives a relay's answer: its receipt, a *mailbox.Refusal, or why it could not be asked.
 func (e *Engine) Deposited(t *Turn, n uint64, relay []byte, r *mailbox.Receipt, err error) {
 	it, d := e.out.Items[n], e.delivery(t, n)
-	e.observe(t, relay, err == nil || isRefusal(err))
+	e.answered(t, relay, err == nil || isRefusal(err), err)
 	if it == nil || d == nil {
 		return
 	}
@@ -270,6 +271,8 @@ func (e *Engine) refused(t *Turn, n uint64, d *pb.Delivery, relay []byte, err er
 	refusal := asRefusal(err)
 	next := unixMilli(d.Next)
 	switch {
+	case errors.Is(err, ErrBusy):
+		step(t, d, "waits", "too much is on its way to relay "+shortPeer(relay))
 	case refusal == nil:
 		it.Away[string(relay)] = true
 		step(t, d, "unreachable", "relay "+shortPeer(relay))

@@ -74,6 +74,20 @@ func TestObservationsAge(t *testing.T) {
 	}
 }
 
+// What this device did not get to ask says nothing of a relay; that it could not be reached, the control, does.
+func TestBusyIsNobodysFault(t *testing.T) {
+	w := newWorld(t)
+	r := w.relay("r1")
+	a := w.person("alice")
+	for _, err := range []error{node.ErrBusy, errAway} {
+		a.input(func(e *node.Engine, t *node.Turn) { e.Deposited(t, 1<<40, r.self.ID, nil, err) })
+		a.input(func(e *node.Engine, t *node.Turn) { e.Audited(t, 1<<40, r.self.ID, mailbox.Possession{}, err) })
+		if v := a.seen(r); v.Failed != map[bool]uint64{false: 2}[err == node.ErrBusy] {
+			t.Errorf("%v: %d failures", err, v.Failed)
+		}
+	}
+}
+
 // What others say of a relay makes it a candidate, and no more: it has not been seen. What it says itself counts.
 func TestGossipIsNoSignOfLife(t *testing.T) {
 	w, a, _ := pair(t, "r1", "r2", "r3")

@@ -2,6 +2,7 @@ package node
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -205,6 +206,13 @@ func (e *Engine) noteServing(t *Turn, rec *dht.SetRecord) {
 			row.ServingSince = 0
 		}
 		putRow(t.Tx, store.BucketRelays, row.Peer, row)
+	}
+}
+
+// answered counts what a relay answered, unless nobody asked it.
+func (e *Engine) answered(t *Turn, relay []byte, good bool, err error) {
+	if !errors.Is(err, ErrBusy) {
+		e.observe(t, relay, good)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 )
 
 // performers act out the effects of committed turns. None blocks the loop:
-// what finds its queue full is answered at once with errBusy.
+// what finds its queue full is answered at once with node.ErrBusy.
 type performers struct {
 	host       host.Host
 	peers      *host.AddressBook
@@ -33,9 +33,6 @@ type performers struct {
 
 	quiet atomic.Bool // shutting down: effects wait for the next start
 }
-
-// errBusy says that a queue to a peer is full.
-var errBusy = errors.New("busy")
 
 func (p *performers) init() {
 	p.relays = newLanes(relayWidth, relayDepth, maxRelays)
@@ -77,13 +74,13 @@ func (p *performers) perform(r *result) []call {
 		busy(p.direct(d), func(e *node.Engine, t *node.Turn) { e.DirectDone(t, d.Ref, false) })
 	}
 	for _, d := range r.out.Deposits {
-		busy(p.deposit(d), func(e *node.Engine, t *node.Turn) { e.Deposited(t, d.Ref, d.Relay.ID, nil, errBusy) })
+		busy(p.deposit(d), func(e *node.Engine, t *node.Turn) { e.Deposited(t, d.Ref, d.Relay.ID, nil, node.ErrBusy) })
 	}
 	for _, group := range auditsOf(r.out.Audits) {
-		busy(p.audit(group), func(e *node.Engine, t *node.Turn) { audited(e, t, group, nil, errBusy) })
+		busy(p.audit(group), func(e *node.Engine, t *node.Turn) { audited(e, t, group, nil, node.ErrBusy) })
 	}
 	for _, a := range r.out.Awaits {
-		busy(p.await(a), func(e *node.Engine, t *node.Turn) { e.Freed(t, a.Relay.ID, a.Box, errBusy) })
+		busy(p.await(a), func(e *node.Engine, t *node.Turn) { e.Freed(t, a.Relay.ID, a.Box, node.ErrBusy) })
 	}
 	for _, key := range r.out.Lookups {
 		busy(p.lookup(key), func(e *node.Engine, t *node.Turn) { e.Looked(t, key, nil) })
@@ -95,10 +92,10 @@ func (p *performers) perform(r *result) []call {
 		p.connect(peer)
 	}
 	for _, q := range r.out.Reserves {
-		busy(p.reserve(q), func(e *node.Engine, t *node.Turn) { e.Reserved(t, q.Round, q.Relay.ID, errBusy) })
+		busy(p.reserve(q), func(e *node.Engine, t *node.Turn) { e.Reserved(t, q.Round, q.Relay.ID, node.ErrBusy) })
 	}
 	for _, q := range r.out.Commits {
-		busy(p.commit(q), func(e *node.Engine, t *node.Turn) { e.Committed(t, q.Round, q.Relay.ID, nil, errBusy) })
+		busy(p.commit(q), func(e *node.Engine, t *node.Turn) { e.Committed(t, q.Round, q.Relay.ID, nil, node.ErrBusy) })
 	}
 	for _, s := range r.out.Sets {
 		p.pushSet(s)
