@@ -15,6 +15,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/pass"
 	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
@@ -290,6 +291,35 @@ func TestStatsCountRefusalsByCodeAndHowLongDepositsTook(t *testing.T) {
 		at := slices.Index(LatencyBounds(), 5*time.Millisecond)
 		if st.Took.Sum != 3*time.Millisecond || st.Took.Counts[at] != 1 {
 			t.Fatalf("took %v", st.Took)
+		}
+	})
+}
+
+// TestRefusedDepositsCostMore: whoever shows bad passes is silent after a few;
+// whoever keeps to the rules pays one token each.
+func TestRefusedDepositsCostMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := inMemory(t, "relay", Config{Rate: Rate{PerSecond: 1, Burst: 100}})
+		key := seedKey("box")
+		m.lease(t, key)
+		ask := func(c *raw, id uint64, spoil bool) mailbox.Code {
+			d := depositTo(key, int(id), 100)
+			if spoil {
+				d.Pass = make([]byte, pass.Size)
+			}
+			c.send(t, depositAsk(id, d))
+			return mailbox.Code(c.recv(t).GetRefusal().GetCode())
+		}
+		bad, good := m.dial(t, "mallory"), m.dial(t, "bob")
+		for id, want := range []mailbox.Code{mailbox.BadPass, mailbox.BadPass, mailbox.RateLimited} {
+			if got := ask(bad, uint64(id+1), true); got != want {
+				t.Errorf("bad pass %d: %v, want %v", id+1, got, want)
+			}
+		}
+		for id := range uint64(60) {
+			if got := ask(good, id+1, false); got != 0 {
+				t.Fatalf("deposit %d: %v", id+1, got)
+			}
 		}
 	})
 }

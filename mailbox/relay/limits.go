@@ -106,6 +106,10 @@ const (
 	// of addresses share: peer ids cost nothing, addresses do.
 	GroupPerSecond = 1000
 	GroupBurst     = 10_000
+	// badCost is what a request costs besides whose signature did not hold;
+	// refusedCost the same for work, box or size that did not fit.
+	badCost     = 50
+	refusedCost = 5
 	// maxBuckets is how many buckets of either kind are remembered.
 	maxBuckets = 16_384
 	// entriesPerToken is how many index entries a compare may look at for one

@@ -197,7 +197,7 @@ func (s *Server) process(h *held, jobs []*job) {
 // finish puts the last touch to answers and counts them.
 func (s *Server) finish(h *held, jobs []*job) {
 	now := s.cfg.Now().UnixNano()
-	deposits, acked := 0, 0
+	deposits, acked, owed := 0, 0, 0
 	for _, j := range jobs {
 		if j.answer == nil {
 			continue // a question whose turn comes
@@ -209,12 +209,32 @@ func (s *Server) finish(h *held, jobs []*job) {
 		}
 		acked += j.acked
 		if r, refused := j.answer.What.(*pb.Answer_Refusal); refused {
-			s.refused(h.from, mailbox.Code(r.Refusal.GetCode()))
+			code := mailbox.Code(r.Refusal.GetCode())
+			s.refused(h.from, code)
+			if writer(j.ask) {
+				owed += refusalCost(code)
+			}
 		}
 		j.answer.Id = j.ask.Id
 	}
 	s.count(h.from, Deposited, deposits)
 	s.count(h.from, Acked, acked)
+	if owed > 0 {
+		h.owe(owed)
+	}
+}
+
+// refusalCost is what a request that writes turned out to cost as it was refused: nobody who
+// keeps to the rules is refused often, and looking at what others send costs
+// the relay as much as storing it.
+func refusalCost(c mailbox.Code) int {
+	switch c {
+	case mailbox.BadPass, mailbox.Malformed: // signatures were checked in vain
+		return badCost
+	case mailbox.NeedWork, mailbox.NotMine, mailbox.TooLarge:
+		return refusedCost
+	}
+	return 0
 }
 
 // refuse answers one request with a typed refusal.
