@@ -21,8 +21,10 @@ HOSTILE   ?= Slow|Attack|WithoutLimits|Clock|Quota# tests of `make hostile`
 TESTFLAGS ?=# more flags for go test, for example -v
 DEMOFLAGS ?=# more flags for kith demo, for example --json
 
-# The rooms with goroutines; pure packages have none, so nothing to race.
-RACE := $(patsubst %,./%/...,$(wildcard dht/kad mailbox/boltbox mailbox/relay mailbox/upkeep node/boltstore node/host node/metrics node/p2p node/api cli))
+# The rooms with goroutines; pure packages have none, so nothing to race. cli/faults starts whole processes of the same
+# rooms, which would take minutes more.
+RACE := $(patsubst %,./%/...,$(wildcard dht/kad mailbox/boltbox mailbox/relay mailbox/upkeep node/boltstore node/host node/metrics node/p2p node/api)) \
+	$(addprefix ./,$(wildcard cli cli/bench cli/demo cli/term))
 
 SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -39,7 +41,10 @@ tagged = $(sort $(dir $(shell grep -rlE --include='*_test.go' '^//go:build.*\<$(
 # run-tagged runs them, one package after the other, or says that there are none.
 run-tagged = @pkgs='$(call tagged,$(1))'; \
 	if [ -z "$$pkgs" ]; then echo 'no package has tests tagged "$(1)"'; exit 0; fi; \
-	set -x; $(2) $(GO) test -count=1 -p 1 -tags $(1) -timeout $(3) $(TESTFLAGS) $$pkgs
+	set -x; $(2) $(GO) test -count=1 -p 1 -tags $(1) -timeout $(3) $(4) $(TESTFLAGS) $$pkgs
+
+# only-tagged matches the tests of the files with a tag, not those beside them.
+only-tagged = ^($(shell grep -rlE --include='*_test.go' '^//go:build $(1)$$' . | xargs grep -ohE '^func Test[A-Za-z0-9_]+' | sed 's/^func //' | paste -sd '|'))$$
 
 # note is what a figure needs beside it: the command, the date and the machine.
 note = @echo "command: make $@ $(MAKEOVERRIDES)"; echo "version: $(VERSION)"; \
@@ -137,7 +142,7 @@ check-unit: ## how exposed the relay's systemd unit is: 1.5 of 10 or better (nee
 
 root-test: ## tests that need root: network namespaces, mounts
 	@[ "$$(id -u)" = 0 ] || { echo 'make root-test makes network namespaces and mounts: run it as root (sudo make root-test)' >&2; exit 2; }
-	$(call run-tagged,root,,$(TIMEOUT))
+	$(call run-tagged,root,,$(TIMEOUT),-run '$(call only-tagged,root)')
 
 crash: ## kill -9 of real processes at random moments, CYCLES times (200)
 	$(note) true
