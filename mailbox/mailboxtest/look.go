@@ -177,3 +177,29 @@ func count(seen []Seen, buried bool) (n int) {
 	}
 	return n
 }
+
+// Looks is a store that knows how many entries its longest View went through.
+// It is for stores whose views come one after the other.
+type Looks struct {
+	mailbox.Store
+	Most int
+}
+
+// View is the store's, counted.
+func (l *Looks) View(fn func(mailbox.Tx) error) error {
+	return l.Store.View(func(tx mailbox.Tx) error {
+		c := &lister{Tx: tx}
+		err := fn(c)
+		l.Most = max(l.Most, c.n)
+		return err
+	})
+}
+
+type lister struct {
+	mailbox.Tx
+	n int
+}
+
+func (l *lister) List(box mailbox.ID, after uint64, fn func(mailbox.Entry) bool) {
+	l.Tx.List(box, after, func(e mailbox.Entry) bool { l.n++; return fn(e) })
+}

@@ -10,37 +10,14 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/mailboxtest"
 )
-
-// longest is a store that knows how many entries its longest look went through.
-type longest struct {
-	*shared
-	most int
-}
-
-func (s *longest) View(fn func(mailbox.Tx) error) error {
-	return s.shared.View(func(tx mailbox.Tx) error {
-		c := &lister{Tx: tx}
-		err := fn(c)
-		s.most = max(s.most, c.n)
-		return err
-	})
-}
-
-type lister struct {
-	mailbox.Tx
-	n int
-}
-
-func (l *lister) List(box mailbox.ID, after uint64, fn func(mailbox.Entry) bool) {
-	l.Tx.List(box, after, func(e mailbox.Entry) bool { l.n++; return fn(e) })
-}
 
 // Who owns a box with many envelopes and has it compared again and again keeps
 // nobody from the store for long, and pays before the next question.
 func TestComparesOfLargeBoxesAreShortLooks(t *testing.T) {
 	const held = 3000
-	store := &longest{shared: newShared()}
+	store := &mailboxtest.Looks{Store: newShared()}
 	_, relay := relayAt(t, "relay", overTCP, Config{Store: store, Rate: Rate{PerSecond: 1, Burst: 100}})
 	key := seedKey("box")
 	shareBox(t, clientAt(t, "owner", overTCP), relay, key, "member")
@@ -67,8 +44,8 @@ func TestComparesOfLargeBoxesAreShortLooks(t *testing.T) {
 	if err != nil || len(got) != len(sums) || slices.ContainsFunc(got, func(c mailbox.Comparison) bool { return c != mailbox.Differs }) {
 		t.Fatalf("%v, %v", got, err)
 	}
-	if store.most == 0 || store.most > entriesPerLook+held {
-		t.Errorf("one look went through %d entries", store.most)
+	if store.Most == 0 || store.Most > entriesPerLook+held {
+		t.Errorf("one look went through %d entries", store.Most)
 	}
 	_, err = member.Compare(t.Context(), relay, sums)
 	wantRefusal(t, err, mailbox.RateLimited)

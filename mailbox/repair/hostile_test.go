@@ -151,30 +151,6 @@ func TestWhatExpiredIsNotFetched(t *testing.T) {
 	}
 }
 
-// looker knows how many entries its longest look went through.
-type looker struct {
-	mailbox.Store
-	most int
-}
-
-func (l *looker) View(fn func(mailbox.Tx) error) error {
-	return l.Store.View(func(tx mailbox.Tx) error {
-		c := &lister{Tx: tx}
-		err := fn(c)
-		l.most = max(l.most, c.n)
-		return err
-	})
-}
-
-type lister struct {
-	mailbox.Tx
-	n int
-}
-
-func (l *lister) List(box mailbox.ID, after uint64, fn func(mailbox.Entry) bool) {
-	l.Tx.List(box, after, func(e mailbox.Entry) bool { l.n++; return fn(e) })
-}
-
 // Boxes may be large, and whoever shares them may ask to be visited again and again:
 // no look of a visit at the store takes long.
 func TestLargeBoxesAreComparedInShortLooks(t *testing.T) {
@@ -200,11 +176,11 @@ func TestLargeBoxesAreComparedInShortLooks(t *testing.T) {
 			}))
 		}
 	}
-	store := &looker{Store: s.store}
+	store := &mailboxtest.Looks{Store: s.store}
 	s.local.Store = store
 	out, err := s.local.Visit(t.Context(), wire{s}, repair.Visit{Peer: w.relays[1].peer, Compare: boxes})
-	if err != nil || len(out.Level) != len(boxes) || store.most > 2*held {
-		t.Errorf("%d compared, %v, %d entries in one look", len(out.Level), err, store.most)
+	if err != nil || len(out.Level) != len(boxes) || store.Most > 2*held {
+		t.Errorf("%d compared, %v, %d entries in one look", len(out.Level), err, store.Most)
 	}
 }
 
