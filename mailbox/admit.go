@@ -66,14 +66,9 @@ func boxKey(tx Tx, id ID, b Box) ed25519.PublicKey {
 	return set.Box()
 }
 
-// store adds an entry that is new to its box.
+// store adds an entry, in the place of one of the same envelope that has expired or is outlived.
 func store(tx Tx, box ID, a admitted, e Entry, envelope []byte) error {
 	e.Admit, e.ByPass = a.mark, a.byPass
-	if old, known := tx.Find(box, e.ID); known && !old.Buried { // expired, and its day not yet over
-		if err := tx.Bury(box, e.ID); err != nil {
-			return err
-		}
-	}
 	err := tx.Add(box, e, envelope)
 	if errors.Is(err, ErrDiskFull) { // only envelopes find no room: others in this commit go on
 		return refuse(Full, "disk of the relay")
@@ -87,16 +82,27 @@ func store(tx Tx, box ID, a admitted, e Entry, envelope []byte) error {
 // quotas says whether there is room for an entry. Passes and strangers each
 // have a share of their own and never take each other's. What counts are the
 // entries still on disk: an expired envelope keeps its place until its day is
-// dropped.
+// dropped. It gives that place to the same envelope that comes again.
 func (r *Relay) quotas(tx Tx, l Limits, box ID, a admitted, e Entry) error {
-	size, used, strangers := uint64(e.Size), tx.Usage(box), tx.By(box, pass.ID{})
+	size, share := uint64(e.Size), Entry{ByPass: a.byPass, Admit: a.mark}.Share()
+	was, mine, strangers := tx.Usage(box), tx.By(box, share), tx.By(box, pass.ID{})
+	used := was
+	if old, known := tx.Find(box, e.ID); known {
+		used = used.less(old.usage())
+		if old.Share() == share {
+			mine = mine.less(old.usage())
+		}
+		if !old.ByPass {
+			strangers = strangers.less(old.usage())
+		}
+	}
 	detail := ""
 	if a.byPass {
-		detail = l.byPass(tx.By(box, a.mark), used.less(strangers), size)
+		detail = l.byPass(mine, used.less(strangers), size)
 	} else {
-		detail = l.byWork(strangers)
+		detail = l.byWork(mine)
 	}
-	if detail == "" && !r.fits(tx, used, size) {
+	if detail == "" && !r.fits(tx, was, used, size) {
 		detail = "bytes of the relay"
 	}
 	if detail != "" {
@@ -152,15 +158,15 @@ func (l Limits) forCopies() Limits {
 }
 
 // fits says whether the relay has room for one more envelope of a box that
-// holds used. What boxes cost above their floors is bounded so that the floor
+// holds was, and used without what makes way. What boxes cost above their floors is bounded so that the floor
 // of every other box is free, of those that may still come too.
-func (r *Relay) fits(tx Tx, used Usage, size uint64) bool {
+func (r *Relay) fits(tx Tx, was, used Usage, size uint64) bool {
 	after := Usage{Count: used.Count + 1, Tombs: used.Tombs, Bytes: used.Bytes + size}.OverFloor()
-	if after == 0 {
+	if after <= was.OverFloor() {
 		return true
 	}
 	total := tx.Total()
-	return total.Over+after-used.OverFloor() <= r.limits.MaxOver(total)
+	return total.Over+after-was.OverFloor() <= r.limits.MaxOver(total)
 }
 
 // MaxOver is what all boxes together may cost above their floors: Usage.Over of a relay that is full.

@@ -46,7 +46,8 @@ func (r *Relay) Vet(tx Tx, now time.Time, d Deposit) (Vetted, error) {
 // Deposit stores an envelope and returns its custody receipt. The receipt is
 // complete once Store.Do has returned nil; before that its Sig is zero and it
 // must not leave. An envelope that the box holds or has acknowledged gets a
-// receipt again and is not stored again. A sender with an older set is served
+// receipt again and is not stored again; only if it came as a copy that would
+// expire before the deposit, the deposit is stored in its place. A sender with an older set is served
 // while this relay is a member; the receipt states the newest number.
 // Refusals: Malformed, TooLarge, NotMine, Expired, BadPass, NeedWork, Full.
 func (r *Relay) Deposit(tx Tx, now time.Time, d Deposit) (*Receipt, error) {
@@ -79,14 +80,16 @@ func (r *Relay) weigh(tx Tx, now time.Time, d *Deposit, check func() (pass.ID, b
 	if len(d.Envelope) > int(r.limits.MaxEnvelope) {
 		return c, refuse(TooLarge, "deposit: envelope")
 	}
-	var known, live bool
-	if c.box, known = tx.Box(d.Box); !known || !c.box.leased(now) {
+	var named, live bool
+	if c.box, named = tx.Box(d.Box); !named || !c.box.leased(now) {
 		return c, notMine(tx, d.Box, "deposit: no lease")
 	}
 	if c.entry, live = entryOf(d.Envelope, now, d.Expires); !live {
 		return c, refuse(Expired, "deposit")
 	}
-	if old, known := tx.Find(d.Box, c.entry.ID); known && old.Expires > c.entry.Stored {
+	old, known := tx.Find(d.Box, c.entry.ID)
+	brief := old.Copied && !old.Buried && old.Expires < c.entry.Expires // by another relay's word
+	if known && old.Expires > c.entry.Stored && !brief {
 		c.entry, c.held = old, true
 		return c, nil
 	}

@@ -140,9 +140,6 @@ func (t memoryTx) Add(box ID, e Entry, envelope []byte) error {
 		h = &heldBox{byID: map[EnvelopeID]*heldEnvelope{}, by: map[pass.ID]Usage{}}
 	}
 	old := h.byID[e.ID]
-	if old != nil && !old.Buried {
-		return errMisuse
-	}
 	seq := t.lastSeq
 	if err := t.write(func() { t.lastSeq = seq }); err != nil {
 		return err
@@ -151,7 +148,7 @@ func (t memoryTx) Add(box ID, e Entry, envelope []byte) error {
 	e.Seq, e.Buried = t.lastSeq, false
 	added := &heldEnvelope{Entry: e, body: bytes.Clone(envelope)}
 	_ = put(t, t.held, box, h)
-	t.count(box, h, e, e.usage()) // before its tombstone goes: a certificate of both stays
+	t.count(box, h, e, e.usage()) // before the earlier one goes: a certificate of both stays
 	if old != nil {
 		t.forget(box, h, old)
 	}
@@ -160,10 +157,10 @@ func (t memoryTx) Add(box ID, e Entry, envelope []byte) error {
 	return put(t, t.days, e.Day(), t.days[e.Day()]+1)
 }
 
-// forget removes a tombstone.
+// forget removes an entry whose envelope comes again.
 func (t memoryTx) forget(box ID, h *heldBox, old *heldEnvelope) {
 	t.replace(h, slices.DeleteFunc(slices.Clone(h.entries), func(e *heldEnvelope) bool { return e == old }))
-	t.count(box, h, old.Entry, Usage{Tombs: -1})
+	t.count(box, h, old.Entry, Usage{}.less(old.usage()))
 	if n := t.days[old.Day()] - 1; n > 0 {
 		_ = put(t, t.days, old.Day(), n)
 	} else {

@@ -177,7 +177,8 @@ func bodyOf(tx Tx, box ID, id EnvelopeID) (Entry, []byte, error) {
 // let in as a deposit: by the certificate of its pass or by a stranger's work,
 // and under the quotas, by a pass three quarters of them. There is no receipt.
 // It stores nothing, and says so, if it holds the envelope, has its tombstone or saw it
-// expire, and never keeps it for longer than MaxTTL. A lease may be over, as
+// expire, unless all that it has is a copy too, which this one outlives by a day
+// (Entry.Outlived). It never keeps copies for longer than MaxTTL from the first. A lease may be over, as
 // long as mail of its time can live. Who gave the copy does not matter: at a
 // handover it is a relay that the newest set does not name.
 // Refusals: Malformed, TooLarge, NotMine, Expired, BadPass, NeedWork, Full.
@@ -197,8 +198,12 @@ func (r *Relay) Adopt(tx Tx, now time.Time, _ []byte, box ID, c Copy) (stored bo
 	if !live {
 		return false, refuse(Expired, "adopt")
 	}
-	if _, known := tx.Find(box, e.ID); known {
-		return false, nil
+	e.Copied = true
+	if old, known := tx.Find(box, e.ID); known {
+		if !old.Outlived(timeOf(e.Expires)) {
+			return false, nil
+		}
+		e.Stored, e.Expires = old.Stored, min(e.Expires, old.lastCopy())
 	}
 	by, err := r.judge(tx, box, b, e, c)
 	if err != nil {
@@ -308,5 +313,5 @@ func (r *Relay) room(tx Tx, l Limits, box ID, b Box) bool {
 	} else {
 		detail = l.byPass(Usage{}, used.less(strangers), size)
 	}
-	return detail == "" && r.fits(tx, used, size)
+	return detail == "" && r.fits(tx, used, used, size)
 }

@@ -343,6 +343,132 @@ func TestExpiredMailIsNotAdopted(t *testing.T) {
 	}
 }
 
+// TestALyingMemberDoesNotSayHowLongMailLives hands over a copy that expires in an
+// hour. The sender's own deposit, or a longer copy of another member, counts all
+// the same, also once the first copy has expired. The control is a deposit: for as
+// long as its sender said, and no longer.
+func TestALyingMemberDoesNotSayHowLongMailLives(t *testing.T) {
+	expiry := func(w *world) (at time.Time) {
+		_ = w.store.View(func(tx mailbox.Tx) error {
+			e, _ := tx.Find(mailboxtest.Box(1), id("letter"))
+			at = time.UnixMilli(e.Expires)
+			return nil
+		})
+		return at
+	}
+	deposit := func(w *world) {
+		r := w.leave(1, "letter", 20*day)
+		if wantCode(t, r.Verify(w.relay.Peer(), mailboxtest.Box(1), id("letter")), 0); !r.ExpiresAt.Equal(expiry(w)) {
+			t.Errorf("the receipt says %v, the store %v", r.ExpiresAt, expiry(w))
+		}
+	}
+	longer := func(w *world) {
+		_, err := w.adopt(copyOf("letter", 1, w.now.Add(20*day)))
+		wantCode(t, err, 0)
+	}
+	for name, c := range map[string]struct {
+		again   func(*world)
+		after   time.Duration
+		deposit bool // the control: the first is no copy
+		ack     bool
+		held    []string
+	}{
+		"deposit":                 {again: deposit, held: []string{"letter"}},
+		"deposit, once expired":   {again: deposit, after: 2 * hour, held: []string{"letter"}},
+		"deposit after an ack":    {again: deposit, ack: true},
+		"copy":                    {again: longer, held: []string{"letter"}},
+		"copy, once expired":      {again: longer, after: 2 * hour, held: []string{"letter"}},
+		"copy after an ack":       {again: longer, ack: true},
+		"control":                 {again: deposit, deposit: true},
+		"control, copy":           {again: longer, deposit: true},
+		"control, expired, copy":  {again: longer, deposit: true, after: 2 * hour},
+		"control, nothing better": {again: func(*world) {}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, mailbox.Limits{BoxCount: 1}) // nothing needs room twice
+			w.lease(1, epoch)
+			if c.deposit {
+				w.leave(1, "letter", hour)
+			} else if stored, err := w.adopt(copyOf("letter", 1, t0.Add(hour))); !stored || err != nil {
+				t.Fatal(stored, err)
+			}
+			if c.ack {
+				wantCode(t, w.ack(1, "letter"), 0)
+			}
+			w.run(c.after)
+			c.again(w)
+			w.run(3 * hour)
+			if got := w.fetch(1); !slices.Equal(got, c.held) {
+				t.Errorf("held: %q", got)
+			}
+			w.run(2 * day)
+			if got := w.fetch(1); !slices.Equal(got, c.held) || w.total().Count != len(c.held) {
+				t.Errorf("days later: %q, %+v", got, w.total())
+			}
+		})
+	}
+}
+
+// Liars may say that a copy lives on and on: it is written anew for a day at least,
+// and ends 30 days after the first.
+func TestCopiesDoNotLiveOnAndOn(t *testing.T) {
+	w := newWorld(t, mailbox.Limits{})
+	w.lease(1, epoch)
+	written := 0
+	for w.now.Before(t0.Add(29 * day)) {
+		for i := range 24 {
+			if stored, _ := w.adopt(copyOf("letter", 0, w.now.Add(day/2+time.Duration(i)*hour))); stored {
+				written++
+			}
+		}
+		w.run(12 * hour)
+	}
+	if written < 10 || written > 30 {
+		t.Errorf("written %d times", written)
+	}
+	_, _ = w.adopt(copyOf("letter", 0, w.now.Add(30*day)))
+	w.run(t0.Add(mailbox.MaxTTL).Sub(w.now))
+	if got := w.fetch(1); len(got) != 0 {
+		t.Errorf("held: %q", got)
+	}
+}
+
+// A copy is charged to whom the relay that gave it says. A deposit is charged to its pass,
+// once, and a stranger's needs its work.
+func TestADepositInThePlaceOfACopyIsAdmitted(t *testing.T) {
+	w := newWorld(t, mailbox.Limits{FrontWork: 8})
+	w.lease(1, epoch)
+	_, err := w.adopt(copyOf("letter", 1, t0.Add(hour)))
+	wantCode(t, err, 0)
+	d := w.byPass(1, 0, "letter", 20*day)
+	for name, spoil := range map[string]func(*mailbox.Deposit){
+		"BadPass":  func(d *mailbox.Deposit) { d.Pass = mailboxtest.Pass(2, 0, w.relay.Peer()) },
+		"NeedWork": func(d *mailbox.Deposit) { d.Pass = nil },
+	} {
+		bad := d
+		spoil(&bad)
+		_, vetted := w.vet(bad)
+		_, err := w.deposit(bad)
+		want := map[string]mailbox.Code{"BadPass": mailbox.BadPass, "NeedWork": mailbox.NeedWork}[name]
+		wantCode(t, vetted, want)
+		wantCode(t, err, want)
+	}
+	d.Vetted, err = w.vet(d)
+	wantCode(t, err, 0)
+	_, err = w.deposit(d)
+	wantCode(t, err, 0)
+	_ = w.store.View(func(tx mailbox.Tx) error {
+		for holder, want := range []int{1, 0} {
+			cert := mailboxtest.Cert(1, holder)
+			_, known := tx.Pass(mailboxtest.Box(1), cert.ID())
+			if got := tx.By(mailboxtest.Box(1), cert.ID()); got.Count != want || known != (want > 0) {
+				t.Errorf("pass %d: %+v, certificate %v", holder, got, known)
+			}
+		}
+		return nil
+	})
+}
+
 // TestClockJumpsDoNotSpoilRepair jumps one relay's clock by 31 days and back:
 // it deletes nothing, takes nothing for longer than 30 days, and afterwards
 // holds what the others hold.

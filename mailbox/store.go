@@ -61,9 +61,9 @@ type Envelopes interface {
 	// Find returns the entry of an envelope, buried ones included.
 	Find(ID, EnvelopeID) (Entry, bool)
 	// Add stores an envelope under the next arrival number (e.Seq is ignored).
-	// An earlier entry of the same envelope must be buried; its tombstone goes,
-	// so that a box has one entry of an envelope at most.
-	// ErrDiskFull says that envelopes find no room, and nothing was added.
+	// An earlier entry of the same envelope goes, be it a tombstone, so that a
+	// box has one entry of an envelope at most.
+	// ErrDiskFull says that envelopes find no room, and nothing was changed.
 	Add(box ID, e Entry, envelope []byte) error
 	// Bury drops the bytes and leaves a tombstone till the entry's day is dropped.
 	Bury(ID, EnvelopeID) error
@@ -149,6 +149,7 @@ type Entry struct {
 	Size            uint32  // bytes of the envelope; 0 once buried
 	Buried          bool    // acknowledged: only the tombstone is left
 	ByPass          bool    // came by a pass
+	Copied          bool    // came from another relay, whose word Expires is
 	Admit           [8]byte // the pass's id, or a stranger's work nonce
 }
 
@@ -159,6 +160,18 @@ func (e Entry) Share() pass.ID {
 	}
 	return pass.ID{}
 }
+
+// Outlived says whether another copy of the envelope, which lives until expires,
+// takes the place of the entry. Only a copy gives way to one: how long an
+// envelope lives its sender says, and the relay that gave the copy may have
+// lied. Liars take what they can get, so a day is the least step, and MaxTTL
+// from the first copy the end.
+func (e Entry) Outlived(expires time.Time) bool {
+	return e.Copied && !e.Buried && min(expires.UnixMilli(), e.lastCopy()) >= e.Expires+dayMillis
+}
+
+// lastCopy is until when copies of the envelope are kept at most.
+func (e Entry) lastCopy() int64 { return e.Stored + MaxTTL.Milliseconds() }
 
 // Day is the day of the entry's expiry.
 func (e Entry) Day() Day { return DayOf(e.Expires) }

@@ -36,7 +36,7 @@
 //	         pass id 8
 //	sum      day u32      entries u64 | xor of their checks u64 | check
 //	i<day>   seq u64      box id 32 | envelope id 32 | stored ms u64 | expires ms u64 | size u32 | flags u8 | [admit 8] | check
-//	                      flags: 1 buried, 2 by pass; admit: pass id or work nonce, left out where it is zero
+//	                      flags: 1 buried, 2 by pass, 4 came as a copy; admit: pass id or work nonce, left out where it is zero
 //	e<day>   seq u64      the envelope, checked by its id
 //
 // Format 1 had neither pass, leaving, key nor admit: its rows are rows of

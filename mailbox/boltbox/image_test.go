@@ -31,7 +31,12 @@ type moment struct {
 func record(t *testing.T, path string, rng *rand.Rand, commits int) []moment {
 	t.Helper()
 	s := mustOpen(t, path)
-	defer func() { _ = s.Close() }()
+	defer func() {
+		_ = s.Close()
+		if r, err := Check(path); err != nil || len(r.Damaged) > 0 {
+			t.Errorf("left behind: %+v, %v", r, err)
+		}
+	}()
 	var moments []moment
 	for range commits {
 		err := s.Do(context.Background(), func(tx mailbox.Tx) error {
@@ -76,6 +81,7 @@ func scribble(tx mailbox.Tx, rng *rand.Rand) {
 		_ = tx.SetLeaving(mailboxtest.T0)
 		_ = tx.Mend(box, e, body)
 	default:
+		e.Copied = n == 1
 		_ = tx.Add(box, e, body)
 	}
 }

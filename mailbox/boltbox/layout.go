@@ -34,6 +34,7 @@ const (
 	flagFrontDoor = 2
 	flagBuried    = 1
 	flagByPass    = 2
+	flagCopied    = 4
 )
 
 // passKey is box id 32 | pass id 8.
@@ -91,6 +92,9 @@ func appendEntry(b []byte, box mailbox.ID, e mailbox.Entry) []byte {
 	if e.ByPass {
 		flags |= flagByPass
 	}
+	if e.Copied {
+		flags |= flagCopied
+	}
 	b = append(b, flags)
 	if e.Admit != [8]byte{} {
 		b = append(b, e.Admit[:]...)
@@ -106,11 +110,11 @@ func parseEntry(key, raw []byte) (box mailbox.ID, e mailbox.Entry, ok bool) {
 	if len(key) != seqSize || !s.CopyBytes(box[:]) || !s.CopyBytes(e.ID[:]) || !s.ReadUint64(&stored) ||
 		!s.ReadUint64(&expires) || !s.ReadUint32(&e.Size) || !s.ReadUint8(&flags) ||
 		!s.Empty() && (!s.CopyBytes(e.Admit[:]) || e.Admit == [8]byte{}) || !s.Empty() ||
-		flags > flagBuried|flagByPass || int64(stored) < 0 || int64(expires) < 0 {
+		flags > flagBuried|flagByPass|flagCopied || int64(stored) < 0 || int64(expires) < 0 {
 		return mailbox.ID{}, mailbox.Entry{}, false
 	}
 	e.Seq, e.Stored, e.Expires = binary.BigEndian.Uint64(key), int64(stored), int64(expires)
-	e.Buried, e.ByPass = flags&flagBuried != 0, flags&flagByPass != 0
+	e.Buried, e.ByPass, e.Copied = flags&flagBuried != 0, flags&flagByPass != 0, flags&flagCopied != 0
 	return box, e, true
 }
 

@@ -14,6 +14,8 @@ func FuzzValues(f *testing.F) {
 	f.Add(seqBytes(7), appendEntry(nil, mailboxtest.Box(1), e))
 	e.ByPass, e.Admit = true, [8]byte{1}
 	f.Add(seqBytes(8), appendEntry(nil, mailboxtest.Box(1), e))
+	e.ByPass, e.Copied = false, true
+	f.Add(seqBytes(9), appendEntry(nil, mailboxtest.Box(1), e))
 	f.Add([]byte{}, appendBox(nil, mailbox.Box{Number: 2, Key: [32]byte{3}}))
 	f.Add([]byte{}, appendBox(nil, mailbox.Box{Number: 1, Rank: 2, Member: true, End: time.Unix(1, 0)}))
 	f.Add([]byte{}, appendClock(nil, mailbox.Clock{Trusted: time.Unix(1, 0)}))

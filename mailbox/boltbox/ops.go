@@ -174,10 +174,10 @@ func (o buryEntry) disk(d *disk) error {
 
 func (o buryEntry) apply(x *index) { x.bury(o.box, o.entry.ID) }
 
-// forgetEntry removes a tombstone, because its envelope comes again.
+// forgetEntry removes an entry, because its envelope comes again.
 type forgetEntry struct {
 	box   mailbox.ID
-	entry mailbox.Entry
+	entry mailbox.Entry // as it was
 }
 
 func (o forgetEntry) disk(d *disk) error {
@@ -194,7 +194,15 @@ func (o forgetEntry) disk(d *disk) error {
 	if d.sums[day].entries == 0 {
 		return dropDay{day}.disk(d)
 	}
-	return nil
+	if o.entry.Buried {
+		return nil
+	}
+	d.touched += 2 * pageSize // of the envelope and of its index entry
+	e, err := d.bucket('e', day)
+	if err != nil {
+		return err
+	}
+	return e.Delete(key)
 }
 
 func (o forgetEntry) apply(x *index) { x.forget(o.box, o.entry) }

@@ -37,9 +37,6 @@ func (t *tx) seen(e mailbox.Entry) (mailbox.Entry, bool) {
 
 func (t *tx) Add(box mailbox.ID, e mailbox.Entry, envelope []byte) error {
 	old, known := t.Find(box, e.ID)
-	if known && !old.Buried {
-		return errMisuse
-	}
 	if !t.view && !t.hasRoom(len(envelope)) {
 		return mailbox.ErrDiskFull
 	}
@@ -47,7 +44,7 @@ func (t *tx) Add(box mailbox.ID, e mailbox.Entry, envelope []byte) error {
 	if t.view {
 		return mailbox.ErrReadOnly
 	}
-	if err := t.count(box, e.Share(), one(e)); err != nil { // before its tombstone goes: a certificate of both stays
+	if err := t.count(box, e.Share(), one(e)); err != nil { // before the earlier one goes: a certificate of both stays
 		return err
 	}
 	if known {
@@ -79,7 +76,7 @@ func (t *tx) hasRoom(size int) bool {
 	return uint64(t.over.bytes+size) <= t.room
 }
 
-// forget takes a tombstone away.
+// forget takes an entry away whose envelope comes again.
 func (t *tx) forget(box mailbox.ID, old mailbox.Entry) error {
 	if err := t.write(forgetEntry{box, old}); err != nil {
 		return err

@@ -133,7 +133,7 @@ func drawAct(r *rapid.T) act {
 // addBy adds an envelope by a holder's pass, as the rules do.
 func addBy(tx mailbox.Tx, box, holder int, e mailbox.Entry, body []byte) error {
 	cert := certs[box][holder]
-	e.ByPass, e.Admit = true, cert.ID()
+	e.ByPass, e.Copied, e.Admit = true, holder > 1, cert.ID()
 	err := tx.Add(Box(box), e, body)
 	if _, known := tx.Pass(Box(box), e.Admit); err == nil && !known {
 		err = tx.PutPass(Box(box), cert)

@@ -28,7 +28,7 @@ var conformity = map[string]func(*testing.T, Open){
 	"an added envelope is found, listed and read":     added,
 	"arrival numbers ascend over boxes and reopening": arrival,
 	"a buried envelope leaves a tombstone":            buried,
-	"an expired envelope can come again":              again,
+	"an envelope that comes again moves":              again,
 	"dropping a day drops that day alone":             dropped,
 	"usage counts what is held":                       usage,
 	"boxes and sets are kept and forgotten":           boxes,
@@ -170,31 +170,43 @@ func buried(t *testing.T, open Open) {
 	}
 }
 
+// again adds an envelope a second time: while the first is live, and once it is
+// buried; to another day, that of another envelope, and within its own.
 func again(t *testing.T, open Open) {
-	s, reopen := open(t)
-	add(t, s, [3]int{1, 1, 0})
-	live := s.Do(context.Background(), func(tx mailbox.Tx) error {
-		e, body := Envelope(1, 5)
-		return tx.Add(Box(1), e, body)
-	})
-	if live == nil {
-		t.Error("one envelope was added twice")
-	}
-	first, body := Envelope(1, 0)
-	do(t, s, func(tx mailbox.Tx) error {
-		if err := tx.Bury(Box(1), first.ID); err != nil {
-			return err
+	for _, bury := range []bool{false, true} {
+		for _, day := range []int{0, 1, 5} {
+			comesAgain(t, open, bury, day)
 		}
-		second, _ := Envelope(1, 5)
-		return tx.Add(Box(1), second, body)
-	})
+	}
+}
+
+func comesAgain(t *testing.T, open Open, bury bool, day int) {
+	s, reopen := open(t)
+	add(t, s, [3]int{1, 1, 0}, [3]int{1, 2, 1})
+	first, body := Envelope(1, 0)
+	second, _ := Envelope(1, day)
+	second.Copied = true
+	anew := func(tx mailbox.Tx) error { return tx.Add(Box(1), second, body) }
+	if bury {
+		do(t, s, func(tx mailbox.Tx) error { return tx.Bury(Box(1), first.ID) })
+	}
+	before := Look(t, s, 2, 3)
+	_ = s.Do(context.Background(), func(tx mailbox.Tx) error { return errors.Join(anew(tx), errUndo) })
+	equal(t, "undone", Look(t, s, 2, 3), before)
+	do(t, s, anew)
 	s = reopen()
-	do(t, s, func(tx mailbox.Tx) error { _, err := tx.DropDay(first.Day()); return err })
+	if day > 0 { // nothing of it is left on its first day
+		do(t, s, func(tx mailbox.Tx) error { _, err := tx.DropDay(first.Day()); return err })
+	}
 	for range 2 {
-		equal(t, "state", Look(t, s, 2, 2), State{
-			Held:  []Held{{Box: 1, Envelopes: []Seen{{2, 1, false}}}},
-			Days:  []mailbox.Day{first.Day() + 5},
-			Total: mailbox.Usage{Count: 1, Bytes: 10},
+		got := Look(t, s, 2, 3)
+		equal(t, "held", got.Held, []Held{{Box: 1, Envelopes: []Seen{{2, 2, false}, {3, 1, false}}}})
+		equal(t, "total", got.Total, mailbox.Usage{Count: 2, Bytes: 20})
+		_ = s.View(func(tx mailbox.Tx) error {
+			second.Seq = 3
+			found, _ := tx.Find(Box(1), second.ID)
+			equal(t, "entry", found, second)
+			return nil
 		})
 		s = reopen()
 	}

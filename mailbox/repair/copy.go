@@ -60,7 +60,8 @@ func (t *talk) held(box mailbox.ID) (ids []mailbox.EnvelopeID, err error) {
 
 // missing picks from a page what this relay neither has nor has had acknowledged
 // nor saw expire: of that Adopt takes nothing, and whoever deposits chooses how long
-// each relay keeps it. What both hold becomes zero in ours.
+// each relay keeps it. Copies here that another's outlive are picked too. What
+// both hold becomes zero in ours.
 func (t *talk) missing(box mailbox.ID, page []mailbox.Held, ours []mailbox.EnvelopeID) (ids []mailbox.EnvelopeID, err error) {
 	at := make(map[mailbox.EnvelopeID]int, len(ours))
 	for i, id := range ours {
@@ -70,7 +71,8 @@ func (t *talk) missing(box mailbox.ID, page []mailbox.Held, ours []mailbox.Envel
 		for _, h := range page {
 			if i, both := at[h.ID]; both {
 				ours[i] = mailbox.EnvelopeID{}
-			} else if _, known := tx.Find(box, h.ID); !known {
+			}
+			if e, known := tx.Find(box, h.ID); !known || e.Outlived(h.Expires) {
 				ids = append(ids, h.ID)
 			}
 		}

@@ -151,6 +151,44 @@ func TestWhatExpiredIsNotFetched(t *testing.T) {
 	}
 }
 
+// A member hands over a copy and says that it expires in an hour. It is fetched anew
+// from another that has the letter for longer: once it is missed, or once the two
+// are compared for something else.
+func TestACopyCutShortIsFetchedAnew(t *testing.T) {
+	for name, other := range map[string]bool{"once it is missed": false, "for something else": true} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 2, 1)
+			w.open(1, 1, 0, 0, 1)
+			s, honest := w.relays[0], w.relays[1]
+			honest.deposit(1, "letter")
+			w.must(s.do(func(tx mailbox.Tx) error {
+				_, err := s.local.Relay.Adopt(tx, w.now, nil, mailboxtest.Box(1), mailbox.Copy{
+					Envelope: []byte("letter"), Expires: w.now.Add(time.Hour),
+				})
+				return err
+			}))
+			if other {
+				honest.deposit(1, "another")
+			} else {
+				w.now = w.now.Add(2 * time.Hour)
+			}
+			c := &counting{wire: wire{s}}
+			for range 3 {
+				_, err := s.local.Visit(t.Context(), c, repair.Visit{Peer: honest.peer, Compare: []mailbox.ID{mailboxtest.Box(1)}})
+				w.must(err)
+			}
+			want := honest.texts(1)
+			if c.copies != len(want) {
+				t.Errorf("%d copies fetched", c.copies)
+			}
+			w.now = w.now.Add(20 * 24 * time.Hour)
+			if got := s.texts(1); !slices.Equal(got, want) {
+				t.Errorf("%q, want %q", got, want)
+			}
+		})
+	}
+}
+
 // Boxes may be large, and whoever shares them may ask to be visited again and again:
 // no look of a visit at the store takes long.
 func TestLargeBoxesAreComparedInShortLooks(t *testing.T) {
