@@ -142,12 +142,12 @@ func (t *talk) adopt(box mailbox.ID, copies []mailbox.Copy) (full bool, err erro
 	return full, nil
 }
 
-// judge notes whether the other lacks something. What it had acknowledged it
-// says by its tombstone.
+// judge notes whether the other lacks something, by what it says of a sample.
+// What it had acknowledged it says by its tombstone.
 func (t *talk) judge(box mailbox.ID, ours []mailbox.EnvelopeID) error {
 	ours = slices.DeleteFunc(ours, func(id mailbox.EnvelopeID) bool { return id == mailbox.EnvelopeID{} })
 	if len(ours) > 0 {
-		got, err := t.w.Possess(t.ctx, t.with, box, t.nonce(), ours[:min(len(ours), mailbox.MaxPossess)])
+		got, err := t.w.Possess(t.ctx, t.with, box, t.nonce(), some(t.Rand, ours, mailbox.MaxPossess))
 		if err != nil {
 			return passOver(err)
 		}
@@ -197,12 +197,7 @@ func (t *talk) samples(box mailbox.ID, n int) ([]sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	n = min(n, len(ids))
-	for i := range n {
-		j := i + int(draw(t.Rand, uint64(len(ids)-i)))
-		ids[i], ids[j] = ids[j], ids[i]
-	}
-	return t.bodies(box, ids[:n])
+	return t.bodies(box, some(t.Rand, ids, n))
 }
 
 // bodies reads envelopes, without those that expire soon or are damaged: to

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -184,6 +185,31 @@ func TestACopyCutShortIsFetchedAnew(t *testing.T) {
 			w.now = w.now.Add(20 * 24 * time.Hour)
 			if got := s.texts(1); !slices.Equal(got, want) {
 				t.Errorf("%q, want %q", got, want)
+			}
+		})
+	}
+}
+
+// A relay that has lost all but the tombstones of what came first is seen to lack the
+// rest, though that is more than one question holds. The control has it all acknowledged.
+func TestWhatIsLackedIsFoundBySample(t *testing.T) {
+	for name, acked := range map[string]int{"the first": mailbox.MaxPossess, "control, all": 64} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 2, 1)
+			w.open(1, 1, 0, 0, 1)
+			s, other := w.relays[0], w.relays[1]
+			for i := range 64 {
+				text := fmt.Sprintf("text %03d", i)
+				s.deposit(1, text)
+				if i < acked {
+					other.deposit(1, text)
+					other.ack(1, text)
+				}
+			}
+			out, err := s.local.Visit(t.Context(), wire{s}, repair.Visit{Peer: other.peer, Compare: []mailbox.ID{mailboxtest.Box(1)}})
+			w.must(err)
+			if lacks := len(out.Behind) == 1; lacks != (acked < 64) || len(out.Level)+len(out.Behind) != 1 {
+				t.Errorf("level %d, behind %d", len(out.Level), len(out.Behind))
 			}
 		})
 	}

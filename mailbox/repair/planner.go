@@ -257,6 +257,16 @@ func draw(rng io.Reader, n uint64) uint64 {
 	return binary.BigEndian.Uint64(b[:]) % n
 }
 
+// some draws at most n of all, and leaves them in front.
+func some[T any](rng io.Reader, all []T, n int) []T {
+	n = min(n, len(all))
+	for i := range n {
+		j := i + int(draw(rng, uint64(len(all)-i)))
+		all[i], all[j] = all[j], all[i]
+	}
+	return all[:n]
+}
+
 // Back notes that a relay may be there again, and says whether it is one that
 // is visited.
 func (p *Planner) Back(id []byte, now time.Time) bool {
@@ -279,12 +289,7 @@ func (p *Planner) Peers(n int, rng io.Reader) (out []dht.Peer) {
 			out = append(out, x.Peer)
 		}
 	}
-	n = min(n, len(out))
-	for i := range n {
-		j := i + int(draw(rng, uint64(len(out)-i)))
-		out[i], out[j] = out[j], out[i]
-	}
-	return out[:n]
+	return some(rng, out, n)
 }
 
 // Others are the other relays of a box, by rank.
