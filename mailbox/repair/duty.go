@@ -27,6 +27,7 @@ type duty struct {
 	over    bool // replaced or gone: lists of peers drop it in passing
 	seen    uint64
 	others  []*peer // by rank, without this relay
+	was     []*peer // stood in the last sets before, and in this one no longer
 	before  int     // how many of others stand before this relay
 	spare   uint16  // bit i: others[i] is a standby
 	behind  uint16  // bit i: others[i] lacked something when last compared
@@ -99,7 +100,8 @@ func (p *Planner) See(box mailbox.ID, version uint64, content bool) bool {
 // Take adds a box or replaces its set. The relays of a new set are visited at
 // once; a standby that took over begins anew.
 func (p *Planner) Take(now time.Time, in Duty) {
-	if old := p.boxes[in.Box]; old != nil {
+	old := p.boxes[in.Box]
+	if old != nil {
 		old.over = true
 	}
 	d := &duty{box: in.Box, version: in.Version, content: in.Content, seen: p.round, place: former}
@@ -128,6 +130,7 @@ func (p *Planner) Take(now time.Time, in Duty) {
 			x.again(now)
 		}
 	}
+	d.succeeds(old)
 	p.boxes[in.Box] = d
 	d.urge(now)
 	if d.place >= 0 {
@@ -135,13 +138,35 @@ func (p *Planner) Take(now time.Time, in Duty) {
 	}
 }
 
+// succeeds keeps in mind who stood in the sets before: they may have mail to hand
+// over, and strangers must not keep them from it.
+func (d *duty) succeeds(old *duty) {
+	if old == nil {
+		return
+	}
+	for _, x := range append(old.was, old.others...) {
+		if !slices.Contains(d.others, x) && !slices.Contains(d.was, x) {
+			x.former = true
+			d.was = append(d.was, x)
+		}
+	}
+	d.was = d.was[max(0, len(d.was)-maxFormer):]
+}
+
 // Sweep forgets the boxes that See and Take have not named since the last
 // Sweep, and the relays that no box and no offer needs.
 func (p *Planner) Sweep() {
+	for _, x := range p.order {
+		x.former = false
+	}
 	for box, d := range p.boxes {
 		if d.seen != p.round {
 			d.over = true
 			delete(p.boxes, box)
+			continue
+		}
+		for _, x := range d.was {
+			x.former = true
 		}
 	}
 	p.round++
@@ -149,7 +174,7 @@ func (p *Planner) Sweep() {
 	p.order = slices.DeleteFunc(p.order, func(x *peer) bool {
 		x.duties = slices.DeleteFunc(x.duties, func(d link) bool { return d.over })
 		x.urgent = slices.DeleteFunc(x.urgent, func(box mailbox.ID) bool { return p.boxes[box] == nil })
-		if len(x.duties) > 0 || len(x.urgent) > 0 {
+		if len(x.duties) > 0 || len(x.urgent) > 0 || x.former {
 			return false
 		}
 		delete(p.peers, string(x.ID))

@@ -33,8 +33,9 @@ const (
 
 // Counts.
 const (
-	// MaxStrangers is how many relays outside all sets are heard with an offer.
-	MaxStrangers = 256
+	// MaxStrangers is how many relays outside all sets are heard with an offer,
+	// beside maxFormer that stood in earlier sets of each box.
+	MaxStrangers, maxFormer = 256, 16
 	// MaxPeers is how many other relays are known, maxAddrs how many addresses of
 	// one that sets give.
 	MaxPeers, maxAddrs = 16_384, 16

@@ -39,6 +39,7 @@ type peer struct {
 	leaving bool
 	lied    time.Time // of the last failed proof
 	lacking time.Time // since when samples are missing there
+	former  bool      // it stood in an earlier set of a box
 	duties  []link
 	urgent  []mailbox.ID // new sets, and what it offered
 }
@@ -199,8 +200,9 @@ func (p *Planner) lost(x *peer, now time.Time, j int) bool {
 }
 
 // Offered notes that a relay asks to be compared with. It may stand outside the
-// set: a former member hands over what it still holds. Boxes that this relay
-// does not keep whole are passed over.
+// set: a former member hands over what it still holds, and takes no stranger's
+// place if this relay knew the set. Boxes that this relay does not keep whole are
+// passed over.
 func (p *Planner) Offered(id []byte, now time.Time, boxes []mailbox.ID) {
 	if string(id) == p.self || p.peers[string(id)] == nil && p.strangers() >= MaxStrangers {
 		return
@@ -223,7 +225,7 @@ func (p *Planner) Offered(id []byte, now time.Time, boxes []mailbox.ID) {
 func (p *Planner) strangers() int {
 	n := 0
 	for _, x := range p.order {
-		if len(x.duties) == 0 {
+		if len(x.duties) == 0 && !x.former {
 			n++
 		}
 	}

@@ -230,6 +230,54 @@ func TestOffersAreBounded(t *testing.T) {
 	}
 }
 
+// Strangers may take all places that there are for their offers. Whoever stood in an
+// earlier set of the box is heard all the same, as long as the box is there, and visited
+// as what it is: a relay that answers. The control is one more stranger.
+func TestStrangersKeepNoFormerMemberFromHandingOver(t *testing.T) {
+	p, now := repair.New(id(0)), mailboxtest.T0
+	look := func(box int, version uint64, peers ...int) {
+		if !p.See(boxID(box), version, true) {
+			p.Take(now, repair.Duty{Box: boxID(box), Version: version, Members: members(0, peers...), Content: true})
+		}
+		p.Sweep()
+	}
+	heard := func(n int) (v []repair.Visit) {
+		now = now.Add(10 * time.Second)
+		p.Offered(id(n), now, []mailbox.ID{boxID(1)})
+		for _, x := range p.Due(now, seeded()) {
+			if string(x.Peer.ID) == string(id(n)) {
+				v = append(v, x)
+				p.Visited(id(n), now, repair.Outcome{})
+			}
+		}
+		return v
+	}
+	look(1, 1, 0, 1, 2)
+	p.Visited(id(1), now, repair.Outcome{})
+	for version := range uint64(4) { // it is gone, and the set is signed anew
+		look(1, 2+version, 0, 2, 3)
+	}
+	flood := func() {
+		for n := range 2 * repair.MaxStrangers {
+			p.Offered(id(1000+n), now, []mailbox.ID{boxID(1)})
+		}
+	}
+	flood()
+	if v := heard(1); len(v) != 1 || len(v[0].Compare) != 1 || v[0].Grade != repair.Known {
+		t.Errorf("the former member: %+v", v)
+	}
+	if v := heard(5000); len(v) != 0 {
+		t.Errorf("control: a stranger: %+v", v)
+	}
+	for version := range uint64(10) { // an owner may name whom he likes, again and again
+		look(1, 100+version, 0, int(200+2*version), int(201+2*version))
+	}
+	flood()
+	if v := heard(1); len(v) != 0 {
+		t.Errorf("control: long gone: %+v", v)
+	}
+}
+
 func TestForgottenBoxes(t *testing.T) {
 	p := repair.New(id(0))
 	for n := range 3 {
