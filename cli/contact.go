@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/term"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 func (a *app) cmdContact() *cobra.Command {
@@ -47,7 +47,7 @@ func (a *app) showContacts(l api.Contacts) {
 }
 
 // contactWords says how we stand to a contact.
-func contactWords(c node.ContactView) string {
+func contactWords(c view.Contact) string {
 	words := c.State
 	if c.Declined != "" {
 		words = "declined: " + c.Declined
@@ -77,7 +77,7 @@ func (a *app) contactShow() *cobra.Command {
 	}
 }
 
-func (a *app) showContact(c node.ContactView) {
+func (a *app) showContact(c view.Contact) {
 	rows := [][]any{
 		{"handle", term.In(term.Bold, c.Handle)},
 		{"name", c.Name},
@@ -102,7 +102,7 @@ func (a *app) change(cmd *cobra.Command, method string, req any) error {
 	if err != nil {
 		return err
 	}
-	return ask(cmd.Context(), a, c, method, req, func(v node.ContactView) {
+	return ask(cmd.Context(), a, c, method, req, func(v view.Contact) {
 		a.out.Printf("%s  %s\n", term.In(term.Bold, v.Handle), contactWords(v))
 	})
 }

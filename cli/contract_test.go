@@ -20,10 +20,10 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/kith-im/kith/crypto/vault"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/boltstore"
 	"github.com/kith-im/kith/node/p2p"
+	"github.com/kith-im/kith/node/view"
 )
 
 // commands calls fn with every command of kith.
@@ -246,15 +246,15 @@ func TestExitCodesAreTheContract(t *testing.T) {
 		exit int
 	}{
 		{errors.New("anything"), 1},
-		{&node.Problem{Class: node.ErrUsage}, 2},
-		{&node.Problem{Class: node.ErrEpochChanged}, 4},
+		{&view.Problem{Class: view.ErrUsage}, 2},
+		{&view.Problem{Class: view.ErrEpochChanged}, 4},
 		{api.ErrNoNode, 5},
 		{fmt.Errorf("x: %w", p2p.ErrClosed), 5},
 		{context.DeadlineExceeded, 6},
-		{&node.Problem{Class: node.ErrRefused}, 7},
-		{&node.Problem{Class: node.ErrNotFound}, 8},
-		{node.ErrNoIdentity, 10},
-		{&node.Problem{Class: p2p.ErrNoHome}, 10},
+		{&view.Problem{Class: view.ErrRefused}, 7},
+		{&view.Problem{Class: view.ErrNotFound}, 8},
+		{view.ErrNoIdentity, 10},
+		{&view.Problem{Class: p2p.ErrNoHome}, 10},
 		{fmt.Errorf("x: %w", boltstore.ErrLocked), 11},
 		{fmt.Errorf("x: %w", vault.ErrPassphrase), 12},
 		{fmt.Errorf("x: %w", vault.ErrNeedPassphrase), 12},

@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/term"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 func (a *app) cmdDevice() *cobra.Command {
@@ -61,7 +61,7 @@ func (a *app) deviceAdd() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return ask(cmd.Context(), a, c, "device_offer", api.TTLRequest{TTLSeconds: seconds(ttl)}, func(v node.InviteView) {
+			return ask(cmd.Context(), a, c, "device_offer", api.TTLRequest{TTLSeconds: seconds(ttl)}, func(v view.Invite) {
 				a.showLink(v, qr, "works once, until "+until(v.Expires)+"; leave this node running meanwhile", "kith init --link")
 			})
 		},
@@ -84,7 +84,7 @@ func (a *app) deviceRemove() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return ask(cmd.Context(), a, c, "device_remove", api.DeviceRequest{Device: args[0]}, func(d node.DeviceView) {
+			return ask(cmd.Context(), a, c, "device_remove", api.DeviceRequest{Device: args[0]}, func(d view.Device) {
 				a.out.Printf("%s is removed\n", term.In(term.Bold, d.Name))
 			})
 		},

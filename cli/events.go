@@ -6,8 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 type eventsFlags struct {
@@ -41,7 +41,7 @@ func (a *app) doEvents(cmd *cobra.Command, f eventsFlags) error {
 	}
 	defer c.Close()
 	done := uint64(0)
-	stream := func(ctx context.Context, each func(node.Notice) error) error {
+	stream := func(ctx context.Context, each func(view.Notice) error) error {
 		if f.consumer != "" {
 			return c.Consume(ctx, f.consumer, each)
 		}
@@ -60,7 +60,7 @@ func (a *app) doEvents(cmd *cobra.Command, f eventsFlags) error {
 		}
 		return c.Call(cmd.Context(), "consumer_set", api.ConsumerRequest{Consumer: f.consumer, Cursor: cursor}, nil)
 	}
-	err = a.follow(cmd.Context(), f.streamFlags, stream, func(n node.Notice) error {
+	err = a.follow(cmd.Context(), f.streamFlags, stream, func(n view.Notice) error {
 		if err := keep(done); err != nil {
 			return err
 		}

@@ -4,8 +4,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/term"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 func (a *app) cmdID() *cobra.Command {
@@ -22,7 +22,7 @@ func (a *app) cmdID() *cobra.Command {
 	}
 }
 
-func (a *app) showIdentity(id node.IdentityView) {
+func (a *app) showIdentity(id view.Identity) {
 	role := "device"
 	if id.Admin {
 		role = "admin device"

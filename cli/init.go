@@ -13,9 +13,9 @@ import (
 
 	"github.com/kith-im/kith/cli/config"
 	"github.com/kith-im/kith/cli/term"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/p2p"
+	"github.com/kith-im/kith/node/view"
 )
 
 type initFlags struct {
@@ -83,7 +83,7 @@ func (a *app) initNew(cmd *cobra.Command, f initFlags, secret []byte) error {
 	if err := a.freshConfig(); err != nil {
 		return err
 	}
-	return a.emitAs("init", initAnswer{IdentityView: id, Home: a.folders.Home, Phrase: phrase}, func() {
+	return a.emitAs("init", initAnswer{Identity: id, Home: a.folders.Home, Phrase: phrase}, func() {
 		a.out.Printf("%s is %s on device %s\n\n", term.In(term.Bold, id.Name), id.Fingerprint, id.DeviceName)
 		if f.phrase == "" {
 			a.out.Printf("Write these words down. They are the only way back if you lose your devices, and are kept nowhere:\n\n")
@@ -95,7 +95,7 @@ func (a *app) initNew(cmd *cobra.Command, f initFlags, secret []byte) error {
 
 // initAnswer is what init prints with --json.
 type initAnswer struct {
-	node.IdentityView
+	view.Identity
 	Home   string `json:"home"`
 	Phrase string `json:"phrase,omitempty"`
 }
@@ -131,7 +131,7 @@ func (a *app) initLink(cmd *cobra.Command, f initFlags, secret []byte) error {
 		params.Listen = loopbackListen
 	}
 	id, err := p2p.Link(ctx, a.folders.Home, params)
-	if errors.Is(err, node.ErrNotFound) || errors.Is(err, context.DeadlineExceeded) {
+	if errors.Is(err, view.ErrNotFound) || errors.Is(err, context.DeadlineExceeded) {
 		return api.Fail(api.ExitNotFound, err.Error(), "kith init --link LINK --timeout 10m")
 	}
 	if err != nil {
@@ -140,7 +140,7 @@ func (a *app) initLink(cmd *cobra.Command, f initFlags, secret []byte) error {
 	if err := a.freshConfig(); err != nil {
 		return err
 	}
-	return a.emitAs("init", initAnswer{IdentityView: id, Home: a.folders.Home}, func() {
+	return a.emitAs("init", initAnswer{Identity: id, Home: a.folders.Home}, func() {
 		a.out.Printf("%s has a new device: %s (%s in all)\n", term.In(term.Bold, id.Name), id.DeviceName, count(id.Devices, "device"))
 		a.next("kith daemon")
 	})

@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/term"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 func (a *app) cmdInvite() *cobra.Command {
@@ -23,7 +23,7 @@ you are sure of the other: give it only to the one it is for.`,
 			if err != nil {
 				return err
 			}
-			return ask(cmd.Context(), a, c, "invite_create", api.TTLRequest{TTLSeconds: seconds(ttl)}, func(v node.InviteView) {
+			return ask(cmd.Context(), a, c, "invite_create", api.TTLRequest{TTLSeconds: seconds(ttl)}, func(v view.Invite) {
 				a.showLink(v, qr, "works once, until "+until(v.Expires), "kith join")
 			})
 		},
@@ -45,7 +45,7 @@ func until(t time.Time) string {
 }
 
 // showLink prints a link: as a code for a camera if someone can see it, and as text.
-func (a *app) showLink(v node.InviteView, always bool, terms, command string) {
+func (a *app) showLink(v view.Invite, always bool, terms, command string) {
 	if always || isTerminal(a.stdout) {
 		if code, err := term.QR(v.Link); err == nil {
 			a.out.Printf("%s\n", term.Block{Text: code})

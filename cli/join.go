@@ -8,8 +8,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/term"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 type joinFlags struct {
@@ -46,7 +46,7 @@ func (a *app) doJoin(ctx context.Context, link string, f joinFlags) error {
 	if err := c.Call(ctx, "events", api.EventsRequest{Max: 1}, &before); err != nil {
 		return err
 	}
-	var contact node.ContactView
+	var contact view.Contact
 	if err := c.Call(ctx, "join", api.JoinRequest{Link: link, Handle: f.as}, &contact); err != nil {
 		return err
 	}
@@ -61,10 +61,10 @@ func (a *app) doJoin(ctx context.Context, link string, f joinFlags) error {
 
 // answered waits for the friend's node by events, and returns the contact as it is then. That the friend is away is no
 // failure.
-func answered(ctx context.Context, c *api.Client, since uint64, contact node.ContactView, timeout time.Duration) node.ContactView {
+func answered(ctx context.Context, c *api.Client, since uint64, contact view.Contact, timeout time.Duration) view.Contact {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	_ = c.Events(ctx, since, func(n node.Notice) error {
+	_ = c.Events(ctx, since, func(n view.Notice) error {
 		if n.Type != "contact" || n.Contact == nil || !strings.HasPrefix(n.Contact.User, contact.User) {
 			return nil
 		}
@@ -76,7 +76,7 @@ func answered(ctx context.Context, c *api.Client, since uint64, contact node.Con
 	return contact
 }
 
-func (a *app) showJoined(c node.ContactView) {
+func (a *app) showJoined(c view.Contact) {
 	a.out.Printf("%s  %s\n", term.In(term.Bold, c.Handle), contactWords(c))
 	if c.State == "pending" {
 		a.note("%s is asked; the answer comes when their node is there", c.Handle)

@@ -4,8 +4,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/term"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 func (a *app) cmdRead() *cobra.Command {
@@ -44,7 +44,7 @@ func (a *app) doRead(cmd *cobra.Command, chat string, n int, peek bool) error {
 }
 
 // showMessage prints one message as a line, the text last.
-func (a *app) showMessage(m node.MessageView) {
+func (a *app) showMessage(m view.Message) {
 	name := m.From
 	if m.Mine {
 		name = "me"

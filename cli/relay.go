@@ -11,8 +11,8 @@ import (
 
 	"github.com/kith-im/kith/cli/config"
 	"github.com/kith-im/kith/cli/term"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 func (a *app) cmdRelay() *cobra.Command {
@@ -32,8 +32,8 @@ func (a *app) cmdRelay() *cobra.Command {
 
 // relayAnswer is both sides of relaying.
 type relayAnswer struct {
-	Mailbox node.MailboxView `json:"mailbox"` // who holds our mail
-	Relay   *api.Relay       `json:"relay"`   // what we do for others; null without a node
+	Mailbox view.Mailbox `json:"mailbox"` // who holds our mail
+	Relay   *api.Relay   `json:"relay"`   // what we do for others; null without a node
 }
 
 func (a *app) relayStatus() *cobra.Command {

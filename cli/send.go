@@ -9,8 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 type sendFlags struct {
@@ -66,8 +66,8 @@ func (a *app) doSend(cmd *cobra.Command, args []string, f sendFlags) error {
 	if err != nil {
 		return err
 	}
-	switch node.Stage(f.wait) {
-	case node.StageQueued, node.StageCustody, node.StageDelivered, node.StageRead:
+	switch view.Stage(f.wait) {
+	case view.StageQueued, view.StageCustody, view.StageDelivered, view.StageRead:
 	default:
 		return usage(cmd, "--wait is queued, custody, delivered or read")
 	}
@@ -95,21 +95,21 @@ func (a *app) doSend(cmd *cobra.Command, args []string, f sendFlags) error {
 
 // sendAnswer is what send prints with --json.
 type sendAnswer struct {
-	ID         string              `json:"id"`
-	To         string              `json:"to"`
-	Stage      node.Stage          `json:"stage"`
-	Reached    bool                `json:"reached"` // as far as --wait
-	Deliveries []node.DeliveryView `json:"deliveries"`
+	ID         string          `json:"id"`
+	To         string          `json:"to"`
+	Stage      view.Stage      `json:"stage"`
+	Reached    bool            `json:"reached"` // as far as --wait
+	Deliveries []view.Delivery `json:"deliveries"`
 }
 
 // stageOf is the stage with its evidence: the least over the recipient's devices.
-func stageOf(s node.MessageStatus) string {
-	if s.Stage != node.StageCustody {
+func stageOf(s view.Status) string {
+	if s.Stage != view.StageCustody {
 		return string(s.Stage)
 	}
-	least := node.DeliveryView{Custody: -1}
+	least := view.Delivery{Custody: -1}
 	for _, d := range s.Deliveries {
-		if !d.Own && d.Stage == node.StageCustody && (least.Custody < 0 || d.Custody < least.Custody) {
+		if !d.Own && d.Stage == view.StageCustody && (least.Custody < 0 || d.Custody < least.Custody) {
 			least = d
 		}
 	}
@@ -118,21 +118,21 @@ func stageOf(s node.MessageStatus) string {
 
 // await waits in the node, which waits for events.
 func await(ctx context.Context, c caller, id string, f sendFlags) (w api.Waited, err error) {
-	err = c.Call(ctx, "message_wait", api.WaitRequest{ID: id, Stage: node.Stage(f.wait), TimeoutMS: f.timeout.Milliseconds()}, &w)
+	err = c.Call(ctx, "message_wait", api.WaitRequest{ID: id, Stage: view.Stage(f.wait), TimeoutMS: f.timeout.Milliseconds()}, &w)
 	return w, err
 }
 
 // notReached says why a message did not come as far as asked. It is on our disk in every case.
 func notReached(w api.Waited, f sendFlags) error {
 	id := short(w.Status.Message.ID)
-	switch node.Stage(w.Why) {
-	case node.StageWaiting:
+	switch view.Stage(w.Why) {
+	case view.StageWaiting:
 		return api.Fail(api.ExitTimeout, id+" is queued: no relay of the recipient and no connection to a device is known yet; it goes out when there is one", "kith status "+id)
-	case node.StageFull:
+	case view.StageFull:
 		return api.Fail(api.ExitRefused, id+" is queued: the recipient's relays are full; it is tried again", "kith status "+id)
-	case node.StageExpired:
+	case view.StageExpired:
 		return api.Fail(api.ExitRefused, id+" expired after 30 days", "kith status "+id)
-	case node.StageDropped:
+	case view.StageDropped:
 		return api.Fail(api.ExitRefused, id+" was not delivered: the recipient has no device left for it", "kith status "+id)
 	}
 	return api.Fail(api.ExitTimeout, fmt.Sprintf("%s is queued and stays so: not %s after %s", id, f.wait, f.timeout), "kith trace "+id)

@@ -6,8 +6,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/term"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 func (a *app) cmdStatus() *cobra.Command {
@@ -59,7 +59,7 @@ func (a *app) showStatus(s api.Status) {
 }
 
 // mailboxWords says in a line which relays hold our mail.
-func mailboxWords(m node.MailboxView) string {
+func mailboxWords(m view.Mailbox) string {
 	members := 0
 	for _, r := range m.Relays {
 		if r.Member {
@@ -72,7 +72,7 @@ func mailboxWords(m node.MailboxView) string {
 	return fmt.Sprintf("%s: %s of %d", m.State, count(members, "relay"), m.R)
 }
 
-func (a *app) showMessageStatus(s node.MessageStatus) {
+func (a *app) showMessageStatus(s view.Status) {
 	if !s.Message.Mine {
 		a.out.Printf("%s  received %s  from %s\n", short(s.Message.ID), when(s.Message.Received), s.Message.From)
 		return
@@ -93,7 +93,7 @@ func (a *app) showMessageStatus(s node.MessageStatus) {
 	}
 }
 
-func handleOf(s node.MessageStatus) string {
+func handleOf(s view.Status) string {
 	for _, d := range s.Deliveries {
 		if !d.Own {
 			return d.Handle
@@ -102,31 +102,31 @@ func handleOf(s node.MessageStatus) string {
 	return s.Message.Chat
 }
 
-func who(d node.DeliveryView) string {
+func who(d view.Delivery) string {
 	if d.Own {
 		return "own device"
 	}
 	return d.Handle
 }
 
-func stageWords(s node.Stage) term.Styled {
+func stageWords(s view.Stage) term.Styled {
 	switch s {
-	case node.StageDelivered, node.StageRead:
+	case view.StageDelivered, view.StageRead:
 		return term.In(term.Green, string(s))
-	case node.StageFull, node.StageExpired, node.StageDropped:
+	case view.StageFull, view.StageExpired, view.StageDropped:
 		return term.In(term.Red, string(s))
 	}
 	return term.In(term.Yellow, string(s))
 }
 
 // deliveryWords says how far one device is, with the evidence.
-func deliveryWords(d node.DeliveryView) string {
+func deliveryWords(d view.Delivery) string {
 	switch d.Stage {
-	case node.StageQueued, node.StageWaiting:
+	case view.StageQueued, view.StageWaiting:
 		if !d.NextTry.IsZero() {
 			return fmt.Sprintf("%s, %s, next try %s", d.Stage, count(d.Attempts, "attempt"), when(d.NextTry))
 		}
-	case node.StageCustody:
+	case view.StageCustody:
 		words := fmt.Sprintf("custody %d/%d, until %s", d.Custody, d.Replicas, when(d.Expires))
 		if d.Voided > 0 {
 			words += fmt.Sprintf("; %s signed and could not show it later", count(d.Voided, "relay"))

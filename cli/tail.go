@@ -7,8 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 type streamFlags struct {
@@ -25,13 +25,13 @@ func (f *streamFlags) add(cmd *cobra.Command) {
 var errEnough = errors.New("enough")
 
 // follow runs a stream until it has shown enough, or its time is up.
-func (a *app) follow(ctx context.Context, f streamFlags, stream func(context.Context, func(node.Notice) error) error, each func(node.Notice) error) error {
+func (a *app) follow(ctx context.Context, f streamFlags, stream func(context.Context, func(view.Notice) error) error, each func(view.Notice) error) error {
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, f.timeout)
 		defer cancel()
 	}
-	err := stream(ctx, func(n node.Notice) error {
+	err := stream(ctx, func(n view.Notice) error {
 		if err := each(n); err != nil {
 			return err
 		}
@@ -80,7 +80,7 @@ func (a *app) doTail(ctx context.Context, chat string, f streamFlags) error {
 			return err
 		}
 	}
-	return a.follow(ctx, f, c.Now, func(n node.Notice) error {
+	return a.follow(ctx, f, c.Now, func(n view.Notice) error {
 		if n.Type != "message" || n.Message == nil || chat != "" && n.Message.With != chat {
 			return nil
 		}
@@ -89,7 +89,7 @@ func (a *app) doTail(ctx context.Context, chat string, f streamFlags) error {
 }
 
 // showTailed names the conversation if there is more than one.
-func (a *app) showTailed(chat string, m node.MessageView) {
+func (a *app) showTailed(chat string, m view.Message) {
 	if chat == "" && m.Mine {
 		m.From, m.Mine = "me to "+m.With, false
 	}

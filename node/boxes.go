@@ -14,6 +14,7 @@ import (
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Labels of the keys that the mailbox and record secrets make.
@@ -369,7 +370,7 @@ func (e *Engine) afterCommit(t *Turn) {
 	e.renewRecord(t, false)
 	e.publishOwn(t)
 	e.reachSoon(t)
-	e.notice(t, Notice{Type: "mailbox", Text: mailboxText(r.result)})
+	e.notice(t, view.Notice{Type: "mailbox", Text: mailboxText(r.result)})
 }
 
 func mailboxText(r election.Result) string {

@@ -15,6 +15,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // masked is a device of mallory's that calls itself by the signing key of another person's device, with an identity key
@@ -67,7 +68,7 @@ func TestClaimedDeviceKey(t *testing.T) {
 			t.Error("mallory opens what is for bob")
 		}
 	}
-	if s := a.stage(id); s != node.StageDelivered {
+	if s := a.stage(id); s != view.StageDelivered {
 		t.Errorf("it is %s", s)
 	}
 	wantTexts(t, b, a, "for bob only")

@@ -17,6 +17,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // reachRoom is how large a reach may be to fit one content.
@@ -85,7 +86,7 @@ func (e *Engine) tellDevice(t *Turn, dev *pb.PeerDevice) {
 func (e *Engine) supersede(t *Turn, device identity.DeviceID, kind chat.Kind) {
 	for _, n := range e.out.OfDevice(device) {
 		if d := e.delivery(t, n); d != nil && d.Kind == uint32(kind) {
-			e.finish(t, n, StageDropped, "there is a newer one")
+			e.finish(t, n, view.StageDropped, "there is a newer one")
 		}
 	}
 }
@@ -441,7 +442,7 @@ func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
 	}
 	if c = e.contact(t, list.User()); c != nil {
 		v := contactView(c, e.live)
-		e.notice(t, Notice{Type: "contact", Contact: &v})
+		e.notice(t, view.Notice{Type: "contact", Contact: &v})
 		e.tellContact(t, c)
 		e.unpark(t, list.User(), true)
 	}

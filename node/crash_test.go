@@ -6,8 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 var errDisk = errors.New("disk")
@@ -153,7 +153,7 @@ func TestCrashBetweenTurns(t *testing.T) {
 		a.meetDevice(b)
 		w.pass(10 * time.Minute)
 		wantTexts(t, b, a, "hello")
-		if s := a.stage(id); s != node.StageDelivered {
+		if s := a.stage(id); s != view.StageDelivered {
 			t.Errorf("crash at turn %d: %s", at, s)
 		}
 		if keyTwice(w) {

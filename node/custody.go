@@ -16,6 +16,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // ask is an audit whose answer is on its way. A crash forgets it; the next day's takes its place.
@@ -85,7 +86,7 @@ func (e *Engine) endNotice(t *Turn, d *pb.Delivery, what, text string) {
 		return
 	}
 	for _, o := range m.Done {
-		if stageOf(o.Stage) == StageExpired && string(o.User) == string(d.User) && string(o.Device) != string(d.Device) {
+		if stageOf(o.Stage) == view.StageExpired && string(o.User) == string(d.User) && string(o.Device) != string(d.Device) {
 			return
 		}
 	}
@@ -96,7 +97,7 @@ func (e *Engine) endNotice(t *Turn, d *pb.Delivery, what, text string) {
 		}
 	}
 	v := deliveryView(t.Tx, e.user, d)
-	e.notice(t, Notice{Type: what, ID: shortID(d.Message), Stage: &v, Text: text})
+	e.notice(t, view.Notice{Type: what, ID: shortID(d.Message), Stage: &v, Text: text})
 }
 
 // audit asks one relay that signed to prove that it holds the envelope: the one that was asked longest ago, any of them
@@ -236,9 +237,9 @@ func (e *Engine) countReceipt(t *Turn, n uint64, d *pb.Delivery, r *pb.Receipt) 
 	step(t, d, "custody", fmt.Sprintf("%d of %d relays signed", len(d.Receipts), d.SetR))
 	next := unixMilli(d.Next)
 	if len(d.Receipts) >= int(d.SetW) {
-		e.stage(t, n, d, StageCustody, "")
+		e.stage(t, n, d, view.StageCustody, "")
 		if d.Kind == uint32(chat.KindAck) {
-			e.finish(t, n, StageDelivered, "")
+			e.finish(t, n, view.StageDelivered, "")
 			return
 		}
 	}
@@ -271,9 +272,9 @@ func (e *Engine) void(t *Turn, n uint64, d *pb.Delivery, i int, why string) {
 	d.Receipts = slices.Delete(d.Receipts, i, i+1)
 	setVoided(d, r)
 	step(t, d, "voided", fmt.Sprintf("%s: %s; %d of %d relays left", shortPeer(r.Relay), why, len(d.Receipts), d.SetR))
-	if stageOf(d.Stage) == StageCustody {
+	if stageOf(d.Stage) == view.StageCustody {
 		if len(d.Receipts) < int(d.SetW) {
-			d.Stage = stageNumber(StageQueued)
+			d.Stage = stageNumber(view.StageQueued)
 		}
 		e.stageNotice(t, n, d)
 	}
@@ -414,25 +415,25 @@ func (e *Engine) askRooms(t *Turn, relay []byte) {
 
 // Rearm gives a message whose deliveries expired, or are about to, another 30 days: sealed anew, for the devices that
 // are listed now and do not have it.
-func (e *Engine) Rearm(t *Turn, id string) (MessageStatus, error) {
+func (e *Engine) Rearm(t *Turn, id string) (view.Status, error) {
 	m, err := findMessage(t.Tx, id)
 	if err != nil {
-		return MessageStatus{}, err
+		return view.Status{}, err
 	}
 	c := &pb.Contact{}
 	if !m.Mine || string(m.Device) != string(e.device[:]) || len(m.Contact) != 32 || !getRow(t.Tx, store.BucketContacts, m.Contact[:contactKeySize], c) {
-		return MessageStatus{}, &Problem{Class: ErrRefused, Message: "only the device that sent a message can send it again", Hint: "kith status " + id}
+		return view.Status{}, &view.Problem{Class: view.ErrRefused, Message: "only the device that sent a message can send it again", Hint: "kith status " + id}
 	}
 	if err := e.maySend(c); err != nil {
-		return MessageStatus{}, err
+		return view.Status{}, err
 	}
 	list := e.listOf(t, identity.UserID(c.User))
-	expired := list != nil && slices.ContainsFunc(m.Done, func(d *pb.Done) bool { return stageOf(d.Stage) == StageExpired })
+	expired := list != nil && slices.ContainsFunc(m.Done, func(d *pb.Done) bool { return stageOf(d.Stage) == view.StageExpired })
 	if n := e.rearmPending(t, m); n == 0 && !expired {
-		return MessageStatus{}, &Problem{Class: ErrRefused, Message: "nothing of this message has expired, or is about to", Hint: "kith status " + id}
+		return view.Status{}, &view.Problem{Class: view.ErrRefused, Message: "nothing of this message has expired, or is about to", Hint: "kith status " + id}
 	}
 	if expired {
-		m.Done = slices.DeleteFunc(m.Done, func(d *pb.Done) bool { return stageOf(d.Stage) == StageExpired })
+		m.Done = slices.DeleteFunc(m.Done, func(d *pb.Done) bool { return stageOf(d.Stage) == view.StageExpired })
 		for _, d := range deviceIDs(list) {
 			e.resend(t, m, d, list.User())
 		}
@@ -460,7 +461,7 @@ func (e *Engine) rearmPending(t *Turn, m *pb.Message) (n int) {
 // resend adds a delivery of m for a device that neither has it nor is about to.
 func (e *Engine) resend(t *Turn, m *pb.Message, device identity.DeviceID, user identity.UserID) {
 	has := slices.ContainsFunc(m.Done, func(d *pb.Done) bool {
-		return string(d.Device) == string(device[:]) && stageOf(d.Stage) != StageDropped
+		return string(d.Device) == string(device[:]) && stageOf(d.Stage) != view.StageDropped
 	})
 	for _, n := range m.Pending {
 		if it := e.out.Items[n]; it != nil && it.Device == device {

@@ -16,11 +16,12 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // members are the relays of d's set, standbys apart.
 func (w *world) members(d *device) (members, standbys []*relay) {
-	var v node.MailboxView
+	var v view.Mailbox
 	w.must(d.store.View(func(tx store.Tx) (err error) { v, err = node.Mailbox(tx, nil, w.now); return err }))
 	for _, x := range v.Relays {
 		for _, r := range w.relays {
@@ -54,16 +55,16 @@ func TestAuditsFindLiars(t *testing.T) {
 		w.deaf = deaf
 		id := a.send(b, "into thin air")
 		w.pass(10 * time.Minute)
-		if s := a.status(id); s.Stage != node.StageCustody || s.Deliveries[0].Custody != 3 {
+		if s := a.status(id); s.Stage != view.StageCustody || s.Deliveries[0].Custody != 3 {
 			t.Fatalf("control: %+v", s.Deliveries[0])
 		}
 		w.pass(2 * time.Hour)
 		s := a.status(id).Deliveries[0]
 		if deaf {
-			if s.Custody != 3 || s.Stage != node.StageCustody {
+			if s.Custody != 3 || s.Stage != view.StageCustody {
 				t.Errorf("nobody was asked, and yet: %+v", s)
 			}
-		} else if s.Custody != 2 || s.Voided != 3 || s.Stage != node.StageCustody {
+		} else if s.Custody != 2 || s.Voided != 3 || s.Stage != view.StageCustody {
 			t.Errorf("two standbys are honest: %+v\n%s", s, a.outbox())
 		}
 		a.stop() // for ever
@@ -92,7 +93,7 @@ func TestOneLiarCostsItsPlace(t *testing.T) {
 	w.pass(3 * day)
 	for _, id := range ids {
 		d := a.status(id).Deliveries[0]
-		if d.Voided != 1 || d.Custody != 3 || d.Stage != node.StageCustody {
+		if d.Voided != 1 || d.Custody != 3 || d.Stage != view.StageCustody {
 			t.Errorf("voided %d, custody %d, %s", d.Voided, d.Custody, d.Stage)
 		}
 	}
@@ -204,7 +205,7 @@ func TestATombstoneStandsForOneBox(t *testing.T) {
 		t.Fatalf("control: epoch %d after %d, voided %d, custody %d", dht.EpochAt(w.now), week, d.Voided, d.Custody)
 	}
 	w.pass(8 * day)
-	if d := a.status(id).Deliveries[0]; d.Voided != 0 || d.Custody != 3 || d.Stage != node.StageCustody {
+	if d := a.status(id).Deliveries[0]; d.Voided != 0 || d.Custody != 3 || d.Stage != view.StageCustody {
 		t.Errorf("in the next week's box: voided %d, custody %d, %s\n%s", d.Voided, d.Custody, d.Stage, a.outbox())
 	}
 }
@@ -230,14 +231,14 @@ func TestRoomByEvent(t *testing.T) {
 		w.pass(time.Minute)
 		id := a.send(b, "second")
 		w.pass(time.Minute)
-		if s := a.stage(id); s != node.StageFull || len(r.waits) != 1 {
+		if s := a.stage(id); s != view.StageFull || len(r.waits) != 1 {
 			t.Fatalf("control: %s, %d wait", s, len(r.waits))
 		}
 		if !tell {
 			r.waits = nil
 		}
 		b.start() // empties the box; nothing but answers happens now
-		if s := a.stage(id); (s == node.StageDelivered || s == node.StageCustody) != tell {
+		if s := a.stage(id); (s == view.StageDelivered || s == view.StageCustody) != tell {
 			t.Errorf("told %t: %s\n%s", tell, s, a.outbox())
 		}
 		if got := len(b.texts(a)); got != map[bool]int{true: 2, false: 1}[tell] {
@@ -262,12 +263,12 @@ func TestRoomThatIsNone(t *testing.T) {
 	if tries > 5 {
 		t.Errorf("%d deposits", tries)
 	}
-	if s := a.stage(id); s != node.StageFull {
+	if s := a.stage(id); s != view.StageFull {
 		t.Errorf("stage %s", s)
 	}
 	r.says = nil
 	w.pass(12 * time.Hour)
-	if s := a.stage(id); s != node.StageCustody {
+	if s := a.stage(id); s != view.StageCustody {
 		t.Errorf("with room: %s", s)
 	}
 }
@@ -288,7 +289,7 @@ func TestExpiringExpiredRearmed(t *testing.T) {
 	b.stop()
 	id := a.send(b, "hello")
 	told := func(what string) int {
-		return count(a.notices, func(n node.Notice) bool { return n.Type == what && n.ID == id })
+		return count(a.notices, func(n view.Notice) bool { return n.Type == what && n.ID == id })
 	}
 	w.pass(24 * day)
 	if told("expiring") != 0 || a.status(id).Rearm {
@@ -305,7 +306,7 @@ func TestExpiringExpiredRearmed(t *testing.T) {
 		t.Errorf("day 29: %+v", s)
 	}
 	w.pass(day)
-	if told("expired") != 1 || a.stage(id) != node.StageExpired {
+	if told("expired") != 1 || a.stage(id) != view.StageExpired {
 		t.Errorf("day 30: expired %d times, stage %s", told("expired"), a.stage(id))
 	}
 	w.pass(10 * day)
@@ -319,17 +320,17 @@ func TestExpiringExpiredRearmed(t *testing.T) {
 		return err
 	}))
 	w.pass(time.Minute)
-	if d := a.status(id).Deliveries[0]; d.Stage != node.StageCustody && d.Stage != node.StageQueued || d.Expires.Before(w.now.Add(29*day)) {
+	if d := a.status(id).Deliveries[0]; d.Stage != view.StageCustody && d.Stage != view.StageQueued || d.Expires.Before(w.now.Add(29*day)) {
 		t.Errorf("rearmed: %+v", d)
 	}
 	b.start()
 	w.pass(time.Minute)
 	wantTexts(t, b, a, "hello")
-	if s := a.stage(id); s != node.StageDelivered {
+	if s := a.stage(id); s != view.StageDelivered {
 		t.Errorf("stage %s", s)
 	}
 	err := a.do(func(e *node.Engine, t *node.Turn) error { _, err := e.Rearm(t, id); return err })
-	if !errors.Is(err, node.ErrRefused) {
+	if !errors.Is(err, view.ErrRefused) {
 		t.Errorf("rearmed what has arrived: %v", err)
 	}
 }
@@ -349,7 +350,7 @@ func TestTheEndIsToldOnce(t *testing.T) {
 		t.Fatalf("control: %d deliveries", n)
 	}
 	for _, what := range []string{"expiring", "expired"} {
-		n := count(a.notices, func(n node.Notice) bool { return n.Type == what && n.ID == id })
+		n := count(a.notices, func(n view.Notice) bool { return n.Type == what && n.ID == id })
 		if n != 1 {
 			t.Errorf("%s: told %d times", what, n)
 		}
@@ -361,21 +362,21 @@ func TestRearmIsForTheEnd(t *testing.T) {
 	w, a, b := pair(t, "r1", "r2", "r3")
 	b.stop()
 	id := a.send(b, "hello")
-	rearm := func() (s node.MessageStatus, err error) {
+	rearm := func() (s view.Status, err error) {
 		err = a.do(func(e *node.Engine, t *node.Turn) error { s, err = e.Rearm(t, id); return err })
 		return s, err
 	}
 	w.pass(20 * day)
-	if _, err := rearm(); !errors.Is(err, node.ErrRefused) || a.stage(id) != node.StageCustody {
+	if _, err := rearm(); !errors.Is(err, view.ErrRefused) || a.stage(id) != view.StageCustody {
 		t.Errorf("on day 20: %v, %s", err, a.stage(id))
 	}
 	w.pass(6 * day)
 	s, err := rearm()
-	if w.must(err); s.Stage == node.StageCustody {
+	if w.must(err); s.Stage == view.StageCustody {
 		t.Errorf("sealed anew, and still shown as in custody: %+v", s.Deliveries[0])
 	}
 	w.pass(time.Minute)
-	if d := a.status(id).Deliveries[0]; d.Stage != node.StageCustody || d.Custody != 3 {
+	if d := a.status(id).Deliveries[0]; d.Stage != view.StageCustody || d.Custody != 3 {
 		t.Errorf("a minute later: %+v", d)
 	}
 }
@@ -388,13 +389,13 @@ func TestRearmedInTime(t *testing.T) {
 	w.pass(26 * day)
 	w.must(a.do(func(e *node.Engine, t *node.Turn) error { _, err := e.Rearm(t, id); return err }))
 	w.pass(20 * day)
-	if s := a.stage(id); s == node.StageExpired {
+	if s := a.stage(id); s == view.StageExpired {
 		t.Fatalf("it expired on day 46 of 56\n%s", a.outbox())
 	}
 	b.start()
 	w.pass(time.Hour)
 	wantTexts(t, b, a, "hello")
-	if s := a.stage(id); s != node.StageDelivered {
+	if s := a.stage(id); s != view.StageDelivered {
 		t.Errorf("stage %s", s)
 	}
 }
@@ -458,7 +459,7 @@ func TestBadPass(t *testing.T) {
 	}
 	id := a.send(b, "hello")
 	w.pass(time.Second)
-	if s := a.stage(id); s != node.StageCustody || len(passes) < 2 || !passes[0] || passes[1] {
+	if s := a.stage(id); s != view.StageCustody || len(passes) < 2 || !passes[0] || passes[1] {
 		t.Fatalf("%s after deposits with passes %v\n%s", s, passes, a.outbox())
 	}
 	r.says = nil

@@ -15,18 +15,19 @@ import (
 	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 func fromU64(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
 
 // Stages as they are stored; the order is the order of progress.
-var stages = []Stage{StageWaiting, StageQueued, StageFull, StageCustody, StageDelivered, StageRead, StageExpired, StageDropped}
+var stages = []view.Stage{view.StageWaiting, view.StageQueued, view.StageFull, view.StageCustody, view.StageDelivered, view.StageRead, view.StageExpired, view.StageDropped}
 
-func stageNumber(s Stage) uint32 { return uint32(slices.Index(stages, s)) }
+func stageNumber(s view.Stage) uint32 { return uint32(slices.Index(stages, s)) }
 
-func stageOf(n uint32) Stage {
+func stageOf(n uint32) view.Stage {
 	if int(n) >= len(stages) {
-		return StageQueued
+		return view.StageQueued
 	}
 	return stages[n]
 }
@@ -70,7 +71,7 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		return
 	}
 	if t.Now.UnixMilli() >= d.Expires {
-		e.finish(t, n, StageExpired, "30 days passed without an acknowledgement")
+		e.finish(t, n, view.StageExpired, "30 days passed without an acknowledgement")
 		return
 	}
 	dev := e.peerDevice(t, it.Device)
@@ -79,7 +80,7 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		return
 	}
 	if dev == nil || string(dev.User) != string(d.User) {
-		e.finish(t, n, StageDropped, "the device is not listed any more")
+		e.finish(t, n, view.StageDropped, "the device is not listed any more")
 		return
 	}
 	if c := e.contact(t, identity.UserID(dev.User)); c != nil && held(c) {
@@ -128,7 +129,7 @@ func (e *Engine) DirectDone(t *Turn, n uint64, sent bool) {
 			e.attempt(t, n)
 		}
 	case d.Kind == uint32(chat.KindAck):
-		e.finish(t, n, StageDelivered, "")
+		e.finish(t, n, view.StageDelivered, "")
 	default:
 		it.Sent = t.Now // goes to disk with the next change: an fsync of its own would only delay the answer
 	}
@@ -171,7 +172,7 @@ func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 		}
 	}
 	if set == nil {
-		e.stage(t, n, d, StageWaiting, "no relay of the device is known")
+		e.stage(t, n, d, view.StageWaiting, "no relay of the device is known")
 		d.Attempts++
 		e.put(t, n, d, t.Now.Add(backoff(t.Rand, int(d.Attempts), age)))
 		return
@@ -179,8 +180,8 @@ func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 	if box := set.BoxID(); string(d.SetBox) != string(box[:]) {
 		d.SetBox, d.Receipts, d.Voided = box[:], nil, nil // another box: a tombstone of the one before is none here
 	}
-	if stageOf(d.Stage) == StageWaiting {
-		e.stage(t, n, d, StageQueued, "")
+	if stageOf(d.Stage) == view.StageWaiting {
+		e.stage(t, n, d, view.StageQueued, "")
 	}
 	d.SetNumber, d.SetW, d.SetR = set.Number(), uint32(set.W()), uint32(activeMembers(set))
 	targets := e.depositTargets(t, set, d, it)
@@ -277,7 +278,7 @@ func (e *Engine) refused(t *Turn, n uint64, d *pb.Delivery, relay []byte, err er
 		it.Away[string(relay)] = true
 		step(t, d, "unreachable", "relay "+shortPeer(relay))
 	case refusal.Code == mailbox.Full:
-		e.stage(t, n, d, StageFull, refusal.Error())
+		e.stage(t, n, d, view.StageFull, refusal.Error())
 		e.awaitRoom(t, n, d, relay)
 		next = t.Now.Add(backoff(t.Rand, int(d.Attempts), retryLate)) // the relay tells before; this is in case it does not
 	case refusal.Code == mailbox.NotMine && len(refusal.Set) > 0 && it.Moved < maxMoves && e.learnSet(t, identity.DeviceID(d.Device), refusal.Set):
@@ -306,22 +307,22 @@ func (e *Engine) moreRelays(t *Turn, d *pb.Delivery, dev *pb.PeerDevice, it *out
 }
 
 // stage moves a delivery forward; it never goes back, except between waiting, queued and full.
-func (e *Engine) stage(t *Turn, n uint64, d *pb.Delivery, s Stage, why string) {
+func (e *Engine) stage(t *Turn, n uint64, d *pb.Delivery, s view.Stage, why string) {
 	old := stageOf(d.Stage)
-	if old == s || stageNumber(old) > stageNumber(StageFull) && stageNumber(s) < d.Stage {
+	if old == s || stageNumber(old) > stageNumber(view.StageFull) && stageNumber(s) < d.Stage {
 		return
 	}
 	d.Stage = stageNumber(s)
-	if s == StageWaiting || s == StageFull {
+	if s == view.StageWaiting || s == view.StageFull {
 		step(t, d, string(s), why)
 	}
-	if s != StageCustody {
+	if s != view.StageCustody {
 		e.stageNotice(t, n, d)
 	}
 }
 
 // finish ends a delivery: the envelope goes, what happened stays with the message.
-func (e *Engine) finish(t *Turn, n uint64, s Stage, why string) {
+func (e *Engine) finish(t *Turn, n uint64, s view.Stage, why string) {
 	d := e.delivery(t, n)
 	e.out.Remove(n)
 	e.reviews.Set(n, time.Time{})
@@ -346,7 +347,7 @@ func (e *Engine) finish(t *Turn, n uint64, s Stage, why string) {
 	}
 	putRow(t.Tx, store.BucketMessages, d.Message, m)
 	e.stageNotice(t, n, d)
-	if s == StageExpired {
+	if s == view.StageExpired {
 		e.endNotice(t, d, string(s), "not delivered within 30 days; it is kept, and can be sent again")
 	}
 }
@@ -411,8 +412,8 @@ func (e *Engine) again(t *Turn, n uint64, d *pb.Delivery, why string) {
 	d.Sent, d.Left, d.Resealed = 0, 0, t.Now.UnixMilli()
 	d.Repairs++
 	step(t, d, "again", why)
-	if stageOf(d.Stage) == StageCustody { // nobody has signed for what is sealed next
-		d.Stage = stageNumber(StageQueued)
+	if stageOf(d.Stage) == view.StageCustody { // nobody has signed for what is sealed next
+		d.Stage = stageNumber(view.StageQueued)
 		e.stageNotice(t, n, d)
 	}
 	e.put(t, n, d, t.Now)

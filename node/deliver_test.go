@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/view"
 )
 
 func TestDirectDelivery(t *testing.T) {
@@ -14,12 +15,12 @@ func TestDirectDelivery(t *testing.T) {
 	id := a.send(b, "hello")
 	w.pass(time.Second)
 	wantTexts(t, b, a, "hello")
-	if s := a.stage(id); s != node.StageDelivered {
+	if s := a.stage(id); s != view.StageDelivered {
 		t.Errorf("stage %s", s)
 	}
 	w.must(b.do(func(e *node.Engine, t *node.Turn) error { _, err := e.MarkRead(t, a.user()); return err }))
 	w.pass(time.Second)
-	if s := a.stage(id); s != node.StageRead {
+	if s := a.stage(id); s != view.StageRead {
 		t.Errorf("stage %s", s)
 	}
 }
@@ -35,13 +36,13 @@ func TestWhileAway(t *testing.T) {
 	b.stop()
 	id := a.send(b, "are you there?")
 	w.pass(time.Minute)
-	if s := a.stage(id); s != node.StageCustody {
+	if s := a.stage(id); s != view.StageCustody {
 		t.Fatalf("stage %s: %+v", s, a.status(id))
 	}
 	b.start()
 	w.pass(time.Minute)
 	wantTexts(t, b, a, "are you there?")
-	if s := a.stage(id); s != node.StageDelivered {
+	if s := a.stage(id); s != view.StageDelivered {
 		t.Errorf("stage %s", s)
 	}
 }

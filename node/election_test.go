@@ -13,10 +13,11 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // seen is what d's mailbox view says of a relay.
-func (d *device) seen(r *relay) (found node.RelayView) {
+func (d *device) seen(r *relay) (found view.Relay) {
 	d.w.must(d.store.View(func(tx store.Tx) error {
 		v, err := node.Mailbox(tx, d.engine, d.w.now)
 		for _, x := range v.Relays {
@@ -139,7 +140,7 @@ func TestLeavingIsReplacedAtOnce(t *testing.T) {
 	b.stop()
 	id := a.send(b, "hello") // alice has the old set or the new one
 	w.pass(time.Minute)
-	if s := a.stage(id); s != node.StageCustody {
+	if s := a.stage(id); s != view.StageCustody {
 		t.Errorf("stage %s\n%s", s, a.outbox())
 	}
 	b.start()

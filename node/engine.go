@@ -17,7 +17,6 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/binary"
-	"errors"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -30,29 +29,8 @@ import (
 	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
-
-// Errors that a person can act on; a Problem wraps one of them.
-var (
-	ErrNoIdentity   = errors.New("no identity here")
-	ErrNotFound     = errors.New("not found")
-	ErrAmbiguous    = errors.New("ambiguous")
-	ErrRefused      = errors.New("refused")
-	ErrEpochChanged = errors.New("identity changed")
-	ErrUsage        = errors.New("usage")
-)
-
-// Problem is an error for a person: what happened, its class (one of the errors above), and the next command.
-type Problem struct {
-	Class   error
-	Message string
-	Hint    string
-}
-
-func (p *Problem) Error() string { return p.Message }
-
-// Unwrap returns the class.
-func (p *Problem) Unwrap() error { return p.Class }
 
 // Config is what a person may choose.
 type Config struct {
@@ -120,7 +98,7 @@ func (e *Engine) Stats() Stats { return e.stats }
 
 var keySelf = []byte("self")
 
-// Load reads the engine's state. It returns ErrNoIdentity on an empty store.
+// Load reads the engine's state. It returns view.ErrNoIdentity on an empty store.
 func Load(t *Turn, c Config) (*Engine, error) {
 	e := &Engine{
 		cfg: c, self: &pb.Self{}, book: session.NewBook(), chats: map[chat.ChatID][contactKeySize]byte{},
@@ -134,7 +112,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		pushed: map[identity.DeviceID][12]byte{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 	}
 	if !getRow(t.Tx, store.BucketMeta, keySelf, e.self) {
-		return nil, ErrNoIdentity
+		return nil, view.ErrNoIdentity
 	}
 	if err := e.parseSelf(); err != nil {
 		return nil, err

@@ -16,6 +16,7 @@ import (
 	"github.com/kith-im/kith/node/link"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // say has a device's keys say something that its engine would not: the device is in hostile hands.
@@ -101,25 +102,25 @@ func TestForgedAcknowledgements(t *testing.T) {
 	for _, x := range a.status(id).Deliveries {
 		switch x.Device {
 		case b.id():
-			if x.Stage != node.StageWaiting && x.Stage != node.StageQueued {
+			if x.Stage != view.StageWaiting && x.Stage != view.StageQueued {
 				t.Errorf("bob's stopped device: %s", x.Stage)
 			}
 		case b2.id():
-			if x.Stage != node.StageDelivered {
+			if x.Stage != view.StageDelivered {
 				t.Errorf("control: the other device: %s", x.Stage)
 			}
 		}
 	}
-	if s := a.stage(id); s == node.StageDelivered || s == node.StageRead {
+	if s := a.stage(id); s == view.StageDelivered || s == view.StageRead {
 		t.Errorf("the message is %s although a device does not have it", s)
 	}
 	b2.say(a, chat.KindRead, &chatpb.Ids{Ids: [][]byte{full}})
-	if !slices.ContainsFunc(a.status(id).Deliveries, func(x node.DeliveryView) bool { return x.Device == b2.id() && x.Stage == node.StageRead }) {
+	if !slices.ContainsFunc(a.status(id).Deliveries, func(x view.Delivery) bool { return x.Device == b2.id() && x.Stage == view.StageRead }) {
 		t.Error("control: a receipt of the recipient does not count")
 	}
 	b.start()
 	w.pass(10 * time.Minute)
-	if n := a.rows(store.BucketOutbox); n != 0 || a.status(id).Stage == node.StageWaiting {
+	if n := a.rows(store.BucketOutbox); n != 0 || a.status(id).Stage == view.StageWaiting {
 		t.Errorf("the real acknowledgement does not end it: %s", a.stage(id))
 	}
 }
@@ -171,7 +172,7 @@ func TestMalformedPayloads(t *testing.T) {
 	id := a.send(b, "and back")
 	w.pass(time.Minute)
 	wantTexts(t, b, a, "and back")
-	if s := a.stage(id); s != node.StageDelivered {
+	if s := a.stage(id); s != view.StageDelivered {
 		t.Errorf("after malformed payloads: %s", s)
 	}
 }

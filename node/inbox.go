@@ -15,6 +15,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // arrival is one opened envelope: who sealed it, and what it says.
@@ -434,7 +435,7 @@ func (e *Engine) gotMessage(t *Turn, a arrival) bool {
 	}
 	e.place(t, c, m)
 	v := messageView(t.Tx, e.user, m)
-	e.notice(t, Notice{Type: "message", ID: v.ID, Message: &v})
+	e.notice(t, view.Notice{Type: "message", ID: v.ID, Message: &v})
 	return true
 }
 
@@ -461,7 +462,7 @@ func (e *Engine) acknowledge(t *Turn, device identity.DeviceID, id chat.ID) {
 	e.out.Add(n, device, t.Now)
 	e.out.Acks[device] = n
 	e.put(t, n, &pb.Delivery{
-		Device: device[:], User: dev.User, Kind: uint32(chat.KindAck), Stage: stageNumber(StageQueued),
+		Device: device[:], User: dev.User, Kind: uint32(chat.KindAck), Stage: stageNumber(view.StageQueued),
 		Acks: [][]byte{id[:]}, Created: t.Now.UnixMilli(), Expires: t.Now.Add(Retention).UnixMilli(),
 	}, t.Now)
 }

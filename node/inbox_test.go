@@ -6,6 +6,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // pair is two befriended devices, with relays that both know.
@@ -64,7 +65,7 @@ func TestShownOnceWhenSealedAnew(t *testing.T) {
 		t.Fatal("control: it was not sealed anew")
 	}
 	wantTexts(t, b, a, "once", "I am here")
-	if s := a.stage(id); s != node.StageDelivered {
+	if s := a.stage(id); s != view.StageDelivered {
 		t.Errorf("stage %s", s)
 	}
 }
@@ -76,13 +77,13 @@ func TestLostAcknowledgementIsRepeated(t *testing.T) {
 	w.lose = func(p parcel) bool { return p.to == a }
 	id := a.send(b, "once")
 	w.pass(10 * time.Second)
-	if s := a.stage(id); s == node.StageDelivered {
+	if s := a.stage(id); s == view.StageDelivered {
 		t.Fatal("control: the acknowledgement was not lost")
 	}
 	w.lose = nil
 	w.pass(time.Minute)
 	wantTexts(t, b, a, "once")
-	if s := a.stage(id); s != node.StageDelivered {
+	if s := a.stage(id); s != view.StageDelivered {
 		t.Errorf("stage %s", s)
 	}
 }

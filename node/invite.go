@@ -17,28 +17,29 @@ import (
 	"github.com/kith-im/kith/node/link"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // joinSets bounds the set record in a join: with it, the join still fits a front door.
 const joinSets = 900
 
 // CreateInvite makes a link that works once, until it expires (0: 7 days).
-func (e *Engine) CreateInvite(t *Turn, ttl time.Duration) (InviteView, error) {
+func (e *Engine) CreateInvite(t *Turn, ttl time.Duration) (view.Invite, error) {
 	return e.newLink(t, link.KindInvite, ttl)
 }
 
-func (e *Engine) newLink(t *Turn, kind link.Kind, ttl time.Duration) (InviteView, error) {
+func (e *Engine) newLink(t *Turn, kind link.Kind, ttl time.Duration) (view.Invite, error) {
 	if ttl == 0 {
 		ttl = inviteDefault
 	}
 	switch {
 	case ttl < time.Hour || ttl > maxInvite:
-		return InviteView{}, &Problem{Class: ErrUsage, Message: "a link lasts between an hour and 30 days", Hint: "kith invite --help"}
+		return view.Invite{}, &view.Problem{Class: view.ErrUsage, Message: "a link lasts between an hour and 30 days", Hint: "kith invite --help"}
 	case e.self.Removed:
-		return InviteView{}, &Problem{Class: ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+		return view.Invite{}, &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
 	}
 	if e.dropInvites(t) >= maxInvites {
-		return InviteView{}, &Problem{Class: ErrRefused, Message: "too many links are open; some have to expire first", Hint: "kith invite --help"}
+		return view.Invite{}, &view.Problem{Class: view.ErrRefused, Message: "too many links are open; some have to expire first", Hint: "kith invite --help"}
 	}
 	l := link.Link{
 		Kind: kind, Expires: t.Now.Add(ttl + time.Hour - 1).Truncate(time.Hour).UTC(),
@@ -46,7 +47,7 @@ func (e *Engine) newLink(t *Turn, kind link.Kind, ttl time.Duration) (InviteView
 	}
 	secret, err := draw(t.Rand, link.SecretSize)
 	if err != nil {
-		return InviteView{}, err
+		return view.Invite{}, err
 	}
 	copy(l.Secret[:], secret)
 	id := l.ID()
@@ -97,29 +98,29 @@ func (e *Engine) dropInvites(t *Turn) int {
 }
 
 // Join answers an invite. The contact is pending until the inviter's welcome proves that it holds the link's secret too.
-func (e *Engine) Join(t *Turn, text, handle string) (ContactView, error) {
+func (e *Engine) Join(t *Turn, text, handle string) (view.Contact, error) {
 	l, err := link.Parse(text)
 	switch {
 	case err != nil:
-		return ContactView{}, &Problem{Class: ErrUsage, Message: "this is not a kith link", Hint: "kith join --help"}
+		return view.Contact{}, &view.Problem{Class: view.ErrUsage, Message: "this is not a kith link", Hint: "kith join --help"}
 	case l.Kind == link.KindDevice:
-		return ContactView{}, &Problem{Class: ErrUsage, Message: "this link adds a device, it does not invite a person", Hint: "kith init --link LINK"}
+		return view.Contact{}, &view.Problem{Class: view.ErrUsage, Message: "this link adds a device, it does not invite a person", Hint: "kith init --link LINK"}
 	case !t.Now.Before(l.Expires):
-		return ContactView{}, &Problem{Class: ErrRefused, Message: "this invite has expired; ask for a new one", Hint: "kith invite"}
+		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: "this invite has expired; ask for a new one", Hint: "kith invite"}
 	case string(l.User[:]) == string(e.user[:contactKeySize]):
-		return ContactView{}, &Problem{Class: ErrRefused, Message: "this invite is your own; give it to somebody else", Hint: "kith invite"}
+		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: "this invite is your own; give it to somebody else", Hint: "kith invite"}
 	case e.self.Removed:
-		return ContactView{}, &Problem{Class: ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
 	}
 	c := &pb.Contact{}
 	switch known := getRow(t.Tx, store.BucketContacts, l.User[:], c); {
 	case known && c.State == contactAccepted && c.Verified:
-		return ContactView{}, &Problem{Class: ErrRefused, Message: c.Handle + " is a contact already", Hint: "kith contact show " + c.Handle}
+		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: c.Handle + " is a contact already", Hint: "kith contact show " + c.Handle}
 	case known:
 		c.JoinMessage, c.Declined = nil, ""
 	default:
 		if c, err = e.newContact(t, l.User[:], handle, contactPending); err != nil {
-			return ContactView{}, err
+			return view.Contact{}, err
 		}
 	}
 	if c.State != contactAccepted {
@@ -369,7 +370,7 @@ func (e *Engine) endJoin(t *Turn, c *pb.Contact) {
 		return
 	}
 	for _, n := range m.Pending {
-		e.finish(t, n, StageDropped, "the join was answered")
+		e.finish(t, n, view.StageDropped, "the join was answered")
 	}
 }
 
@@ -385,6 +386,6 @@ func (e *Engine) nameAfter(t *Turn, c *pb.Contact) {
 	c.Handle = freeHandle(c.Name, taken)
 }
 
-func inviteView(id []byte, row *pb.Invite) InviteView {
-	return InviteView{ID: hexOf(id), Link: row.Link, Text: row.Text, Expires: unixMilli(row.Expires), Used: len(row.UsedBy) > 0}
+func inviteView(id []byte, row *pb.Invite) view.Invite {
+	return view.Invite{ID: hexOf(id), Link: row.Link, Text: row.Text, Expires: unixMilli(row.Expires), Used: len(row.UsedBy) > 0}
 }

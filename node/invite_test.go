@@ -10,6 +10,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/link"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // A link works once, until it expires, and not for its own author; who comes late is told why.
@@ -272,7 +273,7 @@ func TestBlockedContact(t *testing.T) {
 	if n := count(w.sent, func(p parcel) bool { return p.from == a }); n != 0 {
 		t.Errorf("%d envelopes told the blocked person something", n)
 	}
-	if s := b.stage(id); s == node.StageDelivered {
+	if s := b.stage(id); s == view.StageDelivered {
 		t.Error("shown as delivered")
 	}
 	if _, err := a.trySend(b, "no"); err == nil {

@@ -15,18 +15,19 @@ import (
 	"github.com/kith-im/kith/node/link"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // recordsRoom bounds the records in one content, in bytes.
 const recordsRoom = 3800
 
 // OfferDevice makes a link that adds one device. Only the admin device can, because it signs the list.
-func (e *Engine) OfferDevice(t *Turn, ttl time.Duration) (InviteView, error) {
+func (e *Engine) OfferDevice(t *Turn, ttl time.Duration) (view.Invite, error) {
 	if e.account == nil {
-		return InviteView{}, e.notAdmin("add")
+		return view.Invite{}, e.notAdmin("add")
 	}
 	if len(e.list.Devices()) >= maxDevices {
-		return InviteView{}, &Problem{Class: ErrRefused, Message: "an account has at most 16 devices", Hint: "kith device list"}
+		return view.Invite{}, &view.Problem{Class: view.ErrRefused, Message: "an account has at most 16 devices", Hint: "kith device list"}
 	}
 	if ttl == 0 {
 		ttl = time.Hour
@@ -41,7 +42,7 @@ func (e *Engine) notAdmin(verb string) error {
 			admin = "device " + d.ID().Short()
 		}
 	}
-	return &Problem{Class: ErrRefused, Message: "only " + admin + " can " + verb + " devices: it holds the account key", Hint: "kith device list"}
+	return &view.Problem{Class: view.ErrRefused, Message: "only " + admin + " can " + verb + " devices: it holds the account key", Hint: "kith device list"}
 }
 
 // LinkHello answers a new device's first frame with the sealed snapshot of what we know.
@@ -214,7 +215,7 @@ func (e *Engine) adoptOwnList(t *Turn, l *identity.DeviceList) {
 	if named {
 		e.self.Pairing = nil
 	} else {
-		e.notice(t, Notice{Type: "identity", Text: "this device was removed from its account"})
+		e.notice(t, view.Notice{Type: "identity", Text: "this device was removed from its account"})
 	}
 	e.saveSelf(t)
 	e.changeDevices(t, e.user, "your account", old, l)
@@ -224,9 +225,9 @@ func (e *Engine) adoptOwnList(t *Turn, l *identity.DeviceList) {
 }
 
 // RemoveDevice takes a device off the list. It gets nothing from anybody who has seen the new list.
-func (e *Engine) RemoveDevice(t *Turn, prefix string) (DeviceView, error) {
+func (e *Engine) RemoveDevice(t *Turn, prefix string) (view.Device, error) {
 	if e.account == nil {
-		return DeviceView{}, e.notAdmin("remove")
+		return view.Device{}, e.notAdmin("remove")
 	}
 	var found []identity.Device
 	for _, d := range e.list.Devices() {
@@ -236,26 +237,26 @@ func (e *Engine) RemoveDevice(t *Turn, prefix string) (DeviceView, error) {
 	}
 	switch {
 	case len(found) == 0:
-		return DeviceView{}, &Problem{Class: ErrNotFound, Message: "no device of yours begins with " + prefix, Hint: "kith device list"}
+		return view.Device{}, &view.Problem{Class: view.ErrNotFound, Message: "no device of yours begins with " + prefix, Hint: "kith device list"}
 	case len(found) > 1:
 		var ids []string
 		for _, d := range found {
 			ids = append(ids, d.ID().String()[:shownDigits])
 		}
-		return DeviceView{}, &Problem{Class: ErrAmbiguous, Message: "more than one device begins with " + prefix + ": " + strings.Join(ids, ", "), Hint: "kith device list"}
+		return view.Device{}, &view.Problem{Class: view.ErrAmbiguous, Message: "more than one device begins with " + prefix + ": " + strings.Join(ids, ", "), Hint: "kith device list"}
 	case found[0].ID() == e.device:
-		return DeviceView{}, &Problem{Class: ErrUsage, Message: "this is the device you are on", Hint: "kith device leave --all"}
+		return view.Device{}, &view.Problem{Class: view.ErrUsage, Message: "this is the device you are on", Hint: "kith device leave --all"}
 	}
 	gone := found[0].ID()
 	rest := slices.DeleteFunc(e.list.Devices(), func(d identity.Device) bool { return d.ID() == gone })
 	next, err := e.signList(t, rest, 0)
 	if err != nil {
-		return DeviceView{}, err
+		return view.Device{}, err
 	}
 	e.tellRemoved(t, gone, next)
 	e.adoptOwnList(t, next)
 	e.pushList(t, nil)
-	return DeviceView{Device: gone.String()}, t.Tx.Err()
+	return view.Device{Device: gone.String()}, t.Tx.Err()
 }
 
 // tellRemoved hands the removed device the list that no longer names it, over a stream if one is up; it would otherwise
@@ -282,7 +283,7 @@ func (e *Engine) tellRemoved(t *Turn, id identity.DeviceID, next *identity.Devic
 // taken off by RemoveDevice on the admin device.
 func (e *Engine) Leave(t *Turn, all bool) error {
 	if !all {
-		return &Problem{Class: ErrUsage, Message: "a single device is removed on the admin device", Hint: "kith device remove DEVICE"}
+		return &view.Problem{Class: view.ErrUsage, Message: "a single device is removed on the admin device", Hint: "kith device remove DEVICE"}
 	}
 	if e.account == nil {
 		return e.notAdmin("remove")
@@ -323,11 +324,11 @@ func NewLinker(now time.Time, rng io.Reader, text, deviceName string) (*Linker, 
 	l, err := link.Parse(text)
 	switch {
 	case err != nil:
-		return nil, &Problem{Class: ErrUsage, Message: "this is not a kith link", Hint: "kith init --help"}
+		return nil, &view.Problem{Class: view.ErrUsage, Message: "this is not a kith link", Hint: "kith init --help"}
 	case l.Kind != link.KindDevice:
-		return nil, &Problem{Class: ErrUsage, Message: "this link invites a person, it does not add a device", Hint: "kith join LINK"}
+		return nil, &view.Problem{Class: view.ErrUsage, Message: "this link invites a person, it does not add a device", Hint: "kith join LINK"}
 	case !now.Before(l.Expires):
-		return nil, &Problem{Class: ErrRefused, Message: "this link has expired; make a new one", Hint: "kith device add"}
+		return nil, &view.Problem{Class: view.ErrRefused, Message: "this link has expired; make a new one", Hint: "kith device add"}
 	}
 	keys, err := identity.NewDeviceKeys(rng)
 	if err != nil {
@@ -363,7 +364,7 @@ func (l *Linker) Welcome(t *Turn, frame []byte, self dht.Peer) ([]byte, error) {
 		return nil, link.ErrPair
 	}
 	if t.Tx.Get(store.BucketMeta, keySelf) != nil {
-		return nil, &Problem{Class: ErrRefused, Message: "there is an identity here already", Hint: "kith id"}
+		return nil, &view.Problem{Class: view.ErrRefused, Message: "there is an identity here already", Hint: "kith id"}
 	}
 	row, err := newSelf(t, l.keys, own.User(), chat.CleanName(s.Name), l.name)
 	if err != nil {

@@ -8,11 +8,12 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/link"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 func (d *device) offer() string {
 	d.w.t.Helper()
-	var v node.InviteView
+	var v view.Invite
 	d.w.must(d.do(func(e *node.Engine, t *node.Turn) (err error) { v, err = e.OfferDevice(t, 0); return err }))
 	return v.Text
 }

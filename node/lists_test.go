@@ -9,6 +9,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // root is the recovery phrase of a person of the world.
@@ -105,7 +106,7 @@ func TestRemovedDeviceGetsNothing(t *testing.T) {
 		t.Errorf("%d envelopes went into the removed device's boxes", n)
 	}
 	for _, x := range b.status(queued).Deliveries {
-		if x.Device == a2.id() && x.Stage != node.StageDropped {
+		if x.Device == a2.id() && x.Stage != view.StageDropped {
 			t.Errorf("the queued delivery is %s", x.Stage)
 		}
 	}
@@ -186,14 +187,14 @@ func TestNewEpochStopsSending(t *testing.T) {
 	next := w.sign("alice", 2, old, 1, [32]byte{}, keys.Public(identity.FlagAdmin, 1))
 	b.looked(key, next.Bytes())
 	b.looked(key, next.Bytes())
-	if n := count(b.notices, func(n node.Notice) bool { return n.Type == "identity" }); n != 1 {
+	if n := count(b.notices, func(n view.Notice) bool { return n.Type == "identity" }); n != 1 {
 		t.Errorf("told %d times", n)
 	}
 	if !b.contact(a.user()).EpochChanged {
 		t.Fatal("not shown")
 	}
 	_, err = b.trySend(a, "no")
-	if !errors.Is(err, node.ErrEpochChanged) {
+	if !errors.Is(err, view.ErrEpochChanged) {
 		t.Errorf("sending: %v", err)
 	}
 	w.sent = nil
@@ -211,7 +212,7 @@ func TestNewEpochStopsSending(t *testing.T) {
 	if n := count(w.sent, func(p parcel) bool { return p.from == b && p.to == a }); n != 0 {
 		t.Errorf("%d envelopes went to the old list's device", n)
 	}
-	if s := b.stage(queued); s != node.StageDropped {
+	if s := b.stage(queued); s != view.StageDropped {
 		t.Errorf("the queued message is %s", s)
 	}
 	if _, err := b.trySend(a, "yes"); err != nil {
@@ -240,10 +241,10 @@ func TestHostileLists(t *testing.T) {
 	fork := w.sign("alice", 1, first, now.Seq(), first.Hash(), evil.Public(identity.FlagAdmin, 1))
 	b.looked(key, fork.Bytes())
 	b.looked(key, fork.Bytes())
-	if n := count(b.notices, func(n node.Notice) bool { return n.Type == "warning" }); n != 1 {
+	if n := count(b.notices, func(n view.Notice) bool { return n.Type == "warning" }); n != 1 {
 		t.Errorf("warned %d times of a fork", n)
 	}
-	if _, err := b.trySend(a, "no"); !errors.Is(err, node.ErrEpochChanged) {
+	if _, err := b.trySend(a, "no"); !errors.Is(err, view.ErrEpochChanged) {
 		t.Errorf("sending over a fork: %v", err)
 	}
 	a.looked(key, fork.Bytes())
@@ -313,7 +314,7 @@ func TestClaimedEndpoint(t *testing.T) {
 	w.sent = nil
 	a.start()
 	w.pass(10 * time.Second)
-	if s := b.stage(id); s != node.StageDelivered {
+	if s := b.stage(id); s != view.StageDelivered {
 		t.Errorf("a connection of alice did not wake what waits for her: %s", s)
 	}
 }

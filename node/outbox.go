@@ -15,6 +15,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // loadOutbox indexes what is on disk; what was in flight when the process ended is due as its row says.
@@ -26,7 +27,7 @@ func (e *Engine) loadOutbox(t *Turn) {
 		}
 		n := fromU64(key)
 		next := unixMilli(d.Next)
-		if stageOf(d.Stage) == StageFull {
+		if stageOf(d.Stage) == view.StageFull {
 			next = earlier(next, t.Now.Add(jitter(t.Rand, retryMax))) // nobody waits for room on its behalf any more
 		}
 		e.out.Add(n, identity.DeviceID(d.Device), next)
@@ -64,21 +65,21 @@ type SendRequest struct {
 
 // Send puts a text on our own screen and into the outbox, sealed for each device of the recipient and each other device
 // of ours. When the turn's commit returns, the message is queued: it survives a crash and will be tried for 30 days.
-func (e *Engine) Send(t *Turn, r SendRequest) (MessageView, error) {
+func (e *Engine) Send(t *Turn, r SendRequest) (view.Message, error) {
 	if m := e.sentBefore(t, r.Key); m != nil {
 		return messageView(t.Tx, e.user, m), nil
 	}
 	c, err := e.mayWrite(t, r)
 	if err != nil {
-		return MessageView{}, err
+		return view.Message{}, err
 	}
 	payload, err := proto.Marshal(&chatpb.Text{Text: r.Text})
 	if err != nil {
-		return MessageView{}, err
+		return view.Message{}, err
 	}
 	content, err := chat.New(t.Rand, chat.KindText, chat.Direct(e.user, identity.UserID(c.User)), e.stamp(t), payload)
 	if err != nil {
-		return MessageView{}, err
+		return view.Message{}, err
 	}
 	for _, h := range c.Heads {
 		content.Parents = append(content.Parents, [16]byte(h[:16]))
@@ -93,7 +94,7 @@ func (e *Engine) Send(t *Turn, r SendRequest) (MessageView, error) {
 		t.Tx.Put(store.BucketMeta, []byte("sent/"+r.Key), m.Id)
 	}
 	v := messageView(t.Tx, e.user, m)
-	e.notice(t, Notice{Type: "message", ID: v.ID, Message: &v})
+	e.notice(t, view.Notice{Type: "message", ID: v.ID, Message: &v})
 	e.flush(t)
 	return v, t.Tx.Err()
 }
@@ -126,15 +127,15 @@ func (e *Engine) sentBefore(t *Turn, key string) *pb.Message {
 func (e *Engine) mayWrite(t *Turn, r SendRequest) (*pb.Contact, error) {
 	switch {
 	case e.self.Removed:
-		return nil, &Problem{Class: ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+		return nil, &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
 	case r.Text == "":
-		return nil, &Problem{Class: ErrUsage, Message: "the text is empty", Hint: "kith send --help"}
+		return nil, &view.Problem{Class: view.ErrUsage, Message: "the text is empty", Hint: "kith send --help"}
 	case len(r.Text) > chat.MaxText:
-		return nil, &Problem{Class: ErrUsage, Message: "the text is longer than 3,500 bytes", Hint: "kith send --help"}
+		return nil, &view.Problem{Class: view.ErrUsage, Message: "the text is longer than 3,500 bytes", Hint: "kith send --help"}
 	case !utf8.ValidString(r.Text):
-		return nil, &Problem{Class: ErrUsage, Message: "the text is not valid UTF-8", Hint: "kith send --help"}
+		return nil, &view.Problem{Class: view.ErrUsage, Message: "the text is not valid UTF-8", Hint: "kith send --help"}
 	case len(r.Key) > 128:
-		return nil, &Problem{Class: ErrUsage, Message: "the idempotency key is longer than 128 bytes", Hint: "kith send --help"}
+		return nil, &view.Problem{Class: view.ErrUsage, Message: "the idempotency key is longer than 128 bytes", Hint: "kith send --help"}
 	}
 	c, err := findContact(t.Tx, r.To)
 	if err != nil {
@@ -144,7 +145,7 @@ func (e *Engine) mayWrite(t *Turn, r SendRequest) (*pb.Contact, error) {
 		return nil, err
 	}
 	if len(e.out.Items) > maxOutbox {
-		return nil, &Problem{Class: ErrRefused, Message: "the outbox is full", Hint: "kith status"}
+		return nil, &view.Problem{Class: view.ErrRefused, Message: "the outbox is full", Hint: "kith status"}
 	}
 	return c, nil
 }
@@ -153,25 +154,25 @@ func (e *Engine) mayWrite(t *Turn, r SendRequest) (*pb.Contact, error) {
 func (e *Engine) maySend(c *pb.Contact) error {
 	switch {
 	case held(c) && len(c.NextList) == 0:
-		return &Problem{
-			Class: ErrEpochChanged, Message: c.Handle + " has two device lists with one number; nothing is sent until you accept the first",
+		return &view.Problem{
+			Class: view.ErrEpochChanged, Message: c.Handle + " has two device lists with one number; nothing is sent until you accept the first",
 			Hint: "kith contact show " + c.Handle + ", then kith contact accept " + c.Handle,
 		}
 	case len(c.NextList) > 0:
-		return &Problem{
-			Class: ErrEpochChanged, Message: c.Handle + " has a new account key; nothing is sent until you accept it",
+		return &view.Problem{
+			Class: view.ErrEpochChanged, Message: c.Handle + " has a new account key; nothing is sent until you accept it",
 			Hint: "kith contact show " + c.Handle + ", then kith contact accept " + c.Handle,
 		}
 	case c.Left:
-		return &Problem{Class: ErrRefused, Message: c.Handle + " has left", Hint: "kith contact show " + c.Handle}
+		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " has left", Hint: "kith contact show " + c.Handle}
 	case c.State == contactBlocked:
-		return &Problem{Class: ErrRefused, Message: c.Handle + " is blocked", Hint: "kith contact accept " + c.Handle}
+		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " is blocked", Hint: "kith contact accept " + c.Handle}
 	case c.State == contactRequest:
-		return &Problem{Class: ErrRefused, Message: c.Handle + " is not accepted yet", Hint: "kith contact accept " + c.Handle}
+		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " is not accepted yet", Hint: "kith contact accept " + c.Handle}
 	case c.Declined != "":
-		return &Problem{Class: ErrRefused, Message: c.Handle + " declined: " + c.Declined, Hint: "kith invite"}
+		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " declined: " + c.Declined, Hint: "kith invite"}
 	case len(c.User) != 32:
-		return &Problem{Class: ErrRefused, Message: c.Handle + " has not been found yet", Hint: "kith contact show " + c.Handle}
+		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " has not been found yet", Hint: "kith contact show " + c.Handle}
 	}
 	return nil
 }
@@ -261,7 +262,7 @@ func (e *Engine) enqueue(t *Turn, m *pb.Message, device identity.DeviceID, user 
 	}
 	n := e.nextCounter(t, counterDelivery)
 	d := &pb.Delivery{
-		Message: m.Id, Device: device[:], User: user[:], Kind: uint32(content.Kind), Stage: stageNumber(StageQueued),
+		Message: m.Id, Device: device[:], User: user[:], Kind: uint32(content.Kind), Stage: stageNumber(view.StageQueued),
 		Created: t.Now.UnixMilli(), Expires: t.Now.Add(Retention).UnixMilli(),
 	}
 	step(t, d, "queued", "")
@@ -371,7 +372,7 @@ func (e *Engine) gotAck(t *Turn, a arrival) bool {
 		}
 		for _, n := range m.Pending {
 			if d := e.delivery(t, n); d != nil && string(d.Device) == string(from[:]) {
-				e.finish(t, n, StageDelivered, "the device acknowledged")
+				e.finish(t, n, view.StageDelivered, "the device acknowledged")
 			}
 		}
 	}
@@ -409,17 +410,17 @@ func (e *Engine) gotRead(t *Turn, a arrival) bool {
 func (e *Engine) readBy(t *Turn, m *pb.Message, from identity.DeviceID) {
 	for _, n := range m.Pending {
 		if d := e.delivery(t, n); d != nil && string(d.Device) == string(from[:]) {
-			e.finish(t, n, StageRead, "")
+			e.finish(t, n, view.StageRead, "")
 			return
 		}
 	}
 	for _, d := range m.Done {
-		if string(d.Device) == string(from[:]) && stageOf(d.Stage) == StageDelivered {
-			d.Stage = stageNumber(StageRead)
-			d.Steps = append(d.Steps, &pb.Step{At: t.Now.UnixMilli(), What: string(StageRead)})
+		if string(d.Device) == string(from[:]) && stageOf(d.Stage) == view.StageDelivered {
+			d.Stage = stageNumber(view.StageRead)
+			d.Steps = append(d.Steps, &pb.Step{At: t.Now.UnixMilli(), What: string(view.StageRead)})
 			putRow(t.Tx, store.BucketMessages, m.Id, m)
 			v := doneView(t.Tx, e.user, d)
-			e.notice(t, Notice{Type: "stage", ID: shortID(m.Id), Stage: &v})
+			e.notice(t, view.Notice{Type: "stage", ID: shortID(m.Id), Stage: &v})
 		}
 	}
 }

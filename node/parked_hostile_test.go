@@ -9,6 +9,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // forged fills the room for envelopes that wait, with first flights in a contact's name.
@@ -78,7 +79,7 @@ func TestParkedIsNotDelivered(t *testing.T) {
 	if b.rows(store.BucketParked) == 0 {
 		t.Fatal("control: it is not parked")
 	}
-	if s := a.stage(id); s == node.StageDelivered {
+	if s := a.stage(id); s == view.StageDelivered {
 		t.Error("it is delivered, and bob does not see it")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // contactKeySize is how much of a user id keys a contact: what an invite carries.
@@ -60,7 +61,7 @@ func (e *Engine) changeContact(t *Turn, c *pb.Contact) {
 	c.Changed = e.stamp(t)
 	e.saveContact(t, c)
 	v := contactView(c, e.live)
-	e.notice(t, Notice{Type: "contact", Contact: &v})
+	e.notice(t, view.Notice{Type: "contact", Contact: &v})
 	e.syncContact(t, c)
 }
 
@@ -77,7 +78,7 @@ func (e *Engine) newContact(t *Turn, user []byte, wish string, state uint32) (*p
 		return true
 	})
 	if n >= maxContacts {
-		return nil, &Problem{Class: ErrRefused, Message: "too many contacts", Hint: "kith contact list"}
+		return nil, &view.Problem{Class: view.ErrRefused, Message: "too many contacts", Hint: "kith contact list"}
 	}
 	return &pb.Contact{
 		User: user, Handle: freeHandle(wish, handles), State: state, Added: t.Now.UnixMilli(),
@@ -139,23 +140,23 @@ func findContact(tx store.Tx, who string) (*pb.Contact, error) {
 	case len(close) == 1:
 		return close[0], nil
 	case len(close) > 1:
-		return nil, &Problem{Class: ErrAmbiguous, Message: "more than one contact begins with " + who, Hint: "kith contact list"}
+		return nil, &view.Problem{Class: view.ErrAmbiguous, Message: "more than one contact begins with " + who, Hint: "kith contact list"}
 	}
-	return nil, &Problem{Class: ErrNotFound, Message: "no contact named " + who, Hint: "kith contact list"}
+	return nil, &view.Problem{Class: view.ErrNotFound, Message: "no contact named " + who, Hint: "kith contact list"}
 }
 
 // RenameContact changes our local name of a person.
-func (e *Engine) RenameContact(t *Turn, who, name string) (ContactView, error) {
+func (e *Engine) RenameContact(t *Turn, who, name string) (view.Contact, error) {
 	c, err := findContact(t.Tx, who)
 	if err != nil {
-		return ContactView{}, err
+		return view.Contact{}, err
 	}
 	h := cleanHandle(name)
 	if h == "" || h == ownHandle {
-		return ContactView{}, &Problem{Class: ErrUsage, Message: "a handle needs a letter or digit, and is not \"me\"", Hint: "kith contact rename " + c.Handle + " NAME"}
+		return view.Contact{}, &view.Problem{Class: view.ErrUsage, Message: "a handle needs a letter or digit, and is not \"me\"", Hint: "kith contact rename " + c.Handle + " NAME"}
 	}
 	if other, err := findContact(t.Tx, h); err == nil && other.Handle == h && string(other.User) != string(c.User) {
-		return ContactView{}, &Problem{Class: ErrRefused, Message: h + " is another contact already", Hint: "kith contact show " + h}
+		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: h + " is another contact already", Hint: "kith contact show " + h}
 	}
 	c.Handle = h
 	e.changeContact(t, c)
@@ -163,18 +164,18 @@ func (e *Engine) RenameContact(t *Turn, who, name string) (ContactView, error) {
 }
 
 // AcceptContact accepts a request, unblocks, or accepts the new identity of a contact whose account key changed.
-func (e *Engine) AcceptContact(t *Turn, who string) (ContactView, error) {
+func (e *Engine) AcceptContact(t *Turn, who string) (view.Contact, error) {
 	c, err := findContact(t.Tx, who)
 	if err != nil {
-		return ContactView{}, err
+		return view.Contact{}, err
 	}
 	if c.State == contactPending {
-		return ContactView{}, &Problem{Class: ErrRefused, Message: c.Handle + " has not answered yet", Hint: "kith contact show " + c.Handle}
+		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: c.Handle + " has not answered yet", Hint: "kith contact show " + c.Handle}
 	}
 	if len(c.NextList) > 0 {
 		next, err := identity.ParseDeviceList(c.NextList)
 		if err != nil {
-			return ContactView{}, err
+			return view.Contact{}, err
 		}
 		c.NextList, c.Verified = nil, false
 		e.adoptList(t, c, next)
@@ -189,10 +190,10 @@ func (e *Engine) AcceptContact(t *Turn, who string) (ContactView, error) {
 }
 
 // BlockContact drops whatever a person sends, silently; unblocking is AcceptContact.
-func (e *Engine) BlockContact(t *Turn, who string) (ContactView, error) {
+func (e *Engine) BlockContact(t *Turn, who string) (view.Contact, error) {
 	c, err := findContact(t.Tx, who)
 	if err != nil {
-		return ContactView{}, err
+		return view.Contact{}, err
 	}
 	c.State = contactBlocked
 	e.changeContact(t, c)
@@ -301,7 +302,7 @@ func (e *Engine) newEpoch(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 		return
 	}
 	v := contactView(c, e.live)
-	e.notice(t, Notice{Type: "identity", Contact: &v, Text: c.Handle + " has a new account key"})
+	e.notice(t, view.Notice{Type: "identity", Contact: &v, Text: c.Handle + " has a new account key"})
 	if !c.Verified {
 		e.adoptList(t, c, l)
 		return
@@ -325,7 +326,7 @@ func (e *Engine) adoptList(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 	e.changeDevices(t, user, c.Handle, old, l)
 	if l.Tombstone() {
 		v := contactView(c, e.live)
-		e.notice(t, Notice{Type: "contact", Contact: &v, Text: c.Handle + " has left"})
+		e.notice(t, view.Notice{Type: "contact", Contact: &v, Text: c.Handle + " has left"})
 		return
 	}
 	e.sendJoin(t, c)
@@ -355,7 +356,7 @@ func (e *Engine) changeDevices(t *Turn, user identity.UserID, who string, old []
 		e.saveDevice(t, &pb.PeerDevice{Device: id[:], User: user[:]})
 		e.need(t, dht.DeviceKey(id))
 		if !first {
-			e.notice(t, Notice{Type: "device", Text: who + " has a new device", Device: &DeviceView{Device: id.String()}})
+			e.notice(t, view.Notice{Type: "device", Text: who + " has a new device", Device: &view.Device{Device: id.String()}})
 		}
 	}
 }
@@ -371,7 +372,7 @@ func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceI
 	t.Out.Directs = slices.DeleteFunc(t.Out.Directs, func(x Direct) bool { return recalled(x.Ref) })
 	t.Out.Deposits = slices.DeleteFunc(t.Out.Deposits, func(x Deposit) bool { return recalled(x.Ref) })
 	for _, n := range gone {
-		e.finish(t, n, StageDropped, "the device was removed")
+		e.finish(t, n, view.StageDropped, "the device was removed")
 	}
 	e.dropSessions(t, d)
 	e.dropEndpoint(d)

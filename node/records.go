@@ -11,6 +11,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // CreateParams is a new person with its first device.
@@ -31,7 +32,7 @@ func RecoveryEpoch(now time.Time) uint32 {
 // Create writes a new identity into an empty store. The root is not kept: it is the recovery phrase.
 func Create(t *Turn, p CreateParams) error {
 	if t.Tx.Get(store.BucketMeta, keySelf) != nil {
-		return &Problem{Class: ErrRefused, Message: "there is an identity here already", Hint: "kith id"}
+		return &view.Problem{Class: view.ErrRefused, Message: "there is an identity here already", Hint: "kith id"}
 	}
 	keys, err := identity.NewDeviceKeys(t.Rand)
 	if err != nil {
@@ -227,8 +228,8 @@ func sameRecord(stored []byte, next *dht.DeviceRecord) bool {
 // signList signs the next device list. Only the admin device can.
 func (e *Engine) signList(t *Turn, devices []identity.Device, flags byte) (*identity.DeviceList, error) {
 	if e.account == nil {
-		return nil, &Problem{
-			Class: ErrRefused, Message: "this device cannot sign the device list; the admin device can",
+		return nil, &view.Problem{
+			Class: view.ErrRefused, Message: "this device cannot sign the device list; the admin device can",
 			Hint: "kith device list",
 		}
 	}

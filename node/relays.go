@@ -13,6 +13,7 @@ import (
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Advertised takes a relay's own advert, and where the relay was found.
@@ -262,7 +263,7 @@ type ContactRelay struct {
 }
 
 // RelaysOf lists the relays of each device of a contact: of the newest box of the current epoch that we know, or of the
-// front door. It returns a *Problem for an unknown handle.
+// front door. It returns a *view.Problem for an unknown handle.
 func RelaysOf(tx store.Tx, now time.Time, handle string) ([]ContactRelay, error) {
 	c, err := findContact(tx, handle)
 	if err != nil {
@@ -411,7 +412,7 @@ func (e *Engine) distrust(t *Turn, relay []byte) bool {
 func Explain(tx store.Tx) ([]string, error) {
 	raw := tx.Get(store.BucketMeta, []byte("election"))
 	if raw == nil {
-		return nil, &Problem{Class: ErrNotFound, Message: "no election has taken place yet", Hint: "kith relay status"}
+		return nil, &view.Problem{Class: view.ErrNotFound, Message: "no election has taken place yet", Hint: "kith relay status"}
 	}
 	tr, err := election.ParseTranscript(raw)
 	if err != nil {
@@ -434,8 +435,8 @@ var sourceNames = map[election.Source]string{
 }
 
 // Mailbox shows which relays serve us. e may be nil.
-func Mailbox(tx store.Tx, e *Engine, now time.Time) (MailboxView, error) {
-	v := MailboxView{State: "none", Epoch: dht.EpochAt(now), Hint: "no relay is known: kith relay enable on a machine that is always on, or join somebody who has one"}
+func Mailbox(tx store.Tx, e *Engine, now time.Time) (view.Mailbox, error) {
+	v := view.Mailbox{State: "none", Epoch: dht.EpochAt(now), Hint: "no relay is known: kith relay enable on a machine that is always on, or join somebody who has one"}
 	members := map[string]dht.Member{}
 	if rec := boxSet(tx.Get(store.BucketBoxes, u32(v.Epoch))); rec != nil {
 		v.State, v.Number, v.R, v.W, v.NotAfter, v.Hint = "full", rec.Number(), int(rec.R()), int(rec.W()), rec.NotAfter(), ""
@@ -453,7 +454,7 @@ func Mailbox(tx store.Tx, e *Engine, now time.Time) (MailboxView, error) {
 		}
 		m, ok := members[string(row.Peer)]
 		y := tallyOf(row, now)
-		v.Relays = append(v.Relays, RelayView{
+		v.Relays = append(v.Relays, view.Relay{
 			Peer: hexOf(row.Peer), Member: ok && !m.Standby, Standby: ok && m.Standby, Source: sourceNames[election.Source(row.Source)],
 			Online: e.online()[string(row.Peer)], OK: uint64(y.good), Failed: uint64(y.bad), Addrs: hexAll(row.Addrs),
 			Broke: unixMilli(row.Broke),

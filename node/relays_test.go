@@ -8,6 +8,7 @@ import (
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 const day = 24 * time.Hour
@@ -28,7 +29,7 @@ func TestWaitingGoesOutWhenARelayAppears(t *testing.T) {
 	a.start()
 	id := a.send(b, "hello")
 	w.pass(time.Minute)
-	if s := a.stage(id); s != node.StageWaiting {
+	if s := a.stage(id); s != view.StageWaiting {
 		t.Fatalf("without any relay: %s", s)
 	}
 	b.start()
@@ -40,7 +41,7 @@ func TestWaitingGoesOutWhenARelayAppears(t *testing.T) {
 	id2 := a.send(b, "second")
 	w.pass(10 * time.Minute)
 	for _, x := range []string{id, id2} {
-		if s := a.stage(x); s != node.StageCustody && s != node.StageDelivered {
+		if s := a.stage(x); s != view.StageCustody && s != view.StageDelivered {
 			t.Errorf("with a relay: %s\n%s", s, a.outbox())
 		}
 	}
@@ -58,12 +59,12 @@ func TestFullThenRetried(t *testing.T) {
 	w.pass(time.Minute)
 	id := a.send(b, "second")
 	w.pass(time.Minute)
-	if s := a.stage(id); s != node.StageFull {
+	if s := a.stage(id); s != view.StageFull {
 		t.Fatalf("control: %s", s)
 	}
 	w.relays[0].rules = mailbox.NewRelay(w.relays[0].key, mailbox.Limits{NoWork: true})
 	w.pass(3 * time.Hour)
-	if s := a.stage(id); s != node.StageCustody {
+	if s := a.stage(id); s != view.StageCustody {
 		t.Errorf("with room: %s", s)
 	}
 	b.start()
@@ -94,7 +95,7 @@ func TestRelayHandsOutTheNewerSet(t *testing.T) {
 	if !a.traced(id, "moved") {
 		t.Fatalf("control: the relay did not hand out a newer set\n%s", a.outbox())
 	}
-	if s := a.stage(id); s != node.StageCustody {
+	if s := a.stage(id); s != view.StageCustody {
 		t.Errorf("stage %s", s)
 	}
 	w.lose = nil
@@ -113,7 +114,7 @@ func TestLyingRelays(t *testing.T) {
 	}
 	id := a.send(b, "two lie")
 	w.pass(time.Minute)
-	if s := a.stage(id); s != node.StageCustody {
+	if s := a.stage(id); s != view.StageCustody {
 		t.Fatalf("stage %s", s)
 	}
 	b.start()
@@ -135,7 +136,7 @@ func TestLyingRelays(t *testing.T) {
 	wantTexts(t, b, a, "two lie") // control: nobody has it
 	b.send(a, "I am back")
 	w.pass(10 * time.Minute)
-	if s := a.stage(id); s != node.StageDelivered {
+	if s := a.stage(id); s != view.StageDelivered {
 		t.Errorf("stage %s\n%s", s, a.outbox())
 	}
 	if got := b.texts(a); count(got, func(s string) bool { return s == "all lie" }) != 1 {
@@ -185,7 +186,7 @@ func TestAllMembersButOneDie(t *testing.T) {
 		b.stop()
 		id := a.send(b, "hello")
 		w.pass(time.Minute)
-		if s := a.stage(id); s != node.StageCustody {
+		if s := a.stage(id); s != view.StageCustody {
 			t.Fatalf("stage %s", s)
 		}
 		a.stop()
@@ -223,7 +224,7 @@ func TestExpiry(t *testing.T) {
 		b.stop()
 		a.start()
 		w.pass(time.Hour)
-		if s := a.stage(id); s != node.StageExpired {
+		if s := a.stage(id); s != view.StageExpired {
 			t.Errorf("the sender shows %s", s)
 		}
 		if n := a.rows(store.BucketOutbox); n > 10 {
@@ -243,7 +244,7 @@ func TestAwayForThreeWeeks(t *testing.T) {
 		id := a.send(b, text(i))
 		want = append(want, text(i))
 		w.pass(time.Minute)
-		if s := a.stage(id); s != node.StageCustody {
+		if s := a.stage(id); s != view.StageCustody {
 			t.Fatalf("week %d: %s\n%s", i, s, a.outbox())
 		}
 		w.pass(7*day - time.Minute)
@@ -370,7 +371,7 @@ func TestNetworkComesBack(t *testing.T) {
 	}
 	a.input(func(e *node.Engine, t *node.Turn) { e.PeerUp(t, w.relays[0].self.ID) })
 	w.pass(10 * time.Second)
-	if s := a.stage(id); s != node.StageCustody {
+	if s := a.stage(id); s != view.StageCustody {
 		t.Errorf("ten seconds after the network came back: %s", s)
 	}
 }

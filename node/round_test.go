@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Relays that were away when a message was deposited are asked again after the back-off, whatever the order in which
@@ -18,14 +18,14 @@ func TestRelaysThatWereAwayAreAskedAgainSoon(t *testing.T) {
 		}
 		id := a.send(b, "hello")
 		w.pass(10 * time.Second)
-		if s := a.stage(id); s != node.StageQueued {
+		if s := a.stage(id); s != view.StageQueued {
 			t.Fatalf("control: with one of three relays: %s", s)
 		}
 		for _, r := range w.relays {
 			r.up = true
 		}
 		w.pass(5 * time.Minute)
-		if s := a.stage(id); s != node.StageCustody {
+		if s := a.stage(id); s != view.StageCustody {
 			t.Errorf("relay %d signed first: %s\n%s", only, s, a.outbox())
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 func hexOf(b []byte) string     { return hex.EncodeToString(b) }
@@ -30,7 +31,7 @@ func (e *Engine) online() map[string]bool {
 }
 
 // notice persists an event and hands it to the API's streams after the commit.
-func (e *Engine) notice(t *Turn, n Notice) {
+func (e *Engine) notice(t *Turn, n view.Notice) {
 	n.Cursor, n.At = 1, t.Now.UTC()
 	if k, _ := t.Tx.Last(store.BucketEvents); len(k) == 8 {
 		n.Cursor = fromU64(k) + 1
@@ -46,7 +47,7 @@ func (e *Engine) notice(t *Turn, n Notice) {
 	t.Out.Notices = append(t.Out.Notices, n)
 }
 
-func (e *Engine) warn(t *Turn, text string) { e.notice(t, Notice{Type: "warning", Text: text}) }
+func (e *Engine) warn(t *Turn, text string) { e.notice(t, view.Notice{Type: "warning", Text: text}) }
 
 // stageNotice tells of a delivery's stage, for messages that people see.
 func (e *Engine) stageNotice(t *Turn, _ uint64, d *pb.Delivery) {
@@ -54,14 +55,14 @@ func (e *Engine) stageNotice(t *Turn, _ uint64, d *pb.Delivery) {
 		return
 	}
 	v := deliveryView(t.Tx, e.user, d)
-	e.notice(t, Notice{Type: "stage", ID: shortID(d.Message), Stage: &v})
+	e.notice(t, view.Notice{Type: "stage", ID: shortID(d.Message), Stage: &v})
 }
 
 // Events returns the notices after a cursor, at most limit of them.
-func Events(tx store.Tx, since uint64, limit int) ([]Notice, error) {
-	var out []Notice
+func Events(tx store.Tx, since uint64, limit int) ([]view.Notice, error) {
+	var out []view.Notice
 	tx.Scan(store.BucketEvents, u64(since+1), func(_, value []byte) bool {
-		var n Notice
+		var n view.Notice
 		if json.Unmarshal(value, &n) == nil {
 			out = append(out, n)
 		}
@@ -70,32 +71,32 @@ func Events(tx store.Tx, since uint64, limit int) ([]Notice, error) {
 	return out, tx.Err()
 }
 
-// Identity shows who this device is. It returns ErrNoIdentity on an empty store.
-func Identity(tx store.Tx) (IdentityView, error) {
+// Identity shows who this device is. It returns view.ErrNoIdentity on an empty store.
+func Identity(tx store.Tx) (view.Identity, error) {
 	self := &pb.Self{}
 	if !getRow(tx, store.BucketMeta, keySelf, self) {
 		if err := tx.Err(); err != nil {
-			return IdentityView{}, err
+			return view.Identity{}, err
 		}
-		return IdentityView{}, ErrNoIdentity
+		return view.Identity{}, view.ErrNoIdentity
 	}
 	keys, err := identity.ParseDeviceKeys(self.DeviceKeys)
 	if err != nil {
-		return IdentityView{}, err
+		return view.Identity{}, err
 	}
 	list, err := identity.ParseDeviceList(self.List)
 	if err != nil {
-		return IdentityView{}, err
+		return view.Identity{}, err
 	}
-	return IdentityView{
+	return view.Identity{
 		User: hexOf(self.User), Device: keys.ID().String(), Name: self.Name, DeviceName: self.DeviceName,
 		Admin: len(self.Account) > 0, Epoch: list.Epoch(), ListNumber: list.Seq(), Devices: len(list.Devices()),
 		Fingerprint: list.User().Short(), Removed: self.Removed,
 	}, tx.Err()
 }
 
-func contactView(c *pb.Contact, live map[string]bool) ContactView {
-	v := ContactView{
+func contactView(c *pb.Contact, live map[string]bool) view.Contact {
+	v := view.Contact{
 		User: hexOf(c.User), Handle: c.Handle, Name: c.Name, State: contactStates[c.State], Verified: c.Verified, Left: c.Left,
 		EpochChanged: held(c), Declined: c.Declined, Added: unixMilli(c.Added),
 	}
@@ -106,7 +107,7 @@ func contactView(c *pb.Contact, live map[string]bool) ContactView {
 }
 
 // Contacts lists the people that we know, by handle. e may be nil: then nobody is online.
-func Contacts(tx store.Tx, e *Engine) ([]ContactView, error) {
+func Contacts(tx store.Tx, e *Engine) ([]view.Contact, error) {
 	online := map[string]bool{}
 	relays := map[string]int{} // of each device
 	tx.Scan(store.BucketDevices, nil, func(_, value []byte) bool {
@@ -119,7 +120,7 @@ func Contacts(tx store.Tx, e *Engine) ([]ContactView, error) {
 		}
 		return true
 	})
-	var out []ContactView
+	var out []view.Contact
 	tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
 		c := &pb.Contact{}
 		if proto.Unmarshal(value, c) != nil {
@@ -130,21 +131,21 @@ func Contacts(tx store.Tx, e *Engine) ([]ContactView, error) {
 		out = append(out, v)
 		return true
 	})
-	slices.SortFunc(out, func(a, b ContactView) int { return strings.Compare(a.Handle, b.Handle) })
+	slices.SortFunc(out, func(a, b view.Contact) int { return strings.Compare(a.Handle, b.Handle) })
 	return out, tx.Err()
 }
 
 // Contact shows one person, with the safety number.
-func Contact(tx store.Tx, e *Engine, who string) (ContactView, error) {
+func Contact(tx store.Tx, e *Engine, who string) (view.Contact, error) {
 	c, err := findContact(tx, who)
 	if err != nil {
-		return ContactView{}, err
+		return view.Contact{}, err
 	}
 	all, err := Contacts(tx, e)
 	if err != nil {
-		return ContactView{}, err
+		return view.Contact{}, err
 	}
-	i := slices.IndexFunc(all, func(v ContactView) bool { return v.Handle == c.Handle })
+	i := slices.IndexFunc(all, func(v view.Contact) bool { return v.Handle == c.Handle })
 	self := &pb.Self{}
 	if getRow(tx, store.BucketMeta, keySelf, self) && len(c.User) == 32 {
 		all[i].SafetyNumber = identity.SafetyNumber(identity.UserID(self.User), identity.UserID(c.User))
@@ -209,16 +210,16 @@ func chatIDs(tx store.Tx, number uint32) [][]byte {
 }
 
 // Inbox lists the conversations, the one with the newest message first.
-func Inbox(tx store.Tx) ([]ChatView, error) {
+func Inbox(tx store.Tx) ([]view.Chat, error) {
 	self := &pb.Self{}
 	getRow(tx, store.BucketMeta, keySelf, self)
-	var out []ChatView
+	var out []view.Chat
 	tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
 		c := &pb.Contact{}
 		if proto.Unmarshal(value, c) != nil || len(c.User) != 32 || c.State == contactBlocked {
 			return true
 		}
-		v := ChatView{Chat: chat.Direct(identity.UserID(self.User), identity.UserID(c.User)).String(), Handle: c.Handle, Unread: int(c.Unread)}
+		v := view.Chat{Chat: chat.Direct(identity.UserID(self.User), identity.UserID(c.User)).String(), Handle: c.Handle, Unread: int(c.Unread)}
 		if ids := chatIDs(tx, c.Chat); len(ids) > 0 {
 			m := &pb.Message{}
 			if getRow(tx, store.BucketMessages, ids[len(ids)-1], m) {
@@ -229,11 +230,11 @@ func Inbox(tx store.Tx) ([]ChatView, error) {
 		out = append(out, v)
 		return true
 	})
-	slices.SortStableFunc(out, func(a, b ChatView) int { return lastAt(b).Compare(lastAt(a)) })
+	slices.SortStableFunc(out, func(a, b view.Chat) int { return lastAt(b).Compare(lastAt(a)) })
 	return out, tx.Err()
 }
 
-func lastAt(v ChatView) time.Time {
+func lastAt(v view.Chat) time.Time {
 	if v.Last == nil {
 		return time.Time{}
 	}
@@ -241,7 +242,7 @@ func lastAt(v ChatView) time.Time {
 }
 
 // Messages lists the newest messages of a conversation, oldest first.
-func Messages(tx store.Tx, who string, limit int) ([]MessageView, error) {
+func Messages(tx store.Tx, who string, limit int) ([]view.Message, error) {
 	c, err := findContact(tx, who)
 	if err != nil {
 		return nil, err
@@ -252,7 +253,7 @@ func Messages(tx store.Tx, who string, limit int) ([]MessageView, error) {
 	if limit > 0 && len(ids) > limit {
 		ids = ids[len(ids)-limit:]
 	}
-	var out []MessageView
+	var out []view.Message
 	for _, id := range ids {
 		m := &pb.Message{}
 		if getRow(tx, store.BucketMessages, id, m) {
@@ -262,8 +263,8 @@ func Messages(tx store.Tx, who string, limit int) ([]MessageView, error) {
 	return out, tx.Err()
 }
 
-func messageView(tx store.Tx, me identity.UserID, m *pb.Message) MessageView {
-	v := MessageView{ID: shortID(m.Id), Mine: m.Mine, From: "me", Received: unixMilli(m.Received), Read: m.Read}
+func messageView(tx store.Tx, me identity.UserID, m *pb.Message) view.Message {
+	v := view.Message{ID: shortID(m.Id), Mine: m.Mine, From: "me", Received: unixMilli(m.Received), Read: m.Read}
 	c, err := chat.Parse(m.Content)
 	if err != nil {
 		return v
@@ -299,8 +300,8 @@ func shownTime(m *pb.Message) time.Time {
 
 // deliveries lists a message's deliveries and the least stage among the recipient's devices. What another device wrote
 // has none here, and no stage.
-func deliveries(tx store.Tx, me identity.UserID, m *pb.Message) (Stage, []DeliveryView) {
-	var all []DeliveryView
+func deliveries(tx store.Tx, me identity.UserID, m *pb.Message) (view.Stage, []view.Delivery) {
+	var all []view.Delivery
 	for _, d := range m.Done {
 		all = append(all, doneView(tx, me, d))
 	}
@@ -313,30 +314,30 @@ func deliveries(tx store.Tx, me identity.UserID, m *pb.Message) (Stage, []Delive
 	if len(all) == 0 && !m.Unsent {
 		return "", nil
 	}
-	least, found := StageQueued, false
+	least, found := view.StageQueued, false
 	for _, v := range all {
-		if v.Own || v.Stage == StageDropped {
+		if v.Own || v.Stage == view.StageDropped {
 			continue
 		}
 		if !found || rank(v.Stage) < rank(least) {
 			least, found = v.Stage, true
 		}
 	}
-	if !found && slices.ContainsFunc(all, func(v DeliveryView) bool { return !v.Own }) {
-		least = StageDropped
+	if !found && slices.ContainsFunc(all, func(v view.Delivery) bool { return !v.Own }) {
+		least = view.StageDropped
 	}
 	return least, all
 }
 
 // rank orders stages for the least: an expired delivery is worse than any that is still on its way.
-func rank(s Stage) int {
-	if s == StageExpired {
+func rank(s view.Stage) int {
+	if s == view.StageExpired {
 		return -1
 	}
 	return slices.Index(stages, s)
 }
 
-func deliveryView(tx store.Tx, me identity.UserID, d *pb.Delivery) DeliveryView {
+func deliveryView(tx store.Tx, me identity.UserID, d *pb.Delivery) view.Delivery {
 	v := doneView(tx, me, &pb.Done{
 		Device: d.Device, User: d.User, Stage: d.Stage, Receipts: d.Receipts, Attempts: d.Attempts, Expires: d.Expires,
 		SetW: d.SetW, SetR: d.SetR,
@@ -345,13 +346,13 @@ func deliveryView(tx store.Tx, me identity.UserID, d *pb.Delivery) DeliveryView 
 	return v
 }
 
-func doneView(tx store.Tx, me identity.UserID, d *pb.Done) DeliveryView {
-	v := DeliveryView{
+func doneView(tx store.Tx, me identity.UserID, d *pb.Done) view.Delivery {
+	v := view.Delivery{
 		Device: hexOf(d.Device), User: hexOf(d.User), Own: string(d.User) == string(me[:]), Stage: stageOf(d.Stage),
 		Custody: len(d.Receipts), Replicas: int(d.SetR), Quorum: int(d.SetW), Attempts: int(d.Attempts), Expires: unixMilli(d.Expires),
 	}
 	for _, r := range d.Receipts {
-		v.Receipts = append(v.Receipts, ReceiptView{Relay: hexOf(r.Relay), StoredAt: unixMilli(r.Stored)})
+		v.Receipts = append(v.Receipts, view.Receipt{Relay: hexOf(r.Relay), StoredAt: unixMilli(r.Stored)})
 	}
 	c := &pb.Contact{}
 	switch {
@@ -367,7 +368,7 @@ func doneView(tx store.Tx, me identity.UserID, d *pb.Done) DeliveryView {
 func findMessage(tx store.Tx, prefix string) (*pb.Message, error) {
 	low := strings.ToLower(prefix)
 	if len(low) < leastDigits {
-		return nil, &Problem{Class: ErrUsage, Message: fmt.Sprintf("%q is too short for a message: give %d digits of its id or more", prefix, leastDigits), Hint: "kith inbox"}
+		return nil, &view.Problem{Class: view.ErrUsage, Message: fmt.Sprintf("%q is too short for a message: give %d digits of its id or more", prefix, leastDigits), Hint: "kith inbox"}
 	}
 	var found []*pb.Message
 	var ids []string
@@ -386,27 +387,27 @@ func findMessage(tx store.Tx, prefix string) (*pb.Message, error) {
 		if len(ids) > candidatesShown {
 			ids, more = ids[:candidatesShown], " and others"
 		}
-		return nil, &Problem{Class: ErrAmbiguous, Message: "more than one message begins with " + prefix + ": " + strings.Join(ids, ", ") + more, Hint: "kith inbox"}
+		return nil, &view.Problem{Class: view.ErrAmbiguous, Message: "more than one message begins with " + prefix + ": " + strings.Join(ids, ", ") + more, Hint: "kith inbox"}
 	}
-	return nil, &Problem{Class: ErrNotFound, Message: "no message " + prefix, Hint: "kith inbox"}
+	return nil, &view.Problem{Class: view.ErrNotFound, Message: "no message " + prefix, Hint: "kith inbox"}
 }
 
 // Status shows how far a message came, per device.
-func Status(tx store.Tx, id string) (MessageStatus, error) {
+func Status(tx store.Tx, id string) (view.Status, error) {
 	self := &pb.Self{}
 	getRow(tx, store.BucketMeta, keySelf, self)
 	m, err := findMessage(tx, id)
 	if err != nil {
-		return MessageStatus{}, err
+		return view.Status{}, err
 	}
 	me := identity.UserID(self.User)
-	s := MessageStatus{Message: messageView(tx, me, m)}
+	s := view.Status{Message: messageView(tx, me, m)}
 	s.Stage, s.Deliveries = deliveries(tx, me, m)
 	for _, d := range s.Deliveries {
 		switch {
-		case rank(d.Stage) < rank(StageDelivered) && d.Stage != StageExpired:
+		case rank(d.Stage) < rank(view.StageDelivered) && d.Stage != view.StageExpired:
 			s.Expires = earlier(s.Expires, d.Expires)
-		case d.Stage == StageExpired:
+		case d.Stage == view.StageExpired:
 			s.Rearm = true
 		}
 		s.Rearm = s.Rearm || d.Expiring
@@ -415,15 +416,15 @@ func Status(tx store.Tx, id string) (MessageStatus, error) {
 }
 
 // Trace lists what was tried for a message, in order of time.
-func Trace(tx store.Tx, id string) ([]TraceStep, error) {
+func Trace(tx store.Tx, id string) ([]view.Step, error) {
 	m, err := findMessage(tx, id)
 	if err != nil {
 		return nil, err
 	}
-	var out []TraceStep
+	var out []view.Step
 	add := func(device []byte, steps []*pb.Step) {
 		for _, s := range steps {
-			out = append(out, TraceStep{At: unixMilli(s.At), Device: hexOf(device), What: s.What, Detail: s.Detail})
+			out = append(out, view.Step{At: unixMilli(s.At), Device: hexOf(device), What: s.What, Detail: s.Detail})
 		}
 	}
 	for _, d := range m.Done {
@@ -435,25 +436,25 @@ func Trace(tx store.Tx, id string) ([]TraceStep, error) {
 			add(d.Device, d.Steps)
 		}
 	}
-	slices.SortStableFunc(out, func(a, b TraceStep) int { return a.At.Compare(b.At) })
+	slices.SortStableFunc(out, func(a, b view.Step) int { return a.At.Compare(b.At) })
 	return out, tx.Err()
 }
 
 // Devices lists our own devices. e may be nil.
-func Devices(tx store.Tx, e *Engine) ([]DeviceView, error) {
+func Devices(tx store.Tx, e *Engine) ([]view.Device, error) {
 	self := &pb.Self{}
 	if !getRow(tx, store.BucketMeta, keySelf, self) {
-		return nil, ErrNoIdentity
+		return nil, view.ErrNoIdentity
 	}
 	list, err := identity.ParseDeviceList(self.List)
 	keys, kerr := identity.ParseDeviceKeys(self.DeviceKeys)
 	if err != nil || kerr != nil {
 		return nil, identity.ErrInvalid
 	}
-	var out []DeviceView
+	var out []view.Device
 	for _, d := range list.Devices() {
 		id := d.ID()
-		v := DeviceView{Device: id.String(), Admin: d.Admin(), AddedAt: d.AddedSeq, This: id == keys.ID()}
+		v := view.Device{Device: id.String(), Admin: d.Admin(), AddedAt: d.AddedSeq, This: id == keys.ID()}
 		row := &pb.PeerDevice{}
 		if v.This {
 			v.Name, v.Online = self.DeviceName, e != nil

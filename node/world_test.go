@@ -21,6 +21,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // world wires a few engines directly: no latency, a clock that the test moves, and hooks for whatever an attacker or a
@@ -61,7 +62,7 @@ type device struct {
 	config  node.Config
 	links   map[string]bool
 	up      bool
-	notices []node.Notice
+	notices []view.Notice
 	last    *node.Effects // of the last turn
 	skew    time.Duration
 	early   bool        // performs effects whether the turn was committed or not: what must never be
@@ -238,7 +239,7 @@ func (d *device) do(fn func(*node.Engine, *node.Turn) error) error {
 		return errAway
 	}
 	err := d.store.Update(func(tx store.Tx) error { return fn(d.engine, d.turn(tx)) })
-	var p *node.Problem
+	var p *view.Problem
 	switch {
 	case err == nil && d.crash != nil && d.crash():
 		d.stop()
@@ -582,7 +583,7 @@ func (r *relay) commit(x node.Commit) ([]dht.Lease, error) {
 
 func (d *device) invite() string {
 	d.w.t.Helper()
-	var v node.InviteView
+	var v view.Invite
 	d.w.must(d.do(func(e *node.Engine, t *node.Turn) (err error) { v, err = e.CreateInvite(t, 0); return err }))
 	return v.Text
 }
@@ -658,7 +659,7 @@ func (d *device) send(to *device, text string) string {
 }
 
 func (d *device) trySend(to *device, text string) (string, error) {
-	var v node.MessageView
+	var v view.Message
 	err := d.do(func(e *node.Engine, t *node.Turn) (err error) {
 		v, err = e.Send(t, node.SendRequest{To: to.user(), Text: text})
 		return err
@@ -667,7 +668,7 @@ func (d *device) trySend(to *device, text string) (string, error) {
 	return v.ID, err
 }
 
-func (d *device) identity() (v node.IdentityView) {
+func (d *device) identity() (v view.Identity) {
 	_ = d.store.View(func(tx store.Tx) (err error) { v, err = node.Identity(tx); return err })
 	return v
 }
@@ -675,7 +676,7 @@ func (d *device) identity() (v node.IdentityView) {
 func (d *device) user() string { return d.identity().User }
 func (d *device) id() string   { return d.identity().Device }
 
-func (d *device) contact(user string) (found node.ContactView) {
+func (d *device) contact(user string) (found view.Contact) {
 	d.w.must(d.store.View(func(tx store.Tx) error {
 		all, err := node.Contacts(tx, d.engine)
 		for _, c := range all {
@@ -701,16 +702,16 @@ func (d *device) texts(with *device) []string {
 	return out
 }
 
-func (d *device) stage(id string) node.Stage { return d.status(id).Stage }
+func (d *device) stage(id string) view.Stage { return d.status(id).Stage }
 
-func (d *device) status(id string) (s node.MessageStatus) {
+func (d *device) status(id string) (s view.Status) {
 	d.w.t.Helper()
 	d.w.must(d.store.View(func(tx store.Tx) (err error) { s, err = node.Status(tx, id); return err }))
 	return s
 }
 
 func (d *device) warned(part string) bool {
-	return slices.ContainsFunc(d.notices, func(n node.Notice) bool {
+	return slices.ContainsFunc(d.notices, func(n view.Notice) bool {
 		return (n.Type == "warning" || n.Type == "identity") && contains(n.Text, part)
 	})
 }
@@ -797,9 +798,9 @@ func (d *device) outbox() string {
 
 // traced reports whether something was tried for a message.
 func (d *device) traced(id, what string) bool {
-	var steps []node.TraceStep
+	var steps []view.Step
 	d.w.must(d.store.View(func(tx store.Tx) (err error) { steps, err = node.Trace(tx, id); return err }))
-	return slices.ContainsFunc(steps, func(s node.TraceStep) bool { return s.What == what })
+	return slices.ContainsFunc(steps, func(s view.Step) bool { return s.What == what })
 }
 
 // list0 is the list of a person who is not in the world.

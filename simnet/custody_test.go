@@ -8,6 +8,7 @@ import (
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 	"github.com/kith-im/kith/simnet"
 )
 
@@ -43,8 +44,8 @@ func (s *schedule) text(from *simnet.Device, to, text string) (id string) {
 	return id
 }
 
-func stage(d *simnet.Device, id string) node.MessageStatus {
-	var s node.MessageStatus
+func stage(d *simnet.Device, id string) view.Status {
+	var s view.Status
 	d.View(func(tx store.Tx) (err error) { s, err = node.Status(tx, id); return err })
 	return s
 }
@@ -68,7 +69,7 @@ func TestLiarsAreFoundOut(t *testing.T) {
 			b.Stop()
 			id := s.text(a, "bob", "are you there?")
 			s.w.Run(4 * 24 * time.Hour) // one holder a day
-			if d := stage(a, id).Deliveries[0]; !deaf && (d.Stage != node.StageQueued || d.Custody != 1 || d.Voided != 4) {
+			if d := stage(a, id).Deliveries[0]; !deaf && (d.Stage != view.StageQueued || d.Custody != 1 || d.Voided != 4) {
 				t.Errorf("seed %d: %s, custody %d, voided %d\n%s", seed, d.Stage, d.Custody, d.Voided, tail(s.w))
 			}
 			a.Stop()
@@ -100,7 +101,7 @@ func TestRoomIsTold(t *testing.T) {
 	s.w.Run(time.Minute)
 	full := 0
 	for _, id := range ids {
-		if stage(a, id).Stage == node.StageFull {
+		if stage(a, id).Stage == view.StageFull {
 			full++
 		}
 	}

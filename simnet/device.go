@@ -12,6 +12,7 @@ import (
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Device is one production engine with its store in memory.
@@ -27,9 +28,9 @@ type Device struct {
 	up     bool
 	links  []string // peer ids that are connected
 	timer  uint64   // number of the newest tick planned
-	Shown  []node.MessageView
+	Shown  []view.Message
 	seen   map[string]int
-	told   func(node.Notice)
+	told   func(view.Notice)
 	deaf   bool
 }
 
@@ -147,7 +148,7 @@ func (d *Device) Do(fn func(*node.Engine, *node.Turn) error) error {
 	}
 	out := &node.Effects{}
 	err := d.store.Update(func(tx store.Tx) error { return fn(d.engine, d.turnOn(tx, out)) })
-	var p *node.Problem
+	var p *view.Problem
 	switch {
 	case errors.As(err, &p):
 		return err
@@ -180,7 +181,7 @@ func (d *Device) Up() bool { return d.up }
 func (d *Device) ID() string { return d.id() }
 
 // Notices hands every notice of the device to fn, after its commit.
-func (d *Device) Notices(fn func(node.Notice)) { d.told = fn }
+func (d *Device) Notices(fn func(view.Notice)) { d.told = fn }
 
 // plan books the engine's next tick.
 func (d *Device) plan() {
@@ -243,7 +244,7 @@ func (d *Device) perform(out *node.Effects) {
 }
 
 // note checks the invariants that a person would notice, and keeps the trace.
-func (d *Device) note(n node.Notice) {
+func (d *Device) note(n view.Notice) {
 	switch {
 	case n.Type == "message" && !n.Message.Mine:
 		d.Shown = append(d.Shown, *n.Message)
@@ -285,7 +286,7 @@ func (w *World) deviceName(id string) string {
 }
 
 func (d *Device) id() string {
-	var v node.IdentityView
+	var v view.Identity
 	if d.store.View(func(tx store.Tx) (err error) { v, err = node.Identity(tx); return err }) != nil {
 		return ""
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 	"github.com/kith-im/kith/simnet"
 )
 
@@ -115,7 +116,7 @@ func (s *schedule) enrol(p *person, d *simnet.Device) {
 	p.devices = append(p.devices, d)
 	s.has[d] = map[string]bool{}
 	d.Skew(time.Duration(s.rng.IntN(120)-60) * time.Second)
-	d.Notices(func(n node.Notice) { s.check(p, d, n) })
+	d.Notices(func(n view.Notice) { s.check(p, d, n) })
 	s.must(d.Start())
 }
 
@@ -124,14 +125,14 @@ func (s *schedule) befriend(a, b *simnet.Device) {
 	s.must(a.Do(func(e *node.Engine, t *node.Turn) error { v, err := e.CreateInvite(t, 0); link = v.Text; return err }))
 	s.must(b.Do(func(e *node.Engine, t *node.Turn) error { _, err := e.Join(t, link, ""); return err }))
 	if !s.w.RunUntil(10*time.Minute, func() bool {
-		x, y := view(a, b.Name()), view(b, a.Name())
+		x, y := contactOf(a, b.Name()), contactOf(b, a.Name())
 		return x.State == "accepted" && y.State == "accepted"
 	}) {
 		s.t.Fatalf("seed %d: %s and %s do not get to know each other\n%s", s.seed, a.Name(), b.Name(), tail(s.w))
 	}
 }
 
-func view(d *simnet.Device, handle string) (found node.ContactView) {
+func contactOf(d *simnet.Device, handle string) (found view.Contact) {
 	d.View(func(tx store.Tx) error {
 		all, err := node.Contacts(tx, nil)
 		for _, c := range all {
@@ -145,21 +146,21 @@ func view(d *simnet.Device, handle string) (found node.ContactView) {
 }
 
 // check holds each notice against what is true at this moment.
-func (s *schedule) check(p *person, d *simnet.Device, n node.Notice) {
+func (s *schedule) check(p *person, d *simnet.Device, n view.Notice) {
 	switch n.Type {
 	case "message":
 		s.has[d][n.ID] = true
 	case "stage":
 		switch n.Stage.Stage {
-		case node.StageDelivered:
+		case view.StageDelivered:
 			if o := s.device(n.Stage.Device); o != nil && !s.has[o][n.ID] {
 				s.fail("%s shows delivered at %s, which does not have it", d.Name(), o.Name())
 			}
-		case node.StageRead:
+		case view.StageRead:
 			if o := s.device(n.Stage.Device); o != nil && !s.owner(o).read[n.ID] {
 				s.fail("%s shows read by %s, who has not read it", d.Name(), o.Name())
 			}
-		case node.StageCustody:
+		case view.StageCustody:
 			names := map[string]bool{}
 			for _, r := range n.Stage.Receipts {
 				names[r.Relay] = true
@@ -272,7 +273,7 @@ func (s *schedule) send(p *person, d *simnet.Device) {
 		return
 	}
 	m := sent{text: fmt.Sprintf("%s's %d", d.Name(), len(s.sent)), from: d, owner: p, to: to}
-	contact := view(d, to.name)
+	contact := contactOf(d, to.name)
 	var own int
 	d.View(func(tx store.Tx) error { v, err := node.Identity(tx); own = v.Devices; return err })
 	err := d.Do(func(e *node.Engine, t *node.Turn) error {
@@ -372,10 +373,10 @@ func (s *schedule) finish() {
 
 // kept says whether a dead sender saw custody, or more, for a device: then others have to see to it.
 func (s *schedule) kept(m sent, d *simnet.Device) bool {
-	var status node.MessageStatus
+	var status view.Status
 	m.from.View(func(tx store.Tx) (err error) { status, err = node.Status(tx, m.id); return err })
-	return slices.ContainsFunc(status.Deliveries, func(x node.DeliveryView) bool {
-		return x.Device == d.ID() && x.Stage == node.StageCustody && (!s.wiped || x.Custody > 1)
+	return slices.ContainsFunc(status.Deliveries, func(x view.Delivery) bool {
+		return x.Device == d.ID() && x.Stage == view.StageCustody && (!s.wiped || x.Custody > 1)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/p2p"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // device is one device of a person, in this process. It keeps what its node's events said over restarts.
@@ -97,7 +98,7 @@ func (d *device) follow(ctx context.Context) {
 	}
 }
 
-func (d *device) note(list []node.Notice, err error) {
+func (d *device) note(list []view.Notice, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, n := range list {
@@ -155,10 +156,10 @@ func (d *device) has(ctx context.Context, m *message) error {
 	return nil
 }
 
-var stages = map[node.Stage]int{node.StageCustody: 1, node.StageDelivered: 2, node.StageRead: 3}
+var stages = map[view.Stage]int{view.StageCustody: 1, view.StageDelivered: 2, view.StageRead: 3}
 
 // reached waits until each device of a message's recipient has come so far, and returns the status then.
-func (d *device) reached(ctx context.Context, m *message, stage node.Stage) (s node.MessageStatus, err error) {
+func (d *device) reached(ctx context.Context, m *message, stage view.Stage) (s view.Status, err error) {
 	err = d.until(ctx, string(stage)+" of "+m.id, func() (bool, error) {
 		err := d.node.View(func(tx store.Tx) (err error) {
 			s, err = node.Status(tx, m.id)
@@ -176,7 +177,7 @@ func (d *device) settled(ctx context.Context, m *message) error {
 		err := d.node.View(func(tx store.Tx) error {
 			s, err := node.Status(tx, m.id)
 			for _, v := range s.Deliveries {
-				all = all && stages[v.Stage] >= stages[node.StageDelivered]
+				all = all && stages[v.Stage] >= stages[view.StageDelivered]
 			}
 			return err
 		})
@@ -185,9 +186,9 @@ func (d *device) settled(ctx context.Context, m *message) error {
 }
 
 // contact waits until the device knows a person well enough to send.
-func (d *device) contact(ctx context.Context, handle string) (c node.ContactView, err error) {
+func (d *device) contact(ctx context.Context, handle string) (c view.Contact, err error) {
 	err = d.until(ctx, "the contact "+handle, func() (bool, error) {
-		var list []node.ContactView
+		var list []view.Contact
 		err := d.node.View(func(tx store.Tx) (err error) {
 			list, err = node.Contacts(tx, nil)
 			return err
@@ -204,7 +205,7 @@ func (d *device) contact(ctx context.Context, handle string) (c node.ContactView
 }
 
 // mailbox waits until the device has elected its relays.
-func (d *device) mailbox(ctx context.Context, least int) (box node.MailboxView, members int, err error) {
+func (d *device) mailbox(ctx context.Context, least int) (box view.Mailbox, members int, err error) {
 	err = d.until(ctx, "the election", func() (bool, error) {
 		err := d.node.View(func(tx store.Tx) (err error) {
 			box, err = node.Mailbox(tx, nil, d.node.Now())

@@ -13,6 +13,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/p2p"
+	"github.com/kith-im/kith/node/view"
 )
 
 // story is one run.
@@ -99,7 +100,7 @@ func (s *story) meetPeople(ctx context.Context) error {
 }
 
 func (s *story) linkPhone(ctx context.Context) error {
-	var offer node.InviteView
+	var offer view.Invite
 	err := s.laptop.node.Do(ctx, func(e *node.Engine, t *node.Turn) (err error) {
 		offer, err = e.OfferDevice(t, time.Hour)
 		return err
@@ -123,7 +124,7 @@ func (s *story) linkPhone(ctx context.Context) error {
 }
 
 func (s *story) invite(ctx context.Context) error {
-	var link node.InviteView
+	var link view.Invite
 	err := s.laptop.node.Do(ctx, func(e *node.Engine, t *node.Turn) (err error) {
 		link, err = e.CreateInvite(t, time.Hour)
 		return err
@@ -179,7 +180,7 @@ func (s *story) chat(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.laptop.reached(ctx, m, node.StageDelivered); err != nil {
+	if _, err := s.laptop.reached(ctx, m, view.StageDelivered); err != nil {
 		return err
 	}
 	if err := s.phone.has(ctx, m); err != nil {
@@ -204,7 +205,7 @@ func (s *story) sendAway(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		status, err := s.laptop.reached(ctx, m, node.StageCustody)
+		status, err := s.laptop.reached(ctx, m, view.StageCustody)
 		if err != nil {
 			return err
 		}
@@ -222,13 +223,13 @@ func size(text string) string {
 }
 
 // toBob is the delivery to the one device of Bob.
-func toBob(s node.MessageStatus) node.DeliveryView {
+func toBob(s view.Status) view.Delivery {
 	for _, d := range s.Deliveries {
 		if !d.Own {
 			return d
 		}
 	}
-	return node.DeliveryView{}
+	return view.Delivery{}
 }
 
 // away are the messages that Bob has not seen yet.
@@ -246,7 +247,7 @@ func (s *story) phoneShows(ctx context.Context) error {
 
 // killRelay kills one that signed for the last message.
 func (s *story) killRelay(ctx context.Context) error {
-	status, err := s.laptop.reached(ctx, s.away()[1], node.StageCustody)
+	status, err := s.laptop.reached(ctx, s.away()[1], view.StageCustody)
 	if err != nil {
 		return err
 	}
@@ -276,7 +277,7 @@ func (s *story) bobReturns(ctx context.Context) error {
 	}
 	s.say("return", "Bob's laptop is back and has both")
 	for _, m := range s.away() {
-		if _, err := s.laptop.reached(ctx, m, node.StageDelivered); err != nil {
+		if _, err := s.laptop.reached(ctx, m, view.StageDelivered); err != nil {
 			return err
 		}
 	}
@@ -293,7 +294,7 @@ func (s *story) bobReads(ctx context.Context) error {
 		return err
 	}
 	for _, m := range s.away() {
-		if _, err := s.laptop.reached(ctx, m, node.StageRead); err != nil {
+		if _, err := s.laptop.reached(ctx, m, view.StageRead); err != nil {
 			return err
 		}
 	}

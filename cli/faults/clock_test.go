@@ -11,6 +11,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/p2p"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // The clock stories run in this process: only here can time be given to a node.
@@ -102,9 +103,9 @@ func (n *timed) do(ctx context.Context, fn func(*node.Engine, *node.Turn) error)
 	check(n.t, n.Do(ctx, fn))
 }
 
-func (n *timed) stage(id string) node.Stage {
+func (n *timed) stage(id string) view.Stage {
 	n.t.Helper()
-	var s node.MessageStatus
+	var s view.Status
 	check(n.t, n.View(func(tx store.Tx) (err error) {
 		s, err = node.Status(tx, id)
 		return err
@@ -127,7 +128,7 @@ func (n *timed) texts(who string) (out []string) {
 
 func (n *timed) knows(ctx context.Context, who string, relays int) error {
 	return asking(ctx, func() bool {
-		var list []node.ContactView
+		var list []view.Contact
 		err := n.Look(ctx, func(tx store.Tx, e *node.Engine, _ time.Time) (err error) {
 			list, err = node.Contacts(tx, e)
 			return err
@@ -180,7 +181,7 @@ func (e *era) leave(t testing.TB, ctx context.Context, text string) (id string) 
 	t.Helper()
 	e.bob.stop()
 	id = e.alice.write(ctx, "bob", text)
-	check(t, asking(ctx, func() bool { return e.alice.stage(id) == node.StageCustody }))
+	check(t, asking(ctx, func() bool { return e.alice.stage(id) == view.StageCustody }))
 	return id
 }
 
@@ -196,7 +197,7 @@ func TestMailWaits29Days(t *testing.T) {
 	e.bob.start(ctx)
 	check(t, asking(ctx, func() bool { return len(e.bob.texts("alice")) == 1 }))
 	e.alice.start(ctx)
-	check(t, asking(ctx, func() bool { return e.alice.stage(id) == node.StageDelivered }))
+	check(t, asking(ctx, func() bool { return e.alice.stage(id) == view.StageDelivered }))
 	if got := e.bob.texts("alice"); len(got) != 1 || got[0] != "in good time" {
 		t.Errorf("Bob has %q", got)
 	}
@@ -212,14 +213,14 @@ func TestMailIsOverOnDay45(t *testing.T) {
 	e.alice.stop() // a dial to Bob that began before the jump would find him after it
 	e.advance(45 * day)
 	e.alice.start(ctx)
-	check(t, asking(ctx, func() bool { return e.alice.stage(id) == node.StageExpired }))
+	check(t, asking(ctx, func() bool { return e.alice.stage(id) == view.StageExpired }))
 	e.bob.start(ctx)
 	next := e.alice.write(ctx, "bob", "long time")
-	check(t, asking(ctx, func() bool { return e.alice.stage(next) == node.StageDelivered }))
+	check(t, asking(ctx, func() bool { return e.alice.stage(next) == view.StageDelivered }))
 	if got := e.bob.texts("alice"); len(got) != 1 || got[0] != "long time" {
 		t.Errorf("Bob has %q", got)
 	}
-	if s := e.alice.stage(id); s != node.StageExpired {
+	if s := e.alice.stage(id); s != view.StageExpired {
 		t.Errorf("the old text is %s", s)
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/p2p"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // device is a machine of a person, and what its screen showed over all its lives.
@@ -31,7 +32,7 @@ type device struct {
 
 // progress is one thing that a sender said of a delivery.
 type progress struct {
-	stage node.Stage
+	stage view.Stage
 	at    time.Time
 }
 
@@ -72,7 +73,7 @@ func (d *device) look() {
 	}()
 }
 
-func (d *device) note(n node.Notice) error {
+func (d *device) note(n view.Notice) error {
 	d.lm.Lock()
 	defer d.lm.Unlock()
 	defer d.news.tell()
@@ -91,12 +92,12 @@ func (d *device) note(n node.Notice) error {
 
 // order is how far the stages are apart from each other; a delivery goes back past custody only where a relay that
 // signed could not show what it signed for.
-var order = map[node.Stage]int{
-	node.StageWaiting: 1, node.StageQueued: 1, node.StageFull: 1,
-	node.StageCustody: 2, node.StageDelivered: 3, node.StageRead: 4, node.StageExpired: 5, node.StageDropped: 5,
+var order = map[view.Stage]int{
+	view.StageWaiting: 1, view.StageQueued: 1, view.StageFull: 1,
+	view.StageCustody: 2, view.StageDelivered: 3, view.StageRead: 4, view.StageExpired: 5, view.StageDropped: 5,
 }
 
-func (d *device) noteStage(n node.Notice) {
+func (d *device) noteStage(n view.Notice) {
 	s := n.Stage
 	of := d.stages[n.ID]
 	if of == nil {
@@ -106,7 +107,7 @@ func (d *device) noteStage(n node.Notice) {
 	if h := of[s.Device]; len(h) > 0 && order[s.Stage] < order[h[len(h)-1].stage] && s.Voided == 0 {
 		d.strange = append(d.strange, fmt.Sprintf("%s of %s goes back from %s to %s", n.ID, s.Device[:8], h[len(h)-1].stage, s.Stage))
 	}
-	if s.Stage == node.StageCustody && (s.Quorum == 0 || s.Custody < s.Quorum || len(s.Receipts) < s.Quorum) {
+	if s.Stage == view.StageCustody && (s.Quorum == 0 || s.Custody < s.Quorum || len(s.Receipts) < s.Quorum) {
 		d.strange = append(d.strange, fmt.Sprintf("%s: custody with %d of %d receipts", n.ID, len(s.Receipts), s.Quorum))
 	}
 	of[s.Device] = append(of[s.Device], progress{s.Stage, n.At})
@@ -138,7 +139,7 @@ func (d *device) told(id, device string) time.Time {
 	d.lm.Lock()
 	defer d.lm.Unlock()
 	for _, p := range d.stages[id][device] {
-		if order[p.stage] >= order[node.StageDelivered] {
+		if order[p.stage] >= order[view.StageDelivered] {
 			return p.at
 		}
 	}
@@ -155,13 +156,13 @@ func (d *device) send(ctx context.Context, to, text, key string) (id string, err
 }
 
 // status is how far a message came.
-func (d *device) status(ctx context.Context, id string) (s node.MessageStatus, err error) {
+func (d *device) status(ctx context.Context, id string) (s view.Status, err error) {
 	err = d.call(ctx, "message_status", api.MessageRequest{ID: id}, &s)
 	return s, err
 }
 
 // holds is every message of a conversation as the store of a daemon that does not run has it.
-func (d *device) holds(who string) (list []node.MessageView, err error) {
+func (d *device) holds(who string) (list []view.Message, err error) {
 	err = p2p.View(d.home, nil, func(tx store.Tx) (err error) {
 		list, err = node.Messages(tx, who, 0)
 		return err
@@ -188,7 +189,7 @@ func (d *device) meets(ctx context.Context, handle string, devices, relays int) 
 // elects waits until the device has so many relays.
 func (d *device) elects(ctx context.Context, members int) error {
 	return d.asks(ctx, "the election", func() bool {
-		var v node.MailboxView
+		var v view.Mailbox
 		if d.call(ctx, "mailbox", api.None{}, &v) != nil {
 			return false
 		}

@@ -15,8 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 // smallDisk puts the home of one machine on a file system of its own. A relay keeps 8 MiB free for acknowledgements.
@@ -57,7 +57,7 @@ func TestAFullRelaySaysSoAndRecovers(t *testing.T) {
 	fill(t, relay)
 	said := c.alice.must(t, ctx, api.ExitRefused, "send", "bob", "while the relay is full", "--json", "--timeout", "20s", "--jq", ".id + \" \" + .stage")
 	id, stage, _ := strings.Cut(said, " ")
-	if node.Stage(stage) != node.StageFull {
+	if view.Stage(stage) != view.StageFull {
 		t.Errorf("stage %q", stage)
 	}
 	late := &text{from: c.alice, screens: c.others(c.alice), to: "bob", body: "while the relay is full"}

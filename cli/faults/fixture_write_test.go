@@ -12,8 +12,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"
+	"github.com/kith-im/kith/node/view"
 )
 
 // TestWriteTheHomesOfThisBuild is `make fixture`: it writes the homes that later builds have to open. It refuses to
@@ -33,11 +33,11 @@ func TestWriteTheHomesOfThisBuild(t *testing.T) {
 	befriend(t, ctx, alice, bob, 1)
 	for _, n := range []*timed{alice, bob} {
 		x := n.write(ctx, n.other(), "hello from "+n.name())
-		check(t, asking(ctx, func() bool { return n.stage(x) == node.StageDelivered }))
+		check(t, asking(ctx, func() bool { return n.stage(x) == view.StageDelivered }))
 	}
 	bob.stop()
 	x := alice.write(ctx, "bob", keptText)
-	check(t, asking(ctx, func() bool { return alice.stage(x) == node.StageCustody }))
+	check(t, asking(ctx, func() bool { return alice.stage(x) == view.StageCustody }))
 	for _, n := range []*timed{alice, relay} {
 		n.stop()
 	}

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 // keptText waits at the relay of the fixture for Bob.
@@ -54,7 +54,7 @@ func openEarlier(t *testing.T, homes string) {
 	}
 	for _, n := range []*timed{alice, bob} {
 		x := n.write(ctx, n.other(), "one more from "+n.name())
-		check(t, asking(ctx, func() bool { return n.stage(x) == node.StageDelivered }))
+		check(t, asking(ctx, func() bool { return n.stage(x) == view.StageDelivered }))
 	}
 	want = append(want, "one more from alice", "one more from bob")
 	if got := bob.texts("alice"); !slices.Equal(got, want) {

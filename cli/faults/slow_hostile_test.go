@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/view"
 )
 
 // stoppedFor is how long a process under SIGSTOP stays so; connections die before that.
@@ -184,7 +184,7 @@ func (d *device) safe(id string) (out []time.Time) {
 	d.lm.Lock()
 	defer d.lm.Unlock()
 	for _, h := range d.stages[id] {
-		if i := slices.IndexFunc(h, func(p progress) bool { return order[p.stage] >= order[node.StageCustody] }); i >= 0 {
+		if i := slices.IndexFunc(h, func(p progress) bool { return order[p.stage] >= order[view.StageCustody] }); i >= 0 {
 			out = append(out, h[i].at)
 		}
 	}

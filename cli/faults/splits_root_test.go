@@ -13,8 +13,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 const (
@@ -116,7 +116,7 @@ func (s *seven) befriend(ctx context.Context) {
 // sort puts the relays in the order of their ranks in the second person's mailbox.
 func (s *seven) sort(ctx context.Context) {
 	s.t.Helper()
-	var v node.MailboxView
+	var v view.Mailbox
 	check(s.t, s.people[1].call(ctx, "mailbox", api.None{}, &v))
 	rank := func(m *machine) int {
 		for _, r := range v.Relays {

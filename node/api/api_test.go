@@ -27,6 +27,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 var rewrite = flag.Bool("update", false, "rewrite docs/api.md")
@@ -62,7 +63,7 @@ func (w *world) happen(text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.next++
-	n := node.Notice{Cursor: w.next, Type: "warning", Text: text}
+	n := view.Notice{Cursor: w.next, Type: "warning", Text: text}
 	raw, err := json.Marshal(n)
 	if err != nil {
 		panic(err)
@@ -78,7 +79,7 @@ func (w *world) happen(text string) {
 	w.changed = make(chan struct{})
 }
 
-func (w *world) events(ctx context.Context, since uint64, most int) (list []node.Notice, err error) {
+func (w *world) events(ctx context.Context, since uint64, most int) (list []view.Notice, err error) {
 	for {
 		w.mu.Lock()
 		changed := w.changed
@@ -265,7 +266,7 @@ func TestEventsComeInOrderFromACursor(t *testing.T) {
 	defer cancel()
 	for _, since := range []uint64{0, 17, 255, 299} {
 		next := since + 1
-		err := c.Events(ctx, since, func(n node.Notice) error {
+		err := c.Events(ctx, since, func(n view.Notice) error {
 			if n.Cursor != next {
 				t.Errorf("since %d: cursor %d, want %d", since, n.Cursor, next)
 			}
@@ -294,7 +295,7 @@ func TestNoEventIsMissedByReadersThatComeAndGo(t *testing.T) {
 			cursor, seen := uint64(0), uint64(0)
 			for cursor < events && ctx.Err() == nil {
 				left := 1 + int(cursor*7+uint64(r))%13
-				_ = c.Events(ctx, cursor, func(n node.Notice) error {
+				_ = c.Events(ctx, cursor, func(n view.Notice) error {
 					if n.Cursor != cursor+1 {
 						t.Errorf("reader %d: %d after %d", r, n.Cursor, cursor)
 					}
@@ -324,7 +325,7 @@ func TestANamedConsumerGoesOnWhereItSaidItWasDone(t *testing.T) {
 		w.happen(fmt.Sprint(i))
 	}
 	read := func(n int) (got []uint64) {
-		_ = c.Consume(t.Context(), "bot", func(e node.Notice) error {
+		_ = c.Consume(t.Context(), "bot", func(e view.Notice) error {
 			if got = append(got, e.Cursor); len(got) == n {
 				return io.EOF
 			}
@@ -374,7 +375,7 @@ func TestCloseEndsStreamsAndTheClientSaysNoNode(t *testing.T) {
 	w.happen("one")
 	first, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- c.Events(t.Context(), 0, func(node.Notice) error { close(first); return nil })
+		ended <- c.Events(t.Context(), 0, func(view.Notice) error { close(first); return nil })
 	}()
 	<-first
 	if err := s.Close(); err != nil {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Backend is the node behind the API. Only View is required: with it alone (a store opened read-only) the methods that
@@ -20,7 +21,7 @@ type Backend struct {
 	// Do runs fn in a turn and returns after its commit.
 	Do func(ctx context.Context, fn func(*node.Engine, *node.Turn) error) error
 	// Events waits until there are events after since, or ctx ends, and returns up to max of them in order.
-	Events func(ctx context.Context, since uint64, max int) ([]node.Notice, error)
+	Events func(ctx context.Context, since uint64, max int) ([]view.Notice, error)
 	Net    func() Net
 	Peers  func() []Peer
 	// Ping measures a round trip to a peer: its id, or an address that ends in it.

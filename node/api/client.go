@@ -14,8 +14,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Client talks to the node behind a socket. It is safe for concurrent use.
@@ -64,22 +64,22 @@ func (c *Client) Raw(ctx context.Context, method string, req json.RawMessage) (j
 
 // Events calls fn with each event after since, in order, until fn returns an error, ctx ends or the node stops. It
 // returns that error; ErrNoNode when the node stopped.
-func (c *Client) Events(ctx context.Context, since uint64, fn func(node.Notice) error) error {
+func (c *Client) Events(ctx context.Context, since uint64, fn func(view.Notice) error) error {
 	return c.stream(ctx, url.Values{"since": {strconv.FormatUint(since, 10)}}, fn)
 }
 
 // Now is Events from the next event on.
-func (c *Client) Now(ctx context.Context, fn func(node.Notice) error) error {
+func (c *Client) Now(ctx context.Context, fn func(view.Notice) error) error {
 	return c.stream(ctx, url.Values{"since": {"now"}}, fn)
 }
 
 // Consume is Events from the cursor that the node keeps for a named consumer. fn's success does not move it: call
 // consumer_set.
-func (c *Client) Consume(ctx context.Context, consumer string, fn func(node.Notice) error) error {
+func (c *Client) Consume(ctx context.Context, consumer string, fn func(view.Notice) error) error {
 	return c.stream(ctx, url.Values{"consumer": {consumer}}, fn)
 }
 
-func (c *Client) stream(ctx context.Context, q url.Values, fn func(node.Notice) error) error {
+func (c *Client) stream(ctx context.Context, q url.Values, fn func(view.Notice) error) error {
 	body, err := c.do(ctx, http.MethodGet, "/v1/events?"+q.Encode(), nil)
 	if err != nil {
 		return err
@@ -88,7 +88,7 @@ func (c *Client) stream(ctx context.Context, q url.Values, fn func(node.Notice) 
 	lines := bufio.NewScanner(body)
 	lines.Buffer(make([]byte, 0, MaxRequest), MaxResponse)
 	for lines.Scan() {
-		var n node.Notice
+		var n view.Notice
 		if err := json.Unmarshal(lines.Bytes(), &n); err != nil {
 			return fmt.Errorf("event: %w", err)
 		}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"net/http"
 
-	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Exit codes of the commands, and the class of every error.
@@ -62,7 +62,7 @@ func ErrorOf(err error) *Error {
 		return e
 	}
 	e := Fail(exitOf(err), err.Error(), "")
-	if p, ok := errors.AsType[*node.Problem](err); ok {
+	if p, ok := errors.AsType[*view.Problem](err); ok {
 		e.Message, e.Hint = p.Message, p.Hint
 	}
 	if e.Hint == "" {
@@ -74,7 +74,7 @@ func ErrorOf(err error) *Error {
 
 // HintOf returns the next command that err itself names, if any.
 func HintOf(err error) string {
-	if p, ok := errors.AsType[*node.Problem](err); ok {
+	if p, ok := errors.AsType[*view.Problem](err); ok {
 		return p.Hint
 	}
 	return ""
@@ -82,17 +82,17 @@ func HintOf(err error) string {
 
 func exitOf(err error) int {
 	switch {
-	case errors.Is(err, node.ErrUsage), errors.Is(err, node.ErrAmbiguous):
+	case errors.Is(err, view.ErrUsage), errors.Is(err, view.ErrAmbiguous):
 		return ExitUsage
-	case errors.Is(err, node.ErrEpochChanged):
+	case errors.Is(err, view.ErrEpochChanged):
 		return ExitIdentityChanged
 	case errors.Is(err, ErrNoNode):
 		return ExitNoNode
-	case errors.Is(err, node.ErrRefused):
+	case errors.Is(err, view.ErrRefused):
 		return ExitRefused
-	case errors.Is(err, node.ErrNotFound):
+	case errors.Is(err, view.ErrNotFound):
 		return ExitNotFound
-	case errors.Is(err, node.ErrNoIdentity):
+	case errors.Is(err, view.ErrNoIdentity):
 		return ExitNoIdentity
 	case errors.Is(err, context.DeadlineExceeded):
 		return ExitTimeout

@@ -10,6 +10,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 func eventsPage(tx store.Tx, q EventsRequest) (EventsPage, error) {
@@ -101,7 +102,7 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func writeEvents(w http.ResponseWriter, list []node.Notice, cursor uint64) (uint64, error) {
+func writeEvents(w http.ResponseWriter, list []view.Notice, cursor uint64) (uint64, error) {
 	for _, n := range list {
 		line, err := Object("", n)
 		if err != nil {

@@ -66,8 +66,8 @@ func turn[Q, A any](fn func(*node.Engine, *node.Turn, Q) (A, error)) func(contex
 	}
 }
 
-// view makes a handler that runs one function in a read transaction beside the engine.
-func view[Q, A any](fn func(store.Tx, Q) (A, error)) func(context.Context, *Backend, Q) (A, error) {
+// stored makes a handler that runs one function in a read transaction beside the engine.
+func stored[Q, A any](fn func(store.Tx, Q) (A, error)) func(context.Context, *Backend, Q) (A, error) {
 	return func(_ context.Context, b *Backend, q Q) (a A, err error) {
 		err = b.View(func(tx store.Tx) (err error) {
 			a, err = fn(tx, q)

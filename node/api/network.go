@@ -12,14 +12,15 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 func status(ctx context.Context, b *Backend, _ None) (Status, error) {
 	s := Status{State: "ready", Version: b.Version, Started: b.Started, Net: b.Net()}
 	err := b.look(ctx, func(tx store.Tx, e *node.Engine, now time.Time) error {
 		var errs [4]error
-		var chats []node.ChatView
-		var people []node.ContactView
+		var chats []view.Chat
+		var people []view.Contact
 		s.Identity, errs[0] = node.Identity(tx)
 		s.Mailbox, errs[1] = mailbox(tx, e, now, None{})
 		chats, errs[2] = node.Inbox(tx)
@@ -50,7 +51,7 @@ func statusHint(s Status) string {
 	return s.Mailbox.Hint
 }
 
-func mailbox(tx store.Tx, e *node.Engine, now time.Time, _ None) (node.MailboxView, error) {
+func mailbox(tx store.Tx, e *node.Engine, now time.Time, _ None) (view.Mailbox, error) {
 	v, err := node.Mailbox(tx, e, now)
 	for i := range v.Relays {
 		v.Relays[i] = readable(v.Relays[i])
@@ -59,7 +60,7 @@ func mailbox(tx store.Tx, e *node.Engine, now time.Time, _ None) (node.MailboxVi
 }
 
 // readable writes a relay's peer id and addresses as people and programs know them; the engine knows only their bytes.
-func readable(r node.RelayView) node.RelayView {
+func readable(r view.Relay) view.Relay {
 	r.Peer = peerText(r.Peer)
 	for i, a := range r.Addrs {
 		raw, err := hex.DecodeString(a)
@@ -136,7 +137,7 @@ func pingTargets(b *Backend, to string) (out []Ping, err error) {
 
 func netcheck(ctx context.Context, b *Backend, _ None) (Checks, error) {
 	n := b.Net()
-	var box node.MailboxView
+	var box view.Mailbox
 	err := b.look(ctx, func(tx store.Tx, e *node.Engine, now time.Time) (err error) {
 		box, err = node.Mailbox(tx, e, now)
 		return err
@@ -177,7 +178,7 @@ func checkDirectory(n Net) Check {
 	return Check{Result: "ok", What: "directory", Why: fmt.Sprintf("%d peers known", n.Directory)}
 }
 
-func checkRelays(n Net, box node.MailboxView) Check {
+func checkRelays(n Net, box view.Mailbox) Check {
 	members := 0
 	for _, r := range box.Relays {
 		if r.Member {

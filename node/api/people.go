@@ -6,6 +6,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 func ttl(q TTLRequest, standard time.Duration) (time.Duration, error) {
@@ -19,15 +20,15 @@ func ttl(q TTLRequest, standard time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-func inviteCreate(e *node.Engine, t *node.Turn, q TTLRequest) (node.InviteView, error) {
+func inviteCreate(e *node.Engine, t *node.Turn, q TTLRequest) (view.Invite, error) {
 	d, err := ttl(q, defaultInviteTTL)
 	if err != nil {
-		return node.InviteView{}, err
+		return view.Invite{}, err
 	}
 	return e.CreateInvite(t, d)
 }
 
-func join(e *node.Engine, t *node.Turn, q JoinRequest) (node.ContactView, error) {
+func join(e *node.Engine, t *node.Turn, q JoinRequest) (view.Contact, error) {
 	return e.Join(t, q.Link, q.Handle)
 }
 
@@ -36,48 +37,48 @@ func contacts(tx store.Tx, e *node.Engine, _ time.Time, _ None) (Contacts, error
 	return Contacts{Contacts: list}, err
 }
 
-func contact(tx store.Tx, e *node.Engine, _ time.Time, q ContactRequest) (node.ContactView, error) {
+func contact(tx store.Tx, e *node.Engine, _ time.Time, q ContactRequest) (view.Contact, error) {
 	return node.Contact(tx, e, q.Contact)
 }
 
-func contactRename(e *node.Engine, t *node.Turn, q RenameRequest) (node.ContactView, error) {
+func contactRename(e *node.Engine, t *node.Turn, q RenameRequest) (view.Contact, error) {
 	return e.RenameContact(t, q.Contact, q.Handle)
 }
 
-func contactAccept(e *node.Engine, t *node.Turn, q ContactRequest) (node.ContactView, error) {
+func contactAccept(e *node.Engine, t *node.Turn, q ContactRequest) (view.Contact, error) {
 	return e.AcceptContact(t, q.Contact)
 }
 
-func contactBlock(e *node.Engine, t *node.Turn, q BlockRequest) (node.ContactView, error) {
+func contactBlock(e *node.Engine, t *node.Turn, q BlockRequest) (view.Contact, error) {
 	if !q.Blocked {
 		return e.AcceptContact(t, q.Contact)
 	}
 	return e.BlockContact(t, q.Contact)
 }
 
-func identity(tx store.Tx, _ None) (node.IdentityView, error) { return node.Identity(tx) }
+func identity(tx store.Tx, _ None) (view.Identity, error) { return node.Identity(tx) }
 
 func devices(tx store.Tx, e *node.Engine, _ time.Time, _ None) (Devices, error) {
 	list, err := node.Devices(tx, e)
 	return Devices{Devices: list}, err
 }
 
-func deviceOffer(e *node.Engine, t *node.Turn, q TTLRequest) (node.InviteView, error) {
+func deviceOffer(e *node.Engine, t *node.Turn, q TTLRequest) (view.Invite, error) {
 	d, err := ttl(q, defaultOfferTTL)
 	if err != nil {
-		return node.InviteView{}, err
+		return view.Invite{}, err
 	}
 	return e.OfferDevice(t, d)
 }
 
-func deviceRemove(e *node.Engine, t *node.Turn, q DeviceRequest) (node.DeviceView, error) {
+func deviceRemove(e *node.Engine, t *node.Turn, q DeviceRequest) (view.Device, error) {
 	list, err := node.Devices(t.Tx, e)
 	if err != nil {
-		return node.DeviceView{}, err
+		return view.Device{}, err
 	}
 	id, err := deviceNamed(list, q.Device)
 	if err != nil {
-		return node.DeviceView{}, err
+		return view.Device{}, err
 	}
 	v, err := e.RemoveDevice(t, id)
 	for _, d := range list {
@@ -89,7 +90,7 @@ func deviceRemove(e *node.Engine, t *node.Turn, q DeviceRequest) (node.DeviceVie
 }
 
 // deviceNamed is the id of the one device with a name; what names none is taken for the beginning of an id.
-func deviceNamed(list []node.DeviceView, name string) (string, error) {
+func deviceNamed(list []view.Device, name string) (string, error) {
 	id := name
 	for _, d := range list {
 		switch {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Relay is this node as a relay.
@@ -100,7 +101,7 @@ func explain(tx store.Tx, e *node.Engine, now time.Time, q ExplainRequest) (Expl
 }
 
 // nameRelay puts the peer id in the place of the beginning of the relay's key with which the election names it.
-func nameRelay(line string, relays []node.RelayView) string {
+func nameRelay(line string, relays []view.Relay) string {
 	const idHead, named = 12, 16 // hex digits: of a peer id before its key, of a key in an explanation
 	for _, r := range relays {
 		if len(r.Peer) < idHead+named {

@@ -6,15 +6,15 @@ var table []Method
 func init() {
 	table = []Method{
 		method("status", ScopeRead, "status", "The node at a glance.", status),
-		method("identity", ScopeRead, "identity", "Who this device is.", view(identity)).offline(),
+		method("identity", ScopeRead, "identity", "Who this device is.", stored(identity)).offline(),
 
 		method("send", ScopeTalk, "sent", "Send a text to a contact. The answer means that it is on our disk and will be tried for 30 days.", send),
 		method("message_wait", ScopeRead, "waited", "Wait until a message has come so far, by events.", wait).slow(),
-		method("message_status", ScopeRead, "message_status", "How far a message came, for each device.", view(messageStatus)).offline(),
-		method("trace", ScopeRead, "trace", "What was tried for a message.", view(trace)).offline(),
+		method("message_status", ScopeRead, "message_status", "How far a message came, for each device.", stored(messageStatus)).offline(),
+		method("trace", ScopeRead, "trace", "What was tried for a message.", stored(trace)).offline(),
 		method("rearm", ScopeTalk, "message_status", "Give a message that expired, or is about to, another 30 days.", rearm),
-		method("inbox", ScopeRead, "inbox", "Every conversation with its newest message.", view(inbox)).offline(),
-		method("messages", ScopeRead, "messages", "The newest messages of a conversation. Reading marks nothing as read.", view(messages)).offline(),
+		method("inbox", ScopeRead, "inbox", "Every conversation with its newest message.", stored(inbox)).offline(),
+		method("messages", ScopeRead, "messages", "The newest messages of a conversation. Reading marks nothing as read.", stored(messages)).offline(),
 		method("mark_read", ScopeTalk, "marked_read", "Say that a person has seen a conversation; sends read receipts.", turn(markRead)),
 
 		method("invite_create", ScopeManage, "invite", "Make an invite link: it works once, until it expires.", turn(inviteCreate)),
@@ -42,7 +42,7 @@ func init() {
 		method("ping", ScopeRead, "ping", "Round trip to the devices of a contact, or to a peer.", ping).slow(),
 		method("netcheck", ScopeRead, "netcheck", "What the network allows, finding by finding.", netcheck).slow(),
 
-		method("events", ScopeRead, "events", "A page of events; the stream is GET /v1/events.", view(eventsPage)).offline(),
+		method("events", ScopeRead, "events", "A page of events; the stream is GET /v1/events.", stored(eventsPage)).offline(),
 		method("consumer_set", ScopeTalk, "consumer", "Keep the cursor of a named consumer of events.", turn(consumerSet)),
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 func send(ctx context.Context, b *Backend, q SendRequest) (Sent, error) {
@@ -23,12 +24,12 @@ func send(ctx context.Context, b *Backend, q SendRequest) (Sent, error) {
 	})(ctx, b, q)
 }
 
-func messageStatus(tx store.Tx, q MessageRequest) (node.MessageStatus, error) {
+func messageStatus(tx store.Tx, q MessageRequest) (view.Status, error) {
 	return statusOf(tx, q.ID)
 }
 
 // statusOf is a message's status with its relays' peer ids as text.
-func statusOf(tx store.Tx, id string) (node.MessageStatus, error) {
+func statusOf(tx store.Tx, id string) (view.Status, error) {
 	s, err := node.Status(tx, id)
 	for _, d := range s.Deliveries {
 		for i, r := range d.Receipts {
@@ -39,7 +40,7 @@ func statusOf(tx store.Tx, id string) (node.MessageStatus, error) {
 }
 
 // rearm answers as message_status does, after the turn.
-func rearm(ctx context.Context, b *Backend, q MessageRequest) (s node.MessageStatus, err error) {
+func rearm(ctx context.Context, b *Backend, q MessageRequest) (s view.Status, err error) {
 	err = b.Do(ctx, func(e *node.Engine, t *node.Turn) error {
 		_, err := e.Rearm(t, q.ID)
 		return err
@@ -87,7 +88,7 @@ func markRead(e *node.Engine, t *node.Turn, q ChatRequest) (MarkedRead, error) {
 }
 
 // order of the stages that can be waited for; later ones satisfy earlier ones.
-var order = map[node.Stage]int{node.StageQueued: 1, node.StageCustody: 2, node.StageDelivered: 3, node.StageRead: 4}
+var order = map[view.Stage]int{view.StageQueued: 1, view.StageCustody: 2, view.StageDelivered: 3, view.StageRead: 4}
 
 // wait returns when the message has come as far as asked for, when it cannot, or when the time is up. Each look at the
 // message follows an event; nothing is polled.
@@ -102,11 +103,11 @@ func wait(ctx context.Context, b *Backend, q WaitRequest) (Waited, error) {
 	defer cancel()
 	for {
 		cursor, w, err := lookAt(b, q)
-		if err != nil || w.Reached || w.Why != "" && w.Why != string(node.StageWaiting) {
+		if err != nil || w.Reached || w.Why != "" && w.Why != string(view.StageWaiting) {
 			return w, err
 		}
 		until := full
-		if w.Why != "" && order[q.Stage] <= order[node.StageCustody] {
+		if w.Why != "" && order[q.Stage] <= order[view.StageCustody] {
 			until = short
 		}
 		if _, err := b.Events(until, cursor, 1); err != nil {
@@ -136,9 +137,9 @@ func lookAt(b *Backend, q WaitRequest) (cursor uint64, w Waited, err error) {
 	have := w.Status.Stage
 	w.Reached = order[have] >= order[q.Stage]
 	switch have {
-	case node.StageWaiting, node.StageFull, node.StageExpired, node.StageDropped:
+	case view.StageWaiting, view.StageFull, view.StageExpired, view.StageDropped:
 		// On our disk it is in any case.
-		if w.Reached = q.Stage == node.StageQueued; !w.Reached {
+		if w.Reached = q.Stage == view.StageQueued; !w.Reached {
 			w.Why = string(have)
 		}
 	}

@@ -3,7 +3,7 @@ package api
 import (
 	"time"
 
-	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/view"
 )
 
 // None is a request without fields.
@@ -26,16 +26,16 @@ type Net struct {
 
 // Status is the node at a glance.
 type Status struct {
-	State    string            `json:"state"` // ready (the API answers, no peers yet), online
-	Version  string            `json:"version"`
-	Started  time.Time         `json:"started"`
-	Identity node.IdentityView `json:"identity"`
-	Net      Net               `json:"net"`
-	Mailbox  node.MailboxView  `json:"mailbox"`
-	Contacts int               `json:"contacts"`
-	Unread   int               `json:"unread"`
-	Cursor   uint64            `json:"cursor"` // of the newest event
-	Hint     string            `json:"hint,omitempty"`
+	State    string        `json:"state"` // ready (the API answers, no peers yet), online
+	Version  string        `json:"version"`
+	Started  time.Time     `json:"started"`
+	Identity view.Identity `json:"identity"`
+	Net      Net           `json:"net"`
+	Mailbox  view.Mailbox  `json:"mailbox"`
+	Contacts int           `json:"contacts"`
+	Unread   int           `json:"unread"`
+	Cursor   uint64        `json:"cursor"` // of the newest event
+	Hint     string        `json:"hint,omitempty"`
 }
 
 // Peer is one libp2p connection.
@@ -96,12 +96,12 @@ type SendRequest struct {
 
 // Sent is what `send` wrote to the disk.
 type Sent struct {
-	Message node.MessageView `json:"message"`
+	Message view.Message `json:"message"`
 }
 
 // Chats is the inbox.
 type Chats struct {
-	Chats []node.ChatView `json:"chats"`
+	Chats []view.Chat `json:"chats"`
 }
 
 // MessagesRequest asks for the newest messages of a conversation.
@@ -112,7 +112,7 @@ type MessagesRequest struct {
 
 // Messages is part of a conversation, oldest first.
 type Messages struct {
-	Messages []node.MessageView `json:"messages"`
+	Messages []view.Message `json:"messages"`
 }
 
 // ChatRequest names a conversation.
@@ -133,21 +133,21 @@ type MessageRequest struct {
 // WaitRequest names a message and how far it should come.
 type WaitRequest struct {
 	ID        string     `json:"id"`
-	Stage     node.Stage `json:"stage"`      // queued, custody, delivered, read
+	Stage     view.Stage `json:"stage"`      // queued, custody, delivered, read
 	TimeoutMS int64      `json:"timeout_ms"` // at most 600,000
 }
 
 // Waited is how far the message came.
 type Waited struct {
-	Reached bool               `json:"reached"`
-	Why     string             `json:"why,omitempty"` // if not: timeout, waiting, full, expired, dropped
-	Status  node.MessageStatus `json:"status"`
+	Reached bool        `json:"reached"`
+	Why     string      `json:"why,omitempty"` // if not: timeout, waiting, full, expired, dropped
+	Status  view.Status `json:"status"`
 }
 
 // TraceView is what was tried for a message.
 type TraceView struct {
-	ID    string           `json:"id"`
-	Steps []node.TraceStep `json:"steps"`
+	ID    string      `json:"id"`
+	Steps []view.Step `json:"steps"`
 }
 
 // TTLRequest says how long a link lives.
@@ -163,7 +163,7 @@ type JoinRequest struct {
 
 // Contacts is everybody we know.
 type Contacts struct {
-	Contacts []node.ContactView `json:"contacts"`
+	Contacts []view.Contact `json:"contacts"`
 }
 
 // ContactRequest names a contact.
@@ -185,7 +185,7 @@ type BlockRequest struct {
 
 // Devices is every device of ours.
 type Devices struct {
-	Devices []node.DeviceView `json:"devices"`
+	Devices []view.Device `json:"devices"`
 }
 
 // DeviceRequest names a device of ours.
@@ -211,7 +211,7 @@ type EventsRequest struct {
 
 // EventsPage is a page of events.
 type EventsPage struct {
-	Events []node.Notice `json:"events"`
+	Events []view.Notice `json:"events"`
 	Newest uint64        `json:"newest"` // the cursor of the newest event there is
 }
 

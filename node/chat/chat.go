@@ -46,7 +46,12 @@ type Kind uint16
 
 // The kinds of content.
 const (
-	KindText    Kind = 1
+	KindText     Kind = 1 // a message, with or without files
+	KindLocation Kind = 2
+	KindCard     Kind = 3
+	KindCustom   Kind = 4 // of a bot or another program
+	KindTimer    Kind = 5 // sets how long new messages live
+
 	KindAck     Kind = 16 // device acknowledgement: the device has these messages on its disk
 	KindRead    Kind = 17 // receipt: a person read these messages
 	KindJoin    Kind = 18 // answers an invite
@@ -54,6 +59,16 @@ const (
 	KindReach   Kind = 20 // how envelopes get to the sending device
 	KindRecords Kind = 21 // signed records, passed on
 	KindSync    Kind = 22 // between one's own devices
+
+	KindReact    Kind = 32 // acts on a message
+	KindEdit     Kind = 33
+	KindUnsend   Kind = 34
+	KindTyping   Kind = 36 // on live streams only
+	KindGroup    Kind = 40 // entries of a membership log
+	KindGroupAsk Kind = 41
+	KindProfile  Kind = 42
+	KindRequest  Kind = 43 // from a stranger
+	KindHistory  Kind = 44 // between one's own devices
 )
 
 // Visible reports whether people see messages of this kind in a conversation.

@@ -22,6 +22,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Some benchmarks want a node in a process of its own: the test binary runs
@@ -220,7 +221,7 @@ func delivered(b *testing.B, n *Node, since *uint64, id string) {
 		}
 		for _, e := range list {
 			*since = e.Cursor
-			if e.Type == "stage" && e.ID == id && e.Stage != nil && e.Stage.Stage == node.StageDelivered {
+			if e.Type == "stage" && e.ID == id && e.Stage != nil && e.Stage.Stage == view.StageDelivered {
 				return
 			}
 		}
@@ -250,7 +251,7 @@ func BenchmarkOnlineBurst(b *testing.B) {
 	b.ReportMetric(float64(callers*each*b.N)/b.Elapsed().Seconds(), "messages/s")
 }
 
-func messagesOf(b *testing.B, n *Node) (list []node.MessageView) {
+func messagesOf(b *testing.B, n *Node) (list []view.Message) {
 	b.Helper()
 	handle := handleOf(b, n) // not inside View: a read inside a read waits for ever behind a growing file
 	n.View(func(tx store.Tx) (err error) {

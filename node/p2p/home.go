@@ -17,6 +17,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Files of the home folder.
@@ -79,7 +80,7 @@ func checkMode(path string, want fs.FileMode) error {
 	case err != nil:
 		return fmt.Errorf("home folder: %w", err)
 	case info.Mode().Perm()&^want != 0:
-		return &node.Problem{
+		return &view.Problem{
 			Class:   ErrPermissions,
 			Message: fmt.Sprintf("%s has mode %04o: others could read it", path, info.Mode().Perm()),
 			Hint:    fmt.Sprintf("chmod %o %s", want, path),
@@ -89,7 +90,7 @@ func checkMode(path string, want fs.FileMode) error {
 }
 
 func noHome(path string) error {
-	return &node.Problem{
+	return &view.Problem{
 		Class:   ErrNoHome,
 		Message: "no identity here: " + path + " is missing",
 		Hint:    "kith init",
@@ -174,7 +175,7 @@ func buildFor(target string) *build {
 // newBuild begins a home for target. It refuses one that has an identity.
 func newBuild(target string, passphrase []byte, rng io.Reader) (*build, error) {
 	if Exists(target) {
-		return nil, &node.Problem{
+		return nil, &view.Problem{
 			Class:   ErrExists,
 			Message: target + " holds an identity already",
 			Hint:    "kith --home OTHER-FOLDER init",
@@ -294,7 +295,7 @@ type InitParams struct {
 
 // Init makes the home folder and a new identity in it. It returns the recovery
 // phrase, which is kept nowhere. An interrupted Init leaves no identity.
-func Init(dir string, p InitParams) (phrase string, id node.IdentityView, err error) {
+func Init(dir string, p InitParams) (phrase string, id view.Identity, err error) {
 	p.Now, p.Rand = defaults(p.Now, p.Rand)
 	words, err := phraseOf(p)
 	if err != nil {
@@ -332,7 +333,7 @@ func phraseOf(p InitParams) (identity.Phrase, error) {
 	if p.Phrase != "" {
 		w, err := identity.ParsePhrase(p.Phrase)
 		if err != nil {
-			return "", &node.Problem{Class: node.ErrUsage, Message: err.Error(), Hint: "kith init --phrase-file FILE"}
+			return "", &view.Problem{Class: view.ErrUsage, Message: err.Error(), Hint: "kith init --phrase-file FILE"}
 		}
 		return w, nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // emptyHome makes a home without an engine's rows in it.
@@ -46,7 +47,7 @@ func TestAHomeIsForItsOwnerOnly(t *testing.T) {
 		info, _ := os.Stat(path)
 		os.Chmod(path, info.Mode().Perm()|0o044)
 		err := CheckHome(dir)
-		var p *node.Problem
+		var p *view.Problem
 		if !errors.Is(err, ErrPermissions) || !errors.As(err, &p) || !strings.HasPrefix(p.Hint, "chmod ") {
 			t.Errorf("%s readable by others: %v", name, err)
 			continue
@@ -159,7 +160,7 @@ func TestTheSamePhraseIsTheSamePerson(t *testing.T) {
 	words := strings.Fields(phrase)
 	words[3] = "kith"
 	_, _, err = Init(filepath.Join(dir, "c"), InitParams{Name: "Ada", Phrase: strings.Join(words, " ")})
-	if !errors.Is(err, node.ErrUsage) || !strings.Contains(err.Error(), "kith") {
+	if !errors.Is(err, view.ErrUsage) || !strings.Contains(err.Error(), "kith") {
 		t.Errorf("a wrong word: %v", err)
 	}
 	if Exists(filepath.Join(dir, "c")) {
@@ -171,7 +172,7 @@ func TestTheSamePhraseIsTheSamePerson(t *testing.T) {
 			t.Errorf("%s holds the phrase", f)
 		}
 	}
-	var seen node.IdentityView
+	var seen view.Identity
 	if err := View(filepath.Join(dir, "a"), nil, func(tx store.Tx) error { seen, err = node.Identity(tx); return err }); err != nil || seen != id {
 		t.Errorf("read without a daemon: %+v, %v", seen, err)
 	}
@@ -179,7 +180,7 @@ func TestTheSamePhraseIsTheSamePerson(t *testing.T) {
 
 func TestAMissingHomeNamesTheNextCommand(t *testing.T) {
 	_, err := openHome(filepath.Join(t.TempDir(), "none"), nil, true)
-	var p *node.Problem
+	var p *view.Problem
 	if !errors.Is(err, ErrNoHome) || !errors.As(err, &p) || p.Hint != "kith init" {
 		t.Errorf("%v", err)
 	}

@@ -17,10 +17,10 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/crypto/hkdf"
 
-	"github.com/kith-im/kith/node/host"
-
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // linkServer answers /kith/link/1 on the device that offered a link: hello ->
@@ -183,7 +183,7 @@ type LinkParams struct {
 // An interrupted Link leaves no identity, but remembers who it was: run it
 // again with the same link and it goes on as the same device, which the other
 // side may have listed already.
-func Link(ctx context.Context, dir string, p LinkParams) (id node.IdentityView, err error) {
+func Link(ctx context.Context, dir string, p LinkParams) (id view.Identity, err error) {
 	p.Now, p.Rand = defaults(p.Now, p.Rand)
 	if p.Progress == nil {
 		p.Progress = func(string) {}
@@ -207,7 +207,7 @@ func Link(ctx context.Context, dir string, p LinkParams) (id node.IdentityView, 
 	}
 	if err != nil {
 		b.store.Close()
-		return node.IdentityView{}, err
+		return view.Identity{}, err
 	}
 	return id, b.finish()
 }
@@ -337,7 +337,7 @@ func (j *joiner) search(ctx context.Context, found chan peer.AddrInfo) error {
 			if err == nil {
 				return nil
 			}
-			if problem := (*node.Problem)(nil); errors.As(err, &problem) {
+			if problem := (*view.Problem)(nil); errors.As(err, &problem) {
 				return err
 			}
 			if last = err; errors.Is(err, errNotWelcome) {
@@ -350,8 +350,8 @@ func (j *joiner) search(ctx context.Context, found chan peer.AddrInfo) error {
 }
 
 // errDeclined: the device that made the link says no to whoever may not use it, and never why.
-var errDeclined = &node.Problem{
-	Class:   node.ErrRefused,
+var errDeclined = &view.Problem{
+	Class:   view.ErrRefused,
 	Message: "the other device does not take this link: it was used already, or has expired",
 	Hint:    "kith device add",
 }
@@ -361,8 +361,8 @@ var errDeclined = &node.Problem{
 var errNotWelcome = errors.New("not welcome")
 
 func (j *joiner) gaveUp(known int, last error) error {
-	p := &node.Problem{
-		Class:   node.ErrNotFound,
+	p := &view.Problem{
+		Class:   view.ErrNotFound,
 		Message: "the other device was not found",
 		Hint:    "run `kith daemon` on the other device, on the same network if you can, and this command again",
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // askers are the peers with a stream of the relay protocol to a relay. Both
@@ -37,7 +38,7 @@ func TestARelayNeverSeesTheDeviceOnAMailboxStream(t *testing.T) {
 	befriend(t, ada, ben, "ada")
 	eventually(t, "where ben's mail goes", func() bool { return contactsOf(t, ada)[0].Relays > 0 })
 	ben.Close()
-	waitStage(t, ada, send(t, ada, handleOf(t, ada), "while you are away"), node.StageCustody)
+	waitStage(t, ada, send(t, ada, handleOf(t, ada), "while you are away"), view.StageCustody)
 	seen := askers(r)
 	if seen[ada.host.ID()] || seen[ben.host.ID()] {
 		t.Error("the relay saw a device")

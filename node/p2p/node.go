@@ -16,6 +16,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Do runs fn in a turn of the engine and returns after its commit: nil means
@@ -42,10 +43,10 @@ func (n *Node) Changed() <-chan struct{} { return n.performers.bell.wait() }
 
 // Events waits until there are events after cursor since, or ctx ends, and
 // returns up to most of them in order.
-func (n *Node) Events(ctx context.Context, since uint64, most int) ([]node.Notice, error) {
+func (n *Node) Events(ctx context.Context, since uint64, most int) ([]view.Notice, error) {
 	for {
 		changed := n.Changed()
-		var out []node.Notice
+		var out []view.Notice
 		err := n.View(func(tx store.Tx) error {
 			var err error
 			out, err = node.Events(tx, since, most)
@@ -170,7 +171,7 @@ func transportOf(a ma.Multiaddr) string {
 func (n *Node) Ping(ctx context.Context, to string) (time.Duration, error) {
 	info, err := parsePeer(to)
 	if err != nil {
-		return 0, &node.Problem{Class: node.ErrNotFound, Message: fmt.Sprintf("%q is not a peer", to), Hint: "kith peers"}
+		return 0, &view.Problem{Class: view.ErrNotFound, Message: fmt.Sprintf("%q is not a peer", to), Hint: "kith peers"}
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialWithin)
 	defer cancel()

@@ -21,6 +21,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // testNode makes an identity and starts it on loopback.
@@ -99,7 +100,7 @@ func do(t testing.TB, n *Node, fn func(*node.Engine, *node.Turn) error) {
 	}
 }
 
-func contactsOf(t testing.TB, n *Node) (list []node.ContactView) {
+func contactsOf(t testing.TB, n *Node) (list []view.Contact) {
 	t.Helper()
 	err := n.Look(t.Context(), func(tx store.Tx, e *node.Engine, _ time.Time) (err error) {
 		list, err = node.Contacts(tx, e)
@@ -137,7 +138,7 @@ func send(t testing.TB, n *Node, to, text string) (id string) {
 	return id
 }
 
-func stage(t testing.TB, n *Node, id string) (s node.Stage) {
+func stage(t testing.TB, n *Node, id string) (s view.Stage) {
 	t.Helper()
 	err := n.View(func(tx store.Tx) error {
 		v, err := node.Status(tx, id)
@@ -150,7 +151,7 @@ func stage(t testing.TB, n *Node, id string) (s node.Stage) {
 	return s
 }
 
-func waitStage(t testing.TB, n *Node, id string, want ...node.Stage) {
+func waitStage(t testing.TB, n *Node, id string, want ...view.Stage) {
 	t.Helper()
 	defer func() {
 		if t.Failed() {
@@ -182,7 +183,7 @@ func texts(t testing.TB, n *Node, handle string) (out []string) {
 		}
 		return err
 	})
-	if err != nil && !errors.Is(err, node.ErrNotFound) {
+	if err != nil && !errors.Is(err, view.ErrNotFound) {
 		t.Fatal(err)
 	}
 	return out
@@ -197,7 +198,7 @@ func handleOf(t testing.TB, n *Node) string {
 	return list[0].Handle
 }
 
-func mailboxOf(t testing.TB, n *Node) (v node.MailboxView) {
+func mailboxOf(t testing.TB, n *Node) (v view.Mailbox) {
 	t.Helper()
 	err := n.Look(t.Context(), func(tx store.Tx, e *node.Engine, now time.Time) (err error) {
 		v, err = node.Mailbox(tx, e, now)
@@ -219,7 +220,7 @@ func awaitMailbox(t testing.TB, n *Node, relays int) {
 	eventually(t, "mailbox", func() bool { return members(mailboxOf(t, n)) == min(relays, 3) })
 }
 
-func members(v node.MailboxView) (n int) {
+func members(v view.Mailbox) (n int) {
 	for _, r := range v.Relays {
 		if r.Member {
 			n++
@@ -232,12 +233,12 @@ func TestTwoNodesTalkWithoutAnythingElse(t *testing.T) {
 	ada, ben := testNode(t, "ada", nil), testNode(t, "ben", nil)
 	befriend(t, ada, ben, "ada")
 	id := send(t, ben, "ada", "hello Ada")
-	waitStage(t, ben, id, node.StageDelivered, node.StageRead)
+	waitStage(t, ben, id, view.StageDelivered, view.StageRead)
 	if got := texts(t, ada, handleOf(t, ada)); len(got) != 1 || got[0] != "hello Ada" {
 		t.Errorf("Ada sees %q", got)
 	}
 	id = send(t, ada, handleOf(t, ada), "hello Ben")
-	waitStage(t, ada, id, node.StageDelivered, node.StageRead)
+	waitStage(t, ada, id, view.StageDelivered, view.StageRead)
 	if got := texts(t, ben, "ada"); len(got) != 2 || got[1] != "hello Ben" {
 		t.Errorf("Ben sees %q", got)
 	}
@@ -261,13 +262,13 @@ func mailThroughRelays(t *testing.T, relays int) {
 	}
 	eventually(t, "the way to Ada", func() bool { return contactsOf(t, ben)[0].Relays == relays })
 	id := send(t, ben, "ada", "one")
-	waitStage(t, ben, id, node.StageDelivered)
+	waitStage(t, ben, id, view.StageDelivered)
 	home := ada.cfg.Home
 	if err := ada.Close(); err != nil {
 		t.Fatal(err)
 	}
 	id = send(t, ben, "ada", "while you were away")
-	waitStage(t, ben, id, node.StageCustody)
+	waitStage(t, ben, id, view.StageCustody)
 	if err := ben.Close(); err != nil { // the sender goes too: the relays have it
 		t.Fatal(err)
 	}
@@ -277,7 +278,7 @@ func mailThroughRelays(t *testing.T, relays int) {
 		t.Errorf("Ada sees %q", got)
 	}
 	ben = startNode(t, ben.cfg.Home, knows(rs...))
-	waitStage(t, ben, id, node.StageDelivered)
+	waitStage(t, ben, id, view.StageDelivered)
 }
 
 // relaysFor starts count relays that know each other.
@@ -294,7 +295,7 @@ func TestAStuckRelayDelaysNeitherCustodyNorTheNode(t *testing.T) {
 	befriend(t, ada, ben, "ada")
 	awaitMailbox(t, ada, 3)
 	eventually(t, "the way to Ada", func() bool { return contactsOf(t, ben)[0].Relays >= 3 })
-	waitStage(t, ben, send(t, ben, "ada", "one"), node.StageDelivered)
+	waitStage(t, ben, send(t, ben, "ada", "one"), view.StageDelivered)
 	ada.Close()
 	rs[0].role.set(false)
 	rs[0].host.SetStreamHandler(relay.Protocol, func(s network.Stream) { // takes everything, answers nothing
@@ -306,7 +307,7 @@ func TestAStuckRelayDelaysNeitherCustodyNorTheNode(t *testing.T) {
 		ids = append(ids, send(t, ben, "ada", "while you were away"))
 	}
 	for _, id := range ids {
-		waitStage(t, ben, id, node.StageCustody)
+		waitStage(t, ben, id, view.StageCustody)
 	}
 	if took := time.Since(began); took > depositWithin/2 {
 		t.Errorf("custody took %v beside one stuck relay of three", took)
@@ -337,7 +338,7 @@ func TestGarbageFromAStrangerKeepsNobodyOut(t *testing.T) {
 		}
 	})
 	for range 10 {
-		waitStage(t, ben, send(t, ben, "ada", "hello"), node.StageDelivered)
+		waitStage(t, ben, send(t, ben, "ada", "hello"), view.StageDelivered)
 	}
 	var dropped uint64
 	do(t, ada, func(e *node.Engine, _ *node.Turn) error { dropped = e.Stats().Dropped; return nil })
@@ -377,12 +378,12 @@ func TestASecondDeviceIsLinked(t *testing.T) {
 		return len(list) == 1 && list[0].Devices == 2
 	})
 	mid := send(t, ben, "ada", "to both")
-	waitStage(t, ben, mid, node.StageDelivered)
+	waitStage(t, ben, mid, view.StageDelivered)
 	for _, n := range []*Node{ada, phone} {
 		eventually(t, "text", func() bool { return len(texts(t, n, handleOf(t, n))) == 1 })
 	}
 	mid = send(t, phone, handleOf(t, phone), "from the phone")
-	waitStage(t, phone, mid, node.StageDelivered)
+	waitStage(t, phone, mid, view.StageDelivered)
 	eventually(t, "own copy", func() bool { return len(texts(t, ada, handleOf(t, ada))) == 2 })
 }
 
@@ -406,7 +407,7 @@ func TestAnInterruptedLinkGoesOnAsTheSameDevice(t *testing.T) {
 	home := filepath.Join(t.TempDir(), "phone")
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 	defer cancel()
-	if _, err := Link(ctx, home, p); !errors.Is(err, node.ErrNotFound) {
+	if _, err := Link(ctx, home, p); !errors.Is(err, view.ErrNotFound) {
 		t.Fatalf("the cut line: %v", err)
 	}
 	if Exists(home) {
@@ -429,7 +430,7 @@ func TestAnInterruptedLinkGoesOnAsTheSameDevice(t *testing.T) {
 	if list := contactsOf(t, ben); list[0].Devices != 2 {
 		t.Errorf("%d devices, want 2: the second try is another device", list[0].Devices)
 	}
-	waitStage(t, ben, send(t, ben, "ada", "to both"), node.StageDelivered)
+	waitStage(t, ben, send(t, ben, "ada", "to both"), view.StageDelivered)
 	eventually(t, "text", func() bool { return len(texts(t, phone, handleOf(t, phone))) == 1 })
 	if left, _ := filepath.Glob(filepath.Join(home, buildDir)); len(left) != 0 {
 		t.Error("the seed of the linking is left")
@@ -531,7 +532,7 @@ func TestAPinnedRelayIsFoundWhenItComesBack(t *testing.T) {
 
 func TestPingAndPeers(t *testing.T) {
 	ada, ben := testNode(t, "ada", nil), testNode(t, "ben", nil)
-	if _, err := ada.Ping(t.Context(), "nobody"); !errors.Is(err, node.ErrNotFound) {
+	if _, err := ada.Ping(t.Context(), "nobody"); !errors.Is(err, view.ErrNotFound) {
 		t.Errorf("%v", err)
 	}
 	rtt, err := ada.Ping(t.Context(), ben.Addrs()[0])

@@ -18,10 +18,10 @@ import (
 	"github.com/kith-im/kith/mailbox/boltbox"
 	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/mailbox/upkeep"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/metrics"
+	"github.com/kith-im/kith/node/view"
 )
 
 // role is this node as a relay: off, or a server over its own store. The
@@ -417,4 +417,4 @@ func (r *role) status() api.Relay {
 }
 
 // errNotRelay answers what only a relay can do.
-var errNotRelay = &node.Problem{Class: node.ErrRefused, Message: "this node does not serve as a relay", Hint: "kith relay enable"}
+var errNotRelay = &view.Problem{Class: view.ErrRefused, Message: "this node does not serve as a relay", Hint: "kith relay enable"}

@@ -15,16 +15,16 @@ import (
 
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/relay"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/metrics"
+	"github.com/kith-im/kith/node/view"
 )
 
 func TestOnlyARelayDrainsAndScrubs(t *testing.T) {
 	ada := testNode(t, "ada", nil)
 	_, err := ada.ScrubRelay(t.Context())
 	for what, err := range map[string]error{"scrub": err, "drain": ada.DrainRelay(t.Context(), time.Hour)} {
-		if !errors.Is(err, node.ErrRefused) {
+		if !errors.Is(err, view.ErrRefused) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -79,7 +79,7 @@ func TestARelayDrains(t *testing.T) {
 	eventually(t, "where ben's mail goes", func() bool { return contactsOf(t, ada)[0].Relays == 3 })
 	ben.Close()
 	id := send(t, ada, handleOf(t, ada), "while you are away")
-	waitStage(t, ada, id, node.StageCustody)
+	waitStage(t, ada, id, view.StageCustody)
 	eventually(t, "three copies", func() bool {
 		return relays[0].Relay().Envelopes > 0 && relays[1].Relay().Envelopes > 0 && relays[2].Relay().Envelopes > 0
 	})
@@ -119,7 +119,7 @@ func TestADrainEndsWithTheRelay(t *testing.T) {
 	befriend(t, ada, ben, "ada")
 	eventually(t, "where ben's mail goes", func() bool { return contactsOf(t, ada)[0].Relays == 1 })
 	ben.Close()
-	waitStage(t, ada, send(t, ada, handleOf(t, ada), "nobody else can take this over"), node.StageCustody)
+	waitStage(t, ada, send(t, ada, handleOf(t, ada), "nobody else can take this over"), view.StageCustody)
 	if err := r.DrainRelay(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}

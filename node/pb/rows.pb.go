@@ -1001,9 +1001,14 @@ type Message struct {
 	Read          bool                   `protobuf:"varint,8,opt,name=read,proto3" json:"read,omitempty"`
 	Pending       []uint64               `protobuf:"varint,9,rep,packed,name=pending,proto3" json:"pending,omitempty"`
 	Done          []*Done                `protobuf:"bytes,10,rep,name=done,proto3" json:"done,omitempty"`
-	Unsent        bool                   `protobuf:"varint,11,opt,name=unsent,proto3" json:"unsent,omitempty"` // fan-out waits for the recipient's device list
-	Order         uint64                 `protobuf:"varint,12,opt,name=order,proto3" json:"order,omitempty"`   // lamport ms, clamped
-	Key           string                 `protobuf:"bytes,13,opt,name=key,proto3" json:"key,omitempty"`        // idempotency key
+	Unsent        bool                   `protobuf:"varint,11,opt,name=unsent,proto3" json:"unsent,omitempty"`               // fan-out waits for the recipient's device list
+	Order         uint64                 `protobuf:"varint,12,opt,name=order,proto3" json:"order,omitempty"`                 // lamport ms, clamped
+	Key           string                 `protobuf:"bytes,13,opt,name=key,proto3" json:"key,omitempty"`                      // idempotency key
+	Chat          []byte                 `protobuf:"bytes,14,opt,name=chat,proto3" json:"chat,omitempty"`                    // conversation id; empty in rows of a build without groups: then that with contact
+	State         []byte                 `protobuf:"bytes,15,opt,name=state,proto3" json:"state,omitempty"`                  // what became of it (chat.State)
+	ReadAt        int64                  `protobuf:"varint,16,opt,name=read_at,json=readAt,proto3" json:"read_at,omitempty"` // lamport ms of the first read on a device of ours
+	TextAt        uint64                 `protobuf:"varint,17,opt,name=text_at,json=textAt,proto3" json:"text_at,omitempty"` // its number in the search table; 0: none
+	Fallback      bool                   `protobuf:"varint,18,opt,name=fallback,proto3" json:"fallback,omitempty"`           // handed to a hook, without end-to-end encryption
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1129,6 +1134,336 @@ func (x *Message) GetKey() string {
 	return ""
 }
 
+func (x *Message) GetChat() []byte {
+	if x != nil {
+		return x.Chat
+	}
+	return nil
+}
+
+func (x *Message) GetState() []byte {
+	if x != nil {
+		return x.State
+	}
+	return nil
+}
+
+func (x *Message) GetReadAt() int64 {
+	if x != nil {
+		return x.ReadAt
+	}
+	return 0
+}
+
+func (x *Message) GetTextAt() uint64 {
+	if x != nil {
+		return x.TextAt
+	}
+	return 0
+}
+
+func (x *Message) GetFallback() bool {
+	if x != nil {
+		return x.Fallback
+	}
+	return false
+}
+
+// Chat is one conversation.
+type Chat struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Number        uint32                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"`  // local: its place in the ordered table
+	Kind          uint32                 `protobuf:"varint,3,opt,name=kind,proto3" json:"kind,omitempty"`      // 1 direct, 2 group, 3 with oneself
+	Contact       []byte                 `protobuf:"bytes,4,opt,name=contact,proto3" json:"contact,omitempty"` // user id of the other person
+	Heads         [][]byte               `protobuf:"bytes,5,rep,name=heads,proto3" json:"heads,omitempty"`     // newest message ids: the next message's parents
+	Unread        uint32                 `protobuf:"varint,6,opt,name=unread,proto3" json:"unread,omitempty"`
+	Handle        string                 `protobuf:"bytes,7,opt,name=handle,proto3" json:"handle,omitempty"` // of a group
+	Name          string                 `protobuf:"bytes,8,opt,name=name,proto3" json:"name,omitempty"`     // of a group, as its log says
+	Left          bool                   `protobuf:"varint,9,opt,name=left,proto3" json:"left,omitempty"`    // of a group: we are no member any more
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Chat) Reset() {
+	*x = Chat{}
+	mi := &file_node_pb_rows_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Chat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Chat) ProtoMessage() {}
+
+func (x *Chat) ProtoReflect() protoreflect.Message {
+	mi := &file_node_pb_rows_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Chat.ProtoReflect.Descriptor instead.
+func (*Chat) Descriptor() ([]byte, []int) {
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Chat) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Chat) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Chat) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *Chat) GetContact() []byte {
+	if x != nil {
+		return x.Contact
+	}
+	return nil
+}
+
+func (x *Chat) GetHeads() [][]byte {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+func (x *Chat) GetUnread() uint32 {
+	if x != nil {
+		return x.Unread
+	}
+	return 0
+}
+
+func (x *Chat) GetHandle() string {
+	if x != nil {
+		return x.Handle
+	}
+	return ""
+}
+
+func (x *Chat) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Chat) GetLeft() bool {
+	if x != nil {
+		return x.Left
+	}
+	return false
+}
+
+// Setting is one register.
+type Setting struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Value         []byte                 `protobuf:"bytes,1,opt,name=value,proto3" json:"value,omitempty"`
+	At            uint64                 `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"`
+	Device        []byte                 `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Setting) Reset() {
+	*x = Setting{}
+	mi := &file_node_pb_rows_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Setting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Setting) ProtoMessage() {}
+
+func (x *Setting) ProtoReflect() protoreflect.Message {
+	mi := &file_node_pb_rows_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Setting.ProtoReflect.Descriptor instead.
+func (*Setting) Descriptor() ([]byte, []int) {
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Setting) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Setting) GetAt() uint64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Setting) GetDevice() []byte {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
+// Transfer is a file on its way.
+type Transfer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Message       []byte                 `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
+	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Up            bool                   `protobuf:"varint,3,opt,name=up,proto3" json:"up,omitempty"`
+	State         uint32                 `protobuf:"varint,4,opt,name=state,proto3" json:"state,omitempty"`
+	File          []byte                 `protobuf:"bytes,5,opt,name=file,proto3" json:"file,omitempty"` // chat.File
+	Path          string                 `protobuf:"bytes,6,opt,name=path,proto3" json:"path,omitempty"` // of the plain file, while it is being encrypted; or the folder to save in
+	Peers         []*Endpoint            `protobuf:"bytes,7,rep,name=peers,proto3" json:"peers,omitempty"`
+	Attempts      uint32                 `protobuf:"varint,8,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	Next          int64                  `protobuf:"varint,9,opt,name=next,proto3" json:"next,omitempty"`
+	Expires       int64                  `protobuf:"varint,10,opt,name=expires,proto3" json:"expires,omitempty"`
+	Error         string                 `protobuf:"bytes,11,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Transfer) Reset() {
+	*x = Transfer{}
+	mi := &file_node_pb_rows_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Transfer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Transfer) ProtoMessage() {}
+
+func (x *Transfer) ProtoReflect() protoreflect.Message {
+	mi := &file_node_pb_rows_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
+func (*Transfer) Descriptor() ([]byte, []int) {
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Transfer) GetMessage() []byte {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *Transfer) GetIndex() uint32 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Transfer) GetUp() bool {
+	if x != nil {
+		return x.Up
+	}
+	return false
+}
+
+func (x *Transfer) GetState() uint32 {
+	if x != nil {
+		return x.State
+	}
+	return 0
+}
+
+func (x *Transfer) GetFile() []byte {
+	if x != nil {
+		return x.File
+	}
+	return nil
+}
+
+func (x *Transfer) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Transfer) GetPeers() []*Endpoint {
+	if x != nil {
+		return x.Peers
+	}
+	return nil
+}
+
+func (x *Transfer) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *Transfer) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *Transfer) GetExpires() int64 {
+	if x != nil {
+		return x.Expires
+	}
+	return 0
+}
+
+func (x *Transfer) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
 type Receipt struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Relay         []byte                 `protobuf:"bytes,1,opt,name=relay,proto3" json:"relay,omitempty"`
@@ -1142,7 +1477,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_node_pb_rows_proto_msgTypes[9]
+	mi := &file_node_pb_rows_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1154,7 +1489,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[9]
+	mi := &file_node_pb_rows_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1167,7 +1502,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{9}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Receipt) GetRelay() []byte {
@@ -1216,7 +1551,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_node_pb_rows_proto_msgTypes[10]
+	mi := &file_node_pb_rows_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1228,7 +1563,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[10]
+	mi := &file_node_pb_rows_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1241,7 +1576,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{10}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Step) GetAt() int64 {
@@ -1283,7 +1618,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_node_pb_rows_proto_msgTypes[11]
+	mi := &file_node_pb_rows_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1295,7 +1630,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[11]
+	mi := &file_node_pb_rows_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1308,7 +1643,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{11}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Done) GetDevice() []byte {
@@ -1408,7 +1743,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_node_pb_rows_proto_msgTypes[12]
+	mi := &file_node_pb_rows_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1420,7 +1755,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[12]
+	mi := &file_node_pb_rows_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1433,7 +1768,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{12}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Delivery) GetMessage() []byte {
@@ -1624,7 +1959,7 @@ type Box struct {
 
 func (x *Box) Reset() {
 	*x = Box{}
-	mi := &file_node_pb_rows_proto_msgTypes[13]
+	mi := &file_node_pb_rows_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1636,7 +1971,7 @@ func (x *Box) String() string {
 func (*Box) ProtoMessage() {}
 
 func (x *Box) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[13]
+	mi := &file_node_pb_rows_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1649,7 +1984,7 @@ func (x *Box) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Box.ProtoReflect.Descriptor instead.
 func (*Box) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{13}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Box) GetEpoch() uint32 {
@@ -1691,7 +2026,7 @@ type Parked struct {
 
 func (x *Parked) Reset() {
 	*x = Parked{}
-	mi := &file_node_pb_rows_proto_msgTypes[14]
+	mi := &file_node_pb_rows_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1703,7 +2038,7 @@ func (x *Parked) String() string {
 func (*Parked) ProtoMessage() {}
 
 func (x *Parked) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[14]
+	mi := &file_node_pb_rows_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1716,7 +2051,7 @@ func (x *Parked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parked.ProtoReflect.Descriptor instead.
 func (*Parked) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{14}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Parked) GetEnvelope() []byte {
@@ -1856,7 +2191,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x03Day\x12\x10\n" +
 	"\x03day\x18\x01 \x01(\rR\x03day\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\rR\x02ok\x12\x16\n" +
-	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xbc\x02\n" +
+	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xb4\x03\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x12\x12\n" +
@@ -1871,7 +2206,39 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	" \x03(\v2\x0f.kith.node.DoneR\x04done\x12\x16\n" +
 	"\x06unsent\x18\v \x01(\bR\x06unsent\x12\x14\n" +
 	"\x05order\x18\f \x01(\x04R\x05order\x12\x10\n" +
-	"\x03key\x18\r \x01(\tR\x03key\"\x7f\n" +
+	"\x03key\x18\r \x01(\tR\x03key\x12\x12\n" +
+	"\x04chat\x18\x0e \x01(\fR\x04chat\x12\x14\n" +
+	"\x05state\x18\x0f \x01(\fR\x05state\x12\x17\n" +
+	"\aread_at\x18\x10 \x01(\x03R\x06readAt\x12\x17\n" +
+	"\atext_at\x18\x11 \x01(\x04R\x06textAt\x12\x1a\n" +
+	"\bfallback\x18\x12 \x01(\bR\bfallback\"\xca\x01\n" +
+	"\x04Chat\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\rR\x06number\x12\x12\n" +
+	"\x04kind\x18\x03 \x01(\rR\x04kind\x12\x18\n" +
+	"\acontact\x18\x04 \x01(\fR\acontact\x12\x14\n" +
+	"\x05heads\x18\x05 \x03(\fR\x05heads\x12\x16\n" +
+	"\x06unread\x18\x06 \x01(\rR\x06unread\x12\x16\n" +
+	"\x06handle\x18\a \x01(\tR\x06handle\x12\x12\n" +
+	"\x04name\x18\b \x01(\tR\x04name\x12\x12\n" +
+	"\x04left\x18\t \x01(\bR\x04left\"G\n" +
+	"\aSetting\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\fR\x05value\x12\x0e\n" +
+	"\x02at\x18\x02 \x01(\x04R\x02at\x12\x16\n" +
+	"\x06device\x18\x03 \x01(\fR\x06device\"\x93\x02\n" +
+	"\bTransfer\x12\x18\n" +
+	"\amessage\x18\x01 \x01(\fR\amessage\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\rR\x05index\x12\x0e\n" +
+	"\x02up\x18\x03 \x01(\bR\x02up\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\rR\x05state\x12\x12\n" +
+	"\x04file\x18\x05 \x01(\fR\x04file\x12\x12\n" +
+	"\x04path\x18\x06 \x01(\tR\x04path\x12)\n" +
+	"\x05peers\x18\a \x03(\v2\x13.kith.node.EndpointR\x05peers\x12\x1a\n" +
+	"\battempts\x18\b \x01(\rR\battempts\x12\x12\n" +
+	"\x04next\x18\t \x01(\x03R\x04next\x12\x18\n" +
+	"\aexpires\x18\n" +
+	" \x01(\x03R\aexpires\x12\x14\n" +
+	"\x05error\x18\v \x01(\tR\x05error\"\x7f\n" +
 	"\aReceipt\x12\x14\n" +
 	"\x05relay\x18\x01 \x01(\fR\x05relay\x12\x16\n" +
 	"\x06stored\x18\x02 \x01(\x03R\x06stored\x12\x14\n" +
@@ -1942,7 +2309,7 @@ func file_node_pb_rows_proto_rawDescGZIP() []byte {
 	return file_node_pb_rows_proto_rawDescData
 }
 
-var file_node_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_node_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_node_pb_rows_proto_goTypes = []any{
 	(*Self)(nil),       // 0: kith.node.Self
 	(*Endpoint)(nil),   // 1: kith.node.Endpoint
@@ -1953,12 +2320,15 @@ var file_node_pb_rows_proto_goTypes = []any{
 	(*Relay)(nil),      // 6: kith.node.Relay
 	(*Day)(nil),        // 7: kith.node.Day
 	(*Message)(nil),    // 8: kith.node.Message
-	(*Receipt)(nil),    // 9: kith.node.Receipt
-	(*Step)(nil),       // 10: kith.node.Step
-	(*Done)(nil),       // 11: kith.node.Done
-	(*Delivery)(nil),   // 12: kith.node.Delivery
-	(*Box)(nil),        // 13: kith.node.Box
-	(*Parked)(nil),     // 14: kith.node.Parked
+	(*Chat)(nil),       // 9: kith.node.Chat
+	(*Setting)(nil),    // 10: kith.node.Setting
+	(*Transfer)(nil),   // 11: kith.node.Transfer
+	(*Receipt)(nil),    // 12: kith.node.Receipt
+	(*Step)(nil),       // 13: kith.node.Step
+	(*Done)(nil),       // 14: kith.node.Done
+	(*Delivery)(nil),   // 15: kith.node.Delivery
+	(*Box)(nil),        // 16: kith.node.Box
+	(*Parked)(nil),     // 17: kith.node.Parked
 }
 var file_node_pb_rows_proto_depIdxs = []int32{
 	1,  // 0: kith.node.Self.endpoint:type_name -> kith.node.Endpoint
@@ -1966,18 +2336,19 @@ var file_node_pb_rows_proto_depIdxs = []int32{
 	1,  // 2: kith.node.Contact.hints:type_name -> kith.node.Endpoint
 	1,  // 3: kith.node.PeerDevice.endpoint:type_name -> kith.node.Endpoint
 	7,  // 4: kith.node.Relay.days:type_name -> kith.node.Day
-	11, // 5: kith.node.Message.done:type_name -> kith.node.Done
-	9,  // 6: kith.node.Done.receipts:type_name -> kith.node.Receipt
-	10, // 7: kith.node.Done.steps:type_name -> kith.node.Step
-	9,  // 8: kith.node.Delivery.receipts:type_name -> kith.node.Receipt
-	10, // 9: kith.node.Delivery.steps:type_name -> kith.node.Step
-	9,  // 10: kith.node.Delivery.voided:type_name -> kith.node.Receipt
-	1,  // 11: kith.node.Box.watch:type_name -> kith.node.Endpoint
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	14, // 5: kith.node.Message.done:type_name -> kith.node.Done
+	1,  // 6: kith.node.Transfer.peers:type_name -> kith.node.Endpoint
+	12, // 7: kith.node.Done.receipts:type_name -> kith.node.Receipt
+	13, // 8: kith.node.Done.steps:type_name -> kith.node.Step
+	12, // 9: kith.node.Delivery.receipts:type_name -> kith.node.Receipt
+	13, // 10: kith.node.Delivery.steps:type_name -> kith.node.Step
+	12, // 11: kith.node.Delivery.voided:type_name -> kith.node.Receipt
+	1,  // 12: kith.node.Box.watch:type_name -> kith.node.Endpoint
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_node_pb_rows_proto_init() }
@@ -1991,7 +2362,7 @@ func file_node_pb_rows_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_pb_rows_proto_rawDesc), len(file_node_pb_rows_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

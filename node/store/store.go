@@ -30,6 +30,13 @@ const (
 	BucketSeenDays                   // ordered: day u32 | number u64 -> envelope id
 	BucketBoxes                      // ordered: epoch u32 -> pb.Box: our own mailboxes and their sets
 	BucketParked                     // ordered: number u64 -> pb.Parked: envelopes that wait for a record
+
+	BucketConversations // conversation id -> pb.Chat
+	BucketSettings      // conversation id or nothing | name -> pb.Setting
+	BucketGroups        // group id | entry hash -> entry of its membership log; or what else a group needs
+	BucketTexts         // ordered: number u64 -> what search reads
+	BucketTransfers     // ordered: number u64 -> pb.Transfer
+	BucketTimes         // ordered: unix ms u64 | number u64 -> message id: when a message disappears or is erased
 	bucketEnd
 )
 
@@ -43,7 +50,9 @@ func Buckets() []Bucket {
 }
 
 // Ordered reports whether the keys of b are local numbers, kept in the clear and in order.
-func (b Bucket) Ordered() bool { return b >= BucketChats }
+func (b Bucket) Ordered() bool {
+	return b >= BucketChats && b <= BucketParked || b >= BucketTexts
+}
 
 // Tx is one transaction of the device's store. Values returned are copies that the caller may keep.
 //

@@ -5,6 +5,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 	"github.com/kith-im/kith/simnet"
 )
 
@@ -23,7 +24,7 @@ func LongAbsence(seed uint64) (Result, error) {
 	for _, text := range []string{"week one", "week two", "week three"} {
 		id := p.send(alice, "bob", text)
 		ids = append(ids, id)
-		p.expect(text+" is in custody", func() bool { return p.stage(alice, id) == node.StageCustody })
+		p.expect(text+" is in custody", func() bool { return p.stage(alice, id) == view.StageCustody })
 		w.Run(7 * 24 * time.Hour)
 	}
 	relays[0].Kill()
@@ -32,7 +33,7 @@ func LongAbsence(seed uint64) (Result, error) {
 	p.do(bob.Start)
 	p.expect("bob has all three", func() bool { return len(bob.Shown) == len(ids) })
 	for _, id := range ids {
-		p.expect("alice learns of it", func() bool { return p.stage(alice, id) == node.StageDelivered })
+		p.expect("alice learns of it", func() bool { return p.stage(alice, id) == view.StageDelivered })
 	}
 
 	p.do(func() error { bob.Stop(); return nil })
@@ -41,7 +42,7 @@ func LongAbsence(seed uint64) (Result, error) {
 	p.do(bob.Start)
 	w.Run(time.Hour)
 	p.expect("what is older than 30 days is gone, and said to be", func() bool {
-		return len(bob.Shown) == len(ids) && p.stage(alice, late) == node.StageExpired
+		return len(bob.Shown) == len(ids) && p.stage(alice, late) == view.StageExpired
 	})
 	return p.result("long-absence", seed)
 }

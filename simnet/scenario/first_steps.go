@@ -11,6 +11,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 	"github.com/kith-im/kith/simnet"
 )
 
@@ -62,19 +63,19 @@ func FirstSteps(seed uint64) (Result, error) {
 
 	p.do(func() error { bob.Stop(); return nil })
 	id := p.send(alice, "bob", "are you there?")
-	p.expect("the relay signs custody", func() bool { return p.stage(alice, id) == node.StageCustody })
+	p.expect("the relay signs custody", func() bool { return p.stage(alice, id) == view.StageCustody })
 	relay.Kill()
 	w.Run(time.Hour)
 	relay.Restart()
 	w.Run(time.Minute)
 	p.do(bob.Start)
 	p.expect("bob has the message", func() bool { return len(bob.Shown) == 1 })
-	p.expect("alice learns that it was delivered", func() bool { return p.stage(alice, id) == node.StageDelivered })
+	p.expect("alice learns that it was delivered", func() bool { return p.stage(alice, id) == view.StageDelivered })
 	p.expect("the relay forgets it", func() bool { return relay.Held() == 0 })
 	p.do(func() error {
 		return bob.Do(func(e *node.Engine, t *node.Turn) error { _, err := e.MarkRead(t, "alice"); return err })
 	})
-	p.expect("alice learns that it was read", func() bool { return p.stage(alice, id) == node.StageRead })
+	p.expect("alice learns that it was read", func() bool { return p.stage(alice, id) == view.StageRead })
 	return p.result("first-steps", seed)
 }
 
@@ -151,8 +152,8 @@ func (p *play) send(from *simnet.Device, to, text string) string {
 	return id
 }
 
-func (p *play) contact(d *simnet.Device, handle string) node.ContactView {
-	var found node.ContactView
+func (p *play) contact(d *simnet.Device, handle string) view.Contact {
+	var found view.Contact
 	d.View(func(tx store.Tx) error {
 		all, err := node.Contacts(tx, nil)
 		for _, c := range all {
@@ -165,8 +166,8 @@ func (p *play) contact(d *simnet.Device, handle string) node.ContactView {
 	return found
 }
 
-func (p *play) stage(d *simnet.Device, id string) node.Stage {
-	var s node.MessageStatus
+func (p *play) stage(d *simnet.Device, id string) view.Stage {
+	var s view.Status
 	d.View(func(tx store.Tx) (err error) { s, err = node.Status(tx, id); return err })
 	return s.Stage
 }

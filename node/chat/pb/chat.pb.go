@@ -25,17 +25,77 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// Common is what every payload of a conversation may carry, whatever its kind: fields 14 and 15 mean nothing else.
+type Common struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Heads         [][]byte               `protobuf:"bytes,14,rep,name=heads,proto3" json:"heads,omitempty"`                              // newest entries of the group's membership log that the author knew, 16 bytes each
+	TtlSeconds    uint32                 `protobuf:"varint,15,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"` // the message disappears after so long
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Common) Reset() {
+	*x = Common{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Common) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Common) ProtoMessage() {}
+
+func (x *Common) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Common.ProtoReflect.Descriptor instead.
+func (*Common) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Common) GetHeads() [][]byte {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+func (x *Common) GetTtlSeconds() uint32 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
 // Text is a message for people.
 type Text struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Text          string                 `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	Subject       string                 `protobuf:"bytes,2,opt,name=subject,proto3" json:"subject,omitempty"`
+	Reply         []byte                 `protobuf:"bytes,3,opt,name=reply,proto3" json:"reply,omitempty"` // message id, 32 bytes
+	Mentions      []*Mention             `protobuf:"bytes,4,rep,name=mentions,proto3" json:"mentions,omitempty"`
+	Effect        string                 `protobuf:"bytes,5,opt,name=effect,proto3" json:"effect,omitempty"` // a hint for whoever draws: of a bubble or a screen
+	Files         []*File                `protobuf:"bytes,6,rep,name=files,proto3" json:"files,omitempty"`
+	Heads         [][]byte               `protobuf:"bytes,14,rep,name=heads,proto3" json:"heads,omitempty"`
+	TtlSeconds    uint32                 `protobuf:"varint,15,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Text) Reset() {
 	*x = Text{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[0]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -47,7 +107,7 @@ func (x *Text) String() string {
 func (*Text) ProtoMessage() {}
 
 func (x *Text) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[0]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -60,7 +120,7 @@ func (x *Text) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Text.ProtoReflect.Descriptor instead.
 func (*Text) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{0}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Text) GetText() string {
@@ -68,6 +128,1087 @@ func (x *Text) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *Text) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *Text) GetReply() []byte {
+	if x != nil {
+		return x.Reply
+	}
+	return nil
+}
+
+func (x *Text) GetMentions() []*Mention {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Text) GetEffect() string {
+	if x != nil {
+		return x.Effect
+	}
+	return ""
+}
+
+func (x *Text) GetFiles() []*File {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *Text) GetHeads() [][]byte {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+func (x *Text) GetTtlSeconds() uint32 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
+// Mention is a person named in a text.
+type Mention struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          []byte                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`    // 32 bytes
+	Start         uint32                 `protobuf:"varint,2,opt,name=start,proto3" json:"start,omitempty"` // bytes of the text
+	Length        uint32                 `protobuf:"varint,3,opt,name=length,proto3" json:"length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mention) Reset() {
+	*x = Mention{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mention) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mention) ProtoMessage() {}
+
+func (x *Mention) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mention.ProtoReflect.Descriptor instead.
+func (*Mention) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Mention) GetUser() []byte {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *Mention) GetStart() uint32 {
+	if x != nil {
+		return x.Start
+	}
+	return 0
+}
+
+func (x *Mention) GetLength() uint32 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+// File describes an attachment, which is fetched apart.
+type File struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`           // 32 bytes
+	Manifest      []byte                 `protobuf:"bytes,2,opt,name=manifest,proto3" json:"manifest,omitempty"` // digest of the sealed manifest, 32 bytes
+	Size          uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`        // bytes
+	Name          string                 `protobuf:"bytes,4,opt,name=name,proto3" json:"name,omitempty"`
+	Type          string                 `protobuf:"bytes,5,opt,name=type,proto3" json:"type,omitempty"` // media type, as the sender believes
+	Sticker       bool                   `protobuf:"varint,6,opt,name=sticker,proto3" json:"sticker,omitempty"`
+	Relays        []*Endpoint            `protobuf:"bytes,7,rep,name=relays,proto3" json:"relays,omitempty"`   // that hold its chunks
+	Preview       *File                  `protobuf:"bytes,8,opt,name=preview,proto3" json:"preview,omitempty"` // a small picture
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *File) Reset() {
+	*x = File{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *File) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*File) ProtoMessage() {}
+
+func (x *File) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use File.ProtoReflect.Descriptor instead.
+func (*File) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *File) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *File) GetManifest() []byte {
+	if x != nil {
+		return x.Manifest
+	}
+	return nil
+}
+
+func (x *File) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *File) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *File) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *File) GetSticker() bool {
+	if x != nil {
+		return x.Sticker
+	}
+	return false
+}
+
+func (x *File) GetRelays() []*Endpoint {
+	if x != nil {
+		return x.Relays
+	}
+	return nil
+}
+
+func (x *File) GetPreview() *File {
+	if x != nil {
+		return x.Preview
+	}
+	return nil
+}
+
+// Location is a place.
+type Location struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Lat           float64                `protobuf:"fixed64,1,opt,name=lat,proto3" json:"lat,omitempty"` // degrees
+	Lon           float64                `protobuf:"fixed64,2,opt,name=lon,proto3" json:"lon,omitempty"`
+	Label         string                 `protobuf:"bytes,3,opt,name=label,proto3" json:"label,omitempty"`
+	Heads         [][]byte               `protobuf:"bytes,14,rep,name=heads,proto3" json:"heads,omitempty"`
+	TtlSeconds    uint32                 `protobuf:"varint,15,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Location) Reset() {
+	*x = Location{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Location) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Location) ProtoMessage() {}
+
+func (x *Location) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Location.ProtoReflect.Descriptor instead.
+func (*Location) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Location) GetLat() float64 {
+	if x != nil {
+		return x.Lat
+	}
+	return 0
+}
+
+func (x *Location) GetLon() float64 {
+	if x != nil {
+		return x.Lon
+	}
+	return 0
+}
+
+func (x *Location) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *Location) GetHeads() [][]byte {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+func (x *Location) GetTtlSeconds() uint32 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
+// Card introduces a person.
+type Card struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	User          []byte                 `protobuf:"bytes,2,opt,name=user,proto3" json:"user,omitempty"` // 32 bytes
+	Heads         [][]byte               `protobuf:"bytes,14,rep,name=heads,proto3" json:"heads,omitempty"`
+	TtlSeconds    uint32                 `protobuf:"varint,15,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Card) Reset() {
+	*x = Card{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Card) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Card) ProtoMessage() {}
+
+func (x *Card) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Card.ProtoReflect.Descriptor instead.
+func (*Card) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Card) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Card) GetUser() []byte {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *Card) GetHeads() [][]byte {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+func (x *Card) GetTtlSeconds() uint32 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
+// Custom is content of a bot or another program.
+type Custom struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Data          []byte                 `protobuf:"bytes,2,opt,name=data,proto3" json:"data,omitempty"`
+	Fallback      string                 `protobuf:"bytes,3,opt,name=fallback,proto3" json:"fallback,omitempty"` // what to show instead
+	Heads         [][]byte               `protobuf:"bytes,14,rep,name=heads,proto3" json:"heads,omitempty"`
+	TtlSeconds    uint32                 `protobuf:"varint,15,opt,name=ttl_seconds,json=ttlSeconds,proto3" json:"ttl_seconds,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Custom) Reset() {
+	*x = Custom{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Custom) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Custom) ProtoMessage() {}
+
+func (x *Custom) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Custom.ProtoReflect.Descriptor instead.
+func (*Custom) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Custom) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Custom) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *Custom) GetFallback() string {
+	if x != nil {
+		return x.Fallback
+	}
+	return ""
+}
+
+func (x *Custom) GetHeads() [][]byte {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+func (x *Custom) GetTtlSeconds() uint32 {
+	if x != nil {
+		return x.TtlSeconds
+	}
+	return 0
+}
+
+// Timer sets how long new messages of the conversation live.
+type Timer struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Seconds       uint32                 `protobuf:"varint,1,opt,name=seconds,proto3" json:"seconds,omitempty"` // 0: for ever
+	Heads         [][]byte               `protobuf:"bytes,14,rep,name=heads,proto3" json:"heads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Timer) Reset() {
+	*x = Timer{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Timer) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Timer) ProtoMessage() {}
+
+func (x *Timer) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Timer.ProtoReflect.Descriptor instead.
+func (*Timer) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Timer) GetSeconds() uint32 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *Timer) GetHeads() [][]byte {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+// React sets or, with an empty emoji, takes back a person's reaction.
+type React struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        []byte                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"` // message id, 32 bytes
+	Emoji         string                 `protobuf:"bytes,2,opt,name=emoji,proto3" json:"emoji,omitempty"`
+	Heads         [][]byte               `protobuf:"bytes,14,rep,name=heads,proto3" json:"heads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *React) Reset() {
+	*x = React{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *React) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*React) ProtoMessage() {}
+
+func (x *React) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use React.ProtoReflect.Descriptor instead.
+func (*React) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *React) GetTarget() []byte {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *React) GetEmoji() string {
+	if x != nil {
+		return x.Emoji
+	}
+	return ""
+}
+
+func (x *React) GetHeads() [][]byte {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+// Edit replaces the text of one's own message.
+type Edit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        []byte                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Mentions      []*Mention             `protobuf:"bytes,3,rep,name=mentions,proto3" json:"mentions,omitempty"`
+	Heads         [][]byte               `protobuf:"bytes,14,rep,name=heads,proto3" json:"heads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Edit) Reset() {
+	*x = Edit{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Edit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Edit) ProtoMessage() {}
+
+func (x *Edit) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Edit.ProtoReflect.Descriptor instead.
+func (*Edit) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *Edit) GetTarget() []byte {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *Edit) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Edit) GetMentions() []*Mention {
+	if x != nil {
+		return x.Mentions
+	}
+	return nil
+}
+
+func (x *Edit) GetHeads() [][]byte {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+// Unsend takes one's own message back.
+type Unsend struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Target        []byte                 `protobuf:"bytes,1,opt,name=target,proto3" json:"target,omitempty"`
+	Heads         [][]byte               `protobuf:"bytes,14,rep,name=heads,proto3" json:"heads,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Unsend) Reset() {
+	*x = Unsend{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Unsend) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Unsend) ProtoMessage() {}
+
+func (x *Unsend) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Unsend.ProtoReflect.Descriptor instead.
+func (*Unsend) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *Unsend) GetTarget() []byte {
+	if x != nil {
+		return x.Target
+	}
+	return nil
+}
+
+func (x *Unsend) GetHeads() [][]byte {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+// Typing is said on live streams only.
+type Typing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	On            bool                   `protobuf:"varint,1,opt,name=on,proto3" json:"on,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Typing) Reset() {
+	*x = Typing{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Typing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Typing) ProtoMessage() {}
+
+func (x *Typing) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Typing.ProtoReflect.Descriptor instead.
+func (*Typing) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Typing) GetOn() bool {
+	if x != nil {
+		return x.On
+	}
+	return false
+}
+
+// Group carries entries of a group's membership log, parents first, and the device lists that they name.
+type Group struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Entries       [][]byte               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
+	Lists         [][]byte               `protobuf:"bytes,2,rep,name=lists,proto3" json:"lists,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Group) Reset() {
+	*x = Group{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Group) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Group) ProtoMessage() {}
+
+func (x *Group) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Group.ProtoReflect.Descriptor instead.
+func (*Group) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Group) GetEntries() [][]byte {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *Group) GetLists() [][]byte {
+	if x != nil {
+		return x.Lists
+	}
+	return nil
+}
+
+// GroupAsk asks for the entries of a group's log that one lacks.
+type GroupAsk struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Have          [][]byte               `protobuf:"bytes,1,rep,name=have,proto3" json:"have,omitempty"` // newest entries known, 16 bytes each
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GroupAsk) Reset() {
+	*x = GroupAsk{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GroupAsk) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GroupAsk) ProtoMessage() {}
+
+func (x *GroupAsk) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GroupAsk.ProtoReflect.Descriptor instead.
+func (*GroupAsk) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *GroupAsk) GetHave() [][]byte {
+	if x != nil {
+		return x.Have
+	}
+	return nil
+}
+
+// Profile is what a person says of itself.
+type Profile struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Picture       *File                  `protobuf:"bytes,2,opt,name=picture,proto3" json:"picture,omitempty"`
+	Handles       []string               `protobuf:"bytes,3,rep,name=handles,proto3" json:"handles,omitempty"`
+	Changed       uint64                 `protobuf:"varint,4,opt,name=changed,proto3" json:"changed,omitempty"` // lamport ms; the greater wins
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Profile) Reset() {
+	*x = Profile{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Profile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Profile) ProtoMessage() {}
+
+func (x *Profile) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Profile.ProtoReflect.Descriptor instead.
+func (*Profile) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Profile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Profile) GetPicture() *File {
+	if x != nil {
+		return x.Picture
+	}
+	return nil
+}
+
+func (x *Profile) GetHandles() []string {
+	if x != nil {
+		return x.Handles
+	}
+	return nil
+}
+
+func (x *Profile) GetChanged() uint64 {
+	if x != nil {
+		return x.Changed
+	}
+	return 0
+}
+
+// Request asks a stranger to become a contact.
+type Request struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Note          string                 `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
+	List          []byte                 `protobuf:"bytes,3,opt,name=list,proto3" json:"list,omitempty"` // the asker's device list
+	Reach         *Reach                 `protobuf:"bytes,4,opt,name=reach,proto3" json:"reach,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Request) Reset() {
+	*x = Request{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Request) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Request) ProtoMessage() {}
+
+func (x *Request) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Request.ProtoReflect.Descriptor instead.
+func (*Request) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Request) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Request) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *Request) GetList() []byte {
+	if x != nil {
+		return x.List
+	}
+	return nil
+}
+
+func (x *Request) GetReach() *Reach {
+	if x != nil {
+		return x.Reach
+	}
+	return nil
+}
+
+// History offers one's own other device a part of the past, or asks for it.
+type History struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Ask           []byte                 `protobuf:"bytes,1,opt,name=ask,proto3" json:"ask,omitempty"` // what the asker has, see docs/protocol.md
+	Segments      []*Segment             `protobuf:"bytes,2,rep,name=segments,proto3" json:"segments,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *History) Reset() {
+	*x = History{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *History) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*History) ProtoMessage() {}
+
+func (x *History) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use History.ProtoReflect.Descriptor instead.
+func (*History) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *History) GetAsk() []byte {
+	if x != nil {
+		return x.Ask
+	}
+	return nil
+}
+
+func (x *History) GetSegments() []*Segment {
+	if x != nil {
+		return x.Segments
+	}
+	return nil
+}
+
+// Segment is a part of the past of one conversation, as an attachment.
+type Segment struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Chat          []byte                 `protobuf:"bytes,1,opt,name=chat,proto3" json:"chat,omitempty"`
+	Month         uint32                 `protobuf:"varint,2,opt,name=month,proto3" json:"month,omitempty"`
+	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	Sum           []byte                 `protobuf:"bytes,4,opt,name=sum,proto3" json:"sum,omitempty"` // of the contents in it
+	File          *File                  `protobuf:"bytes,5,opt,name=file,proto3" json:"file,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Segment) Reset() {
+	*x = Segment{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Segment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Segment) ProtoMessage() {}
+
+func (x *Segment) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Segment.ProtoReflect.Descriptor instead.
+func (*Segment) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Segment) GetChat() []byte {
+	if x != nil {
+		return x.Chat
+	}
+	return nil
+}
+
+func (x *Segment) GetMonth() uint32 {
+	if x != nil {
+		return x.Month
+	}
+	return 0
+}
+
+func (x *Segment) GetCount() uint32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *Segment) GetSum() []byte {
+	if x != nil {
+		return x.Sum
+	}
+	return nil
+}
+
+func (x *Segment) GetFile() *File {
+	if x != nil {
+		return x.File
+	}
+	return nil
 }
 
 // Ids names messages: of an acknowledgement (machine) or a read receipt (human).
@@ -80,7 +1221,7 @@ type Ids struct {
 
 func (x *Ids) Reset() {
 	*x = Ids{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[1]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -92,7 +1233,7 @@ func (x *Ids) String() string {
 func (*Ids) ProtoMessage() {}
 
 func (x *Ids) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[1]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -105,7 +1246,7 @@ func (x *Ids) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ids.ProtoReflect.Descriptor instead.
 func (*Ids) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{1}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Ids) GetIds() [][]byte {
@@ -126,7 +1267,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[2]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -138,7 +1279,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[2]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -151,7 +1292,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{2}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Endpoint) GetId() []byte {
@@ -182,7 +1323,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[3]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -194,7 +1335,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[3]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -207,7 +1348,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{3}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Join) GetInvite() []byte {
@@ -260,7 +1401,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[4]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -272,7 +1413,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[4]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -285,7 +1426,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{4}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Welcome) GetInvite() []byte {
@@ -348,7 +1489,7 @@ type Reach struct {
 
 func (x *Reach) Reset() {
 	*x = Reach{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[5]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -360,7 +1501,7 @@ func (x *Reach) String() string {
 func (*Reach) ProtoMessage() {}
 
 func (x *Reach) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[5]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -373,7 +1514,7 @@ func (x *Reach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reach.ProtoReflect.Descriptor instead.
 func (*Reach) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{5}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Reach) GetNumber() uint64 {
@@ -450,7 +1591,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[6]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +1603,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[6]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +1616,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{6}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Records) GetLists() [][]byte {
@@ -498,13 +1639,15 @@ type Sync struct {
 	People        []*Person              `protobuf:"bytes,1,rep,name=people,proto3" json:"people,omitempty"`
 	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"` // own profile name
 	Read          [][]byte               `protobuf:"bytes,3,rep,name=read,proto3" json:"read,omitempty"` // messages read on this device
+	Settings      []*Setting             `protobuf:"bytes,4,rep,name=settings,proto3" json:"settings,omitempty"`
+	Deleted       []*Deleted             `protobuf:"bytes,5,rep,name=deleted,proto3" json:"deleted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[7]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -516,7 +1659,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[7]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -529,7 +1672,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{7}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Sync) GetPeople() []*Person {
@@ -553,6 +1696,158 @@ func (x *Sync) GetRead() [][]byte {
 	return nil
 }
 
+func (x *Sync) GetSettings() []*Setting {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *Sync) GetDeleted() []*Deleted {
+	if x != nil {
+		return x.Deleted
+	}
+	return nil
+}
+
+// Setting is one register: the write with the greater (at, device) wins.
+type Setting struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Chat          []byte                 `protobuf:"bytes,1,opt,name=chat,proto3" json:"chat,omitempty"` // empty: of the whole person
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Value         []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	At            uint64                 `protobuf:"varint,4,opt,name=at,proto3" json:"at,omitempty"`        // lamport ms
+	Device        []byte                 `protobuf:"bytes,5,opt,name=device,proto3" json:"device,omitempty"` // that wrote it, 32 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Setting) Reset() {
+	*x = Setting{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Setting) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Setting) ProtoMessage() {}
+
+func (x *Setting) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Setting.ProtoReflect.Descriptor instead.
+func (*Setting) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Setting) GetChat() []byte {
+	if x != nil {
+		return x.Chat
+	}
+	return nil
+}
+
+func (x *Setting) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Setting) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Setting) GetAt() uint64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+func (x *Setting) GetDevice() []byte {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
+// Deleted is a message deleted for its reader, or recovered.
+type Deleted struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Deleted       bool                   `protobuf:"varint,2,opt,name=deleted,proto3" json:"deleted,omitempty"`
+	At            uint64                 `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"` // lamport ms; the greater wins
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Deleted) Reset() {
+	*x = Deleted{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Deleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Deleted) ProtoMessage() {}
+
+func (x *Deleted) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Deleted.ProtoReflect.Descriptor instead.
+func (*Deleted) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Deleted) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *Deleted) GetDeleted() bool {
+	if x != nil {
+		return x.Deleted
+	}
+	return false
+}
+
+func (x *Deleted) GetAt() uint64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
 // Person is a contact as another device of the same user knows it.
 type Person struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -569,7 +1864,7 @@ type Person struct {
 
 func (x *Person) Reset() {
 	*x = Person{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[8]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -581,7 +1876,7 @@ func (x *Person) String() string {
 func (*Person) ProtoMessage() {}
 
 func (x *Person) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[8]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -594,7 +1889,7 @@ func (x *Person) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Person.ProtoReflect.Descriptor instead.
 func (*Person) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{8}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Person) GetUser() []byte {
@@ -661,7 +1956,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[9]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -673,7 +1968,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[9]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -686,7 +1981,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{9}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Snapshot) GetUser() []byte {
@@ -735,9 +2030,95 @@ var File_node_chat_pb_chat_proto protoreflect.FileDescriptor
 
 const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\n" +
-	"\x17node/chat/pb/chat.proto\x12\tkith.chat\"\x1a\n" +
+	"\x17node/chat/pb/chat.proto\x12\tkith.chat\"?\n" +
+	"\x06Common\x12\x14\n" +
+	"\x05heads\x18\x0e \x03(\fR\x05heads\x12\x1f\n" +
+	"\vttl_seconds\x18\x0f \x01(\rR\n" +
+	"ttlSeconds\"\xf0\x01\n" +
 	"\x04Text\x12\x12\n" +
-	"\x04text\x18\x01 \x01(\tR\x04text\"\x17\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x18\n" +
+	"\asubject\x18\x02 \x01(\tR\asubject\x12\x14\n" +
+	"\x05reply\x18\x03 \x01(\fR\x05reply\x12.\n" +
+	"\bmentions\x18\x04 \x03(\v2\x12.kith.chat.MentionR\bmentions\x12\x16\n" +
+	"\x06effect\x18\x05 \x01(\tR\x06effect\x12%\n" +
+	"\x05files\x18\x06 \x03(\v2\x0f.kith.chat.FileR\x05files\x12\x14\n" +
+	"\x05heads\x18\x0e \x03(\fR\x05heads\x12\x1f\n" +
+	"\vttl_seconds\x18\x0f \x01(\rR\n" +
+	"ttlSeconds\"K\n" +
+	"\aMention\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\fR\x04user\x12\x14\n" +
+	"\x05start\x18\x02 \x01(\rR\x05start\x12\x16\n" +
+	"\x06length\x18\x03 \x01(\rR\x06length\"\xe2\x01\n" +
+	"\x04File\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x12\x1a\n" +
+	"\bmanifest\x18\x02 \x01(\fR\bmanifest\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04name\x18\x04 \x01(\tR\x04name\x12\x12\n" +
+	"\x04type\x18\x05 \x01(\tR\x04type\x12\x18\n" +
+	"\asticker\x18\x06 \x01(\bR\asticker\x12+\n" +
+	"\x06relays\x18\a \x03(\v2\x13.kith.chat.EndpointR\x06relays\x12)\n" +
+	"\apreview\x18\b \x01(\v2\x0f.kith.chat.FileR\apreview\"{\n" +
+	"\bLocation\x12\x10\n" +
+	"\x03lat\x18\x01 \x01(\x01R\x03lat\x12\x10\n" +
+	"\x03lon\x18\x02 \x01(\x01R\x03lon\x12\x14\n" +
+	"\x05label\x18\x03 \x01(\tR\x05label\x12\x14\n" +
+	"\x05heads\x18\x0e \x03(\fR\x05heads\x12\x1f\n" +
+	"\vttl_seconds\x18\x0f \x01(\rR\n" +
+	"ttlSeconds\"e\n" +
+	"\x04Card\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04user\x18\x02 \x01(\fR\x04user\x12\x14\n" +
+	"\x05heads\x18\x0e \x03(\fR\x05heads\x12\x1f\n" +
+	"\vttl_seconds\x18\x0f \x01(\rR\n" +
+	"ttlSeconds\"\x83\x01\n" +
+	"\x06Custom\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x12\n" +
+	"\x04data\x18\x02 \x01(\fR\x04data\x12\x1a\n" +
+	"\bfallback\x18\x03 \x01(\tR\bfallback\x12\x14\n" +
+	"\x05heads\x18\x0e \x03(\fR\x05heads\x12\x1f\n" +
+	"\vttl_seconds\x18\x0f \x01(\rR\n" +
+	"ttlSeconds\"7\n" +
+	"\x05Timer\x12\x18\n" +
+	"\aseconds\x18\x01 \x01(\rR\aseconds\x12\x14\n" +
+	"\x05heads\x18\x0e \x03(\fR\x05heads\"K\n" +
+	"\x05React\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\fR\x06target\x12\x14\n" +
+	"\x05emoji\x18\x02 \x01(\tR\x05emoji\x12\x14\n" +
+	"\x05heads\x18\x0e \x03(\fR\x05heads\"x\n" +
+	"\x04Edit\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\fR\x06target\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12.\n" +
+	"\bmentions\x18\x03 \x03(\v2\x12.kith.chat.MentionR\bmentions\x12\x14\n" +
+	"\x05heads\x18\x0e \x03(\fR\x05heads\"6\n" +
+	"\x06Unsend\x12\x16\n" +
+	"\x06target\x18\x01 \x01(\fR\x06target\x12\x14\n" +
+	"\x05heads\x18\x0e \x03(\fR\x05heads\"\x18\n" +
+	"\x06Typing\x12\x0e\n" +
+	"\x02on\x18\x01 \x01(\bR\x02on\"7\n" +
+	"\x05Group\x12\x18\n" +
+	"\aentries\x18\x01 \x03(\fR\aentries\x12\x14\n" +
+	"\x05lists\x18\x02 \x03(\fR\x05lists\"\x1e\n" +
+	"\bGroupAsk\x12\x12\n" +
+	"\x04have\x18\x01 \x03(\fR\x04have\"|\n" +
+	"\aProfile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
+	"\apicture\x18\x02 \x01(\v2\x0f.kith.chat.FileR\apicture\x12\x18\n" +
+	"\ahandles\x18\x03 \x03(\tR\ahandles\x12\x18\n" +
+	"\achanged\x18\x04 \x01(\x04R\achanged\"m\n" +
+	"\aRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04note\x18\x02 \x01(\tR\x04note\x12\x12\n" +
+	"\x04list\x18\x03 \x01(\fR\x04list\x12&\n" +
+	"\x05reach\x18\x04 \x01(\v2\x10.kith.chat.ReachR\x05reach\"K\n" +
+	"\aHistory\x12\x10\n" +
+	"\x03ask\x18\x01 \x01(\fR\x03ask\x12.\n" +
+	"\bsegments\x18\x02 \x03(\v2\x12.kith.chat.SegmentR\bsegments\"\x80\x01\n" +
+	"\aSegment\x12\x12\n" +
+	"\x04chat\x18\x01 \x01(\fR\x04chat\x12\x14\n" +
+	"\x05month\x18\x02 \x01(\rR\x05month\x12\x14\n" +
+	"\x05count\x18\x03 \x01(\rR\x05count\x12\x10\n" +
+	"\x03sum\x18\x04 \x01(\fR\x03sum\x12#\n" +
+	"\x04file\x18\x05 \x01(\v2\x0f.kith.chat.FileR\x04file\"\x17\n" +
 	"\x03Ids\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\fR\x03ids\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
@@ -770,11 +2151,23 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x03ask\x18\t \x01(\bR\x03ask\"9\n" +
 	"\aRecords\x12\x14\n" +
 	"\x05lists\x18\x01 \x03(\fR\x05lists\x12\x18\n" +
-	"\adevices\x18\x02 \x03(\fR\adevices\"Y\n" +
+	"\adevices\x18\x02 \x03(\fR\adevices\"\xb7\x01\n" +
 	"\x04Sync\x12)\n" +
 	"\x06people\x18\x01 \x03(\v2\x11.kith.chat.PersonR\x06people\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
-	"\x04read\x18\x03 \x03(\fR\x04read\"\xa8\x01\n" +
+	"\x04read\x18\x03 \x03(\fR\x04read\x12.\n" +
+	"\bsettings\x18\x04 \x03(\v2\x12.kith.chat.SettingR\bsettings\x12,\n" +
+	"\adeleted\x18\x05 \x03(\v2\x12.kith.chat.DeletedR\adeleted\"o\n" +
+	"\aSetting\x12\x12\n" +
+	"\x04chat\x18\x01 \x01(\fR\x04chat\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\x12\x0e\n" +
+	"\x02at\x18\x04 \x01(\x04R\x02at\x12\x16\n" +
+	"\x06device\x18\x05 \x01(\fR\x06device\"C\n" +
+	"\aDeleted\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
+	"\adeleted\x18\x02 \x01(\bR\adeleted\x12\x0e\n" +
+	"\x02at\x18\x03 \x01(\x04R\x02at\"\xa8\x01\n" +
 	"\x06Person\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\tR\x06handle\x12\x12\n" +
@@ -803,31 +2196,61 @@ func file_node_chat_pb_chat_proto_rawDescGZIP() []byte {
 	return file_node_chat_pb_chat_proto_rawDescData
 }
 
-var file_node_chat_pb_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_node_chat_pb_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_node_chat_pb_chat_proto_goTypes = []any{
-	(*Text)(nil),     // 0: kith.chat.Text
-	(*Ids)(nil),      // 1: kith.chat.Ids
-	(*Endpoint)(nil), // 2: kith.chat.Endpoint
-	(*Join)(nil),     // 3: kith.chat.Join
-	(*Welcome)(nil),  // 4: kith.chat.Welcome
-	(*Reach)(nil),    // 5: kith.chat.Reach
-	(*Records)(nil),  // 6: kith.chat.Records
-	(*Sync)(nil),     // 7: kith.chat.Sync
-	(*Person)(nil),   // 8: kith.chat.Person
-	(*Snapshot)(nil), // 9: kith.chat.Snapshot
+	(*Common)(nil),   // 0: kith.chat.Common
+	(*Text)(nil),     // 1: kith.chat.Text
+	(*Mention)(nil),  // 2: kith.chat.Mention
+	(*File)(nil),     // 3: kith.chat.File
+	(*Location)(nil), // 4: kith.chat.Location
+	(*Card)(nil),     // 5: kith.chat.Card
+	(*Custom)(nil),   // 6: kith.chat.Custom
+	(*Timer)(nil),    // 7: kith.chat.Timer
+	(*React)(nil),    // 8: kith.chat.React
+	(*Edit)(nil),     // 9: kith.chat.Edit
+	(*Unsend)(nil),   // 10: kith.chat.Unsend
+	(*Typing)(nil),   // 11: kith.chat.Typing
+	(*Group)(nil),    // 12: kith.chat.Group
+	(*GroupAsk)(nil), // 13: kith.chat.GroupAsk
+	(*Profile)(nil),  // 14: kith.chat.Profile
+	(*Request)(nil),  // 15: kith.chat.Request
+	(*History)(nil),  // 16: kith.chat.History
+	(*Segment)(nil),  // 17: kith.chat.Segment
+	(*Ids)(nil),      // 18: kith.chat.Ids
+	(*Endpoint)(nil), // 19: kith.chat.Endpoint
+	(*Join)(nil),     // 20: kith.chat.Join
+	(*Welcome)(nil),  // 21: kith.chat.Welcome
+	(*Reach)(nil),    // 22: kith.chat.Reach
+	(*Records)(nil),  // 23: kith.chat.Records
+	(*Sync)(nil),     // 24: kith.chat.Sync
+	(*Setting)(nil),  // 25: kith.chat.Setting
+	(*Deleted)(nil),  // 26: kith.chat.Deleted
+	(*Person)(nil),   // 27: kith.chat.Person
+	(*Snapshot)(nil), // 28: kith.chat.Snapshot
 }
 var file_node_chat_pb_chat_proto_depIdxs = []int32{
-	5, // 0: kith.chat.Join.reach:type_name -> kith.chat.Reach
-	5, // 1: kith.chat.Welcome.reach:type_name -> kith.chat.Reach
-	2, // 2: kith.chat.Reach.endpoint:type_name -> kith.chat.Endpoint
-	8, // 3: kith.chat.Sync.people:type_name -> kith.chat.Person
-	8, // 4: kith.chat.Snapshot.people:type_name -> kith.chat.Person
-	2, // 5: kith.chat.Snapshot.relays:type_name -> kith.chat.Endpoint
-	6, // [6:6] is the sub-list for method output_type
-	6, // [6:6] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	2,  // 0: kith.chat.Text.mentions:type_name -> kith.chat.Mention
+	3,  // 1: kith.chat.Text.files:type_name -> kith.chat.File
+	19, // 2: kith.chat.File.relays:type_name -> kith.chat.Endpoint
+	3,  // 3: kith.chat.File.preview:type_name -> kith.chat.File
+	2,  // 4: kith.chat.Edit.mentions:type_name -> kith.chat.Mention
+	3,  // 5: kith.chat.Profile.picture:type_name -> kith.chat.File
+	22, // 6: kith.chat.Request.reach:type_name -> kith.chat.Reach
+	17, // 7: kith.chat.History.segments:type_name -> kith.chat.Segment
+	3,  // 8: kith.chat.Segment.file:type_name -> kith.chat.File
+	22, // 9: kith.chat.Join.reach:type_name -> kith.chat.Reach
+	22, // 10: kith.chat.Welcome.reach:type_name -> kith.chat.Reach
+	19, // 11: kith.chat.Reach.endpoint:type_name -> kith.chat.Endpoint
+	27, // 12: kith.chat.Sync.people:type_name -> kith.chat.Person
+	25, // 13: kith.chat.Sync.settings:type_name -> kith.chat.Setting
+	26, // 14: kith.chat.Sync.deleted:type_name -> kith.chat.Deleted
+	27, // 15: kith.chat.Snapshot.people:type_name -> kith.chat.Person
+	19, // 16: kith.chat.Snapshot.relays:type_name -> kith.chat.Endpoint
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_node_chat_pb_chat_proto_init() }
@@ -841,7 +2264,7 @@ func file_node_chat_pb_chat_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_chat_pb_chat_proto_rawDesc), len(file_node_chat_pb_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

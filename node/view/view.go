@@ -1,0 +1,139 @@
+// Package view holds what the local API and the commands show: plain values, JSON in snake case, ids in lower-case hex,
+// made from one read transaction. They never hold secrets. A Problem is what an answer is when it cannot be given.
+package view
+
+import "time"
+
+// Stage is how far one delivery came, as evidence and never as a guess.
+type Stage string
+
+// The stages. Any later one of queued < custody < delivered < read satisfies an earlier one.
+const (
+	StageWaiting   Stage = "waiting"   // no relay set and no stream known yet
+	StageQueued    Stage = "queued"    // on our disk
+	StageCustody   Stage = "custody"   // W relays hold it and signed for it
+	StageDelivered Stage = "delivered" // the device acknowledged it
+	StageRead      Stage = "read"      // a person saw it
+	StageFull      Stage = "full"      // the recipient's relays refuse: its box is full
+	StageExpired   Stage = "expired"   // 30 days passed
+	StageDropped   Stage = "dropped"   // the device was removed, or the person left, before it arrived
+)
+
+// Identity is who this device is.
+type Identity struct {
+	User        string `json:"user"`
+	Device      string `json:"device"`
+	Name        string `json:"name"`
+	DeviceName  string `json:"device_name"`
+	Admin       bool   `json:"admin"`
+	Epoch       uint32 `json:"epoch"`
+	ListNumber  uint64 `json:"list_number"`
+	Devices     int    `json:"devices"`
+	Fingerprint string `json:"fingerprint"`
+	Removed     bool   `json:"removed"` // the account's list does not name this device any more
+}
+
+// Contact is one person that we know.
+type Contact struct {
+	User         string    `json:"user"`
+	Handle       string    `json:"handle"` // our local name: unique, what commands take
+	Name         string    `json:"name"`   // self-asserted
+	State        string    `json:"state"`  // pending (we joined, no answer yet), request, accepted, blocked
+	Verified     bool      `json:"verified"`
+	Left         bool      `json:"left"`
+	EpochChanged bool      `json:"epoch_changed"`      // sending is stopped until accepted
+	Declined     string    `json:"declined,omitempty"` // why the inviter declined
+	Devices      int       `json:"devices"`
+	Online       bool      `json:"online"`
+	Relays       int       `json:"relays"` // of the device that has the fewest
+	Added        time.Time `json:"added"`
+	SafetyNumber string    `json:"safety_number,omitempty"`
+}
+
+// Delivery is one (message, device) pair.
+type Delivery struct {
+	Device   string    `json:"device"`
+	Own      bool      `json:"own"` // one of our own other devices
+	User     string    `json:"user"`
+	Handle   string    `json:"handle"`
+	Stage    Stage     `json:"stage"`
+	Custody  int       `json:"custody"`  // relays that signed
+	Replicas int       `json:"replicas"` // relays in the set
+	Quorum   int       `json:"quorum"`   // W
+	Attempts int       `json:"attempts"`
+	NextTry  time.Time `json:"next_try,omitzero"`
+	Receipts []Receipt `json:"receipts,omitempty"`
+	Voided   int       `json:"voided,omitempty"` // relays that signed and could not show it later
+	Expires  time.Time `json:"expires"`
+	Expiring bool      `json:"expiring,omitempty"` // its last days have begun; `rearm` gives it 30 more
+}
+
+// Receipt is one custody receipt that we hold.
+type Receipt struct {
+	Relay    string    `json:"relay"`
+	StoredAt time.Time `json:"stored_at"`
+}
+
+// Status answers `status MSG`.
+type Status struct {
+	Message    Message    `json:"message"`
+	Stage      Stage      `json:"stage"`
+	Deliveries []Delivery `json:"deliveries"`
+	Expires    time.Time  `json:"expires,omitzero"` // the first delivery on its way to do so
+	Rearm      bool       `json:"rearm,omitempty"`  // expired or about to: Engine.Rearm gives it another 30 days
+}
+
+// Step is one thing that was tried for a message.
+type Step struct {
+	At     time.Time `json:"at"`
+	Device string    `json:"device,omitempty"`
+	What   string    `json:"what"` // e.g. "queued", "direct", "deposit", "custody", "delivered"
+	Detail string    `json:"detail,omitempty"`
+}
+
+// Device is one device of ours.
+type Device struct {
+	Device  string    `json:"device"`
+	Name    string    `json:"name"`
+	This    bool      `json:"this"`
+	Admin   bool      `json:"admin"`
+	Online  bool      `json:"online"`
+	AddedAt uint64    `json:"added_at_number"`
+	Seen    time.Time `json:"seen,omitzero"`
+}
+
+// Relay is one relay that serves, or could serve, our mailbox.
+type Relay struct {
+	Peer    string   `json:"peer"`
+	Addrs   []string `json:"addrs"`
+	Member  bool     `json:"member"`
+	Standby bool     `json:"standby"`
+	Source  string   `json:"source"`
+	Online  bool     `json:"online"`
+	OK      uint64   `json:"ok"` // answers of the last 30 days
+	Failed  uint64   `json:"failed"`
+
+	// Broke is when it last could not show what it had signed for, or did not sign what it had reserved.
+	Broke time.Time `json:"broke,omitzero"`
+}
+
+// Mailbox is the state of our own mailbox.
+type Mailbox struct {
+	State    string    `json:"state"` // none, electing, thin, full
+	Epoch    uint32    `json:"epoch"`
+	Number   uint64    `json:"number"`
+	R        int       `json:"r"`
+	W        int       `json:"w"`
+	NotAfter time.Time `json:"not_after,omitzero"`
+	Relays   []Relay   `json:"relays"`
+	Hint     string    `json:"hint,omitempty"`
+}
+
+// Invite is one invite link of ours.
+type Invite struct {
+	ID      string    `json:"id"`
+	Link    string    `json:"link"`
+	Text    string    `json:"text"` // the link with further hints; longer, for copy and paste
+	Expires time.Time `json:"expires"`
+	Used    bool      `json:"used"`
+}
