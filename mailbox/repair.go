@@ -290,10 +290,11 @@ func (r *Relay) Mend(tx Tx, box ID, envelope []byte) (bool, error) {
 // Room says whether nothing stands in the way of another deposit into a box, by
 // a pass that is not used up or, at a front door, by a stranger. A box that
 // takes no deposits stands in no one's way: the deposit will be answered.
-func (r *Relay) Room(tx Tx, now time.Time, box ID) bool {
+// relayFull says that the box has room, and the relay has not.
+func (r *Relay) Room(tx Tx, now time.Time, box ID) (room, relayFull bool) {
 	b, known := tx.Box(box)
 	if !known || !b.leased(steady(tx, now)) {
-		return true
+		return true, false
 	}
 	return r.room(tx, r.limits, box, b)
 }
@@ -302,10 +303,11 @@ func (r *Relay) Room(tx Tx, now time.Time, box ID) bool {
 // copy as Full, others may still be taken.
 func (r *Relay) RoomForCopies(tx Tx, box ID) bool {
 	b, known := tx.Box(box)
-	return known && r.room(tx, r.limits.forCopies(), box, b)
+	room, _ := r.room(tx, r.limits.forCopies(), box, b)
+	return known && room
 }
 
-func (r *Relay) room(tx Tx, l Limits, box ID, b Box) bool {
+func (r *Relay) room(tx Tx, l Limits, box ID, b Box) (room, relayFull bool) {
 	used, strangers, size := tx.Usage(box), tx.By(box, pass.ID{}), uint64(l.MaxEnvelope)
 	detail := ""
 	if b.FrontDoor {
@@ -313,5 +315,9 @@ func (r *Relay) room(tx Tx, l Limits, box ID, b Box) bool {
 	} else {
 		detail = l.byPass(Usage{}, used.less(strangers), size)
 	}
-	return detail == "" && r.fits(tx, used, used, size)
+	if detail != "" {
+		return false, false
+	}
+	room = r.fits(tx, used, used, size)
+	return room, !room
 }

@@ -599,7 +599,7 @@ func TestRoomComesBackWithAnAck(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, c.limits)
 			room := func(box mailbox.ID) (ok bool) {
-				_ = w.store.View(func(tx mailbox.Tx) error { ok = w.relay.Room(tx, w.now, box); return nil })
+				_ = w.store.View(func(tx mailbox.Tx) error { ok, _ = w.relay.Room(tx, w.now, box); return nil })
 				return ok
 			}
 			w.lease(1, c.epoch)

@@ -228,7 +228,7 @@ func (r *Relay) possess(x node.Audit) (mailbox.Possession, error) {
 
 // hasRoom asks the rules.
 func (r *Relay) hasRoom(box mailbox.ID) (room bool) {
-	_ = r.store.View(func(tx mailbox.Tx) error { room = r.rules.Room(tx, r.w.now, box); return nil })
+	_ = r.store.View(func(tx mailbox.Tx) error { room, _ = r.rules.Room(tx, r.w.now, box); return nil })
 	return room
 }
 

@@ -23,6 +23,7 @@ type wait struct {
 type waits struct {
 	mu    sync.Mutex
 	each  map[mailbox.ID][]*wait
+	tight map[mailbox.ID]struct{} // of each: those that only the relay's own room keeps waiting
 	of    map[*held]int
 	from  map[netip.Prefix]int
 	total int
@@ -37,7 +38,8 @@ func (u *waits) add(w *wait) bool {
 		return false
 	}
 	if u.each == nil {
-		u.each, u.of, u.from = make(map[mailbox.ID][]*wait), make(map[*held]int), make(map[netip.Prefix]int)
+		u.each, u.tight = make(map[mailbox.ID][]*wait), make(map[mailbox.ID]struct{})
+		u.of, u.from = make(map[*held]int), make(map[netip.Prefix]int)
 	}
 	u.each[w.box] = append(u.each[w.box], w)
 	u.of[w.h]++
@@ -89,6 +91,7 @@ func (u *waits) uncount(w *wait) {
 func (u *waits) keep(box mailbox.ID, ws []*wait) {
 	if len(ws) == 0 {
 		delete(u.each, box)
+		delete(u.tight, box)
 		return
 	}
 	u.each[box] = ws
@@ -99,6 +102,33 @@ func (u *waits) awaited(box mailbox.ID) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return len(u.each[box]) > 0
+}
+
+// squeezed notes boxes that only the relay's own room keeps waiting, and returns
+// those of which that was not known.
+func (u *waits) squeezed(boxes []mailbox.ID) (fresh []mailbox.ID) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, box := range boxes {
+		if _, known := u.tight[box]; !known && len(u.each[box]) > 0 {
+			u.tight[box] = struct{}{}
+			fresh = append(fresh, box)
+		}
+	}
+	return fresh
+}
+
+// some are a few boxes that only the relay's own room keeps waiting, any of them:
+// what one ack frees is room for few.
+func (u *waits) some() (boxes []mailbox.ID) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for box := range u.tight {
+		if boxes = append(boxes, box); len(boxes) == maxWoken {
+			break
+		}
+	}
+	return boxes
 }
 
 // boxes are all boxes that somebody waits for.
@@ -126,47 +156,67 @@ func (h *held) await(id uint64, box mailbox.ID) error {
 	return nil
 }
 
-// freed answers those who wait for one of the boxes, if it has room now.
+// freed answers those who wait for one of the boxes, if it has room now. Whoever is
+// found to wait for room of the relay's own is looked at once more, for that may
+// have come before it was noted.
 func (s *Server) freed(boxes []mailbox.ID) {
-	boxes = slices.DeleteFunc(boxes, func(box mailbox.ID) bool { return !s.waits.awaited(box) })
-	if len(boxes) == 0 {
-		return
+	for len(boxes) > 0 {
+		boxes = slices.DeleteFunc(boxes, func(box mailbox.ID) bool { return !s.waits.awaited(box) })
+		open, tight := s.roomIn(boxes)
+		for _, box := range open {
+			for _, w := range s.waits.take(box) {
+				if w.h.out.Send(&pb.Answer{Id: w.id, What: done().What}) != nil {
+					w.h.end()
+				}
+			}
+		}
+		boxes = s.waits.squeezed(tight)
 	}
-	var open []mailbox.ID
+}
+
+// roomIn are those of some boxes that have room, and those that would have it in a
+// relay that is not full.
+func (s *Server) roomIn(boxes []mailbox.ID) (open, tight []mailbox.ID) {
+	if len(boxes) == 0 {
+		return nil, nil
+	}
 	err := s.cfg.Store.View(func(tx mailbox.Tx) error {
+		open, tight = nil, nil
 		for _, box := range boxes {
-			if s.cfg.Relay.Room(tx, s.cfg.Now(), box) {
+			switch room, relayFull := s.cfg.Relay.Room(tx, s.cfg.Now(), box); {
+			case room:
 				open = append(open, box)
+			case relayFull:
+				tight = append(tight, box)
 			}
 		}
 		return nil
 	})
 	if err != nil {
 		s.cfg.Log.Warn("relay: room", "err", err)
-		return
+		return nil, nil
 	}
-	for _, box := range open {
-		for _, w := range s.waits.take(box) {
-			if w.h.out.Send(&pb.Answer{Id: w.id, What: done().What}) != nil {
-				w.h.end()
-			}
-		}
-	}
+	return open, tight
 }
 
 // makesRoom are the boxes in which jobs that are on the disk may have made
-// room. Whose set it was is looked at only if anybody waits: who begins to wait
+// room: an ack in its own, and a little in all others of a full relay. Whose set it was is looked at only if anybody waits: who begins to wait
 // later finds what the set has changed.
 func (s *Server) makesRoom(jobs []*job) (boxes []mailbox.ID) {
+	acked := false
 	for _, j := range jobs {
 		if j.frees != (mailbox.ID{}) {
 			boxes = append(boxes, j.frees)
+			acked = true
 		}
 		if j.newSet && s.waits.count() > 0 {
 			if set, err := dht.ParseSetRecord(j.ask.GetPutSet().GetRecord()); err == nil {
 				boxes = append(boxes, mailbox.ID(set.BoxID()))
 			}
 		}
+	}
+	if acked {
+		boxes = append(boxes, s.waits.some()...)
 	}
 	return boxes
 }

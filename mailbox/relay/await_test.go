@@ -82,6 +82,79 @@ func TestAwaitIsAnsweredWhenTheBoxHasRoom(t *testing.T) {
 	})
 }
 
+// Where the relay is full, and not the box, an ack in any box makes room: a few of those
+// who wait hear of it, the others with the next ack.
+func TestAwaitIsAnsweredWhenTheRelayHasRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const boxes = maxWoken + 2
+		limits := mailbox.Limits{MaxBoxes: boxes, MaxBytes: 2 * boxes * mailbox.BoxFloor}
+		m := inMemory(t, "relay", Config{Relay: mailbox.NewRelay(seedKey("relay"), limits)})
+		bob := m.dial(t, "bob")
+		fill := func(box string) (held []mailbox.EnvelopeID) {
+			m.lease(t, seedKey(box))
+			for n := 0; ; n++ {
+				d := depositTo(seedKey(box), n, mailbox.MaxEnvelope)
+				bob.send(t, depositAsk(1, d))
+				a := bob.recv(t)
+				if a.GetReceipt() == nil {
+					refused(t, a, mailbox.Full)
+					return held
+				}
+				held = append(held, mailbox.EnvelopeIDOf(d.Envelope))
+			}
+		}
+		full := fill("greedy")
+		for n := range boxes - 1 { // their floors
+			fill(fmt.Sprint("box ", n))
+		}
+		var waiting []*raw
+		for n := range boxes - 1 {
+			c := m.dial(t, fmt.Sprint("waits ", n))
+			c.send(t, awaitAsk(1, mailbox.IDOf(publicOf(seedKey(fmt.Sprint("box ", n))))))
+			c.silent(t)
+			waiting = append(waiting, c)
+		}
+		ack := func(n int, ids ...mailbox.EnvelopeID) {
+			bob.send(t, ackAsk(uint64(n), seedKey("greedy"), m.peer.ID, ids...))
+			bob.recv(t)
+			synctest.Wait()
+		}
+		if ack(2, mailbox.EnvelopeID{1}); m.s.Stats().Awaits != boxes-1 { // control: it makes no room
+			t.Fatalf("%d wait", m.s.Stats().Awaits)
+		}
+		if ack(3, full[:2]...); m.s.Stats().Awaits != 1 {
+			t.Fatalf("%d wait after the first ack", m.s.Stats().Awaits)
+		}
+		if ack(4, full[2]); m.s.Stats().Awaits != 0 || len(m.s.waits.tight) != 0 {
+			t.Fatalf("%d wait after the second ack", m.s.Stats().Awaits)
+		}
+		for _, c := range waiting {
+			if a := c.recv(t); a.GetDone() == nil {
+				t.Fatalf("answer %v", a)
+			}
+		}
+	})
+}
+
+// Who begins to wait while the ack is on its way to the disk hears of it too.
+func TestAwaitMissesNoRoomOfTheRelay(t *testing.T) {
+	var u waits
+	box, other := mailbox.ID{1}, mailbox.ID{2}
+	u.add(&wait{h: &held{}, box: box})
+	if got := u.squeezed([]mailbox.ID{box, other}); len(got) != 1 || got[0] != box {
+		t.Errorf("to be looked at again: %v", got) // other: nobody waits for it
+	}
+	if got := u.squeezed([]mailbox.ID{box}); len(got) != 0 {
+		t.Errorf("and again: %v", got)
+	}
+	if got := u.some(); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+	if u.take(box); len(u.some()) != 0 {
+		t.Error("who was answered is still known")
+	}
+}
+
 func TestAwaitIsAnsweredWhenADayIsDropped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m, d := fullBox(t)

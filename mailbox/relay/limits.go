@@ -29,6 +29,8 @@ const (
 	MaxAwaitsPerStream = 16
 	MaxAwaits          = 4096
 	maxAwaitsPerGroup  = 512
+	// maxWoken is how many boxes acks elsewhere bring into a full relay at once.
+	maxWoken = 16
 
 	// MaxInFlight is how many requests of one stream the relay works on at
 	// once; it reads no further frame until one is answered.
