@@ -16,9 +16,11 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/kith-im/kith/cli/hooks"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/relay"
 )
@@ -42,6 +44,24 @@ type Config struct {
 	LogLevel       string   `toml:"log_level"`
 	Color          string   `toml:"color"`
 	PassphraseFile string   `toml:"passphrase_file"`
+	DNS            string   `toml:"dns"`
+	Hooks          Hooks    `toml:"hooks"`
+}
+
+// Hooks are commands of the person's own: the table [hooks].
+type Hooks struct {
+	OnMessage   string `toml:"on_message"`
+	Unreachable string `toml:"unreachable"`
+	After       string `toml:"unreachable_after"`
+}
+
+// UnreachableAfter is how long nobody has to be reachable before the hook runs.
+func (h Hooks) UnreachableAfter() time.Duration {
+	d, err := time.ParseDuration(h.After)
+	if err != nil {
+		return 0
+	}
+	return d
 }
 
 // Default is what holds where nobody said anything.
@@ -51,7 +71,7 @@ func Default() Config {
 		RelayMaxBytes: Size(l.MaxBytes), RelayMaxBoxes: int(l.MaxBoxes), RelayBoxBytes: Size(l.BoxBytes), RelayBoxCount: int(l.BoxCount),
 		RelayPassBytes: Size(l.PassBytes), RelayPassCount: int(l.PassCount),
 		RelayRate: relay.RatePerSecond, RelayBurst: relay.RateBurst,
-		MDNS: true, LogLevel: "info", Color: "auto",
+		MDNS: true, LogLevel: "info", Color: "auto", Hooks: Hooks{After: "10m"},
 	}
 }
 
@@ -98,6 +118,10 @@ var keys = []key{
 	{"log_level", func(c *Config, s string) error { c.LogLevel = s; return nil }, func(c Config) any { return c.LogLevel }},
 	{"color", func(c *Config, s string) error { c.Color = s; return nil }, func(c Config) any { return c.Color }},
 	{"passphrase_file", func(c *Config, s string) error { c.PassphraseFile = s; return nil }, func(c Config) any { return c.PassphraseFile }},
+	{"dns", func(c *Config, s string) error { c.DNS = s; return nil }, func(c Config) any { return c.DNS }},
+	{"hooks.on_message", func(c *Config, s string) error { c.Hooks.OnMessage = s; return nil }, func(c Config) any { return c.Hooks.OnMessage }},
+	{"hooks.unreachable", func(c *Config, s string) error { c.Hooks.Unreachable = s; return nil }, func(c Config) any { return c.Hooks.Unreachable }},
+	{"hooks.unreachable_after", func(c *Config, s string) error { c.Hooks.After = s; return nil }, func(c Config) any { return c.Hooks.After }},
 }
 
 func list(s string) []string {
@@ -143,7 +167,7 @@ func Load(path string, env func(string) string) (*Settings, error) {
 		return nil, err
 	}
 	for _, k := range keys {
-		name := "KITH_" + strings.ToUpper(k.name)
+		name := "KITH_" + strings.ToUpper(strings.ReplaceAll(k.name, ".", "_"))
 		if v := env(name); v != "" {
 			if err := s.Set(k.name, v, FromEnv); err != nil {
 				return nil, &Error{Where: name, Why: err.Error()}
@@ -189,8 +213,25 @@ func (s *Settings) valid() error {
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s.LogLevel) {
 		return &Error{Where: s.where("log_level"), Why: "log_level is debug, info, warn or error"}
 	}
+	for name, line := range map[string]string{"hooks.on_message": s.Hooks.OnMessage, "hooks.unreachable": s.Hooks.Unreachable} {
+		if _, err := hooks.Parse(line); err != nil {
+			return &Error{Where: s.where(name), Why: name + " " + err.Error()}
+		}
+	}
+	if d := s.Hooks.UnreachableAfter(); d < MinUnreachable || d > MaxUnreachable {
+		return &Error{Where: s.where("hooks.unreachable_after"), Why: "hooks.unreachable_after is a time between a second and 30 days, for example \"10m\""}
+	}
+	if _, err := netip.ParseAddrPort(s.DNS); s.DNS != "" && err != nil {
+		return &Error{Where: s.where("dns"), Why: "dns is an address with a port, for example \"9.9.9.9:53\", or empty"}
+	}
 	return s.validRelay()
 }
+
+// MinUnreachable and MaxUnreachable bound hooks.unreachable_after.
+const (
+	MinUnreachable = time.Second
+	MaxUnreachable = mailbox.MaxTTL
+)
 
 // validRelay finds limits that would make a relay useless, and metrics that everybody could read.
 func (s *Settings) validRelay() error {
@@ -314,6 +355,11 @@ var words = map[string]string{
 	"log_level":        "debug, info, warn or error.",
 	"color":            "auto, always or never.",
 	"passphrase_file":  "File with the passphrase of this home, if it has one.",
+	"dns":              "Name server that says who name@example.org is, for example \"9.9.9.9:53\"; empty: the system's.",
+
+	"hooks.on_message":        "Command that gets every message of others on stdin, as JSON; empty: none. There is no shell but one that you write.",
+	"hooks.unreachable":       "Command that gets a message on stdin when none of its recipient's devices can be reached. It is NOT end-to-end encrypted then. Empty: none.",
+	"hooks.unreachable_after": "How long a message has to find neither a relay nor a device before hooks.unreachable runs.",
 }
 
 // WriteFresh writes a file in which every setting is explained and none is set. It keeps one that exists.
@@ -321,8 +367,16 @@ func WriteFresh(path string) error {
 	var b strings.Builder
 	b.WriteString("# Settings of kith. A flag wins over KITH_NAME, that wins over this file: kith config show --origin\n")
 	d := &Settings{Config: Default()}
+	section := ""
 	for _, k := range keys {
-		fmt.Fprintf(&b, "\n# %s\n# %s = %s\n", words[k.name], k.name, Text(d.Get(k.name)))
+		table, name, nested := strings.Cut(k.name, ".")
+		if !nested {
+			name = table
+		} else if table != section {
+			section = table
+			fmt.Fprintf(&b, "\n[%s]\n", table)
+		}
+		fmt.Fprintf(&b, "\n# %s\n# %s = %s\n", words[k.name], name, Text(d.Get(k.name)))
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {

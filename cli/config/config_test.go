@@ -43,6 +43,7 @@ func TestAFlagWinsOverTheEnvironmentOverTheFileOverTheDefault(t *testing.T) {
 		"relay_box_count": "20000 default", "relay_pass_bytes": `"16 MiB" default`, "relay_pass_count": "5000 default", "relay_rate": "200 default", "relay_burst": "2000 default", "metrics": `"" default`,
 		"listen": "[] default", "bootstrap": "[] default", "pins": "[] default", "relay": "true file", "mdns": "true default",
 		"log_level": `"error" environment`, "color": `"auto" flag`, "passphrase_file": `"" default`,
+		"dns": `"" default`, "hooks.on_message": `"" default`, "hooks.unreachable": `"" default`, "hooks.unreachable_after": `"10m" default`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -71,6 +72,10 @@ func TestASettingThatCannotBeUsedIsNamed(t *testing.T) {
 		"metrics = \"0.0.0.0:9464\"":         "metrics",
 		"metrics = \"localhost:9464\"":       "metrics",
 		"metrics = \"127.0.0.1\"":            "metrics",
+		"dns = \"dns.example.org\"":          "dns",
+		"[hooks]\nunreachable = \"sms 'x\"":  "hooks.unreachable",
+		"[hooks]\non_messages = \"x\"":       "on_messages",
+		"[hooks]\nunreachable_after = \"0\"": "hooks.unreachable_after",
 	} {
 		_, err := config.Load(write(t, text), env(nil))
 		if bad, ok := errors.AsType[*config.Error](err); !ok || !strings.Contains(bad.Error(), want) {

@@ -1019,6 +1019,7 @@ type Request struct {
 	Note          string                 `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
 	List          []byte                 `protobuf:"bytes,3,opt,name=list,proto3" json:"list,omitempty"` // the asker's device list
 	Reach         *Reach                 `protobuf:"bytes,4,opt,name=reach,proto3" json:"reach,omitempty"`
+	Answer        bool                   `protobuf:"varint,5,opt,name=answer,proto3" json:"answer,omitempty"` // accepts the receiver's own request
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1079,6 +1080,13 @@ func (x *Request) GetReach() *Reach {
 		return x.Reach
 	}
 	return nil
+}
+
+func (x *Request) GetAnswer() bool {
+	if x != nil {
+		return x.Answer
+	}
+	return false
 }
 
 // History offers one's own other device a part of the past, or asks for it.
@@ -2104,12 +2112,13 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\apicture\x18\x02 \x01(\v2\x0f.kith.chat.FileR\apicture\x12\x18\n" +
 	"\ahandles\x18\x03 \x03(\tR\ahandles\x12\x18\n" +
-	"\achanged\x18\x04 \x01(\x04R\achanged\"m\n" +
+	"\achanged\x18\x04 \x01(\x04R\achanged\"\x85\x01\n" +
 	"\aRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04note\x18\x02 \x01(\tR\x04note\x12\x12\n" +
 	"\x04list\x18\x03 \x01(\fR\x04list\x12&\n" +
-	"\x05reach\x18\x04 \x01(\v2\x10.kith.chat.ReachR\x05reach\"K\n" +
+	"\x05reach\x18\x04 \x01(\v2\x10.kith.chat.ReachR\x05reach\x12\x16\n" +
+	"\x06answer\x18\x05 \x01(\bR\x06answer\"K\n" +
 	"\aHistory\x12\x10\n" +
 	"\x03ask\x18\x01 \x01(\fR\x03ask\x12.\n" +
 	"\bsegments\x18\x02 \x03(\v2\x12.kith.chat.SegmentR\bsegments\"\x80\x01\n" +
