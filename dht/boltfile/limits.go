@@ -18,6 +18,9 @@ const (
 	// freshSuffix names the file that is being built beside another.
 	freshSuffix = ".new"
 
+	// unknownRoom stands for a file system that does not say how much it has.
+	unknownRoom = 1 << 62
+
 	// wholeFile is the place of damage that is not one page's.
 	wholeFile = "file"
 )

@@ -29,8 +29,6 @@ const (
 	// diskReserve is how much room is kept for acks and other small writes, in
 	// bytes: envelopes are refused before the disk is quite full.
 	diskReserve = 8 << 20
-	// unknownRoom stands for a file system that does not say.
-	unknownRoom = 1 << 62
 
 	// compactAbove is the size from which a file is copied without its free
 	// pages when it is opened, if they are more than half of it.

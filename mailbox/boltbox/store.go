@@ -133,7 +133,7 @@ func (s *Store) Close() error {
 // roomLeft is how many bytes of envelopes the disk takes, reserve apart: what
 // the file system has, and the pages that are free within the file.
 func (s *Store) roomLeft() uint64 {
-	free := freeBytes(s.path) + uint64(s.db.Stats().FreePageN)*pageSize
+	free := boltfile.FreeBytes(s.path) + uint64(s.db.Stats().FreePageN)*pageSize
 	if s.ctl.free != nil {
 		free = s.ctl.free()
 	}

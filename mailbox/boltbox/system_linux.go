@@ -13,12 +13,3 @@ import (
 func forget(db *bolt.DB, r *bolt.Tx) {
 	_, _, _ = syscall.Syscall(syscall.SYS_MADVISE, db.Info().Data, uintptr(r.Size()), syscall.MADV_DONTNEED)
 }
-
-// freeBytes is what the file system of path has left for us.
-func freeBytes(path string) uint64 {
-	var s syscall.Statfs_t
-	if syscall.Statfs(path, &s) != nil {
-		return unknownRoom
-	}
-	return s.Bavail * uint64(s.Bsize)
-}
