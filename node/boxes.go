@@ -43,7 +43,7 @@ func (e *Engine) boxKey(epoch uint32) ed25519.PrivateKey {
 	if key, ok := e.boxKeys[epoch]; ok {
 		return key
 	}
-	info := labelEpochBox + string(u32(epoch))
+	info := labelEpochBox + string(store.U32(epoch))
 	if epoch == dht.FrontDoorEpoch {
 		info = labelFrontDoor
 	}
@@ -54,7 +54,7 @@ func (e *Engine) boxKey(epoch uint32) ed25519.PrivateKey {
 
 // recordKey derives the key that seals the directory copy of an epoch's set.
 func recordKey(secret []byte, epoch uint32) [32]byte {
-	return [32]byte(derive(secret, labelSetRecord+string(u32(epoch))))
+	return [32]byte(derive(secret, labelSetRecord+string(store.U32(epoch))))
 }
 
 func derive(secret []byte, info string) []byte {
@@ -77,7 +77,7 @@ func wantedEpochs(now time.Time) []uint32 {
 
 func (e *Engine) box(t *Turn, epoch uint32) (*pb.Box, *dht.SetRecord) {
 	b := &pb.Box{}
-	if !getRow(t.Tx, store.BucketBoxes, u32(epoch), b) {
+	if !store.Row(t.Tx, store.BucketBoxes, store.U32(epoch), b) {
 		return nil, nil
 	}
 	rec, err := e.sets.get(b.Set)
@@ -164,7 +164,7 @@ func (e *Engine) startRound(t *Turn, excluded map[string]bool) {
 		return
 	}
 	e.round = &round{
-		number: e.nextCounter(t, counterSet), until: t.Now.Add(roundPatience), result: result, epochs: epochs,
+		number: store.NextCounter(t.Tx, counterSet), until: t.Now.Add(roundPatience), result: result, epochs: epochs,
 		asked: map[string]bool{}, excluded: excluded, leases: map[string][]dht.Lease{},
 	}
 	var keys []ed25519.PrivateKey
@@ -399,7 +399,7 @@ func (e *Engine) keepSet(t *Turn, rec *dht.SetRecord) {
 	for _, w := range b.Watch {
 		t.Out.Sets = append(t.Out.Sets, PushSet{Relay: toPeer(w), Set: rec.Bytes()})
 	}
-	putRow(t.Tx, store.BucketBoxes, u32(rec.Epoch()), b)
+	store.PutRow(t.Tx, store.BucketBoxes, store.U32(rec.Epoch()), b)
 	if rec.Epoch() == dht.FrontDoorEpoch {
 		e.noteServing(t, rec)
 	}

@@ -17,6 +17,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -25,7 +26,7 @@ const reachRoom = session.MaxContent - chat.HeaderSize
 
 // reachSoon tells everybody after a short while how to reach us, so that changes found together are told together.
 func (e *Engine) reachSoon(t *Turn) {
-	e.nextCounter(t, counterReach)
+	store.NextCounter(t.Tx, counterReach)
 	e.reachAt = earlier(e.reachAt, t.Now.Add(reachDebounce))
 }
 
@@ -70,7 +71,7 @@ func (e *Engine) tellContact(t *Turn, c *pb.Contact) {
 
 // tellDevice sends our reach to a device that has not been told the newest, once there is a way to seal for it.
 func (e *Engine) tellDevice(t *Turn, dev *pb.PeerDevice) {
-	number := e.counter(t, counterReach)
+	number := store.Counter(t.Tx, counterReach)
 	if number == 0 || dev.ToldReach >= number || (len(dev.Sessions) == 0 && len(dev.Record) == 0) || !e.maySpeak(t, dev) {
 		return
 	}
@@ -176,7 +177,7 @@ func (e *Engine) askReach(t *Turn, dev *pb.PeerDevice) {
 		return
 	}
 	e.reachAsked[id] = t.Now
-	ask := &chatpb.Reach{Number: e.counter(t, counterReach), Ask: true}
+	ask := &chatpb.Reach{Number: store.Counter(t.Tx, counterReach), Ask: true}
 	e.sendControl(t, chat.KindReach, ask, identity.UserID(dev.User), []identity.DeviceID{id})
 }
 
@@ -431,8 +432,8 @@ func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
 		return
 	}
 	c.User, c.Name, c.State, c.Verified, c.Changed = p.User, chat.CleanName(p.Name), p.State, p.Verified, p.Changed
-	if h := cleanHandle(p.Handle); h != "" && h != ownHandle {
-		if _, err := findContact(t.Tx, h); err != nil {
+	if h := cleanHandle(p.Handle); h != "" && h != talk.OwnHandle {
+		if _, err := talk.FindContact(t.Tx, h); err != nil {
 			c.Handle = h
 		}
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -26,7 +27,7 @@ type ask struct {
 	box      mailbox.ID
 }
 
-func askKey(n uint64, relay []byte) string { return string(u64(n)) + string(relay) }
+func askKey(n uint64, relay []byte) string { return string(store.U64(n)) + string(relay) }
 
 // reviewAt is when a delivery is looked at apart from its attempts: to audit who signed for it, or to warn of its end.
 func reviewAt(d *pb.Delivery) time.Time {
@@ -82,21 +83,21 @@ func ending(d *pb.Delivery, now time.Time) bool {
 // of our own.
 func (e *Engine) endNotice(t *Turn, d *pb.Delivery, what, text string) {
 	m := &pb.Message{}
-	if !chat.Kind(d.Kind).Visible() || string(d.User) == string(e.user[:]) || !getRow(t.Tx, store.BucketMessages, d.Message, m) {
+	if !chat.Kind(d.Kind).Visible() || string(d.User) == string(e.user[:]) || !store.Row(t.Tx, store.BucketMessages, d.Message, m) {
 		return
 	}
 	for _, o := range m.Done {
-		if stageOf(o.Stage) == view.StageExpired && string(o.User) == string(d.User) && string(o.Device) != string(d.Device) {
+		if view.StageOf(o.Stage) == view.StageExpired && string(o.User) == string(d.User) && string(o.Device) != string(d.Device) {
 			return
 		}
 	}
 	for _, n := range m.Pending {
 		o := &pb.Delivery{}
-		if what == "expiring" && getRow(t.Tx, store.BucketOutbox, u64(n), o) && o.Warned && string(o.User) == string(d.User) {
+		if what == "expiring" && store.Row(t.Tx, store.BucketOutbox, store.U64(n), o) && o.Warned && string(o.User) == string(d.User) {
 			return
 		}
 	}
-	v := deliveryView(t.Tx, e.user, d)
+	v := talk.DeliveryView(t.Tx, e.user, d)
 	e.notice(t, view.Notice{Type: what, ID: shortID(d.Message), Stage: &v, Text: text})
 }
 
@@ -272,9 +273,9 @@ func (e *Engine) void(t *Turn, n uint64, d *pb.Delivery, i int, why string) {
 	d.Receipts = slices.Delete(d.Receipts, i, i+1)
 	setVoided(d, r)
 	step(t, d, "voided", fmt.Sprintf("%s: %s; %d of %d relays left", shortPeer(r.Relay), why, len(d.Receipts), d.SetR))
-	if stageOf(d.Stage) == view.StageCustody {
+	if view.StageOf(d.Stage) == view.StageCustody {
 		if len(d.Receipts) < int(d.SetW) {
-			d.Stage = stageNumber(view.StageQueued)
+			d.Stage = view.StageQueued.Number()
 		}
 		e.stageNotice(t, n, d)
 	}
@@ -416,24 +417,24 @@ func (e *Engine) askRooms(t *Turn, relay []byte) {
 // Rearm gives a message whose deliveries expired, or are about to, another 30 days: sealed anew, for the devices that
 // are listed now and do not have it.
 func (e *Engine) Rearm(t *Turn, id string) (view.Status, error) {
-	m, err := findMessage(t.Tx, id)
+	m, err := talk.FindMessage(t.Tx, id)
 	if err != nil {
 		return view.Status{}, err
 	}
 	c := &pb.Contact{}
-	if !m.Mine || string(m.Device) != string(e.device[:]) || len(m.Contact) != 32 || !getRow(t.Tx, store.BucketContacts, m.Contact[:contactKeySize], c) {
+	if !m.Mine || string(m.Device) != string(e.device[:]) || len(m.Contact) != 32 || !store.Row(t.Tx, store.BucketContacts, m.Contact[:talk.ContactKeySize], c) {
 		return view.Status{}, &view.Problem{Class: view.ErrRefused, Message: "only the device that sent a message can send it again", Hint: "kith status " + id}
 	}
 	if err := e.maySend(c); err != nil {
 		return view.Status{}, err
 	}
 	list := e.listOf(t, identity.UserID(c.User))
-	expired := list != nil && slices.ContainsFunc(m.Done, func(d *pb.Done) bool { return stageOf(d.Stage) == view.StageExpired })
+	expired := list != nil && slices.ContainsFunc(m.Done, func(d *pb.Done) bool { return view.StageOf(d.Stage) == view.StageExpired })
 	if n := e.rearmPending(t, m); n == 0 && !expired {
 		return view.Status{}, &view.Problem{Class: view.ErrRefused, Message: "nothing of this message has expired, or is about to", Hint: "kith status " + id}
 	}
 	if expired {
-		m.Done = slices.DeleteFunc(m.Done, func(d *pb.Done) bool { return stageOf(d.Stage) == view.StageExpired })
+		m.Done = slices.DeleteFunc(m.Done, func(d *pb.Done) bool { return view.StageOf(d.Stage) == view.StageExpired })
 		for _, d := range deviceIDs(list) {
 			e.resend(t, m, d, list.User())
 		}
@@ -441,9 +442,9 @@ func (e *Engine) Rearm(t *Turn, id string) (view.Status, error) {
 			e.resend(t, m, d, e.user)
 		}
 	}
-	putRow(t.Tx, store.BucketMessages, m.Id, m)
+	store.PutRow(t.Tx, store.BucketMessages, m.Id, m)
 	e.flush(t)
-	return Status(t.Tx, id)
+	return talk.Status(t.Tx, id)
 }
 
 // rearmPending gives those deliveries of m on their way that are about to expire another 30 days, and counts them.
@@ -461,7 +462,7 @@ func (e *Engine) rearmPending(t *Turn, m *pb.Message) (n int) {
 // resend adds a delivery of m for a device that neither has it nor is about to.
 func (e *Engine) resend(t *Turn, m *pb.Message, device identity.DeviceID, user identity.UserID) {
 	has := slices.ContainsFunc(m.Done, func(d *pb.Done) bool {
-		return string(d.Device) == string(device[:]) && stageOf(d.Stage) != view.StageDropped
+		return string(d.Device) == string(device[:]) && view.StageOf(d.Stage) != view.StageDropped
 	})
 	for _, n := range m.Pending {
 		if it := e.out.Items[n]; it != nil && it.Device == device {

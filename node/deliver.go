@@ -20,21 +20,9 @@ import (
 
 func fromU64(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
 
-// Stages as they are stored; the order is the order of progress.
-var stages = []view.Stage{view.StageWaiting, view.StageQueued, view.StageFull, view.StageCustody, view.StageDelivered, view.StageRead, view.StageExpired, view.StageDropped}
-
-func stageNumber(s view.Stage) uint32 { return uint32(slices.Index(stages, s)) }
-
-func stageOf(n uint32) view.Stage {
-	if int(n) >= len(stages) {
-		return view.StageQueued
-	}
-	return stages[n]
-}
-
 func (e *Engine) delivery(t *Turn, n uint64) *pb.Delivery {
 	d := &pb.Delivery{}
-	if !getRow(t.Tx, store.BucketOutbox, u64(n), d) {
+	if !store.Row(t.Tx, store.BucketOutbox, store.U64(n), d) {
 		return nil
 	}
 	e.noteSent(n, d)
@@ -49,7 +37,7 @@ func (e *Engine) put(t *Turn, n uint64, d *pb.Delivery, next time.Time) {
 	d.Next = millis(next)
 	e.out.Schedule(n, next)
 	e.reviews.Set(n, reviewAt(d))
-	putRow(t.Tx, store.BucketOutbox, u64(n), d)
+	store.PutRow(t.Tx, store.BucketOutbox, store.U64(n), d)
 }
 
 func step(t *Turn, d *pb.Delivery, what, detail string) { addStep(d, t.Now, what, detail) }
@@ -180,7 +168,7 @@ func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 	if box := set.BoxID(); string(d.SetBox) != string(box[:]) {
 		d.SetBox, d.Receipts, d.Voided = box[:], nil, nil // another box: a tombstone of the one before is none here
 	}
-	if stageOf(d.Stage) == view.StageWaiting {
+	if view.StageOf(d.Stage) == view.StageWaiting {
 		e.stage(t, n, d, view.StageQueued, "")
 	}
 	d.SetNumber, d.SetW, d.SetR = set.Number(), uint32(set.W()), uint32(activeMembers(set))
@@ -308,11 +296,11 @@ func (e *Engine) moreRelays(t *Turn, d *pb.Delivery, dev *pb.PeerDevice, it *out
 
 // stage moves a delivery forward; it never goes back, except between waiting, queued and full.
 func (e *Engine) stage(t *Turn, n uint64, d *pb.Delivery, s view.Stage, why string) {
-	old := stageOf(d.Stage)
-	if old == s || stageNumber(old) > stageNumber(view.StageFull) && stageNumber(s) < d.Stage {
+	old := view.StageOf(d.Stage)
+	if old == s || old.Number() > view.StageFull.Number() && s.Number() < d.Stage {
 		return
 	}
-	d.Stage = stageNumber(s)
+	d.Stage = s.Number()
 	if s == view.StageWaiting || s == view.StageFull {
 		step(t, d, string(s), why)
 	}
@@ -329,11 +317,11 @@ func (e *Engine) finish(t *Turn, n uint64, s view.Stage, why string) {
 	if d == nil {
 		return
 	}
-	t.Tx.Delete(store.BucketOutbox, u64(n))
+	t.Tx.Delete(store.BucketOutbox, store.U64(n))
 	step(t, d, string(s), why)
-	d.Stage = stageNumber(s)
+	d.Stage = s.Number()
 	m := &pb.Message{}
-	if !getRow(t.Tx, store.BucketMessages, d.Message, m) {
+	if !store.Row(t.Tx, store.BucketMessages, d.Message, m) {
 		return
 	}
 	m.Pending = slices.DeleteFunc(m.Pending, func(o uint64) bool { return o == n })
@@ -345,7 +333,7 @@ func (e *Engine) finish(t *Turn, n uint64, s view.Stage, why string) {
 		t.Tx.Delete(store.BucketMessages, d.Message)
 		return
 	}
-	putRow(t.Tx, store.BucketMessages, d.Message, m)
+	store.PutRow(t.Tx, store.BucketMessages, d.Message, m)
 	e.stageNotice(t, n, d)
 	if s == view.StageExpired {
 		e.endNotice(t, d, string(s), "not delivered within 30 days; it is kept, and can be sent again")
@@ -412,8 +400,8 @@ func (e *Engine) again(t *Turn, n uint64, d *pb.Delivery, why string) {
 	d.Sent, d.Left, d.Resealed = 0, 0, t.Now.UnixMilli()
 	d.Repairs++
 	step(t, d, "again", why)
-	if stageOf(d.Stage) == view.StageCustody { // nobody has signed for what is sealed next
-		d.Stage = stageNumber(view.StageQueued)
+	if view.StageOf(d.Stage) == view.StageCustody { // nobody has signed for what is sealed next
+		d.Stage = view.StageQueued.Number()
 		e.stageNotice(t, n, d)
 	}
 	e.put(t, n, d, t.Now)

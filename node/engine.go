@@ -16,7 +16,6 @@ package node
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/binary"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -29,6 +28,7 @@ import (
 	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -49,7 +49,6 @@ type Engine struct {
 	list    *identity.DeviceList // our own, newest
 
 	book  *session.Book
-	chats map[chat.ChatID][contactKeySize]byte
 	peers map[string][]identity.DeviceID // peer id -> devices that say it is theirs
 	live  map[string]bool                // peer id -> a connection is up
 
@@ -101,8 +100,7 @@ var keySelf = []byte("self")
 // Load reads the engine's state. It returns view.ErrNoIdentity on an empty store.
 func Load(t *Turn, c Config) (*Engine, error) {
 	e := &Engine{
-		cfg: c, self: &pb.Self{}, book: session.NewBook(), chats: map[chat.ChatID][contactKeySize]byte{},
-		peers: map[string][]identity.DeviceID{}, live: map[string]bool{}, out: outbox.New(),
+		cfg: c, self: &pb.Self{}, book: session.NewBook(), peers: map[string][]identity.DeviceID{}, live: map[string]bool{}, out: outbox.New(),
 		wants: map[string]*want{}, publish: map[string]*want{},
 		boxKeys: map[uint32]ed25519.PrivateKey{}, lists: parsed[*identity.DeviceList]{parse: identity.ParseDeviceList},
 		records: parsed[*dht.DeviceRecord]{parse: dht.ParseDeviceRecord}, sets: parsed[*dht.SetRecord]{parse: dht.ParseSetRecord},
@@ -111,7 +109,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
 		pushed: map[identity.DeviceID][12]byte{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 	}
-	if !getRow(t.Tx, store.BucketMeta, keySelf, e.self) {
+	if !store.Row(t.Tx, store.BucketMeta, keySelf, e.self) {
 		return nil, view.ErrNoIdentity
 	}
 	if err := e.parseSelf(); err != nil {
@@ -145,7 +143,7 @@ func (e *Engine) needMissing(t *Turn) {
 	})
 	for _, c := range e.contacts(t) {
 		if len(c.List) == 0 {
-			keys = append(keys, dht.UserKeyFromPrefix([contactKeySize]byte(c.User[:contactKeySize])))
+			keys = append(keys, dht.UserKeyFromPrefix([talk.ContactKeySize]byte(c.User[:talk.ContactKeySize])))
 		}
 	}
 	if len(e.self.Pairing) > 0 { // linking was cut off: the old device may have listed us
@@ -188,13 +186,11 @@ func (e *Engine) parseSelf() error {
 }
 
 func (e *Engine) loadPeople(t *Turn) {
-	t.Tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
-		c := &pb.Contact{}
-		if proto.Unmarshal(value, c) == nil {
-			e.indexContact(c)
+	for _, c := range e.contacts(t) {
+		if len(c.User) == 32 && talk.Chat(t.Tx, chat.Direct(e.user, identity.UserID(c.User))) == nil {
+			e.adoptChat(t, c)
 		}
-		return true
-	})
+	}
 	t.Tx.Scan(store.BucketDevices, nil, func(_, value []byte) bool {
 		d := &pb.PeerDevice{}
 		if proto.Unmarshal(value, d) == nil && d.Endpoint != nil {
@@ -203,6 +199,18 @@ func (e *Engine) loadPeople(t *Turn) {
 		}
 		return true
 	})
+}
+
+// adoptChat makes the conversation of a contact of a build in which a contact was its conversation.
+func (e *Engine) adoptChat(t *Turn, c *pb.Contact) {
+	e.saveContact(t, c)
+	row := talk.Chat(t.Tx, chat.Direct(e.user, identity.UserID(c.User)))
+	for _, id := range talk.IDs(t.Tx, row) {
+		if m := (&pb.Message{}); talk.Row(t.Tx, id, m) && m.Unsent {
+			c.Waiting = append(c.Waiting, id)
+		}
+	}
+	e.saveContact(t, c)
 }
 
 func (e *Engine) loadSessions(t *Turn) {
@@ -288,70 +296,17 @@ func (e *Engine) PeerDown(t *Turn, peer []byte) {
 	e.flush(t)
 }
 
-// counters are the numbers that change with every message, apart from the large self row.
-func (e *Engine) counter(t *Turn, name string) uint64 {
-	raw := t.Tx.Get(store.BucketMeta, []byte("n/"+name))
-	if len(raw) != 8 {
-		return 0
-	}
-	return binary.BigEndian.Uint64(raw)
-}
-
-func (e *Engine) setCounter(t *Turn, name string, v uint64) {
-	t.Tx.Put(store.BucketMeta, []byte("n/"+name), u64(v))
-}
-
-func (e *Engine) nextCounter(t *Turn, name string) uint64 {
-	v := e.counter(t, name) + 1
-	e.setCounter(t, name, v)
-	return v
-}
-
 // Names of the counters.
 const (
-	counterLamport  = "lamport" // ms
 	counterChat     = "chat"
 	counterDelivery = "delivery"
 	counterReach    = "reach"
 	counterSet      = "set"
 	counterParked   = "parked"
-	counterPlaced   = "placed"
 	counterSeen     = "seen"
 )
 
-// stamp is the next Lamport time: max(now, last+1) in milliseconds.
-func (e *Engine) stamp(t *Turn) uint64 {
-	v := max(uint64(t.Now.UnixMilli()), e.counter(t, counterLamport)+1)
-	e.setCounter(t, counterLamport, v)
-	return v
-}
-
-// witness moves the Lamport clock past what another device said, within the bounds of our own clock.
-func (e *Engine) witness(t *Turn, sentAt uint64) {
-	v := min(sentAt, uint64(t.Now.Add(maxAhead).UnixMilli()))
-	if v > e.counter(t, counterLamport) {
-		e.setCounter(t, counterLamport, v)
-	}
-}
-
-func (e *Engine) saveSelf(t *Turn) { putRow(t.Tx, store.BucketMeta, keySelf, e.self) }
-
-// getRow reads a protobuf row; a row that does not parse counts as absent.
-func getRow(tx store.Tx, b store.Bucket, key []byte, m proto.Message) bool {
-	raw := tx.Get(b, key)
-	return raw != nil && proto.Unmarshal(raw, m) == nil
-}
-
-func putRow(tx store.Tx, b store.Bucket, key []byte, m proto.Message) {
-	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
-	if err != nil {
-		panic("node: a row of ours does not encode: " + err.Error())
-	}
-	tx.Put(b, key, raw)
-}
-
-func u64(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
-func u32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
+func (e *Engine) saveSelf(t *Turn) { store.PutRow(t.Tx, store.BucketMeta, keySelf, e.self) }
 
 func due(at, now time.Time) bool { return !at.IsZero() && !at.After(now) }
 

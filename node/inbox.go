@@ -15,6 +15,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -122,12 +123,12 @@ func (e *Engine) markSeen(t *Turn, id mailbox.EnvelopeID, a arrival) {
 // see remembers 16 bytes of an id for seenFor, with a note.
 func (e *Engine) see(t *Turn, id, note []byte) {
 	today := uint32(t.Now.Unix() / int64(day/time.Second))
-	t.Tx.Put(store.BucketSeen, id, append(u32(today), note...))
-	t.Tx.Put(store.BucketSeenDays, slices.Concat(u32(today), u64(e.nextCounter(t, counterSeen))), id)
+	t.Tx.Put(store.BucketSeen, id, append(store.U32(today), note...))
+	t.Tx.Put(store.BucketSeenDays, slices.Concat(store.U32(today), store.U64(store.NextCounter(t.Tx, counterSeen))), id)
 	oldest := today - uint32(seenFor/day)
 	var gone, ids [][]byte
 	t.Tx.Scan(store.BucketSeenDays, nil, func(key, value []byte) bool {
-		if len(gone) == 16 || string(key[:4]) >= string(u32(oldest)) {
+		if len(gone) == 16 || string(key[:4]) >= string(store.U32(oldest)) {
 			return false
 		}
 		gone, ids = append(gone, key), append(ids, value)
@@ -189,7 +190,7 @@ func (e *Engine) openFirst(t *Turn, f session.FirstFlight, envelope []byte) (arr
 		return e.openWith(t, session.Ref{Device: identity.DeviceID(ref[:32]), Session: [8]byte(ref[32:])}, envelope)
 	}
 	row := &pb.Prekey{}
-	if !getRow(t.Tx, store.BucketPrekeys, f.Prekey[:], row) {
+	if !store.Row(t.Tx, store.BucketPrekeys, f.Prekey[:], row) {
 		return arrival{}, session.ErrOpen
 	}
 	pre, err := identity.ParsePrekey(row.Secret)
@@ -278,7 +279,7 @@ func (e *Engine) park(t *Turn, envelope []byte, user identity.UserID) bool {
 	}
 	e.stats.Parked++
 	e.parked[user]++
-	putRow(t.Tx, store.BucketParked, u64(e.nextCounter(t, counterParked)), &pb.Parked{
+	store.PutRow(t.Tx, store.BucketParked, store.U64(store.NextCounter(t.Tx, counterParked)), &pb.Parked{
 		Envelope: envelope, User: user[:], Until: t.Now.Add(parkFor).UnixMilli(),
 	})
 	return true
@@ -348,7 +349,7 @@ func (e *Engine) accept(t *Turn, a arrival) bool {
 	if a.contact != nil && a.contact.State == contactBlocked && !a.own {
 		return false
 	}
-	e.witness(t, a.content.SentAt)
+	e.desk(t).Witness(a.content.SentAt)
 	e.noteHeads(t, a)
 	known := t.Tx.Get(store.BucketMessages, a.id[:]) != nil
 	if !known && !e.dispatch(t, a) {
@@ -417,26 +418,14 @@ func (e *Engine) dispatch(t *Turn, a arrival) bool {
 
 // gotMessage shows a message of a contact, or one of ours that another device of ours sent.
 func (e *Engine) gotMessage(t *Turn, a arrival) bool {
-	key, ok := e.chats[a.content.Chat]
-	c := &pb.Contact{}
-	if !ok || !getRow(t.Tx, store.BucketContacts, key[:], c) {
-		return false
-	}
-	if !a.own && string(c.User) != string(a.sender.User[:]) {
-		return false // a conversation that its author is not part of
-	}
-	device := a.sender.Device()
-	m := &pb.Message{
-		Id: a.id[:], Content: a.body.Content, User: a.sender.User[:], Device: device[:], Mine: a.own, Contact: c.User,
-		Received: t.Now.UnixMilli(),
-		// Honest clocks never reach the bound, so that the order is the same on every device.
-		Order: min(a.content.SentAt, uint64(t.Now.Add(dht.MaxSkew).UnixMilli())),
-		Read:  a.own || t.Tx.Get(store.BucketSeen, a.id[:16]) != nil, // gotRead leaves a note of what was read before it came
-	}
-	e.place(t, c, m)
-	v := messageView(t.Tx, e.user, m)
-	e.notice(t, view.Notice{Type: "message", ID: v.ID, Message: &v})
-	return true
+	d := e.desk(t)
+	ok := d.Message(e.arrival(a))
+	e.carry(t, d)
+	return ok
+}
+
+func (e *Engine) arrival(a arrival) talk.Arrival {
+	return talk.Arrival{ID: a.id, Author: a.sender.User, Device: a.sender.Device(), Own: a.own, Content: a.content, Raw: a.body.Content}
 }
 
 // acknowledge tells the author's device that the message is on our disk: one envelope for all that arrived since the
@@ -458,11 +447,11 @@ func (e *Engine) acknowledge(t *Turn, device identity.DeviceID, id chat.ID) {
 	if e.out.Waiting(device) >= maxAckedTo {
 		return
 	}
-	n := e.nextCounter(t, counterDelivery)
+	n := store.NextCounter(t.Tx, counterDelivery)
 	e.out.Add(n, device, t.Now)
 	e.out.Acks[device] = n
 	e.put(t, n, &pb.Delivery{
-		Device: device[:], User: dev.User, Kind: uint32(chat.KindAck), Stage: stageNumber(view.StageQueued),
+		Device: device[:], User: dev.User, Kind: uint32(chat.KindAck), Stage: view.StageQueued.Number(),
 		Acks: [][]byte{id[:]}, Created: t.Now.UnixMilli(), Expires: t.Now.Add(Retention).UnixMilli(),
 	}, t.Now)
 }
@@ -473,7 +462,7 @@ func (e *Engine) ackContent(t *Turn, d *pb.Delivery, dev *pb.PeerDevice) []byte 
 	if err != nil {
 		return nil
 	}
-	c, err := chat.New(t.Rand, chat.KindAck, chat.Direct(e.user, identity.UserID(dev.User)), e.stamp(t), payload)
+	c, err := chat.New(t.Rand, chat.KindAck, chat.Direct(e.user, identity.UserID(dev.User)), e.desk(t).Stamp(), payload)
 	if err != nil {
 		return nil
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/kith-im/kith/node/link"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -43,7 +44,7 @@ func (e *Engine) newLink(t *Turn, kind link.Kind, ttl time.Duration) (view.Invit
 	}
 	l := link.Link{
 		Kind: kind, Expires: t.Now.Add(ttl + time.Hour - 1).Truncate(time.Hour).UTC(),
-		User: [contactKeySize]byte(e.user[:contactKeySize]), Peers: e.hints(t, kind),
+		User: [talk.ContactKeySize]byte(e.user[:talk.ContactKeySize]), Peers: e.hints(t, kind),
 	}
 	secret, err := draw(t.Rand, link.SecretSize)
 	if err != nil {
@@ -52,7 +53,7 @@ func (e *Engine) newLink(t *Turn, kind link.Kind, ttl time.Duration) (view.Invit
 	copy(l.Secret[:], secret)
 	id := l.ID()
 	row := &pb.Invite{Secret: secret, Expires: l.Expires.UnixMilli(), Kind: uint32(kind), Link: l.Short(), Text: l.Text()}
-	putRow(t.Tx, store.BucketInvites, id[:], row)
+	store.PutRow(t.Tx, store.BucketInvites, id[:], row)
 	return inviteView(id[:], row), t.Tx.Err()
 }
 
@@ -107,13 +108,13 @@ func (e *Engine) Join(t *Turn, text, handle string) (view.Contact, error) {
 		return view.Contact{}, &view.Problem{Class: view.ErrUsage, Message: "this link adds a device, it does not invite a person", Hint: "kith init --link LINK"}
 	case !t.Now.Before(l.Expires):
 		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: "this invite has expired; ask for a new one", Hint: "kith invite"}
-	case string(l.User[:]) == string(e.user[:contactKeySize]):
+	case string(l.User[:]) == string(e.user[:talk.ContactKeySize]):
 		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: "this invite is your own; give it to somebody else", Hint: "kith invite"}
 	case e.self.Removed:
 		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
 	}
 	c := &pb.Contact{}
-	switch known := getRow(t.Tx, store.BucketContacts, l.User[:], c); {
+	switch known := store.Row(t.Tx, store.BucketContacts, l.User[:], c); {
 	case known && c.State == contactAccepted && c.Verified:
 		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: c.Handle + " is a contact already", Hint: "kith contact show " + c.Handle}
 	case known:
@@ -185,7 +186,7 @@ func fitFrontDoor(j *chatpb.Join) {
 
 // shortReach is our reach with the current epoch's set only, if that is small.
 func (e *Engine) shortReach(t *Turn) *chatpb.Reach {
-	r := &chatpb.Reach{Number: e.counter(t, counterReach), Endpoint: e.chatEndpoint()}
+	r := &chatpb.Reach{Number: store.Counter(t.Tx, counterReach), Endpoint: e.chatEndpoint()}
 	if _, rec := e.box(t, dht.EpochAt(t.Now)); rec != nil && len(rec.Bytes()) <= joinSets {
 		r.Sets = [][]byte{rec.Bytes()}
 	}
@@ -207,7 +208,7 @@ func (e *Engine) checkJoin(t *Turn, a arrival) (joinCheck, bool) {
 	if a.content.Kind != chat.KindJoin || proto.Unmarshal(a.content.Payload, j.join) != nil || len(j.join.Invite) != 8 {
 		return j, false
 	}
-	if !getRow(t.Tx, store.BucketInvites, j.join.Invite, j.invite) || link.Kind(j.invite.Kind) != link.KindInvite {
+	if !store.Row(t.Tx, store.BucketInvites, j.join.Invite, j.invite) || link.Kind(j.invite.Kind) != link.KindInvite {
 		return j, false
 	}
 	want := link.JoinProof([link.SecretSize]byte(j.invite.Secret), e.user, a.sender.User, a.sender.Device())
@@ -243,7 +244,7 @@ func (e *Engine) stranger(t *Turn, a *arrival) *pb.PeerDevice {
 		if j.invite.Declines++; j.invite.Declines > maxDeclines {
 			return nil
 		}
-		putRow(t.Tx, store.BucketInvites, j.join.Invite, j.invite)
+		store.PutRow(t.Tx, store.BucketInvites, j.join.Invite, j.invite)
 		e.saveDevice(t, dev)
 		return dev
 	}
@@ -292,7 +293,7 @@ func (e *Engine) gotJoin(t *Turn, a arrival) bool {
 	c := e.contact(t, a.sender.User)
 	again := len(j.invite.UsedBy) > 0 && c != nil && c.State == contactAccepted && c.Verified
 	j.invite.UsedBy = a.sender.User[:]
-	putRow(t.Tx, store.BucketInvites, j.join.Invite, j.invite)
+	store.PutRow(t.Tx, store.BucketInvites, j.join.Invite, j.invite)
 	if c == nil || len(c.List) == 0 {
 		if c = e.admit(t, c, j); c == nil {
 			return false
@@ -366,7 +367,7 @@ func (e *Engine) gotWelcome(t *Turn, a arrival) bool {
 // have the link, and learn of us from the one that has it.
 func (e *Engine) endJoin(t *Turn, c *pb.Contact) {
 	m := &pb.Message{}
-	if len(c.JoinMessage) == 0 || !getRow(t.Tx, store.BucketMessages, c.JoinMessage, m) {
+	if len(c.JoinMessage) == 0 || !store.Row(t.Tx, store.BucketMessages, c.JoinMessage, m) {
 		return
 	}
 	for _, n := range m.Pending {
@@ -379,7 +380,7 @@ func (e *Engine) nameAfter(t *Turn, c *pb.Contact) {
 	if base, _, _ := strings.Cut(c.Handle, "-"); base != "contact" || cleanHandle(c.Name) == "" {
 		return
 	}
-	taken := map[string]bool{ownHandle: true}
+	taken := map[string]bool{talk.OwnHandle: true}
 	for _, o := range e.contacts(t) {
 		taken[o.Handle] = true
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/kith-im/kith/node/link"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -52,7 +53,7 @@ func (e *Engine) LinkHello(t *Turn, frame []byte) ([]byte, error) {
 		return nil, err
 	}
 	row := &pb.Invite{}
-	if !getRow(t.Tx, store.BucketInvites, hello.Link[:], row) || link.Kind(row.Kind) != link.KindDevice || e.account == nil {
+	if !store.Row(t.Tx, store.BucketInvites, hello.Link[:], row) || link.Kind(row.Kind) != link.KindDevice || e.account == nil {
 		return nil, link.ErrPair
 	}
 	device := identity.DeviceOf(hello.SigPub)
@@ -65,7 +66,7 @@ func (e *Engine) LinkHello(t *Turn, frame []byte) ([]byte, error) {
 		return nil, err
 	}
 	row.UsedBy, row.Pairing = device[:], p.Marshal()
-	putRow(t.Tx, store.BucketInvites, hello.Link[:], row)
+	store.PutRow(t.Tx, store.BucketInvites, hello.Link[:], row)
 	raw, err := proto.Marshal(e.snapshot(t))
 	if err != nil {
 		return nil, err
@@ -119,7 +120,7 @@ func (e *Engine) people(t *Turn) (now, later []*chatpb.Person) {
 func (e *Engine) LinkRecord(t *Turn, frame []byte) ([]byte, error) {
 	id, ok := link.FrameLink(frame)
 	row := &pb.Invite{}
-	if !ok || !getRow(t.Tx, store.BucketInvites, id[:], row) || e.account == nil {
+	if !ok || !store.Row(t.Tx, store.BucketInvites, id[:], row) || e.account == nil {
 		return nil, link.ErrPair
 	}
 	p, err := link.ResumePairing(row.Pairing)
@@ -270,7 +271,7 @@ func (e *Engine) tellRemoved(t *Turn, id identity.DeviceID, next *identity.Devic
 	if err != nil {
 		return
 	}
-	content, err := chat.New(t.Rand, chat.KindRecords, chat.Direct(e.user, e.user), e.stamp(t), payload)
+	content, err := chat.New(t.Rand, chat.KindRecords, chat.Direct(e.user, e.user), e.desk(t).Stamp(), payload)
 	if err != nil {
 		return
 	}
@@ -360,7 +361,7 @@ func (l *Linker) Welcome(t *Turn, frame []byte, self dht.Peer) ([]byte, error) {
 		return nil, link.ErrPair
 	}
 	own, lerr := identity.ParseDeviceList(s.List)
-	if lerr != nil || string(s.User) != string(sliceOf(own.User())) || string(s.User[:contactKeySize]) != string(l.link.User[:]) {
+	if lerr != nil || string(s.User) != string(sliceOf(own.User())) || string(s.User[:talk.ContactKeySize]) != string(l.link.User[:]) {
 		return nil, link.ErrPair
 	}
 	if t.Tx.Get(store.BucketMeta, keySelf) != nil {
@@ -371,7 +372,7 @@ func (l *Linker) Welcome(t *Turn, frame []byte, self dht.Peer) ([]byte, error) {
 		return nil, err
 	}
 	row.List, row.Pairing = own.Bytes(), l.pairing.Marshal()
-	putRow(t.Tx, store.BucketMeta, keySelf, row)
+	store.PutRow(t.Tx, store.BucketMeta, keySelf, row)
 	e, err := Load(t, Config{})
 	if err != nil {
 		return nil, err
@@ -396,7 +397,7 @@ func (e *Engine) adoptSnapshot(t *Turn, s *chatpb.Snapshot) {
 		if peer, ok := validEndpoint(p); ok {
 			row, _ := e.relay(t, peer.ID)
 			row.Addrs = peer.Addrs
-			putRow(t.Tx, store.BucketRelays, row.Peer, row)
+			store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
 			e.self.LinkPeers = append(e.self.LinkPeers, fromPeer(peer))
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/link"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -174,7 +175,7 @@ func TestDevicesStayInStep(t *testing.T) {
 	w.pass(time.Minute)
 	for _, x := range []*device{a, a2} {
 		w.must(x.store.View(func(tx store.Tx) error {
-			all, err := node.Inbox(tx)
+			all, err := talk.Inbox(tx)
 			for _, chat := range all {
 				if chat.Unread != 0 {
 					t.Errorf("%s shows %d unread of %s", x.name, chat.Unread, chat.Handle)
@@ -249,7 +250,7 @@ func TestReadBeforeItArrives(t *testing.T) {
 	w.pass(10 * time.Minute)
 	wantTexts(t, a2, b, "read me")
 	w.must(a2.store.View(func(tx store.Tx) error {
-		all, err := node.Inbox(tx)
+		all, err := talk.Inbox(tx)
 		if len(all) != 1 || all[0].Unread != 0 {
 			t.Errorf("inbox: %+v", all)
 		}

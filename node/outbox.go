@@ -15,6 +15,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -27,7 +28,7 @@ func (e *Engine) loadOutbox(t *Turn) {
 		}
 		n := fromU64(key)
 		next := unixMilli(d.Next)
-		if stageOf(d.Stage) == view.StageFull {
+		if view.StageOf(d.Stage) == view.StageFull {
 			next = earlier(next, t.Now.Add(jitter(t.Rand, retryMax))) // nobody waits for room on its behalf any more
 		}
 		e.out.Add(n, identity.DeviceID(d.Device), next)
@@ -66,83 +67,78 @@ type SendRequest struct {
 // Send puts a text on our own screen and into the outbox, sealed for each device of the recipient and each other device
 // of ours. When the turn's commit returns, the message is queued: it survives a crash and will be tried for 30 days.
 func (e *Engine) Send(t *Turn, r SendRequest) (view.Message, error) {
-	if m := e.sentBefore(t, r.Key); m != nil {
-		return messageView(t.Tx, e.user, m), nil
+	if m := talk.SentBefore(t.Tx, r.Key); m != nil {
+		return talk.MessageView(t.Tx, e.user, m), nil
 	}
-	c, err := e.mayWrite(t, r)
-	if err != nil {
-		return view.Message{}, err
-	}
-	payload, err := proto.Marshal(&chatpb.Text{Text: r.Text})
-	if err != nil {
-		return view.Message{}, err
-	}
-	content, err := chat.New(t.Rand, chat.KindText, chat.Direct(e.user, identity.UserID(c.User)), e.stamp(t), payload)
-	if err != nil {
-		return view.Message{}, err
-	}
-	for _, h := range c.Heads {
-		content.Parents = append(content.Parents, [16]byte(h[:16]))
-	}
-	content.SentAt = e.afterHeads(t, c, content.SentAt)
-	e.refresh(t, c)
-	m := e.ownMessage(t, content)
-	m.Contact, m.Key = c.User, r.Key
-	e.place(t, c, m)
-	e.fanOut(t, c, m)
-	if r.Key != "" {
-		t.Tx.Put(store.BucketMeta, []byte("sent/"+r.Key), m.Id)
-	}
-	v := messageView(t.Tx, e.user, m)
-	e.notice(t, view.Notice{Type: "message", ID: v.ID, Message: &v})
-	e.flush(t)
-	return v, t.Tx.Err()
-}
-
-// afterHeads makes a message's time later than those that it answers, also when their author's clock is ahead of ours, as
-// far as clocks may be.
-func (e *Engine) afterHeads(t *Turn, c *pb.Contact, at uint64) uint64 {
-	limit := uint64(t.Now.Add(dht.MaxSkew).UnixMilli())
-	for _, h := range c.Heads {
-		m := &pb.Message{}
-		if getRow(t.Tx, store.BucketMessages, h, m) && m.Order >= at && m.Order <= limit {
-			at = m.Order + 1
-		}
-	}
-	return at
-}
-
-func (e *Engine) sentBefore(t *Turn, key string) *pb.Message {
-	if key == "" {
-		return nil
-	}
-	m := &pb.Message{}
-	if id := t.Tx.Get(store.BucketMeta, []byte("sent/"+key)); id == nil || !getRow(t.Tx, store.BucketMessages, id, m) {
-		return nil
-	}
-	return m
-}
-
-// mayWrite checks a request and finds the recipient.
-func (e *Engine) mayWrite(t *Turn, r SendRequest) (*pb.Contact, error) {
 	switch {
-	case e.self.Removed:
-		return nil, &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
 	case r.Text == "":
-		return nil, &view.Problem{Class: view.ErrUsage, Message: "the text is empty", Hint: "kith send --help"}
+		return view.Message{}, &view.Problem{Class: view.ErrUsage, Message: "the text is empty", Hint: "kith send --help"}
 	case len(r.Text) > chat.MaxText:
-		return nil, &view.Problem{Class: view.ErrUsage, Message: "the text is longer than 3,500 bytes", Hint: "kith send --help"}
+		return view.Message{}, &view.Problem{Class: view.ErrUsage, Message: "the text is longer than 3,500 bytes", Hint: "kith send --help"}
 	case !utf8.ValidString(r.Text):
-		return nil, &view.Problem{Class: view.ErrUsage, Message: "the text is not valid UTF-8", Hint: "kith send --help"}
-	case len(r.Key) > 128:
-		return nil, &view.Problem{Class: view.ErrUsage, Message: "the idempotency key is longer than 128 bytes", Hint: "kith send --help"}
+		return view.Message{}, &view.Problem{Class: view.ErrUsage, Message: "the text is not valid UTF-8", Hint: "kith send --help"}
 	}
-	c, err := findContact(t.Tx, r.To)
+	return e.write(t, r.To, talk.Draft{Kind: chat.KindText, Payload: &chatpb.Text{Text: r.Text}, Key: r.Key})
+}
+
+// write puts a message into a conversation, if it may be written to.
+func (e *Engine) write(t *Turn, to string, x talk.Draft) (view.Message, error) {
+	if m := talk.SentBefore(t.Tx, x.Key); m != nil {
+		return talk.MessageView(t.Tx, e.user, m), nil
+	}
+	c, err := e.writable(t, to)
+	if err != nil {
+		return view.Message{}, err
+	}
+	d := e.desk(t)
+	v, err := d.Write(c, x)
+	return v, e.talked(t, d, err)
+}
+
+// desk is where conversations are changed in this turn; talked takes what comes of it.
+func (e *Engine) desk(t *Turn) *talk.Desk {
+	return &talk.Desk{
+		Now: t.Now, Rand: t.Rand, Tx: t.Tx, Me: e.user, Device: e.device, SigPub: [32]byte(e.keys.Public(0, 0).SigPub),
+	}
+}
+
+// talked fans out what was said at a desk and tells what happened there; it passes err on.
+func (e *Engine) talked(t *Turn, d *talk.Desk, err error) error {
+	if err != nil {
+		return err
+	}
+	e.carry(t, d)
+	e.flush(t)
+	return t.Tx.Err()
+}
+
+func (e *Engine) carry(t *Turn, d *talk.Desk) {
+	for _, p := range d.Posts {
+		e.fanOut(t, p)
+	}
+	for _, n := range d.Notices {
+		e.notice(t, n)
+	}
+}
+
+// writable finds a conversation that a person may write to.
+func (e *Engine) writable(t *Turn, to string) (*pb.Chat, error) {
+	if e.self.Removed {
+		return nil, &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+	}
+	c, err := talk.Find(t.Tx, to)
 	if err != nil {
 		return nil, err
 	}
-	if err := e.maySend(c); err != nil {
-		return nil, err
+	if c.Kind == talk.Direct {
+		p, err := talk.FindContact(t.Tx, to)
+		if err != nil {
+			return nil, err
+		}
+		if err := e.maySend(p); err != nil {
+			return nil, err
+		}
+		e.refresh(t, p)
 	}
 	if len(e.out.Items) > maxOutbox {
 		return nil, &view.Problem{Class: view.ErrRefused, Message: "the outbox is full", Hint: "kith status"}
@@ -177,63 +173,77 @@ func (e *Engine) maySend(c *pb.Contact) error {
 	return nil
 }
 
-// ownMessage makes the row of content that this device authors.
-func (e *Engine) ownMessage(t *Turn, c chat.Content) *pb.Message {
-	raw := c.Bytes()
-	id := chat.MessageID(e.user, [32]byte(e.keys.Public(0, 0).SigPub), raw)
-	return &pb.Message{
-		Id: id[:], Content: raw, User: e.user[:], Device: e.device[:], Mine: true,
-		Received: t.Now.UnixMilli(), Read: true, Order: c.SentAt,
+// fanOut makes one delivery for each device of the people that a post goes to and each other device of ours, in one
+// transaction. A person whose devices are not known yet, or who has not accepted us, is served when that changes.
+func (e *Engine) fanOut(t *Turn, p talk.Post) {
+	m := p.Row
+	served := len(p.To) == 0
+	for _, u := range p.To {
+		served = e.fanOutTo(t, u, m) || served
 	}
-}
-
-// place puts a message into its conversation: order is (Lamport ms, id), the same on every device.
-func (e *Engine) place(t *Turn, c *pb.Contact, m *pb.Message) {
-	t.Tx.Put(store.BucketChats, slices.Concat(u32(c.Chat), u64(m.Order), u64(e.nextCounter(t, counterPlaced))), m.Id)
-	putRow(t.Tx, store.BucketMessages, m.Id, m)
-	content, err := chat.Parse(m.Content)
-	if err != nil {
+	if p.Own && served {
+		e.mirror(t, m)
+	}
+	if kind := chat.KindOf(m.Content); !kind.Visible() && len(m.Pending) == 0 && !m.Unsent {
+		t.Tx.Delete(store.BucketMessages, m.Id) // nobody to tell
 		return
 	}
-	c.Heads = slices.DeleteFunc(c.Heads, func(h []byte) bool {
-		return slices.ContainsFunc(content.Parents, func(p [16]byte) bool { return string(p[:]) == string(h[:16]) })
-	})
-	c.Heads = append(c.Heads, m.Id)
-	if len(c.Heads) > maxHeads {
-		c.Heads = c.Heads[len(c.Heads)-maxHeads:]
-	}
-	if !m.Read {
-		c.Unread++
-	}
-	e.saveContact(t, c)
+	store.PutRow(t.Tx, store.BucketMessages, m.Id, m)
 }
 
-// fanOut makes one delivery for each device of the contact and each other device of ours, in one transaction.
-func (e *Engine) fanOut(t *Turn, c *pb.Contact, m *pb.Message) {
-	list := e.listOf(t, identity.UserID(c.User))
-	m.Unsent = list == nil || c.State != contactAccepted
-	if !m.Unsent {
-		for _, d := range list.Devices() {
-			e.enqueue(t, m, d.ID(), list.User())
-		}
-		for _, d := range e.siblings() {
-			e.enqueue(t, m, d, e.user)
-		}
+// fanOutTo makes the deliveries for one person; false: it has to wait.
+func (e *Engine) fanOutTo(t *Turn, u identity.UserID, m *pb.Message) bool {
+	c, list := e.contact(t, u), e.listOf(t, u)
+	if c == nil {
+		return false
 	}
-	putRow(t.Tx, store.BucketMessages, m.Id, m)
+	if list == nil || !e.ready(c) {
+		c.Waiting = append(c.Waiting, m.Id)
+		m.Unsent = true
+		e.saveContact(t, c)
+		return false
+	}
+	for _, d := range list.Devices() {
+		e.enqueue(t, m, d.ID(), list.User())
+	}
+	return true
 }
 
-// fanOutWaiting sends what was written to a contact before it was accepted.
+// mirror makes the deliveries for our other devices, once.
+func (e *Engine) mirror(t *Turn, m *pb.Message) {
+	if m.Mirrored {
+		return
+	}
+	m.Mirrored = true
+	for _, d := range e.siblings() {
+		e.enqueue(t, m, d, e.user)
+	}
+}
+
+// fanOutWaiting sends what was written to a person before it was found, or accepted.
 func (e *Engine) fanOutWaiting(t *Turn, c *pb.Contact) {
-	if c.State != contactAccepted {
+	if len(c.Waiting) == 0 || !e.ready(c) || e.listOf(t, identity.UserID(c.User)) == nil {
 		return
 	}
-	for _, id := range chatIDs(t.Tx, c.Chat) {
+	ids := c.Waiting
+	c.Waiting = nil
+	e.saveContact(t, c)
+	for _, id := range ids {
 		m := &pb.Message{}
-		if getRow(t.Tx, store.BucketMessages, id, m) && m.Unsent {
-			e.fanOut(t, c, m)
+		if !talk.Row(t.Tx, id, m) {
+			continue
 		}
+		m.Unsent = false
+		if e.fanOutTo(t, identity.UserID(c.User), m) {
+			e.mirror(t, m)
+		}
+		store.PutRow(t.Tx, store.BucketMessages, m.Id, m)
 	}
+}
+
+// ready reports whether what is written to a contact goes out.
+func (e *Engine) ready(c *pb.Contact) bool {
+	return c.State == contactAccepted || c.State == talk.Member
 }
 
 // siblings are our own other devices.
@@ -260,9 +270,9 @@ func (e *Engine) enqueue(t *Turn, m *pb.Message, device identity.DeviceID, user 
 		}
 		dev = nil // or somebody else's list names this one: the device's record will tell
 	}
-	n := e.nextCounter(t, counterDelivery)
+	n := store.NextCounter(t.Tx, counterDelivery)
 	d := &pb.Delivery{
-		Message: m.Id, Device: device[:], User: user[:], Kind: uint32(content.Kind), Stage: stageNumber(view.StageQueued),
+		Message: m.Id, Device: device[:], User: user[:], Kind: uint32(content.Kind), Stage: view.StageQueued.Number(),
 		Created: t.Now.UnixMilli(), Expires: t.Now.Add(Retention).UnixMilli(),
 	}
 	step(t, d, "queued", "")
@@ -284,7 +294,7 @@ func (e *Engine) sealDelivery(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDev
 		}
 	} else {
 		m := &pb.Message{}
-		if !getRow(t.Tx, store.BucketMessages, d.Message, m) {
+		if !store.Row(t.Tx, store.BucketMessages, d.Message, m) {
 			return false
 		}
 		raw = m.Content
@@ -333,20 +343,18 @@ func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte) ([]byte, erro
 
 // sendControl sends content that people do not see to the given devices of a user.
 func (e *Engine) sendControl(t *Turn, kind chat.Kind, payload proto.Message, user identity.UserID, devices []identity.DeviceID) []byte {
-	raw, err := proto.Marshal(payload)
-	if err != nil || len(devices) == 0 {
+	if len(devices) == 0 {
 		return nil
 	}
-	content, err := chat.New(t.Rand, kind, chat.Direct(e.user, user), e.stamp(t), raw)
-	if err != nil {
+	d := e.desk(t)
+	if d.Say(kind, chat.Direct(e.user, user), payload, nil, false) != nil {
 		return nil
 	}
-	m := e.ownMessage(t, content)
-	putRow(t.Tx, store.BucketMessages, m.Id, m)
-	for _, d := range devices {
-		e.enqueue(t, m, d, user)
+	m := d.Posts[0].Row
+	for _, device := range devices {
+		e.enqueue(t, m, device, user)
 	}
-	putRow(t.Tx, store.BucketMessages, m.Id, m)
+	store.PutRow(t.Tx, store.BucketMessages, m.Id, m)
 	return m.Id
 }
 
@@ -367,7 +375,7 @@ func (e *Engine) gotAck(t *Turn, a arrival) bool {
 	from := a.sender.Device()
 	for _, id := range ids.Ids {
 		m := &pb.Message{}
-		if len(id) != 32 || !getRow(t.Tx, store.BucketMessages, id, m) {
+		if len(id) != 32 || !store.Row(t.Tx, store.BucketMessages, id, m) {
 			continue
 		}
 		for _, n := range m.Pending {
@@ -391,15 +399,15 @@ func (e *Engine) gotRead(t *Turn, a arrival) bool {
 		if len(id) != 32 {
 			continue
 		}
-		if !getRow(t.Tx, store.BucketMessages, id, m) {
+		if !store.Row(t.Tx, store.BucketMessages, id, m) {
 			if a.own {
 				e.see(t, id[:16], []byte{0}) // it is still on its way to this device
 			}
 			continue
 		}
 		if a.own {
-			e.setRead(t, m)
-		} else if m.Mine && string(m.Contact) == string(a.sender.User[:]) {
+			e.desk(t).SetRead(m)
+		} else if m.Mine {
 			e.readBy(t, m, from)
 		}
 	}
@@ -415,55 +423,27 @@ func (e *Engine) readBy(t *Turn, m *pb.Message, from identity.DeviceID) {
 		}
 	}
 	for _, d := range m.Done {
-		if string(d.Device) == string(from[:]) && stageOf(d.Stage) == view.StageDelivered {
-			d.Stage = stageNumber(view.StageRead)
+		if string(d.Device) == string(from[:]) && view.StageOf(d.Stage) == view.StageDelivered {
+			d.Stage = view.StageRead.Number()
 			d.Steps = append(d.Steps, &pb.Step{At: t.Now.UnixMilli(), What: string(view.StageRead)})
-			putRow(t.Tx, store.BucketMessages, m.Id, m)
-			v := doneView(t.Tx, e.user, d)
+			store.PutRow(t.Tx, store.BucketMessages, m.Id, m)
+			v := talk.DoneView(t.Tx, e.user, d)
 			e.notice(t, view.Notice{Type: "stage", ID: shortID(m.Id), Stage: &v})
 		}
 	}
 }
 
-// setRead marks one message of a contact as read.
-func (e *Engine) setRead(t *Turn, m *pb.Message) {
-	if m.Read {
-		return
-	}
-	m.Read = true
-	putRow(t.Tx, store.BucketMessages, m.Id, m)
-	if len(m.Contact) != 32 {
-		return
-	}
-	if c := e.contact(t, identity.UserID(m.Contact)); c != nil && c.Unread > 0 {
-		c.Unread--
-		e.saveContact(t, c)
-	}
-}
-
-// MarkRead marks everything of a conversation as read, and tells its author and our own other devices.
+// MarkRead marks everything of a conversation as read, and tells its authors and our own other devices.
 func (e *Engine) MarkRead(t *Turn, who string) (int, error) {
-	c, err := findContact(t.Tx, who)
+	c, err := talk.Find(t.Tx, who)
 	if err != nil {
 		return 0, err
 	}
-	if c.Unread == 0 {
-		return 0, t.Tx.Err()
+	receipts := true
+	if p := (&pb.Contact{}); c.Kind == talk.Direct {
+		receipts = store.Row(t.Tx, store.BucketContacts, c.Contact[:talk.ContactKeySize], p) && p.State == contactAccepted
 	}
-	var ids [][]byte
-	for _, id := range chatIDs(t.Tx, c.Chat) {
-		m := &pb.Message{}
-		if getRow(t.Tx, store.BucketMessages, id, m) && !m.Read {
-			e.setRead(t, m)
-			ids = append(ids, id)
-		}
-	}
-	for batch := range slices.Chunk(ids, chat.MaxIDs) {
-		if list := e.listOf(t, identity.UserID(c.User)); list != nil && c.State == contactAccepted {
-			e.sendControl(t, chat.KindRead, &chatpb.Ids{Ids: batch}, list.User(), deviceIDs(list))
-		}
-		e.sendControl(t, chat.KindRead, &chatpb.Ids{Ids: batch}, e.user, e.siblings())
-	}
-	e.flush(t)
-	return len(ids), t.Tx.Err()
+	d := e.desk(t)
+	n, err := d.MarkRead(c, receipts)
+	return n, e.talked(t, d, err)
 }

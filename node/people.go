@@ -13,52 +13,41 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
-// contactKeySize is how much of a user id keys a contact: what an invite carries.
-const contactKeySize = dht.UserPrefix
-
 // States of a contact.
 const (
-	contactPending  uint32 = 1 // we answered its invite and wait for its welcome
-	contactRequest  uint32 = 2 // it wrote first
-	contactAccepted uint32 = 3
-	contactBlocked  uint32 = 4
+	contactPending  = talk.Pending
+	contactRequest  = talk.Request
+	contactAccepted = talk.Accepted
+	contactBlocked  = talk.Blocked
 )
 
 var contactStates = map[uint32]string{
-	contactPending: "pending", contactRequest: "request", contactAccepted: "accepted", contactBlocked: "blocked",
+	contactPending: "pending", contactRequest: "request", contactAccepted: "accepted", contactBlocked: "blocked", talk.Member: "member",
 }
 
-// ownHandle is what a person is called on its own devices.
-const ownHandle = "me"
-
-func contactKey(u identity.UserID) []byte { return u[:contactKeySize] }
+func contactKey(u identity.UserID) []byte { return u[:talk.ContactKeySize] }
 
 // contact reads a contact by user id; nil if there is none.
 func (e *Engine) contact(t *Turn, u identity.UserID) *pb.Contact {
 	c := &pb.Contact{}
-	if !getRow(t.Tx, store.BucketContacts, contactKey(u), c) || (len(c.User) == 32 && string(c.User) != string(u[:])) {
+	if !store.Row(t.Tx, store.BucketContacts, contactKey(u), c) || (len(c.User) == 32 && string(c.User) != string(u[:])) {
 		return nil
 	}
 	return c
 }
 
 func (e *Engine) saveContact(t *Turn, c *pb.Contact) {
-	putRow(t.Tx, store.BucketContacts, c.User[:contactKeySize], c)
-	e.indexContact(c)
-}
-
-func (e *Engine) indexContact(c *pb.Contact) {
-	if len(c.User) == 32 {
-		e.chats[chat.Direct(e.user, identity.UserID(c.User))] = [contactKeySize]byte(c.User[:contactKeySize])
-	}
+	talk.OpenDirect(t.Tx, e.user, c)
+	store.PutRow(t.Tx, store.BucketContacts, c.User[:talk.ContactKeySize], c)
 }
 
 // changeContact saves what a person sees of a contact, tells the API, and our other devices.
 func (e *Engine) changeContact(t *Turn, c *pb.Contact) {
-	c.Changed = e.stamp(t)
+	c.Changed = e.desk(t).Stamp()
 	e.saveContact(t, c)
 	v := contactView(c, e.live)
 	e.notice(t, view.Notice{Type: "contact", Contact: &v})
@@ -67,7 +56,7 @@ func (e *Engine) changeContact(t *Turn, c *pb.Contact) {
 
 // newContact makes a contact with a free handle. User may be the prefix of a link.
 func (e *Engine) newContact(t *Turn, user []byte, wish string, state uint32) (*pb.Contact, error) {
-	handles := map[string]bool{ownHandle: true}
+	handles := map[string]bool{talk.OwnHandle: true}
 	n := 0
 	t.Tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
 		c := &pb.Contact{}
@@ -82,7 +71,7 @@ func (e *Engine) newContact(t *Turn, user []byte, wish string, state uint32) (*p
 	}
 	return &pb.Contact{
 		User: user, Handle: freeHandle(wish, handles), State: state, Added: t.Now.UnixMilli(),
-		Chat: uint32(e.nextCounter(t, counterChat)),
+		Chat: uint32(store.NextCounter(t.Tx, counterChat)),
 	}, nil
 }
 
@@ -117,45 +106,17 @@ func cleanHandle(name string) string {
 	return strings.Trim(h, "-.")
 }
 
-// findContact resolves what a person typed: a handle, or a unique prefix (8 digits or more) of a user id.
-func findContact(tx store.Tx, who string) (*pb.Contact, error) {
-	var exact *pb.Contact
-	var close []*pb.Contact
-	low := strings.ToLower(who)
-	tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
-		c := &pb.Contact{}
-		if proto.Unmarshal(value, c) != nil {
-			return true
-		}
-		if c.Handle == low {
-			exact = c
-		} else if len(low) >= 8 && strings.HasPrefix(hexOf(c.User), low) {
-			close = append(close, c)
-		}
-		return true
-	})
-	switch {
-	case exact != nil:
-		return exact, nil
-	case len(close) == 1:
-		return close[0], nil
-	case len(close) > 1:
-		return nil, &view.Problem{Class: view.ErrAmbiguous, Message: "more than one contact begins with " + who, Hint: "kith contact list"}
-	}
-	return nil, &view.Problem{Class: view.ErrNotFound, Message: "no contact named " + who, Hint: "kith contact list"}
-}
-
 // RenameContact changes our local name of a person.
 func (e *Engine) RenameContact(t *Turn, who, name string) (view.Contact, error) {
-	c, err := findContact(t.Tx, who)
+	c, err := talk.FindContact(t.Tx, who)
 	if err != nil {
 		return view.Contact{}, err
 	}
 	h := cleanHandle(name)
-	if h == "" || h == ownHandle {
+	if h == "" || h == talk.OwnHandle {
 		return view.Contact{}, &view.Problem{Class: view.ErrUsage, Message: "a handle needs a letter or digit, and is not \"me\"", Hint: "kith contact rename " + c.Handle + " NAME"}
 	}
-	if other, err := findContact(t.Tx, h); err == nil && other.Handle == h && string(other.User) != string(c.User) {
+	if other, err := talk.FindContact(t.Tx, h); err == nil && other.Handle == h && string(other.User) != string(c.User) {
 		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: h + " is another contact already", Hint: "kith contact show " + h}
 	}
 	c.Handle = h
@@ -165,7 +126,7 @@ func (e *Engine) RenameContact(t *Turn, who, name string) (view.Contact, error) 
 
 // AcceptContact accepts a request, unblocks, or accepts the new identity of a contact whose account key changed.
 func (e *Engine) AcceptContact(t *Turn, who string) (view.Contact, error) {
-	c, err := findContact(t.Tx, who)
+	c, err := talk.FindContact(t.Tx, who)
 	if err != nil {
 		return view.Contact{}, err
 	}
@@ -191,7 +152,7 @@ func (e *Engine) AcceptContact(t *Turn, who string) (view.Contact, error) {
 
 // BlockContact drops whatever a person sends, silently; unblocking is AcceptContact.
 func (e *Engine) BlockContact(t *Turn, who string) (view.Contact, error) {
-	c, err := findContact(t.Tx, who)
+	c, err := talk.FindContact(t.Tx, who)
 	if err != nil {
 		return view.Contact{}, err
 	}
@@ -203,7 +164,7 @@ func (e *Engine) BlockContact(t *Turn, who string) (view.Contact, error) {
 // peerDevice reads the row of a device; nil if its user's list does not name it.
 func (e *Engine) peerDevice(t *Turn, id identity.DeviceID) *pb.PeerDevice {
 	d := &pb.PeerDevice{}
-	if !getRow(t.Tx, store.BucketDevices, id[:], d) {
+	if !store.Row(t.Tx, store.BucketDevices, id[:], d) {
 		return nil
 	}
 	return d
@@ -224,7 +185,7 @@ func (e *Engine) disputed(t *Turn, d *pb.PeerDevice) error {
 }
 
 func (e *Engine) saveDevice(t *Turn, d *pb.PeerDevice) {
-	putRow(t.Tx, store.BucketDevices, d.Device, d)
+	store.PutRow(t.Tx, store.BucketDevices, d.Device, d)
 }
 
 // listOf is the newest accepted device list of a user; nil if unknown.
@@ -428,7 +389,7 @@ type Endpoint struct {
 
 // Endpoints lists the devices of a contact of which we know an endpoint, in order of the device id.
 func Endpoints(tx store.Tx, who string) ([]Endpoint, error) {
-	c, err := findContact(tx, who)
+	c, err := talk.FindContact(tx, who)
 	if err != nil {
 		return nil, err
 	}

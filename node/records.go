@@ -51,7 +51,7 @@ func Create(t *Turn, p CreateParams) error {
 		return err
 	}
 	self.Account, self.List = account.Marshal(), list.Bytes()
-	putRow(t.Tx, store.BucketMeta, keySelf, self)
+	store.PutRow(t.Tx, store.BucketMeta, keySelf, self)
 	return t.Tx.Err()
 }
 
@@ -83,9 +83,9 @@ func rotateBundle(t *Turn, self *pb.Self, keys *identity.DeviceKeys, number uint
 	if old, err := identity.ParseBundle(self.Bundle); err == nil {
 		id := old.Hash()
 		row := &pb.Prekey{}
-		if getRow(t.Tx, store.BucketPrekeys, id[:8], row) {
+		if store.Row(t.Tx, store.BucketPrekeys, id[:8], row) {
 			row.Superseded = t.Now.UnixMilli()
-			putRow(t.Tx, store.BucketPrekeys, id[:8], row)
+			store.PutRow(t.Tx, store.BucketPrekeys, id[:8], row)
 		}
 	}
 	b, pre, err := identity.NewBundle(t.Rand, keys, identity.BundleFields{
@@ -96,7 +96,7 @@ func rotateBundle(t *Turn, self *pb.Self, keys *identity.DeviceKeys, number uint
 		return err
 	}
 	id := pre.ID()
-	putRow(t.Tx, store.BucketPrekeys, id[:], &pb.Prekey{Secret: pre.Marshal()})
+	store.PutRow(t.Tx, store.BucketPrekeys, id[:], &pb.Prekey{Secret: pre.Marshal()})
 	self.Bundle = b.Bytes()
 	self.BundleDue = t.Now.Add(bundleEvery + jitter(t.Rand, 2*bundleJitter) - bundleJitter).UnixMilli()
 	return nil
@@ -153,7 +153,7 @@ func (e *Engine) dropPrekeys(t *Turn) {
 	var old [][]byte
 	t.Tx.Scan(store.BucketPrekeys, nil, func(key, _ []byte) bool {
 		row := &pb.Prekey{}
-		if getRow(t.Tx, store.BucketPrekeys, key, row) && row.Superseded != 0 && t.Now.After(unixMilli(row.Superseded).Add(prekeyCap)) {
+		if store.Row(t.Tx, store.BucketPrekeys, key, row) && row.Superseded != 0 && t.Now.After(unixMilli(row.Superseded).Add(prekeyCap)) {
 			old = append(old, key)
 		}
 		return true
@@ -336,7 +336,7 @@ func (e *Engine) Looked(t *Turn, key string, value []byte) {
 func (e *Engine) onlyRefresh(t *Turn, key string) bool {
 	kind, id, err := dht.ParseKey(key)
 	c := &pb.Contact{}
-	return err == nil && kind == dht.KindUser && getRow(t.Tx, store.BucketContacts, id, c) && len(c.List) > 0
+	return err == nil && kind == dht.KindUser && store.Row(t.Tx, store.BucketContacts, id, c) && len(c.List) > 0
 }
 
 // learn takes in a valid record, whoever brought it.

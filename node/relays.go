@@ -13,6 +13,7 @@ import (
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -42,7 +43,7 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 	if s != election.SourceGossip { // it said so itself: gossip is what others say of it
 		row.LastOk = t.Now.UnixMilli()
 	}
-	putRow(t.Tx, store.BucketRelays, row.Peer, row)
+	store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
 	if !a.LeavingAt.IsZero() {
 		if !said && e.serves(t, a.Peer.ID) { // it goes on taking mail until then: the old set and the new one overlap
 			e.planElection(t, roundDebounce)
@@ -70,7 +71,7 @@ func (e *Engine) thin(t *Turn) bool {
 // relay reads the row of a candidate, or begins one.
 func (e *Engine) relay(t *Turn, peer []byte) (*pb.Relay, bool) {
 	row := &pb.Relay{}
-	if getRow(t.Tx, store.BucketRelays, peer, row) {
+	if store.Row(t.Tx, store.BucketRelays, peer, row) {
 		return row, true
 	}
 	return &pb.Relay{Peer: slices.Clone(peer), FirstSeen: t.Now.UnixMilli()}, false
@@ -123,7 +124,7 @@ func (e *Engine) pin(t *Turn, p dht.Peer) {
 	row, _ := e.relay(t, p.ID)
 	if !row.Pinned || len(row.Addrs) == 0 {
 		row.Pinned, row.Source, row.Addrs = true, uint32(election.SourceOwn), p.Addrs
-		putRow(t.Tx, store.BucketRelays, row.Peer, row)
+		store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
 	}
 	t.Out.Connects = append(t.Out.Connects, p)
 }
@@ -206,7 +207,7 @@ func (e *Engine) noteServing(t *Turn, rec *dht.SetRecord) {
 		} else {
 			row.ServingSince = 0
 		}
-		putRow(t.Tx, store.BucketRelays, row.Peer, row)
+		store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
 	}
 }
 
@@ -231,14 +232,14 @@ func (e *Engine) observe(t *Turn, peer []byte, good bool) {
 		return
 	}
 	delete(e.observed, string(peer))
-	if !getRow(t.Tx, store.BucketRelays, peer, row) {
+	if !store.Row(t.Tx, store.BucketRelays, peer, row) {
 		return
 	}
 	count(row, dayOf(t.Now), o.ok, o.failed)
 	if good {
 		row.LastOk = t.Now.UnixMilli()
 	}
-	putRow(t.Tx, store.BucketRelays, row.Peer, row)
+	store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
 	e.observed[string(peer)] = observation{saved: t.Now}
 }
 
@@ -265,7 +266,7 @@ type ContactRelay struct {
 // RelaysOf lists the relays of each device of a contact: of the newest box of the current epoch that we know, or of the
 // front door. It returns a *view.Problem for an unknown handle.
 func RelaysOf(tx store.Tx, now time.Time, handle string) ([]ContactRelay, error) {
-	c, err := findContact(tx, handle)
+	c, err := talk.FindContact(tx, handle)
 	if err != nil {
 		return nil, err
 	}
@@ -319,7 +320,7 @@ func relaysIn(tx store.Tx, now time.Time, d *pb.PeerDevice, rec *dht.SetRecord) 
 			Holds: held[string(m.Peer.ID)], Set: set,
 		}
 		row := &pb.Relay{}
-		if getRow(tx, store.BucketRelays, m.Peer.ID, row) {
+		if store.Row(tx, store.BucketRelays, m.Peer.ID, row) {
 			y := tallyOf(row, now)
 			r.Seen, r.OK, r.Failed, r.Broke = true, uint64(y.good), uint64(y.bad), unixMilli(row.Broke)
 		}
@@ -387,7 +388,7 @@ func (e *Engine) foldCounters(t *Turn) {
 		count(row, today-8, row.Ok-min(row.WeekOk, row.Ok), row.Failed-min(row.WeekFailed, row.Failed))
 		count(row, today-1, row.WeekOk, row.WeekFailed)
 		row.Ok, row.Failed, row.WeekOk, row.WeekFailed, row.WeekStart = 0, 0, 0, 0, 0
-		putRow(t.Tx, store.BucketRelays, row.Peer, row)
+		store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
 	}
 }
 
@@ -404,7 +405,7 @@ func (e *Engine) distrust(t *Turn, relay []byte) bool {
 		}
 	}
 	row.Broke = t.Now.UnixMilli()
-	putRow(t.Tx, store.BucketRelays, row.Peer, row)
+	store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
 	return true
 }
 
@@ -438,7 +439,7 @@ var sourceNames = map[election.Source]string{
 func Mailbox(tx store.Tx, e *Engine, now time.Time) (view.Mailbox, error) {
 	v := view.Mailbox{State: "none", Epoch: dht.EpochAt(now), Hint: "no relay is known: kith relay enable on a machine that is always on, or join somebody who has one"}
 	members := map[string]dht.Member{}
-	if rec := boxSet(tx.Get(store.BucketBoxes, u32(v.Epoch))); rec != nil {
+	if rec := boxSet(tx.Get(store.BucketBoxes, store.U32(v.Epoch))); rec != nil {
 		v.State, v.Number, v.R, v.W, v.NotAfter, v.Hint = "full", rec.Number(), int(rec.R()), int(rec.W()), rec.NotAfter(), ""
 		if activeMembers(rec) < int(rec.R()) {
 			v.State, v.Hint = "thin", "fewer relays than wanted: mail is safe as long as one of them lives"

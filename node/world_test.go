@@ -21,6 +21,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -693,7 +694,7 @@ func (d *device) contact(user string) (found view.Contact) {
 func (d *device) texts(with *device) []string {
 	var out []string
 	_ = d.store.View(func(tx store.Tx) error {
-		all, err := node.Messages(tx, with.user(), 0)
+		all, err := talk.Messages(tx, with.user(), 0)
 		for _, m := range all {
 			out = append(out, m.Text)
 		}
@@ -706,7 +707,7 @@ func (d *device) stage(id string) view.Stage { return d.status(id).Stage }
 
 func (d *device) status(id string) (s view.Status) {
 	d.w.t.Helper()
-	d.w.must(d.store.View(func(tx store.Tx) (err error) { s, err = node.Status(tx, id); return err }))
+	d.w.must(d.store.View(func(tx store.Tx) (err error) { s, err = talk.Status(tx, id); return err }))
 	return s
 }
 
@@ -799,7 +800,7 @@ func (d *device) outbox() string {
 // traced reports whether something was tried for a message.
 func (d *device) traced(id, what string) bool {
 	var steps []view.Step
-	d.w.must(d.store.View(func(tx store.Tx) (err error) { steps, err = node.Trace(tx, id); return err }))
+	d.w.must(d.store.View(func(tx store.Tx) (err error) { steps, err = talk.Trace(tx, id); return err }))
 	return slices.ContainsFunc(steps, func(s view.Step) bool { return s.What == what })
 }
 

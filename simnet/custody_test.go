@@ -8,6 +8,7 @@ import (
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 	"github.com/kith-im/kith/simnet"
 )
@@ -46,7 +47,7 @@ func (s *schedule) text(from *simnet.Device, to, text string) (id string) {
 
 func stage(d *simnet.Device, id string) view.Status {
 	var s view.Status
-	d.View(func(tx store.Tx) (err error) { s, err = node.Status(tx, id); return err })
+	d.View(func(tx store.Tx) (err error) { s, err = talk.Status(tx, id); return err })
 	return s
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/simnet"
 )
 
@@ -78,7 +79,7 @@ func (x *town) arrives() int {
 	x.w.Run(6 * hour)
 	got := 0
 	x.bob.View(func(tx store.Tx) error {
-		all, err := node.Messages(tx, "alice", 0)
+		all, err := talk.Messages(tx, "alice", 0)
 		got = len(all)
 		return err
 	})

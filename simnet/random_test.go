@@ -13,6 +13,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 	"github.com/kith-im/kith/simnet"
 )
@@ -307,7 +308,7 @@ func (s *schedule) markRead(p *person, d *simnet.Device) {
 		return
 	}
 	d.View(func(tx store.Tx) error {
-		all, err := node.Messages(tx, from.name, 0)
+		all, err := talk.Messages(tx, from.name, 0)
 		for _, m := range all {
 			if !m.Mine {
 				p.read[m.ID] = true
@@ -374,7 +375,7 @@ func (s *schedule) finish() {
 // kept says whether a dead sender saw custody, or more, for a device: then others have to see to it.
 func (s *schedule) kept(m sent, d *simnet.Device) bool {
 	var status view.Status
-	m.from.View(func(tx store.Tx) (err error) { status, err = node.Status(tx, m.id); return err })
+	m.from.View(func(tx store.Tx) (err error) { status, err = talk.Status(tx, m.id); return err })
 	return slices.ContainsFunc(status.Deliveries, func(x view.Delivery) bool {
 		return x.Device == d.ID() && x.Stage == view.StageCustody && (!s.wiped || x.Custody > 1)
 	})

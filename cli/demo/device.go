@@ -11,6 +11,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/p2p"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -162,7 +163,7 @@ var stages = map[view.Stage]int{view.StageCustody: 1, view.StageDelivered: 2, vi
 func (d *device) reached(ctx context.Context, m *message, stage view.Stage) (s view.Status, err error) {
 	err = d.until(ctx, string(stage)+" of "+m.id, func() (bool, error) {
 		err := d.node.View(func(tx store.Tx) (err error) {
-			s, err = node.Status(tx, m.id)
+			s, err = talk.Status(tx, m.id)
 			return err
 		})
 		return stages[s.Stage] >= stages[stage], err
@@ -175,7 +176,7 @@ func (d *device) settled(ctx context.Context, m *message) error {
 	return d.until(ctx, "the last acknowledgement of "+m.id, func() (bool, error) {
 		all := true
 		err := d.node.View(func(tx store.Tx) error {
-			s, err := node.Status(tx, m.id)
+			s, err := talk.Status(tx, m.id)
 			for _, v := range s.Deliveries {
 				all = all && stages[v.Stage] >= stages[view.StageDelivered]
 			}

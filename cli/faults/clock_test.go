@@ -11,6 +11,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/p2p"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -107,7 +108,7 @@ func (n *timed) stage(id string) view.Stage {
 	n.t.Helper()
 	var s view.Status
 	check(n.t, n.View(func(tx store.Tx) (err error) {
-		s, err = node.Status(tx, id)
+		s, err = talk.Status(tx, id)
 		return err
 	}))
 	return s.Stage
@@ -117,7 +118,7 @@ func (n *timed) stage(id string) view.Stage {
 func (n *timed) texts(who string) (out []string) {
 	n.t.Helper()
 	check(n.t, n.View(func(tx store.Tx) error {
-		list, err := node.Messages(tx, who, 0)
+		list, err := talk.Messages(tx, who, 0)
 		for _, m := range list {
 			out = append(out, m.Text)
 		}

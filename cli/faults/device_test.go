@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/p2p"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -164,7 +164,7 @@ func (d *device) status(ctx context.Context, id string) (s view.Status, err erro
 // holds is every message of a conversation as the store of a daemon that does not run has it.
 func (d *device) holds(who string) (list []view.Message, err error) {
 	err = p2p.View(d.home, nil, func(tx store.Tx) (err error) {
-		list, err = node.Messages(tx, who, 0)
+		list, err = talk.Messages(tx, who, 0)
 		return err
 	})
 	return list, err

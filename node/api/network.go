@@ -12,6 +12,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -23,7 +24,7 @@ func status(ctx context.Context, b *Backend, _ None) (Status, error) {
 		var people []view.Contact
 		s.Identity, errs[0] = node.Identity(tx)
 		s.Mailbox, errs[1] = mailbox(tx, e, now, None{})
-		chats, errs[2] = node.Inbox(tx)
+		chats, errs[2] = talk.Inbox(tx)
 		people, errs[3] = node.Contacts(tx, e)
 		for _, c := range chats {
 			s.Unread += c.Unread

@@ -8,6 +8,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -30,7 +31,7 @@ func messageStatus(tx store.Tx, q MessageRequest) (view.Status, error) {
 
 // statusOf is a message's status with its relays' peer ids as text.
 func statusOf(tx store.Tx, id string) (view.Status, error) {
-	s, err := node.Status(tx, id)
+	s, err := talk.Status(tx, id)
 	for _, d := range s.Deliveries {
 		for i, r := range d.Receipts {
 			d.Receipts[i].Relay = peerText(r.Relay)
@@ -56,21 +57,21 @@ func rearm(ctx context.Context, b *Backend, q MessageRequest) (s view.Status, er
 }
 
 func trace(tx store.Tx, q MessageRequest) (TraceView, error) {
-	s, err := node.Status(tx, q.ID)
+	s, err := talk.Status(tx, q.ID)
 	if err != nil {
 		return TraceView{}, err
 	}
-	steps, err := node.Trace(tx, s.Message.ID)
+	steps, err := talk.Trace(tx, s.Message.ID)
 	return TraceView{ID: s.Message.ID, Steps: steps}, err
 }
 
 func inbox(tx store.Tx, _ None) (Chats, error) {
-	chats, err := node.Inbox(tx)
+	chats, err := talk.Inbox(tx)
 	return Chats{Chats: chats}, err
 }
 
 func messages(tx store.Tx, q MessagesRequest) (Messages, error) {
-	list, err := node.Messages(tx, q.Chat, count(q.Limit))
+	list, err := talk.Messages(tx, q.Chat, count(q.Limit))
 	return Messages{Messages: list}, err
 }
 

@@ -8,6 +8,7 @@ package chat
 
 import (
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"io"
@@ -155,6 +156,14 @@ func Parse(raw []byte) (Content, error) {
 	c.Kind = Kind(kind)
 	c.Payload = append([]byte{}, s...)
 	return c, nil
+}
+
+// KindOf is the kind of encoded content; 0 if it is none.
+func KindOf(raw []byte) Kind {
+	if len(raw) < HeaderSize {
+		return 0
+	}
+	return Kind(binary.BigEndian.Uint16(raw[1:]))
 }
 
 // MessageID is H("kith1 msg" | user id | device signing key | content bytes).

@@ -20,8 +20,8 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kith-im/kith/dht"
-	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -255,7 +255,7 @@ func messagesOf(b *testing.B, n *Node) (list []view.Message) {
 	b.Helper()
 	handle := handleOf(b, n) // not inside View: a read inside a read waits for ever behind a growing file
 	n.View(func(tx store.Tx) (err error) {
-		list, err = node.Messages(tx, handle, 1<<20)
+		list, err = talk.Messages(tx, handle, 1<<20)
 		return err
 	})
 	return list

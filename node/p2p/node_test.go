@@ -21,6 +21,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -141,7 +142,7 @@ func send(t testing.TB, n *Node, to, text string) (id string) {
 func stage(t testing.TB, n *Node, id string) (s view.Stage) {
 	t.Helper()
 	err := n.View(func(tx store.Tx) error {
-		v, err := node.Status(tx, id)
+		v, err := talk.Status(tx, id)
 		s = v.Stage
 		return err
 	})
@@ -156,7 +157,7 @@ func waitStage(t testing.TB, n *Node, id string, want ...view.Stage) {
 	defer func() {
 		if t.Failed() {
 			n.View(func(tx store.Tx) error {
-				v, _ := node.Status(tx, id)
+				v, _ := talk.Status(tx, id)
 				t.Logf("%+v", v)
 				return nil
 			})
@@ -177,7 +178,7 @@ func waitStage(t testing.TB, n *Node, id string, want ...view.Stage) {
 func texts(t testing.TB, n *Node, handle string) (out []string) {
 	t.Helper()
 	err := n.View(func(tx store.Tx) error {
-		list, err := node.Messages(tx, handle, 1000)
+		list, err := talk.Messages(tx, handle, 1000)
 		for _, m := range list {
 			out = append(out, m.Text)
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 	"github.com/kith-im/kith/simnet"
 )
@@ -94,7 +95,7 @@ func (p *play) link(name string, old *simnet.Device) *simnet.Device {
 func (p *play) count(d *simnet.Device, with string) int {
 	n := 0
 	d.View(func(tx store.Tx) error {
-		all, err := node.Messages(tx, with, 0)
+		all, err := talk.Messages(tx, with, 0)
 		n = len(all)
 		return err
 	})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 	"github.com/kith-im/kith/simnet"
 )
@@ -168,6 +169,6 @@ func (p *play) contact(d *simnet.Device, handle string) view.Contact {
 
 func (p *play) stage(d *simnet.Device, id string) view.Stage {
 	var s view.Status
-	d.View(func(tx store.Tx) (err error) { s, err = node.Status(tx, id); return err })
+	d.View(func(tx store.Tx) (err error) { s, err = talk.Status(tx, id); return err })
 	return s.Stage
 }

@@ -1,0 +1,45 @@
+package store
+
+import (
+	"encoding/binary"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// Row reads a protobuf row; a row that does not parse counts as absent.
+func Row(tx Tx, b Bucket, key []byte, m proto.Message) bool {
+	raw := tx.Get(b, key)
+	return raw != nil && proto.Unmarshal(raw, m) == nil
+}
+
+// PutRow writes a protobuf row, the same bytes for the same values.
+func PutRow(tx Tx, b Bucket, key []byte, m proto.Message) {
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
+	if err != nil {
+		panic("store: a row of ours does not encode: " + err.Error())
+	}
+	tx.Put(b, key, raw)
+}
+
+// U64 and U32 make keys, or parts of them, whose order is that of the numbers.
+func U64(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
+func U32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
+
+// Counter reads one of the numbers that change with every message, each in a row of its own.
+func Counter(tx Tx, name string) uint64 {
+	raw := tx.Get(BucketMeta, []byte("n/"+name))
+	if len(raw) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(raw)
+}
+
+// SetCounter writes one.
+func SetCounter(tx Tx, name string, v uint64) { tx.Put(BucketMeta, []byte("n/"+name), U64(v)) }
+
+// NextCounter adds one, and returns it.
+func NextCounter(tx Tx, name string) uint64 {
+	v := Counter(tx, name) + 1
+	SetCounter(tx, name, v)
+	return v
+}

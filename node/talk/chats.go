@@ -1,0 +1,229 @@
+package talk
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
+)
+
+// Kinds of conversations.
+const (
+	Direct uint32 = 1
+	Group  uint32 = 2
+	Self   uint32 = 3
+)
+
+var kindNames = map[uint32]string{Direct: "direct", Group: "group", Self: "self"}
+
+// States of a contact.
+const (
+	Pending  uint32 = 1 // we answered its invite and wait for its welcome
+	Request  uint32 = 2 // it wrote first
+	Accepted uint32 = 3
+	Blocked  uint32 = 4
+	Member   uint32 = 5 // of a group of ours, and nothing else to us
+)
+
+// Chat reads a conversation; nil if there is none.
+func Chat(tx store.Tx, id chat.ChatID) *pb.Chat {
+	c := &pb.Chat{}
+	if !store.Row(tx, store.BucketConversations, id[:], c) {
+		return nil
+	}
+	return c
+}
+
+// SaveChat writes a conversation's row.
+func SaveChat(tx store.Tx, c *pb.Chat) { store.PutRow(tx, store.BucketConversations, c.Id, c) }
+
+// OpenDirect makes the conversation with a contact whose whole user id is known, once.
+func OpenDirect(tx store.Tx, me identity.UserID, c *pb.Contact) {
+	if len(c.User) != 32 {
+		return
+	}
+	id := chat.Direct(me, identity.UserID(c.User))
+	if tx.Get(store.BucketConversations, id[:]) != nil {
+		return
+	}
+	row := &pb.Chat{Id: id[:], Kind: Direct, Contact: c.User, Number: c.Chat, Heads: c.Heads, Unread: c.Unread}
+	c.Heads, c.Unread = nil, 0 // of a build in which a contact was its conversation
+	SaveChat(tx, row)
+}
+
+// NewChat makes a conversation of a kind with the next local number.
+func NewChat(tx store.Tx, id chat.ChatID, kind uint32) *pb.Chat {
+	c := &pb.Chat{Id: id[:], Kind: kind, Number: uint32(store.NextCounter(tx, counterChat))}
+	SaveChat(tx, c)
+	return c
+}
+
+// IDOf is a conversation's id.
+func IDOf(c *pb.Chat) chat.ChatID { return chat.ChatID(c.Id) }
+
+// HandleOf is what a person calls a conversation.
+func HandleOf(tx store.Tx, c *pb.Chat) string {
+	switch c.Kind {
+	case Direct:
+		return NameOf(tx, identity.UserID(c.Contact))
+	case Self:
+		return OwnHandle
+	}
+	return c.Handle
+}
+
+// NameOf is a person's handle here, or the beginning of its user id.
+func NameOf(tx store.Tx, u identity.UserID) string {
+	c := &pb.Contact{}
+	if store.Row(tx, store.BucketContacts, u[:ContactKeySize], c) && c.Handle != "" {
+		return c.Handle
+	}
+	return hexOf(u[:shownDigits/2])
+}
+
+// Find resolves what a person typed for a conversation: the handle of a contact or a group, "me" for notes to oneself,
+// or the beginning of a contact's user id. The conversation with oneself exists from its first message on.
+func Find(tx store.Tx, who string) (*pb.Chat, error) {
+	low := strings.ToLower(who)
+	if low == OwnHandle {
+		me := Me(tx)
+		id := chat.Direct(me, me)
+		if c := Chat(tx, id); c != nil {
+			return c, nil
+		}
+		return &pb.Chat{Id: id[:], Kind: Self}, nil
+	}
+	if c := groupNamed(tx, low); c != nil {
+		return c, nil
+	}
+	p, err := FindContact(tx, who)
+	if err != nil {
+		return nil, err
+	}
+	if len(p.User) != 32 {
+		return &pb.Chat{Kind: Direct, Contact: p.User, Number: p.Chat}, nil // no id before the person is found
+	}
+	if c := Chat(tx, chat.Direct(Me(tx), identity.UserID(p.User))); c != nil {
+		return c, nil
+	}
+	id := chat.Direct(Me(tx), identity.UserID(p.User)) // a store of an earlier build that no node has opened since
+	return &pb.Chat{Id: id[:], Kind: Direct, Contact: p.User, Number: p.Chat, Heads: p.Heads, Unread: p.Unread}, nil
+}
+
+func groupNamed(tx store.Tx, low string) (found *pb.Chat) {
+	tx.Scan(store.BucketConversations, nil, func(_, value []byte) bool {
+		c := &pb.Chat{}
+		if proto.Unmarshal(value, c) == nil && c.Kind == Group && c.Handle == low {
+			found = c
+		}
+		return found == nil
+	})
+	return found
+}
+
+// FindContact resolves what a person typed: a handle, or a unique prefix (8 digits or more) of a user id.
+func FindContact(tx store.Tx, who string) (*pb.Contact, error) {
+	var exact *pb.Contact
+	var near []*pb.Contact
+	low := strings.ToLower(who)
+	tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
+		c := &pb.Contact{}
+		if proto.Unmarshal(value, c) != nil {
+			return true
+		}
+		if c.Handle == low {
+			exact = c
+		} else if len(low) >= 8 && strings.HasPrefix(hexOf(c.User), low) {
+			near = append(near, c)
+		}
+		return true
+	})
+	switch {
+	case exact != nil:
+		return exact, nil
+	case len(near) == 1:
+		return near[0], nil
+	case len(near) > 1:
+		return nil, &view.Problem{Class: view.ErrAmbiguous, Message: "more than one contact begins with " + who, Hint: "kith contact list"}
+	}
+	return nil, &view.Problem{Class: view.ErrNotFound, Message: "no contact named " + who, Hint: "kith contact list"}
+}
+
+// Handles are the names that are taken: of contacts, of groups, and our own.
+func Handles(tx store.Tx) map[string]bool {
+	taken := map[string]bool{OwnHandle: true}
+	tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
+		c := &pb.Contact{}
+		if proto.Unmarshal(value, c) == nil {
+			taken[c.Handle] = true
+		}
+		return true
+	})
+	tx.Scan(store.BucketConversations, nil, func(_, value []byte) bool {
+		c := &pb.Chat{}
+		if proto.Unmarshal(value, c) == nil && c.Kind == Group {
+			taken[c.Handle] = true
+		}
+		return true
+	})
+	return taken
+}
+
+// IDs lists the message ids of a conversation in order: by Lamport time, then by id. The key, which stands in the
+// clear, has a local number in the id's place.
+func IDs(tx store.Tx, c *pb.Chat) [][]byte {
+	var out [][]byte
+	if c.Number == 0 {
+		return nil
+	}
+	from := store.U32(c.Number)
+	last, ties := "", 0
+	tx.Scan(store.BucketChats, from, func(key, value []byte) bool {
+		if string(key[:4]) != string(from) {
+			return false
+		}
+		if at := string(key[4:12]); at != last {
+			last, ties = at, len(out)
+		}
+		out = append(out, value)
+		slices.SortFunc(out[ties:], bytes.Compare)
+		return true
+	})
+	return out
+}
+
+// FindMessage resolves a unique prefix (leastDigits or more) of a message id.
+func FindMessage(tx store.Tx, prefix string) (*pb.Message, error) {
+	low := strings.ToLower(prefix)
+	if len(low) < leastDigits {
+		return nil, &view.Problem{Class: view.ErrUsage, Message: fmt.Sprintf("%q is too short for a message: give %d digits of its id or more", prefix, leastDigits), Hint: "kith inbox"}
+	}
+	var found []*pb.Message
+	var ids []string
+	tx.Scan(store.BucketChats, nil, func(_, id []byte) bool {
+		m := &pb.Message{}
+		if strings.HasPrefix(shortID(id), low) && store.Row(tx, store.BucketMessages, id, m) {
+			found, ids = append(found, m), append(ids, shortID(id)[:shownDigits])
+		}
+		return true
+	})
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		more := ""
+		if len(ids) > candidatesShown {
+			ids, more = ids[:candidatesShown], " and others"
+		}
+		return nil, &view.Problem{Class: view.ErrAmbiguous, Message: "more than one message begins with " + prefix + ": " + strings.Join(ids, ", ") + more, Hint: "kith inbox"}
+	}
+	return nil, &view.Problem{Class: view.ErrNotFound, Message: "no message " + prefix, Hint: "kith inbox"}
+}

@@ -1,0 +1,112 @@
+// Package talk is what a person does and sees in conversations, on one device: messages, acts on them, what was read,
+// settings, and the views of all that. It decides what is said and to whom; which devices that means, and how it gets
+// there, is the engine's work (package node).
+//
+// Everything lies in the store that the Desk was given, in the caller's transaction; nothing is kept between calls. What
+// a conversation looks like follows from the contents that arrived alone, never from their order or time of arrival, so
+// that devices that hold the same contents show the same.
+package talk
+
+import (
+	"encoding/hex"
+	"io"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
+)
+
+// Desk is where a person talks, for one turn of the engine.
+type Desk struct {
+	Now    time.Time
+	Rand   io.Reader
+	Tx     store.Tx
+	Me     identity.UserID
+	Device identity.DeviceID
+	SigPub [32]byte // the device's signing key
+
+	Posts   []Post        // for the engine to fan out
+	Notices []view.Notice // for the engine to persist, and to tell
+}
+
+// Post is content, with a row in the table of messages, and who gets it.
+type Post struct {
+	Row *pb.Message
+	To  []identity.UserID // every device of each
+	Own bool              // our other devices too
+}
+
+// Names of the counters that conversations keep.
+const (
+	counterLamport = "lamport" // ms
+	counterChat    = "chat"
+	counterPlaced  = "placed"
+)
+
+// Stamp is the next Lamport time: max(now, last+1) in milliseconds.
+func (d *Desk) Stamp() uint64 {
+	v := max(uint64(d.Now.UnixMilli()), store.Counter(d.Tx, counterLamport)+1)
+	store.SetCounter(d.Tx, counterLamport, v)
+	return v
+}
+
+// Witness moves the Lamport clock past what another device said, within the bounds of our own clock.
+func (d *Desk) Witness(sentAt uint64) {
+	v := min(sentAt, uint64(d.Now.Add(maxAhead).UnixMilli()))
+	if v > store.Counter(d.Tx, counterLamport) {
+		store.SetCounter(d.Tx, counterLamport, v)
+	}
+}
+
+// Say writes content that is no message of its own, and posts it: acts, receipts, settings.
+func (d *Desk) Say(kind chat.Kind, in chat.ChatID, payload proto.Message, to []identity.UserID, own bool) error {
+	raw, err := proto.Marshal(payload)
+	if err != nil {
+		return err
+	}
+	c, err := chat.New(d.Rand, kind, in, d.Stamp(), raw)
+	if err != nil {
+		return err
+	}
+	m := d.row(c)
+	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
+	d.Posts = append(d.Posts, Post{Row: m, To: to, Own: own})
+	return nil
+}
+
+// row makes the row of content that this device authors.
+func (d *Desk) row(c chat.Content) *pb.Message {
+	raw := c.Bytes()
+	id := chat.MessageID(d.Me, d.SigPub, raw)
+	return &pb.Message{
+		Id: id[:], Content: raw, User: d.Me[:], Device: d.Device[:], Mine: true, Chat: c.Chat[:],
+		Received: d.Now.UnixMilli(), Read: true, Order: c.SentAt,
+	}
+}
+
+func (d *Desk) tell(n view.Notice) { d.Notices = append(d.Notices, n) }
+
+// Me is whose device a store is.
+func Me(tx store.Tx) identity.UserID {
+	self := &pb.Self{}
+	if !store.Row(tx, store.BucketMeta, []byte("self"), self) || len(self.User) != 32 {
+		return identity.UserID{}
+	}
+	return identity.UserID(self.User)
+}
+
+func hexOf(b []byte) string    { return hex.EncodeToString(b) }
+func shortID(id []byte) string { return hexOf(id[:min(16, len(id))]) }
+
+// unixMilli reads a stored time; 0 is no time.
+func unixMilli(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}

@@ -1,0 +1,34 @@
+package talk
+
+import (
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+)
+
+// ContactKeySize is how much of a user id keys a contact: what an invite carries.
+const ContactKeySize = dht.UserPrefix
+
+// OwnHandle is what a person is called on its own devices, and its conversation with itself.
+const OwnHandle = "me"
+
+// Clock bounds on what others claim.
+const (
+	maxAhead  = 2 * time.Minute // a message may claim to be this far in the future
+	maxBehind = mailbox.MaxTTL  // ... and this far in the past
+)
+
+const (
+	maxHeads = 3 // newest messages of a conversation that the next one names
+	maxKey   = 128
+
+	maxSettingName = 32
+)
+
+// Ids as people type and read them, in hex digits.
+const (
+	leastDigits     = 4  // of a message's id
+	shownDigits     = 12 // of an id among candidates
+	candidatesShown = 5  // of an ambiguous beginning
+)

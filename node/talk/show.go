@@ -1,0 +1,153 @@
+package talk
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
+)
+
+// Inbox lists the conversations, pinned ones first, then the one with the newest message.
+func Inbox(tx store.Tx) ([]view.Chat, error) {
+	me := Me(tx)
+	var out []view.Chat
+	seen := map[string]bool{}
+	add := func(c *pb.Chat) {
+		seen[string(c.Contact)] = true
+		out = append(out, ChatView(tx, me, c))
+	}
+	tx.Scan(store.BucketConversations, nil, func(_, value []byte) bool {
+		c, p := &pb.Chat{}, &pb.Contact{}
+		if proto.Unmarshal(value, c) != nil {
+			return true
+		}
+		if c.Kind == Direct && (!store.Row(tx, store.BucketContacts, c.Contact[:ContactKeySize], p) || !shownInInbox(p)) {
+			return true
+		}
+		add(c)
+		return true
+	})
+	tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool { // of a build in which a contact was its conversation
+		p := &pb.Contact{}
+		if proto.Unmarshal(value, p) == nil && shownInInbox(p) && !seen[string(p.User)] {
+			id := chat.Direct(me, identity.UserID(p.User))
+			add(&pb.Chat{Id: id[:], Kind: Direct, Contact: p.User, Number: p.Chat, Unread: p.Unread})
+		}
+		return true
+	})
+	slices.SortFunc(out, func(a, b view.Chat) int {
+		switch {
+		case a.Pinned != b.Pinned:
+			return boolOrder(b.Pinned) - boolOrder(a.Pinned)
+		case !lastAt(a).Equal(lastAt(b)):
+			return lastAt(b).Compare(lastAt(a))
+		}
+		return strings.Compare(a.Handle, b.Handle)
+	})
+	return out, tx.Err()
+}
+
+func boolOrder(v bool) int {
+	if v {
+		return 1
+	}
+	return 0
+}
+
+func shownInInbox(p *pb.Contact) bool {
+	return len(p.User) == 32 && p.State != Blocked && p.State != Member
+}
+
+// ChatView is one conversation with its newest message.
+func ChatView(tx store.Tx, me identity.UserID, c *pb.Chat) view.Chat {
+	v := view.Chat{
+		Chat: hexOf(c.Id), Kind: kindNames[c.Kind], Handle: HandleOf(tx, c), Unread: int(c.Unread),
+		Pinned: Setting(tx, c.Id, SettingPin) == "1", Draft: Setting(tx, c.Id, SettingDraft),
+		Receipts: Setting(tx, c.Id, SettingReceipts),
+	}
+	if ms, err := strconv.ParseInt(Setting(tx, c.Id, SettingMute), 10, 64); err == nil {
+		v.Muted = unixMilli(ms)
+	}
+	for _, id := range slices.Backward(IDs(tx, c)) {
+		m := &pb.Message{}
+		if Row(tx, id, m) {
+			last := MessageView(tx, me, m)
+			v.Last = &last
+			break
+		}
+	}
+	return v
+}
+
+func lastAt(v view.Chat) time.Time {
+	if v.Last == nil {
+		return time.Time{}
+	}
+	return v.Last.SentAt
+}
+
+// Messages lists the newest messages of a conversation, oldest first.
+func Messages(tx store.Tx, who string, limit int) ([]view.Message, error) {
+	c, err := Find(tx, who)
+	if err != nil {
+		return nil, err
+	}
+	me, ids := Me(tx), IDs(tx, c)
+	if limit > 0 && len(ids) > limit {
+		ids = ids[len(ids)-limit:]
+	}
+	var out []view.Message
+	for _, id := range ids {
+		m := &pb.Message{}
+		if Row(tx, id, m) {
+			out = append(out, MessageView(tx, me, m))
+		}
+	}
+	return out, tx.Err()
+}
+
+// MessageView is what a person sees of a message.
+func MessageView(tx store.Tx, me identity.UserID, m *pb.Message) view.Message {
+	v := view.Message{ID: shortID(m.Id), Mine: m.Mine, From: OwnHandle, Received: unixMilli(m.Received), Read: m.Read}
+	c, err := chat.Parse(m.Content)
+	if err != nil {
+		return v
+	}
+	v.Chat, v.SentAt = c.Chat.String(), shownTime(m)
+	if row := Chat(tx, c.Chat); row != nil {
+		v.With, v.Group = HandleOf(tx, row), row.Kind == Group
+	} else if len(m.Contact) == 32 {
+		v.With = NameOf(tx, identity.UserID(m.Contact))
+	}
+	if !m.Mine {
+		v.From = NameOf(tx, identity.UserID(m.User))
+	}
+	text := &chatpb.Text{}
+	switch {
+	case c.Kind == chat.KindText && proto.Unmarshal(c.Payload, text) == nil:
+		v.Kind, v.Text = "text", text.Text
+	default:
+		v.Kind = "unknown"
+	}
+	if m.Mine && (m.Unsent || len(m.Pending)+len(m.Done) > 0) { // another device of ours knows of its own
+		v.Stage, _ = deliveries(tx, me, m)
+	}
+	return v
+}
+
+// shownTime is the author's time as far as it can be true. The order in a conversation goes by what the author said in
+// any case, so that it is the same on every device.
+func shownTime(m *pb.Message) time.Time {
+	at := unixMilli(m.Received)
+	low, high := at.Add(-maxBehind).UnixMilli(), at.Add(maxAhead).UnixMilli()
+	return time.UnixMilli(int64(min(max(m.Order, uint64(low)), uint64(high)))).UTC()
+}

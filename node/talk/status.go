@@ -1,0 +1,118 @@
+package talk
+
+import (
+	"slices"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
+)
+
+// deliveries lists a message's deliveries and the least stage among the recipient's devices. What another device wrote
+// has none here, and no stage.
+func deliveries(tx store.Tx, me identity.UserID, m *pb.Message) (view.Stage, []view.Delivery) {
+	var all []view.Delivery
+	for _, d := range m.Done {
+		all = append(all, DoneView(tx, me, d))
+	}
+	for _, n := range m.Pending {
+		d := &pb.Delivery{}
+		if store.Row(tx, store.BucketOutbox, store.U64(n), d) {
+			all = append(all, DeliveryView(tx, me, d))
+		}
+	}
+	if len(all) == 0 && !m.Unsent {
+		return "", nil
+	}
+	least, found := view.StageQueued, false
+	for _, v := range all {
+		if v.Own || v.Stage == view.StageDropped {
+			continue
+		}
+		if !found || view.Rank(v.Stage) < view.Rank(least) {
+			least, found = v.Stage, true
+		}
+	}
+	if !found && slices.ContainsFunc(all, func(v view.Delivery) bool { return !v.Own }) {
+		least = view.StageDropped
+	}
+	return least, all
+}
+
+// DeliveryView shows one delivery on its way.
+func DeliveryView(tx store.Tx, me identity.UserID, d *pb.Delivery) view.Delivery {
+	v := DoneView(tx, me, &pb.Done{
+		Device: d.Device, User: d.User, Stage: d.Stage, Receipts: d.Receipts, Attempts: d.Attempts, Expires: d.Expires,
+		SetW: d.SetW, SetR: d.SetR,
+	})
+	v.NextTry, v.Voided, v.Expiring = unixMilli(d.Next), len(d.Voided), d.Warned
+	return v
+}
+
+// DoneView shows one delivery that has ended.
+func DoneView(tx store.Tx, me identity.UserID, d *pb.Done) view.Delivery {
+	v := view.Delivery{
+		Device: hexOf(d.Device), User: hexOf(d.User), Own: string(d.User) == string(me[:]), Stage: view.StageOf(d.Stage),
+		Custody: len(d.Receipts), Replicas: int(d.SetR), Quorum: int(d.SetW), Attempts: int(d.Attempts), Expires: unixMilli(d.Expires),
+	}
+	for _, r := range d.Receipts {
+		v.Receipts = append(v.Receipts, view.Receipt{Relay: hexOf(r.Relay), StoredAt: unixMilli(r.Stored)})
+	}
+	c := &pb.Contact{}
+	switch {
+	case v.Own:
+		v.Handle = "me"
+	case len(d.User) == 32 && store.Row(tx, store.BucketContacts, d.User[:ContactKeySize], c):
+		v.Handle = c.Handle
+	}
+	return v
+}
+
+// Status shows how far a message came, per device.
+func Status(tx store.Tx, id string) (view.Status, error) {
+	m, err := FindMessage(tx, id)
+	if err != nil {
+		return view.Status{}, err
+	}
+	me := Me(tx)
+	s := view.Status{Message: MessageView(tx, me, m)}
+	s.Stage, s.Deliveries = deliveries(tx, me, m)
+	for _, d := range s.Deliveries {
+		switch {
+		case view.Rank(d.Stage) < view.Rank(view.StageDelivered) && d.Stage != view.StageExpired:
+			if s.Expires.IsZero() || d.Expires.Before(s.Expires) {
+				s.Expires = d.Expires
+			}
+		case d.Stage == view.StageExpired:
+			s.Rearm = true
+		}
+		s.Rearm = s.Rearm || d.Expiring
+	}
+	return s, tx.Err()
+}
+
+// Trace lists what was tried for a message, in order of time.
+func Trace(tx store.Tx, id string) ([]view.Step, error) {
+	m, err := FindMessage(tx, id)
+	if err != nil {
+		return nil, err
+	}
+	var out []view.Step
+	add := func(device []byte, steps []*pb.Step) {
+		for _, s := range steps {
+			out = append(out, view.Step{At: unixMilli(s.At), Device: hexOf(device), What: s.What, Detail: s.Detail})
+		}
+	}
+	for _, d := range m.Done {
+		add(d.Device, d.Steps)
+	}
+	for _, n := range m.Pending {
+		d := &pb.Delivery{}
+		if store.Row(tx, store.BucketOutbox, store.U64(n), d) {
+			add(d.Device, d.Steps)
+		}
+	}
+	slices.SortStableFunc(out, func(a, b view.Step) int { return a.At.Compare(b.At) })
+	return out, tx.Err()
+}

@@ -1,0 +1,124 @@
+package talk
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
+)
+
+// Draft is a message that a person wants to send. Payload is that of its kind, without what every payload may carry.
+type Draft struct {
+	Kind    chat.Kind
+	Payload proto.Message
+	Key     string // idempotency key: the same key returns the same message; empty: none
+}
+
+// SentBefore is the message that was written under an idempotency key; nil if there is none.
+func SentBefore(tx store.Tx, key string) *pb.Message {
+	m := &pb.Message{}
+	if key == "" || !Row(tx, tx.Get(store.BucketMeta, []byte("sent/"+key)), m) {
+		return nil
+	}
+	return m
+}
+
+// Row reads a message by its whole id.
+func Row(tx store.Tx, id []byte, m *pb.Message) bool {
+	return len(id) == 32 && store.Row(tx, store.BucketMessages, id, m)
+}
+
+// Write puts a message on our own screen and posts it to everybody in the conversation.
+func (d *Desk) Write(c *pb.Chat, x Draft) (view.Message, error) {
+	if len(x.Key) > maxKey {
+		return view.Message{}, &view.Problem{Class: view.ErrUsage, Message: "the idempotency key is longer than 128 bytes", Hint: "kith send --help"}
+	}
+	if c.Number == 0 {
+		c = NewChat(d.Tx, IDOf(c), c.Kind)
+	}
+	payload, err := d.payload(c, x.Payload)
+	if err != nil {
+		return view.Message{}, err
+	}
+	content, err := chat.New(d.Rand, x.Kind, IDOf(c), d.Stamp(), payload)
+	if err != nil {
+		return view.Message{}, err
+	}
+	for _, h := range c.Heads {
+		content.Parents = append(content.Parents, [16]byte(h[:16]))
+	}
+	content.SentAt = d.afterHeads(c, content.SentAt)
+	m := d.row(content)
+	m.Contact, m.Key = c.Contact, x.Key
+	d.place(c, m)
+	if x.Key != "" {
+		d.Tx.Put(store.BucketMeta, []byte("sent/"+x.Key), m.Id)
+	}
+	d.Posts = append(d.Posts, Post{Row: m, To: d.people(c), Own: true})
+	v := MessageView(d.Tx, d.Me, m)
+	d.tell(view.Notice{Type: "message", ID: v.ID, Message: &v})
+	return v, d.Tx.Err()
+}
+
+// payload encodes x with what every payload of the conversation carries.
+func (d *Desk) payload(c *pb.Chat, x proto.Message) ([]byte, error) {
+	raw, err := proto.Marshal(x)
+	if err != nil {
+		return nil, err
+	}
+	common, err := proto.Marshal(d.common(c))
+	return append(raw, common...), err
+}
+
+// common is what every payload of a conversation carries.
+func (d *Desk) common(*pb.Chat) *chatpb.Common { return &chatpb.Common{} }
+
+// people are those whom a message of a conversation goes to, without ourselves.
+func (d *Desk) people(c *pb.Chat) []identity.UserID {
+	if c.Kind == Direct {
+		return []identity.UserID{identity.UserID(c.Contact)}
+	}
+	return nil
+}
+
+// afterHeads makes a message's time later than those that it answers, also when their author's clock is ahead of ours, as
+// far as clocks may be.
+func (d *Desk) afterHeads(c *pb.Chat, at uint64) uint64 {
+	limit := uint64(d.Now.Add(dht.MaxSkew).UnixMilli())
+	for _, h := range c.Heads {
+		m := &pb.Message{}
+		if Row(d.Tx, h, m) && m.Order >= at && m.Order <= limit {
+			at = m.Order + 1
+		}
+	}
+	return at
+}
+
+// place puts a message into its conversation: order is (Lamport ms, id), the same on every device.
+func (d *Desk) place(c *pb.Chat, m *pb.Message) {
+	n := store.NextCounter(d.Tx, counterPlaced)
+	d.Tx.Put(store.BucketChats, slices.Concat(store.U32(c.Number), store.U64(m.Order), store.U64(n)), m.Id)
+	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
+	content, err := chat.Parse(m.Content)
+	if err != nil {
+		return
+	}
+	c.Heads = slices.DeleteFunc(c.Heads, func(h []byte) bool {
+		return slices.ContainsFunc(content.Parents, func(p [16]byte) bool { return string(p[:]) == string(h[:16]) })
+	})
+	c.Heads = append(c.Heads, m.Id)
+	if len(c.Heads) > maxHeads {
+		c.Heads = c.Heads[len(c.Heads)-maxHeads:]
+	}
+	if !m.Read {
+		c.Unread++
+	}
+	SaveChat(d.Tx, c)
+}
