@@ -65,10 +65,11 @@ var vagueNames = []string{
 
 // budget is how large things may grow. Tests and generated code are free of it.
 // Package cli is a flat list of commands, one file each: it has a budget of its
-// own, because to group commands by file would hide them.
-type budget struct{ functionLines, fileLines, packageFiles, commandFiles, architectureLines int }
+// own, because to group commands by file would hide them. Package node is one state
+// machine, a file for each family of its inputs (docs/decisions/0013).
+type budget struct{ functionLines, fileLines, packageFiles, engineFiles, commandFiles, architectureLines int }
 
-var houseBudget = budget{functionLines: 70, fileLines: 500, packageFiles: 15, commandFiles: 60, architectureLines: 120}
+var houseBudget = budget{functionLines: 70, fileLines: 500, packageFiles: 15, engineFiles: 20, commandFiles: 60, architectureLines: 120}
 
 // with tightens one figure ("functionLines=3"), so that a fixture stays short.
 func (b budget) with(t *testing.T, setting string) budget {
@@ -77,7 +78,7 @@ func (b budget) with(t *testing.T, setting string) budget {
 	n, err := strconv.Atoi(figure)
 	field := map[string]*int{
 		"functionLines": &b.functionLines, "fileLines": &b.fileLines,
-		"packageFiles": &b.packageFiles, "commandFiles": &b.commandFiles, "architectureLines": &b.architectureLines,
+		"packageFiles": &b.packageFiles, "engineFiles": &b.engineFiles, "commandFiles": &b.commandFiles, "architectureLines": &b.architectureLines,
 	}[name]
 	if err != nil || field == nil {
 		t.Fatalf("budget %q: want name=number", setting)
@@ -282,8 +283,11 @@ func checkPackages(h *house) {
 			continue
 		}
 		most := h.budget.packageFiles
-		if dir == "cli" {
+		switch dir {
+		case "cli":
 			most = h.budget.commandFiles
+		case "node":
+			most = h.budget.engineFiles
 		}
 		if len(own) > most {
 			h.report("package", dir, 0, "%d files, at most %d", len(own), most)
