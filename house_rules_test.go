@@ -69,7 +69,7 @@ var vagueNames = []string{
 // machine, a file for each family of its inputs (docs/decisions/0013).
 type budget struct{ functionLines, fileLines, packageFiles, engineFiles, commandFiles, architectureLines int }
 
-var houseBudget = budget{functionLines: 70, fileLines: 500, packageFiles: 15, engineFiles: 20, commandFiles: 60, architectureLines: 120}
+var houseBudget = budget{functionLines: 70, fileLines: 500, packageFiles: 15, engineFiles: 20, commandFiles: 60, architectureLines: 130}
 
 // with tightens one figure ("functionLines=3"), so that a fixture stays short.
 func (b budget) with(t *testing.T, setting string) budget {
