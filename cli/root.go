@@ -130,7 +130,7 @@ func (a *app) root() *cobra.Command {
 		a.cmdInvite(), a.cmdJoin(), a.cmdContact(),
 		a.cmdID(), a.cmdDevice(),
 		a.cmdNetcheck(), a.cmdPing(), a.cmdPeers(), a.cmdRelay(),
-		a.cmdAPI(), a.cmdEvents(), a.cmdConfig(), a.cmdCompletion(),
+		a.cmdAPI(), a.cmdRPC(), a.cmdEvents(), a.cmdConfig(), a.cmdCompletion(),
 		a.cmdSim(), a.cmdBench(),
 	)
 	a.completing(root)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -31,7 +32,9 @@ func TestStories(t *testing.T) {
 			e.Values[nodesKey{}] = map[string]*daemon{}
 			e.Setenv("HOME", e.WorkDir+"/nobody")
 			e.Setenv("TERM", "xterm")
-			return nil
+			bots, err := filepath.Abs("../docs/bots")
+			e.Setenv("BOTS", bots)
+			return err
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"run": cmdRun, "exits": cmdExits, "next": cmdNext, "node": cmdNode, "end": cmdEnd, "crash": cmdCrash,
