@@ -118,6 +118,14 @@ func input(fn func(*node.Engine, *node.Turn)) call {
 // tell hands an answer to the loop.
 func (p *performers) tell(fn func(*node.Engine, *node.Turn)) { p.loop.post(input(fn)) }
 
+// report is tell for what a relay was asked, unless this node ended the question
+// itself because it closes: that says nothing of the relay, and the next start asks again.
+func (p *performers) report(ctx context.Context, err error, fn func(*node.Engine, *node.Turn)) {
+	if err == nil || !errors.Is(ctx.Err(), context.Canceled) {
+		p.tell(fn)
+	}
+}
+
 func (p *performers) direct(d node.Direct) bool {
 	return p.courier.send(d.Peer, d.Envelope, func(sent bool) {
 		c := input(func(e *node.Engine, t *node.Turn) { e.DirectDone(t, d.Ref, sent) })
@@ -148,7 +156,7 @@ func (p *performers) ack(a node.RelayAck) {
 func (p *performers) deposit(d node.Deposit) bool {
 	return p.relays.submit(string(d.Relay.ID), func(ctx context.Context) {
 		receipt, err := p.leave(ctx, d)
-		p.tell(func(e *node.Engine, t *node.Turn) { e.Deposited(t, d.Ref, d.Relay.ID, receipt, err) })
+		p.report(ctx, err, func(e *node.Engine, t *node.Turn) { e.Deposited(t, d.Ref, d.Relay.ID, receipt, err) })
 	})
 }
 
@@ -195,7 +203,7 @@ func solve(ctx context.Context, d mailbox.Deposit, bits byte) []byte {
 func (p *performers) reserve(q node.Reserve) bool {
 	return p.atRelay(q.Relay, func(ctx context.Context) {
 		err := done(p.mail, q.Relay, func(c *relay.Client) error { return c.Reserve(ctx, q.Relay, q.Boxes) })
-		p.tell(func(e *node.Engine, t *node.Turn) { e.Reserved(t, q.Round, q.Relay.ID, err) })
+		p.report(ctx, err, func(e *node.Engine, t *node.Turn) { e.Reserved(t, q.Round, q.Relay.ID, err) })
 	})
 }
 
@@ -204,7 +212,7 @@ func (p *performers) commit(q node.Commit) bool {
 		leases, err := asked(p.mail, q.Relay, func(c *relay.Client) ([]dht.Lease, error) {
 			return c.Commit(ctx, q.Relay, q.Keys, q.Cores)
 		})
-		p.tell(func(e *node.Engine, t *node.Turn) { e.Committed(t, q.Round, q.Relay.ID, leases, err) })
+		p.report(ctx, err, func(e *node.Engine, t *node.Turn) { e.Committed(t, q.Round, q.Relay.ID, leases, err) })
 	})
 }
 
@@ -248,7 +256,7 @@ func (p *performers) audit(group []node.Audit) bool {
 		proofs, err := asked(p.mail, one.Relay, func(c *relay.Client) ([]mailbox.Possession, error) {
 			return c.Possess(ctx, one.Relay, one.Box, one.Nonce, ids)
 		})
-		p.tell(func(e *node.Engine, t *node.Turn) { audited(e, t, group, proofs, err) })
+		p.report(ctx, err, func(e *node.Engine, t *node.Turn) { audited(e, t, group, proofs, err) })
 	})
 }
 

@@ -12,11 +12,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/dht/kad"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/host"
 )
@@ -215,6 +218,47 @@ func TestAFullQueueAnswersAtOnce(t *testing.T) {
 	}})
 	if len(answers) != 8 {
 		t.Errorf("%d answers, want one for each effect that has one", len(answers))
+	}
+}
+
+// What was under way when the node closed says nothing of the relay: the engine does not hear of it. The control is a relay
+// that hangs up.
+func TestWhatTheNodeEndsItselfCountsAgainstNoRelay(t *testing.T) {
+	for name, answers := range map[string]int{"the node closes": 0, "control: the relay hangs up": 3} {
+		t.Run(name, func(t *testing.T) {
+			silent := testHost(t, "relay")
+			asked := make(chan struct{}, 16)
+			silent.SetStreamHandler(relay.Protocol, func(st network.Stream) {
+				if answers > 0 {
+					_ = st.Reset()
+				}
+				asked <- struct{}{}
+			})
+			p := &performers{
+				log: slog.New(slog.DiscardHandler), loop: newLoop(nil, nil, nil, nil),
+				mail: &mail{
+					fresh: func() (host.Host, error) { return testHost(t, "guise"), nil }, now: time.Now,
+					up: func(peer.ID) {}, down: func(peer.ID) {},
+				},
+			}
+			p.init()
+			if err := p.mail.open(); err != nil {
+				t.Fatal(err)
+			}
+			defer p.mail.close()
+			to := kad.PlainPeer(peer.AddrInfo{ID: silent.ID(), Addrs: silent.Addrs()})
+			p.deposit(node.Deposit{Relay: to, Deposit: mailbox.Deposit{Envelope: []byte("x"), Expires: time.Now().Add(time.Hour)}})
+			p.reserve(node.Reserve{Relay: to, Boxes: []ed25519.PrivateKey{testKey("box")}})
+			p.audit([]node.Audit{{Relay: to}})
+			<-asked
+			if answers > 0 {
+				eventually(t, "answers", func() bool { return len(p.loop.inputs) == answers })
+			}
+			p.relays.close()
+			if got := len(p.loop.inputs); got != answers {
+				t.Errorf("the engine heard %d answers", got)
+			}
+		})
 	}
 }
 
