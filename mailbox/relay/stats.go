@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"maps"
 	"sync/atomic"
 	"time"
 
@@ -121,4 +122,22 @@ func (s *Server) Stats() Stats {
 		Malformed: of(Malformed), RateLimited: of(RateLimited), TimedOut: of(TimedOut),
 		OverLimits: of(OverLimit), Failed: of(Failed), Ticks: s.counted.ticks.Load(),
 	}
+}
+
+// Plus is s with the counters of a server before added; what is open and held now
+// stays as it is.
+func (s Stats) Plus(before Stats) Stats {
+	by := maps.Clone(s.RefusedBy)
+	for code, n := range before.RefusedBy {
+		by[code] += n
+	}
+	s.RefusedBy = by
+	for i := range s.Took.Counts {
+		s.Took.Counts[i] += before.Took.Counts[i]
+	}
+	s.Took.Sum += before.Took.Sum
+	s.Deposits, s.Refused, s.Pushed, s.Acked = s.Deposits+before.Deposits, s.Refused+before.Refused, s.Pushed+before.Pushed, s.Acked+before.Acked
+	s.Malformed, s.RateLimited, s.TimedOut = s.Malformed+before.Malformed, s.RateLimited+before.RateLimited, s.TimedOut+before.TimedOut
+	s.OverLimits, s.Failed, s.Ticks = s.OverLimits+before.OverLimits, s.Failed+before.Failed, s.Ticks+before.Ticks
+	return s
 }

@@ -18,24 +18,13 @@ type Progress struct {
 	Left  int
 }
 
-// Drain lets the relay leave: it takes no new boxes from now on, says so in its
-// advert, and offers what it holds to the other relays of each box until as many
-// as the set has members prove to have everything, or ctx ends. Deposits and
-// collects go on meanwhile. told hears each pass. The relay goes on leaving
-// afterwards, also over a restart, until Stay.
+// Drain hands over what a relay that leaves holds: it offers it to the other
+// relays of each box until as many as the set has members prove to have
+// everything, or ctx ends. Deposits and collects go on meanwhile. told hears each
+// pass. The relay goes on leaving afterwards, until Stay.
 func (u *Upkeep) Drain(ctx context.Context, told func(Progress)) error {
 	ctx, cancel := u.during(ctx)
 	defer cancel()
-	at, ok := ctx.Deadline()
-	now := u.cfg.Now()
-	if ok {
-		at = now.Add(time.Until(at)) // by the relay's own clock
-	} else {
-		at = now.Add(leaveAfter)
-	}
-	if err := u.leave(ctx, at); err != nil {
-		return fmt.Errorf("drain: %w", err)
-	}
 	var d *repair.Drain
 	failed := map[string]time.Time{}
 	for pause := drainFirst; ; pause = min(2*pause, drainEvery) {
@@ -62,7 +51,16 @@ func (u *Upkeep) Drain(ctx context.Context, told func(Progress)) error {
 	}
 }
 
-// Stay takes a Drain back: the relay takes boxes again.
+// Leave says that the relay serves until a time of its own clock, and keeps that over
+// a restart: it takes no new boxes from now on, and says so in its advert.
+func (u *Upkeep) Leave(ctx context.Context, at time.Time) error {
+	if err := u.leave(ctx, at); err != nil {
+		return fmt.Errorf("leave: %w", err)
+	}
+	return nil
+}
+
+// Stay takes a Leave back: the relay takes boxes again.
 func (u *Upkeep) Stay(ctx context.Context) error {
 	if err := u.leave(ctx, time.Time{}); err != nil {
 		return fmt.Errorf("stay: %w", err)

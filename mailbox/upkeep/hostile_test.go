@@ -67,7 +67,7 @@ func TestStallsDoNotHoldUpADrain(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Hour)
 		defer cancel()
 		var last Progress
-		err := all[0].upkeep.Drain(ctx, func(p Progress) { last = p })
+		err := all[0].drain(ctx, func(p Progress) { last = p })
 		if !errors.Is(err, context.DeadlineExceeded) || last.Done != 1 || last.Left != 4 {
 			t.Errorf("%+v, %v", last, err)
 		}

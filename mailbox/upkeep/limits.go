@@ -29,8 +29,8 @@ const (
 	// asked again after drainAgain.
 	drainsAtOnce, drainAgain = 8, 5 * time.Minute
 	// drainFirst is the pause after the first pass of a drain; it doubles to
-	// drainEvery. leaveAfter is what the advert says of a drain without deadline.
-	drainFirst, drainEvery, leaveAfter = time.Second, time.Minute, 7 * 24 * time.Hour
+	// drainEvery.
+	drainFirst, drainEvery = time.Second, time.Minute
 
 	// MaxMet is how many adverts are remembered.
 	MaxMet = 64

@@ -62,6 +62,18 @@ type Stats struct {
 	Braked         bool // the clock jumped and is not believed yet
 }
 
+// Plus is s with the counters of an upkeep before added, and its last scrub as long
+// as there was none since.
+func (s Stats) Plus(before Stats) Stats {
+	s.Rounds, s.Failed, s.Compared = s.Rounds+before.Rounds, s.Failed+before.Failed, s.Compared+before.Compared
+	s.Adopted, s.Refused = s.Adopted+before.Adopted, s.Refused+before.Refused
+	s.ProofsFailed, s.Healed = s.ProofsFailed+before.ProofsFailed, s.Healed+before.Healed
+	if s.ScrubbedAt.IsZero() {
+		s.ScrubbedAt, s.Damaged, s.Unhealed = before.ScrubbedAt, before.Damaged, before.Unhealed
+	}
+	return s
+}
+
 // Upkeep is the upkeep of one relay.
 type Upkeep struct {
 	cfg   Config

@@ -171,7 +171,7 @@ func TestDrainHandsEverythingOver(t *testing.T) {
 		var last Progress
 		ctx, cancel := context.WithTimeout(t.Context(), 6*time.Hour)
 		defer cancel()
-		if err := all[0].upkeep.Drain(ctx, func(p Progress) { last = p }); err != nil || last != (Progress{Boxes: 1, Done: 1}) {
+		if err := all[0].drain(ctx, func(p Progress) { last = p }); err != nil || last != (Progress{Boxes: 1, Done: 1}) {
 			t.Fatalf("%+v, %v", last, err)
 		}
 		for i := 1; i < 4; i++ {
@@ -203,7 +203,7 @@ func TestDrainSaysWhatIsLeft(t *testing.T) {
 		var passes int
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		err := all[0].upkeep.Drain(ctx, func(p Progress) {
+		err := all[0].drain(ctx, func(p Progress) {
 			if passes++; p.Left != 1 {
 				t.Errorf("%+v", p)
 			}
@@ -233,7 +233,7 @@ func TestDrainOfTheOnlyRelayLeavesItsMail(t *testing.T) {
 				var last Progress
 				ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 				defer cancel()
-				err := all[0].upkeep.Drain(ctx, func(p Progress) { last = p })
+				err := all[0].drain(ctx, func(p Progress) { last = p })
 				if want := min(c.mail, 1); last.Left != want || (err != nil) != (want > 0) {
 					t.Errorf("%+v, %v", last, err)
 				}
@@ -254,14 +254,14 @@ func TestDrainGoesOnPastWhoHangs(t *testing.T) {
 		passes := 0
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
-		err := all[0].upkeep.Drain(ctx, func(Progress) { passes++ })
+		err := all[0].drain(ctx, func(Progress) { passes++ })
 		if !errors.Is(err, context.DeadlineExceeded) || passes < 3 || !full(5, all[2]) {
 			t.Errorf("%d passes, %v; the other holds %d", passes, err, len(all[2].texts()))
 		}
 		all[0].store.mu.Lock()
 		all[0].store.broken = mailbox.ErrClosed
 		all[0].store.mu.Unlock()
-		if err := all[0].upkeep.Drain(t.Context(), func(Progress) {}); !errors.Is(err, mailbox.ErrClosed) {
+		if err := all[0].drain(t.Context(), func(Progress) {}); !errors.Is(err, mailbox.ErrClosed) {
 			t.Errorf("with a store that fails: %v", err)
 		}
 		all[0].store.mu.Lock()
@@ -280,7 +280,7 @@ func TestCloseEndsWhatHangs(t *testing.T) {
 		all[1].hang = true
 		all[1].mu.Unlock()
 		ended := make(chan error, 1)
-		go func() { ended <- all[0].upkeep.Drain(t.Context(), func(Progress) {}) }()
+		go func() { ended <- all[0].drain(t.Context(), func(Progress) {}) }()
 		elapse(2 * time.Hour)
 		begin := time.Now()
 		_ = all[0].upkeep.Close()

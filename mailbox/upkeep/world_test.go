@@ -329,6 +329,18 @@ func (n *node) Clock(ctx context.Context, p dht.Peer) (time.Time, error) {
 	return time.Now().Add(o.skew), nil
 }
 
+// drain has a relay leave and hand over what it holds.
+func (n *node) drain(ctx context.Context, told func(Progress)) error {
+	at, ok := ctx.Deadline()
+	if !ok {
+		at = time.Now().Add(24 * time.Hour)
+	}
+	if err := n.upkeep.Leave(ctx, at); err != nil {
+		return err
+	}
+	return n.upkeep.Drain(ctx, told)
+}
+
 func texts(n int) (out []string) {
 	for i := range n {
 		out = append(out, fmt.Sprintf("text %02d", i))

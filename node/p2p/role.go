@@ -55,7 +55,18 @@ type serving struct {
 	ctx    context.Context
 	stop   context.CancelFunc
 	beyond atomic.Int64 // damaged values that the last scrub found and that nobody else has
+	before counts       // of those that served before, since the relay was turned on
 	leave  func()       // ends the drain that runs and waits for it; nil: none does
+}
+
+// counts are what a relay did and does.
+type counts struct {
+	server relay.Stats
+	upkeep upkeep.Stats
+}
+
+func (s *serving) counts() counts {
+	return counts{s.server.Stats().Plus(s.before.server), s.upkeep.Stats().Plus(s.before.upkeep)}
 }
 
 // set turns the role on or off; it is idempotent.
@@ -69,9 +80,7 @@ func (r *role) set(on bool) error {
 		return r.open()
 	}
 	err := errors.Join(r.close(), r.host.Serve(false))
-	if d := r.drained.Load(); d != nil && d.State == drainRunning {
-		r.endDrain(drainFailed, "the relay was turned off")
-	}
+	r.failDrain("the relay was turned off")
 	return err
 }
 
@@ -162,6 +171,8 @@ func (r *role) limit(q api.RelayLimits) error {
 	change(&r.limits.MaxBoxes, q.MaxBoxes)
 	change(&r.limits.BoxBytes, q.BoxBytes)
 	change(&r.limits.BoxCount, q.BoxCount)
+	change(&r.limits.PassBytes, q.PassBytes)
+	change(&r.limits.PassCount, q.PassCount)
 	rate := r.rateLocked()
 	change(&rate.PerSecond, q.Rate)
 	change(&rate.Burst, q.Burst)
@@ -169,6 +180,7 @@ func (r *role) limit(q api.RelayLimits) error {
 	if r.run == nil {
 		return nil
 	}
+	was := r.run
 	store, err := r.halt()
 	if err == nil {
 		err = r.serve(store)
@@ -176,6 +188,8 @@ func (r *role) limit(q api.RelayLimits) error {
 	if err != nil {
 		return errors.Join(err, store.Close(), r.host.Serve(false))
 	}
+	r.run.before = was.counts()
+	r.run.beyond.CompareAndSwap(0, was.beyond.Load())
 	return nil
 }
 
@@ -200,8 +214,8 @@ func (r *role) chosen() (mailbox.Limits, relay.Rate) {
 	return r.limits, r.rate
 }
 
-// drain has the relay leave within a time, and returns when that has begun; 0
-// calls it off.
+// drain has the relay leave within a time, and returns when that is on the disk;
+// 0 calls it off.
 func (r *role) drain(ctx context.Context, within time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -213,6 +227,10 @@ func (r *role) drain(ctx context.Context, within time.Duration) error {
 		s.leave()
 	}
 	if within > 0 {
+		if err := s.upkeep.Leave(ctx, r.now().Add(within)); err != nil {
+			r.failDrain(err.Error())
+			return err
+		}
 		r.drainFor(within)
 		return nil
 	}
@@ -221,6 +239,13 @@ func (r *role) drain(ctx context.Context, within time.Duration) error {
 	}
 	r.endDrain(drainCancelled, "")
 	return nil
+}
+
+// failDrain shows a drain that ran, and was ended, as failed.
+func (r *role) failDrain(why string) {
+	if d := r.drained.Load(); d != nil && d.State == drainRunning {
+		r.endDrain(drainFailed, why)
+	}
 }
 
 // endDrain shows the last drain as ended. None runs.
@@ -241,7 +266,7 @@ const (
 	drainCancelled  = "cancelled"
 )
 
-// drainFor begins a drain of the relay that serves; r.mu is held.
+// drainFor begins to hand over what the relay that serves, and leaves, holds; r.mu is held.
 func (r *role) drainFor(within time.Duration) {
 	s := r.run
 	d := &api.Drain{State: drainRunning, Until: r.now().Add(within)}
@@ -358,7 +383,8 @@ func (r *role) snapshot() metrics.Snapshot {
 	if s == nil {
 		return metrics.Snapshot{}
 	}
-	l, n, u, b := s.rules.Limits(), s.server.Stats(), s.upkeep.Stats(), s.store.Stats()
+	l, did, b := s.rules.Limits(), s.counts(), s.store.Stats()
+	n, u := did.server, did.upkeep
 	m := metrics.Snapshot{
 		Enabled: true, ClockBraked: u.Braked,
 		Accepted: n.Deposits, Pushed: n.Pushed, Acked: n.Acked, Refused: map[string]int64{},
@@ -399,7 +425,7 @@ func (r *role) status() api.Relay {
 		Deficit: m.Deficit, Adopted: m.Adopted, ProofsFailed: m.ProofsFailed, Damaged: m.Damaged, Healed: m.Healed,
 		Limits: api.RelayLimits{
 			MaxBytes: limits.MaxBytes, MaxBoxes: limits.MaxBoxes, BoxBytes: limits.BoxBytes, BoxCount: limits.BoxCount,
-			Rate: rate.PerSecond, Burst: rate.Burst,
+			PassBytes: limits.PassBytes, PassCount: limits.PassCount, Rate: rate.PerSecond, Burst: rate.Burst,
 		},
 		Drain: r.drained.Load(),
 	}
@@ -409,7 +435,8 @@ func (r *role) status() api.Relay {
 	if r.run == nil {
 		return v
 	}
-	v.Refused, v.Scrubbed = r.run.server.Stats().Refused, r.run.upkeep.Stats().ScrubbedAt
+	did := r.run.counts()
+	v.Refused, v.Scrubbed = did.server.Refused, did.upkeep.ScrubbedAt
 	if err := r.run.store.View(func(tx mailbox.Tx) error { v.Leaving = tx.Leaving(); return nil }); err != nil {
 		v.Detail = err.Error()
 	}

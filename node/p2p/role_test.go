@@ -48,13 +48,13 @@ func TestLimitsChangeWhileTheRelayServes(t *testing.T) {
 	})
 	ada := testNode(t, "ada", knows(r))
 	awaitMailbox(t, ada, 1)
-	if err := r.LimitRelay(api.RelayLimits{MaxBytes: 1 << 20, Rate: 50}); err != nil {
+	if err := r.LimitRelay(api.RelayLimits{MaxBytes: 1 << 20, PassCount: 9, Rate: 50}); err != nil {
 		t.Fatal(err)
 	}
-	if l := r.Relay().Limits; l.MaxBytes != 1<<20 || l.BoxCount != 7 || l.Rate != 50 || l.Burst != relay.RateBurst {
+	if l := r.Relay().Limits; l.MaxBytes != 1<<20 || l.BoxCount != 7 || l.PassCount != 9 || l.PassBytes == 0 || l.Rate != 50 || l.Burst != relay.RateBurst {
 		t.Errorf("%+v", l)
 	}
-	if kept.MaxBytes != 1<<20 || kept.BoxCount != 7 || kept.BoxBytes != 0 || keptRate.PerSecond != 50 {
+	if kept.MaxBytes != 1<<20 || kept.BoxCount != 7 || kept.PassCount != 9 || kept.BoxBytes != 0 || keptRate.PerSecond != 50 {
 		t.Errorf("kept %+v and %+v", kept, keptRate)
 	}
 	eventually(t, "collects again", func() bool { return r.Relay().Collectors == 1 }) // the boxes are still there
@@ -87,10 +87,9 @@ func TestARelayDrains(t *testing.T) {
 	if err := r.DrainRelay(t.Context(), 10*time.Minute); err != nil {
 		t.Fatal(err)
 	}
-	if v := r.Relay(); v.Drain == nil || v.Drain.State != drainRunning && v.Drain.State != drainDone {
-		t.Fatalf("%+v", v.Drain)
+	if v := r.Relay(); v.Leaving.IsZero() || !r.role.snapshot().Leaving || v.Drain == nil || v.Drain.State != drainRunning && v.Drain.State != drainDone {
+		t.Fatalf("%+v", v)
 	}
-	eventually(t, "leaving", func() bool { return !r.Relay().Leaving.IsZero() && r.role.snapshot().Leaving })
 	if err := r.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -123,7 +122,6 @@ func TestADrainEndsWithTheRelay(t *testing.T) {
 	if err := r.DrainRelay(t.Context(), time.Hour); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "leaving", func() bool { return !r.Relay().Leaving.IsZero() })
 	if err := r.SetRelay(false); err != nil {
 		t.Fatal(err)
 	}
@@ -185,6 +183,12 @@ func TestTheRelayShowsItself(t *testing.T) {
 	if text := page(); !strings.Contains(text, `kith_relay_deposits_refused_total{reason="not mine"} 1`) {
 		t.Errorf("a refusal does not show:\n%s", text)
 	}
+	if err := r.LimitRelay(api.RelayLimits{Rate: 50}); err != nil {
+		t.Fatal(err)
+	}
+	if text := page(); !strings.Contains(text, `kith_relay_deposits_refused_total{reason="not mine"} 1`) || r.Relay().Refused != 1 {
+		t.Errorf("other limits, and the counts are gone:\n%s", text)
+	}
 	for _, secret := range []string{r.PeerID(), ada.PeerID(), ada.mail.cur.host.ID().String()} {
 		if strings.Contains(page(), secret) {
 			t.Error("the page names a peer")
@@ -215,9 +219,20 @@ func TestMetricsAreNotForEverybody(t *testing.T) {
 		n.Close()
 		t.Errorf("served: %v", err)
 	}
-	n, err := Start(context.Background(), Config{Home: home, Loopback: true, Metrics: "0.0.0.0:0", MetricsPublic: true})
+	n, err := Start(context.Background(), Config{Home: home, Loopback: true, Metrics: "127.0.0.1:0"})
 	if err != nil { // the control
 		t.Fatal(err)
 	}
-	n.Close()
+	defer n.Close()
+	other := filepath.Join(t.TempDir(), "ben")
+	if _, _, err := Init(other, InitParams{Name: "ben", DeviceName: "desk"}); err != nil {
+		t.Fatal(err)
+	}
+	second, err := Start(context.Background(), Config{Home: other, Loopback: true, Metrics: n.metrics.Addr().String()})
+	if p, ok := errors.AsType[*view.Problem](err); !ok || p.Hint == "" || !strings.Contains(p.Message, n.metrics.Addr().String()) {
+		t.Errorf("the port is taken: %v", err)
+		if err == nil {
+			second.Close()
+		}
+	}
 }

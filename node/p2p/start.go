@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -24,6 +26,7 @@ import (
 	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Config of a node. Home is the only field that must be set.
@@ -40,10 +43,8 @@ type Config struct {
 	Loopback    bool           // tests, demo, one machine: loopback addresses count, election caps off
 	APISocket   string         // Unix socket of the local API; empty: none
 	Version     string         // shown by the local API
-	// Metrics is the address of the page for Prometheus ("127.0.0.1:9464"); empty: none. It is of this machine alone
-	// unless MetricsPublic is set.
-	Metrics       string
-	MetricsPublic bool
+	// Metrics is the loopback address of the page for Prometheus ("127.0.0.1:9464"); empty: none.
+	Metrics string
 	// KeepRelay stores the person's choice of the relay role; nil: it lasts until the node ends.
 	KeepRelay func(on bool) error
 	// KeepLimits stores the limits that the person chose (zero fields: the defaults); nil: they last until the node ends.
@@ -237,7 +238,13 @@ func (n *Node) openMetrics(context.Context) (err error) {
 	if n.cfg.Metrics == "" {
 		return nil
 	}
-	n.metrics, err = metrics.Serve(n.cfg.Metrics, n.cfg.MetricsPublic, metrics.New(n.role.snapshot), n.cfg.Log)
+	n.metrics, err = metrics.Serve(n.cfg.Metrics, metrics.New(n.role.snapshot), n.cfg.Log)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return &view.Problem{
+			Class: view.ErrRefused, Message: "another process listens at " + n.cfg.Metrics + ", where the metrics should be",
+			Hint: "kith config show --origin",
+		}
+	}
 	return err
 }
 
