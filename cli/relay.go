@@ -22,8 +22,7 @@ func (a *app) cmdRelay() *cobra.Command {
 	}
 	cmd.AddCommand(
 		a.relayStatus(),
-		a.relaySet("enable", "Hold mail for others, now and after the next start"),
-		a.relaySet("disable", "Serve no more mail to others, at once: leave with kith relay drain first"),
+		a.relaySet("enable", "Hold mail for others, now and after the next start"), a.relayDisable(),
 		a.relayLimits(), a.relayDrain(), a.relayCheck(),
 		a.relayExplain(),
 	)
@@ -130,6 +129,21 @@ func reasons(by map[string]int64) string {
 		return ""
 	}
 	return " (" + strings.Join(words, ", ") + ")"
+}
+
+// relayDisable asks twice: others would be without the mail that is held for them here.
+func (a *app) relayDisable() *cobra.Command {
+	cmd := a.relaySet("disable", "Serve no more mail to others, at once: leave with kith relay drain first")
+	cmd.Example = "  kith relay drain --yes\n  kith relay disable --yes"
+	yes := cmd.Flags().Bool("yes", false, "do it, also where somebody waits for mail that is held here")
+	disable := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !*yes {
+			return usage(cmd, "others would not get what is held for them here; say --yes")
+		}
+		return disable(cmd, args)
+	}
+	return cmd
 }
 
 func (a *app) relaySet(verb, short string) *cobra.Command {

@@ -17,6 +17,8 @@ var limitFlags = []struct{ flag, setting, doc string }{
 	{"max-boxes", "relay_max_boxes", "mailboxes"},
 	{"box-bytes", "relay_box_bytes", "mail of one mailbox, for example 64MiB"},
 	{"box-count", "relay_box_count", "messages of one mailbox"},
+	{"contact-bytes", "relay_pass_bytes", "mail of one contact's device in one mailbox, for example 16MiB"},
+	{"contact-count", "relay_pass_count", "messages of one contact's device in one mailbox"},
 	{"rate", "relay_rate", "requests a second of one peer"},
 	{"burst", "relay_burst", "requests of one peer at once"},
 }
@@ -26,7 +28,7 @@ func (a *app) relayLimits() *cobra.Command {
 		Use: "limits", Args: args(0, 0), Short: "What you give as a relay: show it, or change it",
 		Long: `Shows the limits of this relay. With flags it changes them: at once, and in the settings for the next start. A limit below
 what is held now deletes nothing: the relay refuses new mail until there is room again. There is at most one mailbox for
-each 128 KiB of all mail. A change ends the open streams, which come back, and begins the counts anew.`,
+each 128 KiB of all mail. A change ends the open streams, which come back.`,
 		Example: "  kith relay limits\n  kith relay limits --max-bytes 20GiB --max-boxes 100000\n  kith relay limits --jq .limits",
 	}
 	given := map[string]*string{}
@@ -68,6 +70,10 @@ func (a *app) wish(into *api.RelayLimits, setting, value string) error {
 		into.BoxBytes = uint64(c.RelayBoxBytes)
 	case "relay_box_count":
 		into.BoxCount = uint32(c.RelayBoxCount)
+	case "relay_pass_bytes":
+		into.PassBytes = uint64(c.RelayPassBytes)
+	case "relay_pass_count":
+		into.PassCount = uint32(c.RelayPassCount)
 	case "relay_rate":
 		into.Rate = c.RelayRate
 	case "relay_burst":
@@ -102,6 +108,7 @@ func (a *app) showLimits(r api.Relay) {
 		{"all mail", config.Size(r.Limits.MaxBytes).String(), "holds " + config.Size(r.Bytes).String()},
 		{"mailboxes", fmt.Sprint(r.Limits.MaxBoxes), fmt.Sprintf("holds %d", r.Boxes)},
 		{"one mailbox", fmt.Sprintf("%s, %d messages", config.Size(r.Limits.BoxBytes), r.Limits.BoxCount), ""},
+		{"one contact's device there", fmt.Sprintf("%s, %d messages", config.Size(r.Limits.PassBytes), r.Limits.PassCount), ""},
 		{"one peer", rate, ""},
 	})
 	if !r.Enabled {
@@ -122,6 +129,8 @@ func (a *app) keepLimits(l mailbox.Limits, r relay.Rate) error {
 	put(&wanted.RelayMaxBoxes, int(l.MaxBoxes))
 	put(&wanted.RelayBoxBytes, config.Size(l.BoxBytes))
 	put(&wanted.RelayBoxCount, int(l.BoxCount))
+	put(&wanted.RelayPassBytes, config.Size(l.PassBytes))
+	put(&wanted.RelayPassCount, int(l.PassCount))
 	put(&wanted.RelayRate, r.PerSecond)
 	put(&wanted.RelayBurst, r.Burst)
 	chosen := config.Settings{Config: wanted}

@@ -44,12 +44,14 @@ type Relay struct {
 // RelayLimits bound what this node takes as a relay. Zero is the default where they are shown, and "as it is" where
 // they are set.
 type RelayLimits struct {
-	MaxBytes uint64 `json:"max_bytes"` // of all mail
-	MaxBoxes uint32 `json:"max_boxes"`
-	BoxBytes uint64 `json:"box_bytes"` // of one box
-	BoxCount uint32 `json:"box_count"` // envelopes of one box
-	Rate     int    `json:"rate"`      // requests a second of one peer; -1: no limit
-	Burst    int    `json:"burst"`
+	MaxBytes  uint64 `json:"max_bytes"` // of all mail
+	MaxBoxes  uint32 `json:"max_boxes"`
+	BoxBytes  uint64 `json:"box_bytes"`  // of one box
+	BoxCount  uint32 `json:"box_count"`  // envelopes of one box
+	PassBytes uint64 `json:"pass_bytes"` // of one contact's device in one box
+	PassCount uint32 `json:"pass_count"`
+	Rate      int    `json:"rate"` // requests a second of one peer; -1: no limit
+	Burst     int    `json:"burst"`
 }
 
 // Drain is how far a relay has come with leaving.
@@ -169,6 +171,8 @@ func relayLimits(_ context.Context, b *Backend, q RelayLimits) (Relay, error) {
 		why = "max_bytes is at least 1 MiB"
 	case q.BoxBytes != 0 && q.BoxBytes < leastBoxBytes:
 		why = "box_bytes is at least 8 KiB"
+	case q.PassBytes != 0 && q.PassBytes < leastBoxBytes:
+		why = "pass_bytes is at least 8 KiB"
 	case q.Rate < -1:
 		why = "rate is at least 1, or -1 for no limit"
 	case q.Burst < 0:

@@ -49,7 +49,7 @@ func page(t *testing.T, s *Server, host string) (status int, text string) {
 
 func start(t *testing.T, m *Metrics) *Server {
 	t.Helper()
-	s, err := Serve("127.0.0.1:0", false, m, nil)
+	s, err := Serve("127.0.0.1:0", m, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,14 +89,14 @@ func TestTheNamesAreThoseOfThePage(t *testing.T) {
 func TestOnlyThisMachineIsAnswered(t *testing.T) {
 	m := New(full)
 	for _, addr := range []string{"0.0.0.0:0", ":0", "[::]:0", "203.0.113.7:9460", "example.org:80", "127.0.0.1", ""} {
-		if s, err := Serve(addr, false, m, nil); err == nil {
+		if s, err := Serve(addr, m, nil); err == nil {
 			s.Close()
 			t.Errorf("%q was served", addr)
 		} else if addr != "127.0.0.1" && !errors.Is(err, ErrPublic) {
 			t.Errorf("%q: %v", addr, err)
 		}
 	}
-	s, err := Serve("0.0.0.0:0", true, m, nil) // the control: the operator said so
+	s, err := Serve("[::1]:0", m, nil) // the control
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ const (
 )
 
 // ErrPublic says that an address is not of this machine alone.
-var ErrPublic = errors.New("metrics are served on a loopback address only, unless the configuration says otherwise")
+var ErrPublic = errors.New("metrics are served on a loopback address only")
 
 // Server answers GET /metrics.
 type Server struct {
@@ -30,13 +30,13 @@ type Server struct {
 	done chan struct{}
 }
 
-// Serve begins to answer at addr ("127.0.0.1:9464"). An address that others can reach is ErrPublic unless public is
-// set; the page tells whoever asks how busy the relay is and how much it holds.
-func Serve(addr string, public bool, m *Metrics, log *slog.Logger) (*Server, error) {
+// Serve begins to answer at addr ("127.0.0.1:9464"). An address that others can reach is ErrPublic: the page tells
+// whoever asks how busy the relay is and how much it holds.
+func Serve(addr string, m *Metrics, log *slog.Logger) (*Server, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	if !public && !local(addr) {
+	if !local(addr) {
 		return nil, fmt.Errorf("metrics at %q: %w", addr, ErrPublic)
 	}
 	l, err := net.Listen("tcp", addr)
@@ -44,7 +44,7 @@ func Serve(addr string, public bool, m *Metrics, log *slog.Logger) (*Server, err
 		return nil, fmt.Errorf("metrics: %w", err)
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", asked(public, promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
+	mux.Handle("GET /metrics", asked(promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{
 		MaxRequestsInFlight: maxInFlight, Timeout: within, DisableCompression: true,
 		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
 	})))
@@ -75,13 +75,13 @@ func localName(host string) bool {
 
 // asked lets through who asked for this machine by a name of its own: a page of the web cannot point a name of its own
 // here and read the answer.
-func asked(public bool, next http.Handler) http.Handler {
+func asked(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, err := net.SplitHostPort(r.Host)
 		if err != nil {
 			host = r.Host
 		}
-		if !public && !localName(host) {
+		if !localName(host) {
 			http.Error(w, "ask by a loopback address", http.StatusForbidden)
 			return
 		}
