@@ -1,0 +1,300 @@
+package group
+
+import (
+	"bytes"
+	"math/bits"
+	"slices"
+
+	"github.com/kith-im/kith/crypto/identity"
+)
+
+// Log is what a device knows of one group. It belongs to one goroutine.
+type Log struct {
+	id    ID
+	nodes []node
+	index map[Hash]int32
+	short map[[16]byte]int32
+	order []int32 // all nodes by (Lamport, hash)
+
+	people  []identity.UserID
+	who     map[identity.UserID]int32
+	targets map[int32][]int32 // person -> removals that name it
+	tips    map[int32]int     // person -> entries of its own that nothing builds on
+
+	now *view // the state of the whole log; nil: to be reduced
+}
+
+// node is an entry with what follows from its ancestors alone.
+type node struct {
+	*Entry
+	author   int32
+	users    []int32
+	before   bitset  // its ancestors
+	basis    bitset  // of those, the ones by which its author may do it, and theirs: additions, and what made an admin
+	since    int32   // the entry that made its author a member: its seniority
+	voided   []int32 // removals of its author among its ancestors that were void in their state
+	children int
+}
+
+const none int32 = -1
+
+// NewLog is the empty log of a group.
+func NewLog(id ID) *Log {
+	return &Log{
+		id: id, index: map[Hash]int32{}, short: map[[16]byte]int32{}, who: map[identity.UserID]int32{},
+		targets: map[int32][]int32{}, tips: map[int32]int{},
+	}
+}
+
+// ID is the group.
+func (l *Log) ID() ID { return l.id }
+
+// Len is the number of entries.
+func (l *Log) Len() int { return len(l.nodes) }
+
+// Has reports whether the log has an entry; it takes the part of its hash that rides in messages.
+func (l *Log) Has(short [16]byte) bool {
+	_, ok := l.short[short]
+	return ok
+}
+
+// Merge takes in entries in any order. It returns those that were new, parents first, and the parents that are missing
+// for others to enter: ask for them, and bring those entries again. What is refused is not in either. The caller has
+// proved the entries (Entry.By) or restored them.
+func (l *Log) Merge(entries []*Entry) (added []*Entry, missing []Hash) {
+	entries = slices.Clone(entries)
+	slices.SortFunc(entries, (*Entry).compare)
+	needed := map[Hash]bool{} // somebody else builds on it
+	author := map[Hash]identity.UserID{}
+	for _, e := range entries {
+		author[e.hash] = e.f.User
+		for _, p := range e.f.Parents {
+			if u, here := author[p]; here && u != e.f.User {
+				needed[p] = true
+			}
+		}
+	}
+	for _, e := range entries {
+		if _, known := l.index[e.hash]; known || e.Group() != l.id || len(l.nodes) >= MaxEntries {
+			continue
+		}
+		if lack := l.lack(e); len(lack) > 0 {
+			for _, h := range lack {
+				if _, here := author[h]; !here && !slices.Contains(missing, h) {
+					missing = append(missing, h)
+				}
+			}
+			continue
+		}
+		if l.add(e, needed[e.hash]) {
+			added = append(added, e)
+		}
+	}
+	return added, missing
+}
+
+func (l *Log) lack(e *Entry) (lack []Hash) {
+	for _, p := range e.f.Parents {
+		if _, ok := l.index[p]; !ok {
+			lack = append(lack, p)
+		}
+	}
+	return lack
+}
+
+// add takes in one entry whose parents are here, if its author may do what it does.
+func (l *Log) add(e *Entry, needed bool) bool {
+	if (e.f.Kind == Create) != (len(l.nodes) == 0) {
+		return false
+	}
+	n := node{Entry: e, since: none, basis: newBitset(len(l.nodes)), before: newBitset(len(l.nodes))}
+	for _, h := range e.f.Parents {
+		p := l.index[h]
+		if l.nodes[p].f.Lamport >= e.f.Lamport {
+			return false
+		}
+		n.before.join(l.nodes[p].before)
+		n.before.set(p)
+	}
+	at := l.viewOf(n.before)
+	author, known := l.who[e.f.User]
+	if e.f.Kind != Create && (!known || !at.may(author, e.f.Kind) || !l.changes(at, e) || !needed && l.tips[author] >= maxTips) {
+		return false
+	}
+	n.author = l.person(e.f.User)
+	for _, u := range e.f.Users {
+		n.users = append(n.users, l.person(u))
+	}
+	if e.f.Kind != Create {
+		seat := at.seats[n.author]
+		n.since = seat.since
+		for _, b := range []int32{seat.since, seat.grant} {
+			if b != none {
+				n.basis.join(l.nodes[b].basis)
+				n.basis.set(b)
+			}
+		}
+		for _, r := range at.void {
+			if slices.Contains(l.nodes[r].users, n.author) {
+				n.voided = append(n.voided, r)
+			}
+		}
+	}
+	l.insert(n, at)
+	return true
+}
+
+// changes reports whether an act does something to everybody that it names.
+func (l *Log) changes(at *view, e *Entry) bool {
+	return !slices.ContainsFunc(e.f.Users, func(u identity.UserID) bool {
+		var seat seat
+		if p, known := l.who[u]; known {
+			seat = at.seat(p)
+		}
+		switch e.f.Kind {
+		case Add:
+			return seat.in
+		case Admin:
+			return !seat.in || seat.admin == e.f.Admin
+		}
+		return !seat.in
+	})
+}
+
+func (l *Log) person(u identity.UserID) int32 {
+	p, ok := l.who[u]
+	if !ok {
+		p = int32(len(l.people))
+		l.who[u], l.people = p, append(l.people, u)
+	}
+	return p
+}
+
+// insert makes n a node. If it builds on all there is, then the state moves on by this one entry.
+func (l *Log) insert(n node, at *view) {
+	i := int32(len(l.nodes))
+	l.nodes = append(l.nodes, n)
+	l.index[n.hash], l.short[n.hash.Short()] = i, i
+	for _, h := range n.f.Parents {
+		p := &l.nodes[l.index[h]]
+		if p.children++; p.children == 1 {
+			l.tips[p.author]--
+		}
+	}
+	l.tips[n.author]++
+	where, _ := slices.BinarySearchFunc(l.order, n.Entry, func(o int32, e *Entry) int { return l.nodes[o].compare(e) })
+	l.order = slices.Insert(l.order, where, i)
+	if n.f.removes() {
+		for _, u := range n.users {
+			l.targets[u] = append(l.targets[u], i)
+		}
+	}
+	if at != l.now { // it does not build on all there is
+		l.now = nil
+		return
+	}
+	l.now.apply(l, i)
+}
+
+// viewOf is the state of a set of entries that has all ancestors of its own.
+func (l *Log) viewOf(set bitset) *view {
+	if set.count() != len(l.nodes) {
+		return l.reduce(set)
+	}
+	if l.now == nil {
+		l.now = l.reduce(set)
+	}
+	return l.now
+}
+
+func (l *Log) view() *view {
+	if l.now == nil {
+		all := newBitset(len(l.nodes))
+		for i := range l.nodes {
+			all.set(int32(i))
+		}
+		l.now = l.reduce(all)
+	}
+	return l.now
+}
+
+// Heads are the entries that nothing builds on yet, the newest first.
+func (l *Log) Heads() []Hash {
+	var heads []Hash
+	for _, i := range slices.Backward(l.order) {
+		if l.nodes[i].children == 0 {
+			heads = append(heads, l.nodes[i].hash)
+		}
+	}
+	return heads
+}
+
+// Latest is the greatest time in the log: an entry that builds on all of it needs a greater one.
+func (l *Log) Latest() uint64 {
+	if len(l.order) == 0 {
+		return 0
+	}
+	return l.nodes[l.order[len(l.order)-1]].f.Lamport
+}
+
+// Beyond lists the entries that somebody lacks who has these (the short parts of their hashes) and all that they build
+// on, parents first. What this log does not know itself is passed over.
+func (l *Log) Beyond(have [][16]byte) []*Entry {
+	has := newBitset(len(l.nodes))
+	for _, h := range have {
+		if i, ok := l.short[h]; ok {
+			has.join(l.nodes[i].before)
+			has.set(i)
+		}
+	}
+	var out []*Entry
+	for _, i := range l.order {
+		if !has.has(i) {
+			out = append(out, l.nodes[i].Entry)
+		}
+	}
+	return out
+}
+
+// Act makes the fields of the next entry of an author: it builds on the newest heads, and is later than they are.
+func (l *Log) Act(author identity.UserID, list identity.Head, now uint64, act Act) Fields {
+	heads := l.Heads()
+	f := Fields{Group: l.id, User: author, List: list, Lamport: max(now, l.Latest()+1), Act: act}
+	f.Parents = heads[:min(len(heads), MaxParents)]
+	slices.SortFunc(f.Parents, func(a, b Hash) int { return bytes.Compare(a[:], b[:]) })
+	return f
+}
+
+// bitset is a set of nodes.
+type bitset []uint64
+
+func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
+
+func (b bitset) set(i int32) { b[i/64] |= 1 << (i % 64) }
+
+func (b bitset) has(i int32) bool { return int(i/64) < len(b) && b[i/64]&(1<<(i%64)) != 0 }
+
+func (b bitset) join(o bitset) {
+	for i, w := range o {
+		b[i] |= w
+	}
+}
+
+// each calls f with the members in ascending order, until it returns false.
+func (b bitset) each(f func(i int32) bool) {
+	for w, word := range b {
+		for ; word != 0; word &= word - 1 {
+			if !f(int32(w*64 + bits.TrailingZeros64(word))) {
+				return
+			}
+		}
+	}
+}
+
+func (b bitset) count() int {
+	n := 0
+	for _, w := range b {
+		n += bits.OnesCount64(w)
+	}
+	return n
+}
