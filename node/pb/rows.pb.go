@@ -271,7 +271,6 @@ type Contact struct {
 	Unread        uint32                 `protobuf:"varint,17,opt,name=unread,proto3" json:"unread,omitempty"`
 	JoinMessage   []byte                 `protobuf:"bytes,18,opt,name=join_message,json=joinMessage,proto3" json:"join_message,omitempty"`     // message id of our join
 	Fork          []byte                 `protobuf:"bytes,19,opt,name=fork,proto3" json:"fork,omitempty"`                                      // a list with the number of our list and other bytes: the proof of a forgery
-	Waiting       [][]byte               `protobuf:"bytes,21,rep,name=waiting,proto3" json:"waiting,omitempty"`                                // ids of messages that wait for its list, or to be accepted
 	ForkAccepted  bool                   `protobuf:"varint,20,opt,name=fork_accepted,json=forkAccepted,proto3" json:"fork_accepted,omitempty"` // a person has seen it and goes on with our list
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -436,13 +435,6 @@ func (x *Contact) GetJoinMessage() []byte {
 func (x *Contact) GetFork() []byte {
 	if x != nil {
 		return x.Fork
-	}
-	return nil
-}
-
-func (x *Contact) GetWaiting() [][]byte {
-	if x != nil {
-		return x.Waiting
 	}
 	return nil
 }
@@ -1016,8 +1008,8 @@ type Message struct {
 	State         []byte                 `protobuf:"bytes,15,opt,name=state,proto3" json:"state,omitempty"`                  // what became of it (chat.State)
 	ReadAt        int64                  `protobuf:"varint,16,opt,name=read_at,json=readAt,proto3" json:"read_at,omitempty"` // lamport ms of the first read on a device of ours
 	TextAt        uint64                 `protobuf:"varint,17,opt,name=text_at,json=textAt,proto3" json:"text_at,omitempty"` // its number in the search table; 0: none
-	Mirrored      bool                   `protobuf:"varint,19,opt,name=mirrored,proto3" json:"mirrored,omitempty"`           // our other devices have been served
 	Fallback      bool                   `protobuf:"varint,18,opt,name=fallback,proto3" json:"fallback,omitempty"`           // handed to a hook, without end-to-end encryption
+	Transfers     []uint64               `protobuf:"varint,19,rep,packed,name=transfers,proto3" json:"transfers,omitempty"`  // numbers of its files, in their order
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1171,18 +1163,18 @@ func (x *Message) GetTextAt() uint64 {
 	return 0
 }
 
-func (x *Message) GetMirrored() bool {
-	if x != nil {
-		return x.Mirrored
-	}
-	return false
-}
-
 func (x *Message) GetFallback() bool {
 	if x != nil {
 		return x.Fallback
 	}
 	return false
+}
+
+func (x *Message) GetTransfers() []uint64 {
+	if x != nil {
+		return x.Transfers
+	}
+	return nil
 }
 
 // Chat is one conversation.
@@ -1355,20 +1347,25 @@ func (x *Setting) GetDevice() []byte {
 	return nil
 }
 
-// Transfer is a file on its way.
+// Transfer is a file of a message, or the preview of one, as this device has it.
 type Transfer struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Message       []byte                 `protobuf:"bytes,1,opt,name=message,proto3" json:"message,omitempty"`
-	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
-	Up            bool                   `protobuf:"varint,3,opt,name=up,proto3" json:"up,omitempty"`
+	Index         uint32                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"` // of the file in the message
+	Up            bool                   `protobuf:"varint,3,opt,name=up,proto3" json:"up,omitempty"`       // sealed on this device: it goes to relays of ours
 	State         uint32                 `protobuf:"varint,4,opt,name=state,proto3" json:"state,omitempty"`
-	File          []byte                 `protobuf:"bytes,5,opt,name=file,proto3" json:"file,omitempty"` // chat.File
-	Path          string                 `protobuf:"bytes,6,opt,name=path,proto3" json:"path,omitempty"` // of the plain file, while it is being encrypted; or the folder to save in
-	Peers         []*Endpoint            `protobuf:"bytes,7,rep,name=peers,proto3" json:"peers,omitempty"`
-	Attempts      uint32                 `protobuf:"varint,8,opt,name=attempts,proto3" json:"attempts,omitempty"`
-	Next          int64                  `protobuf:"varint,9,opt,name=next,proto3" json:"next,omitempty"`
-	Expires       int64                  `protobuf:"varint,10,opt,name=expires,proto3" json:"expires,omitempty"`
+	File          []byte                 `protobuf:"bytes,5,opt,name=file,proto3" json:"file,omitempty"`          // chat.File
+	Path          string                 `protobuf:"bytes,6,opt,name=path,proto3" json:"path,omitempty"`          // folder that a person wants it in
+	Peers         [][]byte               `protobuf:"bytes,7,rep,name=peers,proto3" json:"peers,omitempty"`        // relays of ours that hold every chunk
+	Attempts      uint32                 `protobuf:"varint,8,opt,name=attempts,proto3" json:"attempts,omitempty"` // without success, in a row
+	Next          int64                  `protobuf:"varint,9,opt,name=next,proto3" json:"next,omitempty"`         // unix ms of the next one
+	Expires       int64                  `protobuf:"varint,10,opt,name=expires,proto3" json:"expires,omitempty"`  // unix ms; then our chunks of it go. 0: they stay
 	Error         string                 `protobuf:"bytes,11,opt,name=error,proto3" json:"error,omitempty"`
+	User          []byte                 `protobuf:"bytes,12,opt,name=user,proto3" json:"user,omitempty"`        // author of the message
+	Saved         string                 `protobuf:"bytes,13,opt,name=saved,proto3" json:"saved,omitempty"`      // where it was saved last
+	Preview       uint64                 `protobuf:"varint,14,opt,name=preview,proto3" json:"preview,omitempty"` // number of its preview's row; 0: it has none
+	Small         bool                   `protobuf:"varint,15,opt,name=small,proto3" json:"small,omitempty"`     // this is a preview
+	Asked         bool                   `protobuf:"varint,16,opt,name=asked,proto3" json:"asked,omitempty"`     // a person asked for it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1445,7 +1442,7 @@ func (x *Transfer) GetPath() string {
 	return ""
 }
 
-func (x *Transfer) GetPeers() []*Endpoint {
+func (x *Transfer) GetPeers() [][]byte {
 	if x != nil {
 		return x.Peers
 	}
@@ -1478,6 +1475,41 @@ func (x *Transfer) GetError() string {
 		return x.Error
 	}
 	return ""
+}
+
+func (x *Transfer) GetUser() []byte {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *Transfer) GetSaved() string {
+	if x != nil {
+		return x.Saved
+	}
+	return ""
+}
+
+func (x *Transfer) GetPreview() uint64 {
+	if x != nil {
+		return x.Preview
+	}
+	return 0
+}
+
+func (x *Transfer) GetSmall() bool {
+	if x != nil {
+		return x.Small
+	}
+	return false
+}
+
+func (x *Transfer) GetAsked() bool {
+	if x != nil {
+		return x.Asked
+	}
+	return false
 }
 
 type Receipt struct {
@@ -2123,7 +2155,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"link_peers\x18\x11 \x03(\v2\x13.kith.node.EndpointR\tlinkPeers\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
-	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xaa\x04\n" +
+	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\x90\x04\n" +
 	"\aContact\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\tR\x06handle\x12\x12\n" +
@@ -2145,8 +2177,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\bdeclined\x18\x10 \x01(\tR\bdeclined\x12\x16\n" +
 	"\x06unread\x18\x11 \x01(\rR\x06unread\x12!\n" +
 	"\fjoin_message\x18\x12 \x01(\fR\vjoinMessage\x12\x12\n" +
-	"\x04fork\x18\x13 \x01(\fR\x04fork\x12\x18\n" +
-	"\awaiting\x18\x15 \x03(\fR\awaiting\x12#\n" +
+	"\x04fork\x18\x13 \x01(\fR\x04fork\x12#\n" +
 	"\rfork_accepted\x18\x14 \x01(\bR\fforkAccepted\"\xe2\x03\n" +
 	"\n" +
 	"PeerDevice\x12\x16\n" +
@@ -2208,7 +2239,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x03Day\x12\x10\n" +
 	"\x03day\x18\x01 \x01(\rR\x03day\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\rR\x02ok\x12\x16\n" +
-	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xd0\x03\n" +
+	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xd2\x03\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x12\x12\n" +
@@ -2228,8 +2259,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x05state\x18\x0f \x01(\fR\x05state\x12\x17\n" +
 	"\aread_at\x18\x10 \x01(\x03R\x06readAt\x12\x17\n" +
 	"\atext_at\x18\x11 \x01(\x04R\x06textAt\x12\x1a\n" +
-	"\bmirrored\x18\x13 \x01(\bR\bmirrored\x12\x1a\n" +
-	"\bfallback\x18\x12 \x01(\bR\bfallback\"\xca\x01\n" +
+	"\bfallback\x18\x12 \x01(\bR\bfallback\x12\x1c\n" +
+	"\ttransfers\x18\x13 \x03(\x04R\ttransfers\"\xca\x01\n" +
 	"\x04Chat\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\rR\x06number\x12\x12\n" +
@@ -2243,20 +2274,25 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\aSetting\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x04R\x02at\x12\x16\n" +
-	"\x06device\x18\x03 \x01(\fR\x06device\"\x93\x02\n" +
+	"\x06device\x18\x03 \x01(\fR\x06device\"\xee\x02\n" +
 	"\bTransfer\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\fR\amessage\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x0e\n" +
 	"\x02up\x18\x03 \x01(\bR\x02up\x12\x14\n" +
 	"\x05state\x18\x04 \x01(\rR\x05state\x12\x12\n" +
 	"\x04file\x18\x05 \x01(\fR\x04file\x12\x12\n" +
-	"\x04path\x18\x06 \x01(\tR\x04path\x12)\n" +
-	"\x05peers\x18\a \x03(\v2\x13.kith.node.EndpointR\x05peers\x12\x1a\n" +
+	"\x04path\x18\x06 \x01(\tR\x04path\x12\x14\n" +
+	"\x05peers\x18\a \x03(\fR\x05peers\x12\x1a\n" +
 	"\battempts\x18\b \x01(\rR\battempts\x12\x12\n" +
 	"\x04next\x18\t \x01(\x03R\x04next\x12\x18\n" +
 	"\aexpires\x18\n" +
 	" \x01(\x03R\aexpires\x12\x14\n" +
-	"\x05error\x18\v \x01(\tR\x05error\"\x7f\n" +
+	"\x05error\x18\v \x01(\tR\x05error\x12\x12\n" +
+	"\x04user\x18\f \x01(\fR\x04user\x12\x14\n" +
+	"\x05saved\x18\r \x01(\tR\x05saved\x12\x18\n" +
+	"\apreview\x18\x0e \x01(\x04R\apreview\x12\x14\n" +
+	"\x05small\x18\x0f \x01(\bR\x05small\x12\x14\n" +
+	"\x05asked\x18\x10 \x01(\bR\x05asked\"\x7f\n" +
 	"\aReceipt\x12\x14\n" +
 	"\x05relay\x18\x01 \x01(\fR\x05relay\x12\x16\n" +
 	"\x06stored\x18\x02 \x01(\x03R\x06stored\x12\x14\n" +
@@ -2355,18 +2391,17 @@ var file_node_pb_rows_proto_depIdxs = []int32{
 	1,  // 3: kith.node.PeerDevice.endpoint:type_name -> kith.node.Endpoint
 	7,  // 4: kith.node.Relay.days:type_name -> kith.node.Day
 	14, // 5: kith.node.Message.done:type_name -> kith.node.Done
-	1,  // 6: kith.node.Transfer.peers:type_name -> kith.node.Endpoint
-	12, // 7: kith.node.Done.receipts:type_name -> kith.node.Receipt
-	13, // 8: kith.node.Done.steps:type_name -> kith.node.Step
-	12, // 9: kith.node.Delivery.receipts:type_name -> kith.node.Receipt
-	13, // 10: kith.node.Delivery.steps:type_name -> kith.node.Step
-	12, // 11: kith.node.Delivery.voided:type_name -> kith.node.Receipt
-	1,  // 12: kith.node.Box.watch:type_name -> kith.node.Endpoint
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	12, // 6: kith.node.Done.receipts:type_name -> kith.node.Receipt
+	13, // 7: kith.node.Done.steps:type_name -> kith.node.Step
+	12, // 8: kith.node.Delivery.receipts:type_name -> kith.node.Receipt
+	13, // 9: kith.node.Delivery.steps:type_name -> kith.node.Step
+	12, // 10: kith.node.Delivery.voided:type_name -> kith.node.Receipt
+	1,  // 11: kith.node.Box.watch:type_name -> kith.node.Endpoint
+	12, // [12:12] is the sub-list for method output_type
+	12, // [12:12] is the sub-list for method input_type
+	12, // [12:12] is the sub-list for extension type_name
+	12, // [12:12] is the sub-list for extension extendee
+	0,  // [0:12] is the sub-list for field type_name
 }
 
 func init() { file_node_pb_rows_proto_init() }

@@ -84,10 +84,12 @@ type File struct {
 	Name    string `json:"name"`
 	Type    string `json:"type"`
 	Size    uint64 `json:"size"`  // bytes
-	State   string `json:"state"` // offered, queued, uploading, fetching, here, failed, gone
-	Done    uint64 `json:"done"`  // bytes
+	State   string `json:"state"` // offered (until it is asked for), fetching, queued (tried again later), uploading, here, failed, gone
+	Done    uint64 `json:"done"`  // bytes that are here
 	Sticker bool   `json:"sticker,omitempty"`
-	Preview string `json:"preview,omitempty"` // path of a small picture, if it is here
+	Preview bool   `json:"preview,omitempty"` // a small picture of it is here
+	Saved   string `json:"saved,omitempty"`   // path at which it was saved last
+	Error   string `json:"error,omitempty"`
 }
 
 // Location is a place.
@@ -132,6 +134,7 @@ type Member struct {
 
 // Transfer is a file on its way.
 type Transfer struct {
+	Number  uint64 `json:"number"` // local
 	Message string `json:"message"`
 	Index   int    `json:"index"`
 	Name    string `json:"name"`
@@ -140,6 +143,8 @@ type Transfer struct {
 	Done    uint64 `json:"done"` // bytes
 	Size    uint64 `json:"size"`
 	Error   string `json:"error,omitempty"`
+	Saved   string `json:"saved,omitempty"`   // path at which it was saved last
+	Preview bool   `json:"preview,omitempty"` // this is the preview of the file
 }
 
 // Setting is one setting that changed.

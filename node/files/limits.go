@@ -1,0 +1,31 @@
+package files
+
+import "time"
+
+const (
+	// maxPicture is the largest picture that a preview is made of, in bytes of its file.
+	maxPicture = 64 << 20
+	// maxPixels is the largest picture that is decoded, and maxDecoded how much memory that may take, in bytes.
+	maxPixels  = 40_000_000
+	maxDecoded = 48 << 20
+	// previewSide is the longer side of a preview, in pixels.
+	previewSide = 320
+
+	// sealWriters is how many chunks of one file are written at once while it is sealed.
+	sealWriters = 3
+	// width is how many chunks of one file are asked of one source at once.
+	width = 3
+	// maxChunks is how many chunks are held in memory, of all files together.
+	maxChunks = 12
+	// largeJobs and smallJobs run at once; a small one is no larger than transfer.AutoSize.
+	largeJobs, smallJobs = 2, 4
+	// askMany is how many chunks one question names.
+	askMany = 1024
+	// chunkWithin bounds one chunk from one source, askWithin a question and its answer.
+	chunkWithin = 2 * time.Minute
+	askWithin   = 20 * time.Second
+	// tellEvery is the least time between two signs of progress.
+	tellEvery = 100 * time.Millisecond
+	// maxNames is how many names are tried for a file.
+	maxNames = 999
+)

@@ -1,0 +1,203 @@
+package files
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/kith-im/kith/crypto/blob"
+	"github.com/kith-im/kith/mailbox/blobs"
+	"github.com/kith-im/kith/node/transfer"
+)
+
+// Peers are those who have chunks, or take them.
+type Peers interface {
+	// Has says which chunks a peer has.
+	Has(ctx context.Context, at transfer.Source, ds []blob.Digest) ([]bool, error)
+	// Get returns a chunk of a peer, in buf if it fits; blobs.ErrNotHere: it has none.
+	Get(ctx context.Context, from transfer.Source, d blob.Digest, buf []byte) ([]byte, error)
+	// Put brings a relay a chunk, for the box of job.
+	Put(ctx context.Context, to transfer.Source, job transfer.Job, d blob.Digest, chunk []byte) error
+}
+
+// Config of a service. Every field but Log must be set.
+type Config struct {
+	Dir    string // the home folder
+	Chunks *blobs.Store
+	Peers  Peers
+	Rand   io.Reader
+	Answer func(transfer.Result)      // into the engine; may block
+	Known  func(manifest []byte) bool // whether a message names a file; asked by New only
+	Log    *slog.Logger
+}
+
+// Service does the jobs of a ledger.
+type Service struct {
+	c            Config
+	ctx          context.Context
+	cancel       context.CancelFunc
+	wg           sync.WaitGroup
+	buffers      buffers
+	large, small chan struct{} // a place for each job that runs
+
+	mu     sync.Mutex
+	closed bool
+	runs   map[uint64]*run
+	moved  chan struct{} // closed at the next sign of progress
+	told   time.Time
+	timer  *time.Timer
+}
+
+// run is one job under way.
+type run struct {
+	job      transfer.Job
+	ctx      context.Context
+	cancel   context.CancelFunc
+	done     chan struct{}
+	progress progress
+}
+
+// New returns a service, and drops what was being sealed when the process ended.
+func New(c Config) (*Service, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Service{
+		c: c, buffers: make(buffers, maxChunks), runs: map[uint64]*run{}, moved: make(chan struct{}),
+		large: make(chan struct{}, largeJobs), small: make(chan struct{}, smallJobs),
+	}
+	for range maxChunks {
+		s.buffers <- nil
+	}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	return s, s.sweep(c.Known)
+}
+
+// Close ends every job and waits for it. What was under way is begun again after the next start.
+func (s *Service) Close() {
+	s.mu.Lock()
+	s.closed = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	s.mu.Unlock()
+	s.cancel()
+	s.wg.Wait()
+}
+
+// Do takes jobs; it does not block. A job that runs already is not begun a second time.
+func (s *Service) Do(jobs []transfer.Job) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, j := range jobs {
+		if s.closed {
+			return
+		}
+		old := s.runs[j.Number]
+		if old != nil && old.job.Kind == j.Kind && old.ctx.Err() == nil {
+			continue
+		}
+		r := &run{job: j, done: make(chan struct{})}
+		r.progress.moved = s.sign
+		r.ctx, r.cancel = context.WithCancel(s.ctx)
+		if old != nil {
+			old.cancel()
+		}
+		s.runs[j.Number] = r
+		s.wg.Go(func() { s.work(r, old) })
+	}
+}
+
+// work does one job, after the one that had its number before.
+func (s *Service) work(r, before *run) {
+	defer close(r.done)
+	defer s.forget(r)
+	if before != nil {
+		<-before.done
+	}
+	switch r.job.Kind {
+	case transfer.Stop:
+		return
+	case transfer.Drop:
+		s.drop(r.job)
+		return
+	}
+	place := s.large
+	if r.job.File.Size <= transfer.AutoSize {
+		place = s.small
+	}
+	select {
+	case place <- struct{}{}:
+		defer func() { <-place }()
+	case <-r.ctx.Done():
+		return
+	}
+	result := s.result(r)
+	if r.ctx.Err() == nil { // nobody waits for what was stopped
+		s.c.Answer(result)
+	}
+}
+
+func (s *Service) result(r *run) transfer.Result {
+	out := transfer.Result{Number: r.job.Number, Kind: r.job.Kind}
+	switch r.job.Kind {
+	case transfer.Fetch:
+		out.Moved, out.Err = s.fetch(r)
+	case transfer.Upload:
+		out.Stored, out.Moved, out.Err = s.upload(r)
+	case transfer.Save:
+		out.Saved, out.Lost, out.Err = s.save(r.ctx, r)
+	}
+	out.Final = errors.Is(out.Err, errLies) || errors.Is(out.Err, errSize)
+	if out.Err != nil {
+		s.c.Log.Debug("file", "job", r.job.Kind, "number", r.job.Number, "err", out.Err)
+	}
+	return out
+}
+
+func (s *Service) forget(r *run) {
+	r.cancel()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.runs[r.job.Number] == r {
+		delete(s.runs, r.job.Number)
+	}
+}
+
+// drop lets the chunks of a file go.
+func (s *Service) drop(j transfer.Job) {
+	m, _, err := s.open(j)
+	if err != nil {
+		return // without its manifest nothing of it was fetched
+	}
+	for _, d := range m.Chunks {
+		s.dropChunk(d)
+	}
+	s.dropChunk(blob.Digest(j.File.Manifest))
+}
+
+func (s *Service) dropChunk(d blob.Digest) {
+	if err := s.c.Chunks.Drop(d, own); err != nil && !errors.Is(err, blobs.ErrNotHere) {
+		s.c.Log.Warn("a chunk was not dropped", "err", err)
+	}
+}
+
+// buffers are the chunks in memory: who takes one waits for it.
+type buffers chan []byte
+
+func (b buffers) take(ctx context.Context) ([]byte, error) {
+	select {
+	case buf := <-b:
+		if buf == nil {
+			buf = make([]byte, blob.MaxChunk)
+		}
+		return buf, nil
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (b buffers) give(buf []byte) { b <- buf }

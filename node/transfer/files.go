@@ -1,0 +1,126 @@
+package transfer
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/blob"
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
+)
+
+const errSenseless = "what its sender says of it makes no sense"
+
+// Sent keeps the files of a message that this device sealed, and returns their numbers. They go to our relays.
+func (l *Ledger) Sent(t *Turn, author identity.UserID, message []byte, files []*chatpb.File) []uint64 {
+	return l.keep(t, author, message, files, func(*chatpb.File, bool) *pb.Transfer {
+		return &pb.Transfer{Up: true, State: stateUploading, Expires: t.Now.Add(Life).UnixMilli()}
+	})
+}
+
+// Came keeps the files of a message that another device sent, and returns their numbers. Small ones of a friend are
+// fetched, and the previews of large ones.
+func (l *Ledger) Came(t *Turn, w World, author identity.UserID, message []byte, files []*chatpb.File) []uint64 {
+	room := uint64(0)
+	if len(files) > 0 && w.Friend(author) {
+		room = l.room(t, author)
+	}
+	return l.keep(t, author, message, files, func(f *chatpb.File, small bool) *pb.Transfer {
+		switch {
+		case !sane(f, small):
+			return &pb.Transfer{State: stateFailed, Error: errSenseless}
+		case f.Size > min(AutoSize, room):
+			return &pb.Transfer{State: stateOffered}
+		}
+		room -= f.Size
+		return &pb.Transfer{State: stateFetching}
+	})
+}
+
+// room is how much of a person's files may still be fetched without being asked for.
+func (l *Ledger) room(t *Turn, author identity.UserID) uint64 {
+	used := uint64(0)
+	scan(t.Tx, func(_ uint64, row *pb.Transfer) {
+		if !row.Up && !row.Asked && string(row.User) == string(author[:]) && (row.State == stateFetching || row.State == stateHere) {
+			used += min(fileOf(row).GetSize(), AutoSize)
+		}
+	})
+	return autoRoom - min(used, autoRoom)
+}
+
+// keep makes a row for each file, and one for its preview before it.
+func (l *Ledger) keep(t *Turn, author identity.UserID, message []byte, files []*chatpb.File, begin func(f *chatpb.File, small bool) *pb.Transfer) []uint64 {
+	var out []uint64
+	relays := relaysOf(files)
+	add := func(i int, f *chatpb.File, small bool, preview uint64) uint64 {
+		row, plain := begin(f, small), proto.CloneOf(f)
+		plain.Preview, plain.Relays = nil, relays
+		raw, err := proto.Marshal(plain)
+		if err != nil {
+			row.State, row.Error = stateFailed, errSenseless
+		}
+		row.User, row.Message, row.Index, row.File = author[:], message, uint32(i), raw
+		row.Small, row.Preview = small, preview
+		return l.add(t, row)
+	}
+	for i, f := range files[:min(len(files), MaxFiles)] {
+		preview := uint64(0)
+		if f.Preview != nil {
+			preview = add(i, f.Preview, true, 0)
+		}
+		out = append(out, add(i, f, false, preview))
+	}
+	return out
+}
+
+// relaysOf are the relays that any of the files names: one file's serve for all.
+func relaysOf(files []*chatpb.File) (out []*chatpb.Endpoint) {
+	for _, f := range files {
+		for _, r := range f.Relays {
+			if len(out) < maxRelays && soundPeer(r) {
+				out = append(out, r)
+			}
+		}
+	}
+	return out
+}
+
+func soundPeer(p *chatpb.Endpoint) bool {
+	if _, ok := dht.PeerKey(p.Id); !ok || len(p.Addrs) > dht.MaxAddrs {
+		return false
+	}
+	for _, a := range p.Addrs {
+		if len(a) == 0 || len(a) > dht.MaxAddr {
+			return false
+		}
+	}
+	return true
+}
+
+// sane says whether a description can be that of a file.
+func sane(f *chatpb.File, small bool) bool {
+	if small && f.Size > MaxPreview || f.Size > blob.MaxChunks*blob.ChunkSize {
+		return false
+	}
+	_, _, err := blob.Chunks(int64(f.Size))
+	return err == nil && len(f.Key) == blob.KeySize && len(f.Manifest) == len(blob.Digest{})
+}
+
+func fileOf(row *pb.Transfer) *chatpb.File {
+	f := &chatpb.File{}
+	if proto.Unmarshal(row.File, f) != nil {
+		return &chatpb.File{}
+	}
+	return f
+}
+
+func scan(tx store.Tx, fn func(n uint64, row *pb.Transfer)) {
+	tx.Scan(store.BucketTransfers, nil, func(k, value []byte) bool {
+		if row := (&pb.Transfer{}); len(k) == 8 && proto.Unmarshal(value, row) == nil {
+			fn(number(k), row)
+		}
+		return true
+	})
+}
