@@ -22,7 +22,7 @@ var layers = []string{"crypto", "dht", "mailbox", "node", "simnet", "cli"}
 // a new room has to be written here to become anything else.
 var ioRooms = []string{
 	"dht/boltfile", "dht/kad", "mailbox/blobs", "mailbox/boltbox", "mailbox/relay", "mailbox/upkeep",
-	"node/boltstore", "node/host", "node/metrics", "node/names", "node/p2p", "node/api", "simnet/live", "simnet/cmd", "cli",
+	"node/boltstore", "node/files", "node/host", "node/metrics", "node/names", "node/p2p", "node/api", "simnet/live", "simnet/cmd", "cli",
 }
 
 // pureModules are the packages of other people that a pure package may import:

@@ -44,6 +44,9 @@ type Self struct {
 	Removed       bool                   `protobuf:"varint,15,opt,name=removed,proto3" json:"removed,omitempty"` // the newest list does not name this device
 	Pairing       []byte                 `protobuf:"bytes,16,opt,name=pairing,proto3" json:"pairing,omitempty"`  // while this device is being linked
 	LinkPeers     []*Endpoint            `protobuf:"bytes,17,rep,name=link_peers,json=linkPeers,proto3" json:"link_peers,omitempty"`
+	Picture       []byte                 `protobuf:"bytes,18,opt,name=picture,proto3" json:"picture,omitempty"` // chat.File
+	Handles       []string               `protobuf:"bytes,19,rep,name=handles,proto3" json:"handles,omitempty"`
+	ProfileAt     uint64                 `protobuf:"varint,20,opt,name=profile_at,json=profileAt,proto3" json:"profile_at,omitempty"` // lamport ms of the last change of name, picture or handles; 0: never told
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -197,6 +200,27 @@ func (x *Self) GetLinkPeers() []*Endpoint {
 	return nil
 }
 
+func (x *Self) GetPicture() []byte {
+	if x != nil {
+		return x.Picture
+	}
+	return nil
+}
+
+func (x *Self) GetHandles() []string {
+	if x != nil {
+		return x.Handles
+	}
+	return nil
+}
+
+func (x *Self) GetProfileAt() uint64 {
+	if x != nil {
+		return x.ProfileAt
+	}
+	return 0
+}
+
 type Endpoint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -271,7 +295,14 @@ type Contact struct {
 	Unread        uint32                 `protobuf:"varint,17,opt,name=unread,proto3" json:"unread,omitempty"`
 	JoinMessage   []byte                 `protobuf:"bytes,18,opt,name=join_message,json=joinMessage,proto3" json:"join_message,omitempty"`     // message id of our join
 	Fork          []byte                 `protobuf:"bytes,19,opt,name=fork,proto3" json:"fork,omitempty"`                                      // a list with the number of our list and other bytes: the proof of a forgery
+	Waiting       [][]byte               `protobuf:"bytes,27,rep,name=waiting,proto3" json:"waiting,omitempty"`                                // ids of messages that wait for its list, or to be accepted
 	ForkAccepted  bool                   `protobuf:"varint,20,opt,name=fork_accepted,json=forkAccepted,proto3" json:"fork_accepted,omitempty"` // a person has seen it and goes on with our list
+	Note          string                 `protobuf:"bytes,21,opt,name=note,proto3" json:"note,omitempty"`                                      // of a request, theirs or ours
+	Asked         int64                  `protobuf:"varint,22,opt,name=asked,proto3" json:"asked,omitempty"`                                   // unix ms: the request came, or we asked; 0: neither
+	Picture       []byte                 `protobuf:"bytes,23,opt,name=picture,proto3" json:"picture,omitempty"`                                // chat.File
+	Names         []*Named               `protobuf:"bytes,24,rep,name=names,proto3" json:"names,omitempty"`                                    // handles of its own choice, and the name under a domain that we found it by
+	ProfileAt     uint64                 `protobuf:"varint,25,opt,name=profile_at,json=profileAt,proto3" json:"profile_at,omitempty"`          // lamport ms of the profile that we have
+	Looked        int64                  `protobuf:"varint,26,opt,name=looked,proto3" json:"looked,omitempty"`                                 // unix ms when the DNS was last asked about a name of this contact
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -439,9 +470,159 @@ func (x *Contact) GetFork() []byte {
 	return nil
 }
 
+func (x *Contact) GetWaiting() [][]byte {
+	if x != nil {
+		return x.Waiting
+	}
+	return nil
+}
+
 func (x *Contact) GetForkAccepted() bool {
 	if x != nil {
 		return x.ForkAccepted
+	}
+	return false
+}
+
+func (x *Contact) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *Contact) GetAsked() int64 {
+	if x != nil {
+		return x.Asked
+	}
+	return 0
+}
+
+func (x *Contact) GetPicture() []byte {
+	if x != nil {
+		return x.Picture
+	}
+	return nil
+}
+
+func (x *Contact) GetNames() []*Named {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
+func (x *Contact) GetProfileAt() uint64 {
+	if x != nil {
+		return x.ProfileAt
+	}
+	return 0
+}
+
+func (x *Contact) GetLooked() int64 {
+	if x != nil {
+		return x.Looked
+	}
+	return 0
+}
+
+// Named is a handle that a person gives itself.
+type Named struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Verified      bool                   `protobuf:"varint,2,opt,name=verified,proto3" json:"verified,omitempty"` // the domain named this user when it last answered
+	Since         int64                  `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`       // unix ms: verified since
+	Checked       int64                  `protobuf:"varint,4,opt,name=checked,proto3" json:"checked,omitempty"`   // unix ms when the DNS last answered; 0: never
+	Next          int64                  `protobuf:"varint,5,opt,name=next,proto3" json:"next,omitempty"`         // unix ms of the next question; 0: none, it is no name under a domain
+	Error         string                 `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`        // why the last question did not verify it
+	Failed        uint32                 `protobuf:"varint,7,opt,name=failed,proto3" json:"failed,omitempty"`     // questions in a row without an answer
+	Found         bool                   `protobuf:"varint,8,opt,name=found,proto3" json:"found,omitempty"`       // we looked it up ourselves: it stays although the profile may not have it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Named) Reset() {
+	*x = Named{}
+	mi := &file_node_pb_rows_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Named) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Named) ProtoMessage() {}
+
+func (x *Named) ProtoReflect() protoreflect.Message {
+	mi := &file_node_pb_rows_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Named.ProtoReflect.Descriptor instead.
+func (*Named) Descriptor() ([]byte, []int) {
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Named) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Named) GetVerified() bool {
+	if x != nil {
+		return x.Verified
+	}
+	return false
+}
+
+func (x *Named) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Named) GetChecked() int64 {
+	if x != nil {
+		return x.Checked
+	}
+	return 0
+}
+
+func (x *Named) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *Named) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Named) GetFailed() uint32 {
+	if x != nil {
+		return x.Failed
+	}
+	return 0
+}
+
+func (x *Named) GetFound() bool {
+	if x != nil {
+		return x.Found
 	}
 	return false
 }
@@ -464,15 +645,16 @@ type PeerDevice struct {
 	ToldReach     uint64                 `protobuf:"varint,13,opt,name=told_reach,json=toldReach,proto3" json:"told_reach,omitempty"` // our reach number that it was told
 	Heard         int64                  `protobuf:"varint,14,opt,name=heard,proto3" json:"heard,omitempty"`                          // unix ms of the last envelope opened
 	Name          string                 `protobuf:"bytes,15,opt,name=name,proto3" json:"name,omitempty"`
-	PassSecret    []byte                 `protobuf:"bytes,16,opt,name=pass_secret,json=passSecret,proto3" json:"pass_secret,omitempty"` // of our passes into its boxes
-	Passes        [][]byte               `protobuf:"bytes,17,rep,name=passes,proto3" json:"passes,omitempty"`                           // certificate signatures, parallel to boxes
+	PassSecret    []byte                 `protobuf:"bytes,16,opt,name=pass_secret,json=passSecret,proto3" json:"pass_secret,omitempty"`     // of our passes into its boxes
+	Passes        [][]byte               `protobuf:"bytes,17,rep,name=passes,proto3" json:"passes,omitempty"`                               // certificate signatures, parallel to boxes
+	ToldProfile   uint64                 `protobuf:"varint,18,opt,name=told_profile,json=toldProfile,proto3" json:"told_profile,omitempty"` // the change of our profile that it was told
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PeerDevice) Reset() {
 	*x = PeerDevice{}
-	mi := &file_node_pb_rows_proto_msgTypes[3]
+	mi := &file_node_pb_rows_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -484,7 +666,7 @@ func (x *PeerDevice) String() string {
 func (*PeerDevice) ProtoMessage() {}
 
 func (x *PeerDevice) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[3]
+	mi := &file_node_pb_rows_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -497,7 +679,7 @@ func (x *PeerDevice) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PeerDevice.ProtoReflect.Descriptor instead.
 func (*PeerDevice) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{3}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *PeerDevice) GetDevice() []byte {
@@ -619,6 +801,13 @@ func (x *PeerDevice) GetPasses() [][]byte {
 	return nil
 }
 
+func (x *PeerDevice) GetToldProfile() uint64 {
+	if x != nil {
+		return x.ToldProfile
+	}
+	return 0
+}
+
 type Prekey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Secret        []byte                 `protobuf:"bytes,1,opt,name=secret,proto3" json:"secret,omitempty"`
@@ -629,7 +818,7 @@ type Prekey struct {
 
 func (x *Prekey) Reset() {
 	*x = Prekey{}
-	mi := &file_node_pb_rows_proto_msgTypes[4]
+	mi := &file_node_pb_rows_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +830,7 @@ func (x *Prekey) String() string {
 func (*Prekey) ProtoMessage() {}
 
 func (x *Prekey) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[4]
+	mi := &file_node_pb_rows_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +843,7 @@ func (x *Prekey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prekey.ProtoReflect.Descriptor instead.
 func (*Prekey) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{4}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Prekey) GetSecret() []byte {
@@ -687,7 +876,7 @@ type Invite struct {
 
 func (x *Invite) Reset() {
 	*x = Invite{}
-	mi := &file_node_pb_rows_proto_msgTypes[5]
+	mi := &file_node_pb_rows_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +888,7 @@ func (x *Invite) String() string {
 func (*Invite) ProtoMessage() {}
 
 func (x *Invite) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[5]
+	mi := &file_node_pb_rows_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +901,7 @@ func (x *Invite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invite.ProtoReflect.Descriptor instead.
 func (*Invite) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{5}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Invite) GetSecret() []byte {
@@ -795,7 +984,7 @@ type Relay struct {
 
 func (x *Relay) Reset() {
 	*x = Relay{}
-	mi := &file_node_pb_rows_proto_msgTypes[6]
+	mi := &file_node_pb_rows_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +996,7 @@ func (x *Relay) String() string {
 func (*Relay) ProtoMessage() {}
 
 func (x *Relay) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[6]
+	mi := &file_node_pb_rows_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +1009,7 @@ func (x *Relay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Relay.ProtoReflect.Descriptor instead.
 func (*Relay) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{6}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Relay) GetPeer() []byte {
@@ -940,7 +1129,7 @@ type Day struct {
 
 func (x *Day) Reset() {
 	*x = Day{}
-	mi := &file_node_pb_rows_proto_msgTypes[7]
+	mi := &file_node_pb_rows_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -952,7 +1141,7 @@ func (x *Day) String() string {
 func (*Day) ProtoMessage() {}
 
 func (x *Day) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[7]
+	mi := &file_node_pb_rows_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -965,7 +1154,7 @@ func (x *Day) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Day.ProtoReflect.Descriptor instead.
 func (*Day) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{7}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Day) GetDay() uint32 {
@@ -1008,15 +1197,16 @@ type Message struct {
 	State         []byte                 `protobuf:"bytes,15,opt,name=state,proto3" json:"state,omitempty"`                  // what became of it (chat.State)
 	ReadAt        int64                  `protobuf:"varint,16,opt,name=read_at,json=readAt,proto3" json:"read_at,omitempty"` // lamport ms of the first read on a device of ours
 	TextAt        uint64                 `protobuf:"varint,17,opt,name=text_at,json=textAt,proto3" json:"text_at,omitempty"` // its number in the search table; 0: none
+	Mirrored      bool                   `protobuf:"varint,19,opt,name=mirrored,proto3" json:"mirrored,omitempty"`           // our other devices have been served
 	Fallback      bool                   `protobuf:"varint,18,opt,name=fallback,proto3" json:"fallback,omitempty"`           // handed to a hook, without end-to-end encryption
-	Transfers     []uint64               `protobuf:"varint,19,rep,packed,name=transfers,proto3" json:"transfers,omitempty"`  // numbers of its files, in their order
+	Transfers     []uint64               `protobuf:"varint,20,rep,packed,name=transfers,proto3" json:"transfers,omitempty"`  // numbers of its files, in their order
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_node_pb_rows_proto_msgTypes[8]
+	mi := &file_node_pb_rows_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1028,7 +1218,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[8]
+	mi := &file_node_pb_rows_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1041,7 +1231,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{8}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Message) GetId() []byte {
@@ -1163,6 +1353,13 @@ func (x *Message) GetTextAt() uint64 {
 	return 0
 }
 
+func (x *Message) GetMirrored() bool {
+	if x != nil {
+		return x.Mirrored
+	}
+	return false
+}
+
 func (x *Message) GetFallback() bool {
 	if x != nil {
 		return x.Fallback
@@ -1195,7 +1392,7 @@ type Chat struct {
 
 func (x *Chat) Reset() {
 	*x = Chat{}
-	mi := &file_node_pb_rows_proto_msgTypes[9]
+	mi := &file_node_pb_rows_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1207,7 +1404,7 @@ func (x *Chat) String() string {
 func (*Chat) ProtoMessage() {}
 
 func (x *Chat) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[9]
+	mi := &file_node_pb_rows_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1220,7 +1417,7 @@ func (x *Chat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chat.ProtoReflect.Descriptor instead.
 func (*Chat) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{9}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Chat) GetId() []byte {
@@ -1298,7 +1495,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_node_pb_rows_proto_msgTypes[10]
+	mi := &file_node_pb_rows_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1507,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[10]
+	mi := &file_node_pb_rows_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1520,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{10}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Setting) GetValue() []byte {
@@ -1372,7 +1569,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_node_pb_rows_proto_msgTypes[11]
+	mi := &file_node_pb_rows_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1384,7 +1581,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[11]
+	mi := &file_node_pb_rows_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1397,7 +1594,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{11}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Transfer) GetMessage() []byte {
@@ -1525,7 +1722,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_node_pb_rows_proto_msgTypes[12]
+	mi := &file_node_pb_rows_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1537,7 +1734,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[12]
+	mi := &file_node_pb_rows_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1550,7 +1747,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{12}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Receipt) GetRelay() []byte {
@@ -1599,7 +1796,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_node_pb_rows_proto_msgTypes[13]
+	mi := &file_node_pb_rows_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1808,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[13]
+	mi := &file_node_pb_rows_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1821,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{13}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Step) GetAt() int64 {
@@ -1666,7 +1863,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_node_pb_rows_proto_msgTypes[14]
+	mi := &file_node_pb_rows_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1678,7 +1875,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[14]
+	mi := &file_node_pb_rows_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1691,7 +1888,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{14}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Done) GetDevice() []byte {
@@ -1780,18 +1977,19 @@ type Delivery struct {
 	SetNumber     uint64                 `protobuf:"varint,18,opt,name=set_number,json=setNumber,proto3" json:"set_number,omitempty"`
 	SetBox        []byte                 `protobuf:"bytes,19,opt,name=set_box,json=setBox,proto3" json:"set_box,omitempty"`
 	Resealed      int64                  `protobuf:"varint,20,opt,name=resealed,proto3" json:"resealed,omitempty"`
-	Left          int64                  `protobuf:"varint,21,opt,name=left,proto3" json:"left,omitempty"`       // unix ms when the first copy of this envelope left, by our own clock
-	Repairs       uint32                 `protobuf:"varint,22,opt,name=repairs,proto3" json:"repairs,omitempty"` // how often it was sealed anew
-	Audit         int64                  `protobuf:"varint,23,opt,name=audit,proto3" json:"audit,omitempty"`     // unix ms of the next audit; 0: none
-	Voided        []*Receipt             `protobuf:"bytes,24,rep,name=voided,proto3" json:"voided,omitempty"`    // of this envelope, without effect: the relay could not show that it holds it
-	Warned        bool                   `protobuf:"varint,25,opt,name=warned,proto3" json:"warned,omitempty"`   // the person was told that it is about to expire
+	Left          int64                  `protobuf:"varint,21,opt,name=left,proto3" json:"left,omitempty"`               // unix ms when the first copy of this envelope left, by our own clock
+	Repairs       uint32                 `protobuf:"varint,22,opt,name=repairs,proto3" json:"repairs,omitempty"`         // how often it was sealed anew
+	Audit         int64                  `protobuf:"varint,23,opt,name=audit,proto3" json:"audit,omitempty"`             // unix ms of the next audit; 0: none
+	Voided        []*Receipt             `protobuf:"bytes,24,rep,name=voided,proto3" json:"voided,omitempty"`            // of this envelope, without effect: the relay could not show that it holds it
+	Warned        bool                   `protobuf:"varint,25,opt,name=warned,proto3" json:"warned,omitempty"`           // the person was told that it is about to expire
+	Unreachable   bool                   `protobuf:"varint,26,opt,name=unreachable,proto3" json:"unreachable,omitempty"` // the person's hook was asked to take the message another way
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_node_pb_rows_proto_msgTypes[15]
+	mi := &file_node_pb_rows_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +2001,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[15]
+	mi := &file_node_pb_rows_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +2014,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{15}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Delivery) GetMessage() []byte {
@@ -1994,6 +2192,13 @@ func (x *Delivery) GetWarned() bool {
 	return false
 }
 
+func (x *Delivery) GetUnreachable() bool {
+	if x != nil {
+		return x.Unreachable
+	}
+	return false
+}
+
 // Box is one of our own mailboxes: an epoch's, or the front door.
 type Box struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -2007,7 +2212,7 @@ type Box struct {
 
 func (x *Box) Reset() {
 	*x = Box{}
-	mi := &file_node_pb_rows_proto_msgTypes[16]
+	mi := &file_node_pb_rows_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2019,7 +2224,7 @@ func (x *Box) String() string {
 func (*Box) ProtoMessage() {}
 
 func (x *Box) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[16]
+	mi := &file_node_pb_rows_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2032,7 +2237,7 @@ func (x *Box) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Box.ProtoReflect.Descriptor instead.
 func (*Box) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{16}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Box) GetEpoch() uint32 {
@@ -2074,7 +2279,7 @@ type Parked struct {
 
 func (x *Parked) Reset() {
 	*x = Parked{}
-	mi := &file_node_pb_rows_proto_msgTypes[17]
+	mi := &file_node_pb_rows_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2086,7 +2291,7 @@ func (x *Parked) String() string {
 func (*Parked) ProtoMessage() {}
 
 func (x *Parked) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[17]
+	mi := &file_node_pb_rows_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2099,7 +2304,7 @@ func (x *Parked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parked.ProtoReflect.Descriptor instead.
 func (*Parked) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{17}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Parked) GetEnvelope() []byte {
@@ -2127,7 +2332,7 @@ var File_node_pb_rows_proto protoreflect.FileDescriptor
 
 const file_node_pb_rows_proto_rawDesc = "" +
 	"\n" +
-	"\x12node/pb/rows.proto\x12\tkith.node\"\x97\x04\n" +
+	"\x12node/pb/rows.proto\x12\tkith.node\"\xea\x04\n" +
 	"\x04Self\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x1f\n" +
 	"\vdevice_keys\x18\x02 \x01(\fR\n" +
@@ -2152,10 +2357,14 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\aremoved\x18\x0f \x01(\bR\aremoved\x12\x18\n" +
 	"\apairing\x18\x10 \x01(\fR\apairing\x122\n" +
 	"\n" +
-	"link_peers\x18\x11 \x03(\v2\x13.kith.node.EndpointR\tlinkPeers\"0\n" +
+	"link_peers\x18\x11 \x03(\v2\x13.kith.node.EndpointR\tlinkPeers\x12\x18\n" +
+	"\apicture\x18\x12 \x01(\fR\apicture\x12\x18\n" +
+	"\ahandles\x18\x13 \x03(\tR\ahandles\x12\x1d\n" +
+	"\n" +
+	"profile_at\x18\x14 \x01(\x04R\tprofileAt\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
-	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\x90\x04\n" +
+	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xcd\x05\n" +
 	"\aContact\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\tR\x06handle\x12\x12\n" +
@@ -2177,8 +2386,25 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\bdeclined\x18\x10 \x01(\tR\bdeclined\x12\x16\n" +
 	"\x06unread\x18\x11 \x01(\rR\x06unread\x12!\n" +
 	"\fjoin_message\x18\x12 \x01(\fR\vjoinMessage\x12\x12\n" +
-	"\x04fork\x18\x13 \x01(\fR\x04fork\x12#\n" +
-	"\rfork_accepted\x18\x14 \x01(\bR\fforkAccepted\"\xe2\x03\n" +
+	"\x04fork\x18\x13 \x01(\fR\x04fork\x12\x18\n" +
+	"\awaiting\x18\x1b \x03(\fR\awaiting\x12#\n" +
+	"\rfork_accepted\x18\x14 \x01(\bR\fforkAccepted\x12\x12\n" +
+	"\x04note\x18\x15 \x01(\tR\x04note\x12\x14\n" +
+	"\x05asked\x18\x16 \x01(\x03R\x05asked\x12\x18\n" +
+	"\apicture\x18\x17 \x01(\fR\apicture\x12&\n" +
+	"\x05names\x18\x18 \x03(\v2\x10.kith.node.NamedR\x05names\x12\x1d\n" +
+	"\n" +
+	"profile_at\x18\x19 \x01(\x04R\tprofileAt\x12\x16\n" +
+	"\x06looked\x18\x1a \x01(\x03R\x06looked\"\xbf\x01\n" +
+	"\x05Named\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
+	"\bverified\x18\x02 \x01(\bR\bverified\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x03R\x05since\x12\x18\n" +
+	"\achecked\x18\x04 \x01(\x03R\achecked\x12\x12\n" +
+	"\x04next\x18\x05 \x01(\x03R\x04next\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\x12\x16\n" +
+	"\x06failed\x18\a \x01(\rR\x06failed\x12\x14\n" +
+	"\x05found\x18\b \x01(\bR\x05found\"\x85\x04\n" +
 	"\n" +
 	"PeerDevice\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
@@ -2201,7 +2427,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x04name\x18\x0f \x01(\tR\x04name\x12\x1f\n" +
 	"\vpass_secret\x18\x10 \x01(\fR\n" +
 	"passSecret\x12\x16\n" +
-	"\x06passes\x18\x11 \x03(\fR\x06passes\"@\n" +
+	"\x06passes\x18\x11 \x03(\fR\x06passes\x12!\n" +
+	"\ftold_profile\x18\x12 \x01(\x04R\vtoldProfile\"@\n" +
 	"\x06Prekey\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12\x1e\n" +
 	"\n" +
@@ -2239,7 +2466,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x03Day\x12\x10\n" +
 	"\x03day\x18\x01 \x01(\rR\x03day\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\rR\x02ok\x12\x16\n" +
-	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xd2\x03\n" +
+	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xee\x03\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x12\x12\n" +
@@ -2259,8 +2486,9 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x05state\x18\x0f \x01(\fR\x05state\x12\x17\n" +
 	"\aread_at\x18\x10 \x01(\x03R\x06readAt\x12\x17\n" +
 	"\atext_at\x18\x11 \x01(\x04R\x06textAt\x12\x1a\n" +
+	"\bmirrored\x18\x13 \x01(\bR\bmirrored\x12\x1a\n" +
 	"\bfallback\x18\x12 \x01(\bR\bfallback\x12\x1c\n" +
-	"\ttransfers\x18\x13 \x03(\x04R\ttransfers\"\xca\x01\n" +
+	"\ttransfers\x18\x14 \x03(\x04R\ttransfers\"\xca\x01\n" +
 	"\x04Chat\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\rR\x06number\x12\x12\n" +
@@ -2312,7 +2540,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\battempts\x18\x06 \x01(\rR\battempts\x12\x18\n" +
 	"\aexpires\x18\a \x01(\x03R\aexpires\x12\x13\n" +
 	"\x05set_w\x18\b \x01(\rR\x04setW\x12\x13\n" +
-	"\x05set_r\x18\t \x01(\rR\x04setR\"\x99\x05\n" +
+	"\x05set_r\x18\t \x01(\rR\x04setR\"\xbb\x05\n" +
 	"\bDelivery\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\fR\amessage\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x12\n" +
@@ -2340,7 +2568,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\arepairs\x18\x16 \x01(\rR\arepairs\x12\x14\n" +
 	"\x05audit\x18\x17 \x01(\x03R\x05audit\x12*\n" +
 	"\x06voided\x18\x18 \x03(\v2\x12.kith.node.ReceiptR\x06voided\x12\x16\n" +
-	"\x06warned\x18\x19 \x01(\bR\x06warned\"n\n" +
+	"\x06warned\x18\x19 \x01(\bR\x06warned\x12 \n" +
+	"\vunreachable\x18\x1a \x01(\bR\vunreachable\"n\n" +
 	"\x03Box\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x10\n" +
 	"\x03set\x18\x02 \x01(\fR\x03set\x12)\n" +
@@ -2363,45 +2592,47 @@ func file_node_pb_rows_proto_rawDescGZIP() []byte {
 	return file_node_pb_rows_proto_rawDescData
 }
 
-var file_node_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_node_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_node_pb_rows_proto_goTypes = []any{
 	(*Self)(nil),       // 0: kith.node.Self
 	(*Endpoint)(nil),   // 1: kith.node.Endpoint
 	(*Contact)(nil),    // 2: kith.node.Contact
-	(*PeerDevice)(nil), // 3: kith.node.PeerDevice
-	(*Prekey)(nil),     // 4: kith.node.Prekey
-	(*Invite)(nil),     // 5: kith.node.Invite
-	(*Relay)(nil),      // 6: kith.node.Relay
-	(*Day)(nil),        // 7: kith.node.Day
-	(*Message)(nil),    // 8: kith.node.Message
-	(*Chat)(nil),       // 9: kith.node.Chat
-	(*Setting)(nil),    // 10: kith.node.Setting
-	(*Transfer)(nil),   // 11: kith.node.Transfer
-	(*Receipt)(nil),    // 12: kith.node.Receipt
-	(*Step)(nil),       // 13: kith.node.Step
-	(*Done)(nil),       // 14: kith.node.Done
-	(*Delivery)(nil),   // 15: kith.node.Delivery
-	(*Box)(nil),        // 16: kith.node.Box
-	(*Parked)(nil),     // 17: kith.node.Parked
+	(*Named)(nil),      // 3: kith.node.Named
+	(*PeerDevice)(nil), // 4: kith.node.PeerDevice
+	(*Prekey)(nil),     // 5: kith.node.Prekey
+	(*Invite)(nil),     // 6: kith.node.Invite
+	(*Relay)(nil),      // 7: kith.node.Relay
+	(*Day)(nil),        // 8: kith.node.Day
+	(*Message)(nil),    // 9: kith.node.Message
+	(*Chat)(nil),       // 10: kith.node.Chat
+	(*Setting)(nil),    // 11: kith.node.Setting
+	(*Transfer)(nil),   // 12: kith.node.Transfer
+	(*Receipt)(nil),    // 13: kith.node.Receipt
+	(*Step)(nil),       // 14: kith.node.Step
+	(*Done)(nil),       // 15: kith.node.Done
+	(*Delivery)(nil),   // 16: kith.node.Delivery
+	(*Box)(nil),        // 17: kith.node.Box
+	(*Parked)(nil),     // 18: kith.node.Parked
 }
 var file_node_pb_rows_proto_depIdxs = []int32{
 	1,  // 0: kith.node.Self.endpoint:type_name -> kith.node.Endpoint
 	1,  // 1: kith.node.Self.link_peers:type_name -> kith.node.Endpoint
 	1,  // 2: kith.node.Contact.hints:type_name -> kith.node.Endpoint
-	1,  // 3: kith.node.PeerDevice.endpoint:type_name -> kith.node.Endpoint
-	7,  // 4: kith.node.Relay.days:type_name -> kith.node.Day
-	14, // 5: kith.node.Message.done:type_name -> kith.node.Done
-	12, // 6: kith.node.Done.receipts:type_name -> kith.node.Receipt
-	13, // 7: kith.node.Done.steps:type_name -> kith.node.Step
-	12, // 8: kith.node.Delivery.receipts:type_name -> kith.node.Receipt
-	13, // 9: kith.node.Delivery.steps:type_name -> kith.node.Step
-	12, // 10: kith.node.Delivery.voided:type_name -> kith.node.Receipt
-	1,  // 11: kith.node.Box.watch:type_name -> kith.node.Endpoint
-	12, // [12:12] is the sub-list for method output_type
-	12, // [12:12] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	3,  // 3: kith.node.Contact.names:type_name -> kith.node.Named
+	1,  // 4: kith.node.PeerDevice.endpoint:type_name -> kith.node.Endpoint
+	8,  // 5: kith.node.Relay.days:type_name -> kith.node.Day
+	15, // 6: kith.node.Message.done:type_name -> kith.node.Done
+	13, // 7: kith.node.Done.receipts:type_name -> kith.node.Receipt
+	14, // 8: kith.node.Done.steps:type_name -> kith.node.Step
+	13, // 9: kith.node.Delivery.receipts:type_name -> kith.node.Receipt
+	14, // 10: kith.node.Delivery.steps:type_name -> kith.node.Step
+	13, // 11: kith.node.Delivery.voided:type_name -> kith.node.Receipt
+	1,  // 12: kith.node.Box.watch:type_name -> kith.node.Endpoint
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_node_pb_rows_proto_init() }
@@ -2415,7 +2646,7 @@ func file_node_pb_rows_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_pb_rows_proto_rawDesc), len(file_node_pb_rows_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -150,6 +150,4 @@ func Files(tx store.Tx, numbers []uint64) (out []view.File) {
 	return out
 }
 
-
-
 func hexID(id []byte) string { return hex.EncodeToString(id[:min(16, len(id))]) }

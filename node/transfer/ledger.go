@@ -163,4 +163,3 @@ var counterKey = []byte("n/transfer")
 
 // Deadline is when Tick wants to be called; zero: never.
 func (l *Ledger) Deadline() time.Time { return l.due.Next() }
-

@@ -119,7 +119,9 @@ func (w *world) save(n uint64, folder string) (err error) {
 	return err
 }
 
-func relay(b byte) dht.Peer { return dht.Peer{ID: append([]byte{0, 36, 8, 1, 18, 32}, bytes.Repeat([]byte{b}, 32)...)} }
+func relay(b byte) dht.Peer {
+	return dht.Peer{ID: append([]byte{0, 36, 8, 1, 18, 32}, bytes.Repeat([]byte{b}, 32)...)}
+}
 
 func file(size uint64, of byte) *chatpb.File {
 	return &chatpb.File{Key: make([]byte, 32), Manifest: bytes.Repeat([]byte{of}, 32), Size: size, Name: "a.txt"}
