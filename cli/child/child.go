@@ -49,7 +49,7 @@ func Start(ctx context.Context, exe, home, settings string) (*Relay, error) {
 	}
 	r := &Relay{Home: home, ended: make(chan struct{})}
 	r.cmd = exec.Command(exe, "--home", home, "daemon", "--relay", "--loopback", "--no-mdns", "--leash", "--json", "--log-level", "error")
-	r.cmd.Env = cleanEnv(home)
+	r.cmd.Env = Env(home)
 	r.cmd.Stderr = &r.words
 	leash, err := r.cmd.StdinPipe()
 	if err != nil {
@@ -64,7 +64,7 @@ func Start(ctx context.Context, exe, home, settings string) (*Relay, error) {
 	}
 	r.leash = leash
 	first := make(chan string, 1)
-	go r.listen(out, first)
+	go Listen(r.cmd, out, first, r.ended)
 	select {
 	case line := <-first:
 		err = r.met(line)
@@ -78,17 +78,19 @@ func Start(ctx context.Context, exe, home, settings string) (*Relay, error) {
 	return r, nil
 }
 
-// listen hands out the first line, drains the rest, and notes the end.
-func (r *Relay) listen(out io.Reader, first chan<- string) {
+// Listen hands out the first line of a process that has been started, drains the rest, and closes ended when the
+// process is gone.
+func Listen(cmd *exec.Cmd, out io.Reader, first chan<- string, ended chan<- struct{}) {
 	lines := bufio.NewReader(out)
 	line, _ := lines.ReadString('\n')
 	first <- line
 	_, _ = io.Copy(io.Discard, lines)
-	_ = r.cmd.Wait()
-	close(r.ended)
+	_ = cmd.Wait()
+	close(ended)
 }
 
-var errSilent = errors.New("it ended before it was ready")
+// ErrSilent says that a process ended, or said something else, where it should have said that it is ready.
+var ErrSilent = errors.New("it ended before it was ready")
 
 // met reads the line in which the relay says where it is.
 func (r *Relay) met(line string) error {
@@ -96,7 +98,7 @@ func (r *Relay) met(line string) error {
 		Addrs []string `json:"addrs"`
 	}
 	if err := json.Unmarshal([]byte(line), &says); err != nil || len(says.Addrs) == 0 {
-		return errSilent
+		return ErrSilent
 	}
 	var infos []peer.AddrInfo
 	for _, a := range says.Addrs {
@@ -151,8 +153,8 @@ func (t *tail) said() string {
 	return ""
 }
 
-// cleanEnv keeps a child from everything that is the person's own.
-func cleanEnv(home string) []string {
+// Env keeps a child from everything that is the person's own.
+func Env(home string) []string {
 	env := []string{"HOME=" + home}
 	for _, kv := range os.Environ() {
 		name, _, _ := strings.Cut(kv, "=")

@@ -1,7 +1,6 @@
 package faults
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -16,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/cli/child"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/p2p"
 )
@@ -65,8 +65,6 @@ func (m *machine) knows(others ...*machine) *machine {
 	}
 	return m
 }
-
-var errSilent = errors.New("it ended before it was ready")
 
 // start runs the daemon and returns when it is ready.
 func (m *machine) start(ctx context.Context) error {
@@ -138,7 +136,7 @@ func (m *machine) launch() (<-chan string, error) {
 	}
 	m.cmd, m.leash, m.ended = cmd, leash, make(chan struct{})
 	first := make(chan string, 1)
-	go listen(cmd, out, first, m.ended)
+	go child.Listen(cmd, out, first, m.ended)
 	return first, nil
 }
 
@@ -157,16 +155,6 @@ func (m *machine) daemonArgs() []string {
 	return append([]string{"--home", m.home, "--json", "daemon", "--leash", "--no-mdns", "--log-level", "info"}, m.args...)
 }
 
-// listen hands out the first line, drains the rest, and notes the end.
-func listen(cmd *exec.Cmd, out io.Reader, first chan<- string, ended chan<- struct{}) {
-	lines := bufio.NewReader(out)
-	line, _ := lines.ReadString('\n')
-	first <- line
-	_, _ = io.Copy(io.Discard, lines)
-	_ = cmd.Wait()
-	close(ended)
-}
-
 // met reads the line in which the daemon says where it is.
 func (m *machine) met(line string) error {
 	var says struct {
@@ -174,7 +162,7 @@ func (m *machine) met(line string) error {
 		Addrs []string `json:"addrs"`
 	}
 	if err := json.Unmarshal([]byte(line), &says); err != nil || says.State != "ready" {
-		return errSilent
+		return child.ErrSilent
 	}
 	if m.addrs == nil {
 		m.addrs = says.Addrs

@@ -19,10 +19,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/kith-im/kith/cli"
+	"github.com/kith-im/kith/cli/child"
 )
 
 // roleVar says what a child is; it is not set in the test itself.
@@ -44,16 +44,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// childEnv keeps a child from everything that is the person's own.
+// childEnv is the environment of a child with a role.
 func childEnv(home, role string) []string {
-	env := []string{"HOME=" + home, roleVar + "=" + role}
-	for _, kv := range os.Environ() {
-		name, _, _ := strings.Cut(kv, "=")
-		if name != "HOME" && !strings.HasPrefix(name, "KITH_") && !strings.HasPrefix(name, "XDG_") {
-			env = append(env, kv)
-		}
-	}
-	return env
+	return append(child.Env(home), roleVar+"="+role)
 }
 
 // self is the test binary.
