@@ -116,6 +116,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		return nil, err
 	}
 	e.loadPeople(t)
+	e.desk(t).IndexAll()
 	e.loadSessions(t)
 	e.loadOutbox(t)
 	e.dropParked(t)

@@ -15,6 +15,7 @@ func init() {
 		method("rearm", ScopeTalk, "message_status", "Give a message that expired, or is about to, another 30 days.", rearm),
 		method("inbox", ScopeRead, "inbox", "Every conversation with its newest message.", stored(inbox)).offline(),
 		method("messages", ScopeRead, "messages", "The newest messages of a conversation. Reading marks nothing as read.", stored(messages)).offline(),
+		method("search", ScopeRead, "found", "Messages by their words, the newest first.", stored(searched)).offline(),
 		method("mark_read", ScopeTalk, "marked_read", "Say that a person has seen a conversation; sends read receipts.", turn(markRead)),
 
 		method("invite_create", ScopeManage, "invite", "Make an invite link: it works once, until it expires.", turn(inviteCreate)),

@@ -75,6 +75,13 @@ func messages(tx store.Tx, q MessagesRequest) (Messages, error) {
 	return Messages{Messages: list}, err
 }
 
+func searched(tx store.Tx, q SearchRequest) (Messages, error) {
+	list, err := talk.Search(tx, talk.SearchQuery{
+		Words: q.Query, Chat: q.Chat, From: q.From, Kind: q.Kind, Since: q.Since, Until: q.Until, Limit: count(q.Limit),
+	})
+	return Messages{Messages: list}, err
+}
+
 // count bounds how many rows a request gets.
 func count(asked int) int {
 	if asked <= 0 {

@@ -115,6 +115,17 @@ type Messages struct {
 	Messages []view.Message `json:"messages"`
 }
 
+// SearchRequest asks for messages. Empty fields do not matter.
+type SearchRequest struct {
+	Query string    `json:"query,omitempty"` // words, all of which have to be there; "in quotes" they are one
+	Chat  string    `json:"chat,omitempty"`  // handle of a conversation
+	From  string    `json:"from,omitempty"`  // handle of a person, or "me"
+	Kind  string    `json:"kind,omitempty"`  // text, location, card, custom
+	Since time.Time `json:"since,omitzero"`
+	Until time.Time `json:"until,omitzero"`
+	Limit int       `json:"limit,omitempty"` // default 50, at most 1,000
+}
+
 // ChatRequest names a conversation.
 type ChatRequest struct {
 	Chat string `json:"chat"` // handle

@@ -105,6 +105,7 @@ func (d *Desk) afterHeads(c *pb.Chat, at uint64) uint64 {
 func (d *Desk) place(c *pb.Chat, m *pb.Message) {
 	n := store.NextCounter(d.Tx, counterPlaced)
 	d.Tx.Put(store.BucketChats, slices.Concat(store.U32(c.Number), store.U64(m.Order), store.U64(n)), m.Id)
+	d.index(m, words(m.Content))
 	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
 	content, err := chat.Parse(m.Content)
 	if err != nil {

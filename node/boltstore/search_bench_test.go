@@ -1,0 +1,52 @@
+package boltstore_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/search"
+	"github.com/kith-im/kith/node/store"
+)
+
+// BenchmarkSearch looks through 200,000 sealed messages of 60 bytes or so, for a word that few of them have and for one
+// that none has.
+func BenchmarkSearch(b *testing.B) {
+	s := newHome(b).create()
+	rng := rand.New(rand.NewPCG(1, 2))
+	const messages, batch = 200_000, 2_000
+	for from := 0; from < messages; from += batch {
+		err := s.Update(func(tx store.Tx) error {
+			for i := from; i < from+batch; i++ {
+				words := make([]string, 8)
+				for w := range words {
+					words[w] = fmt.Sprintf("word%d", rng.IntN(5000))
+				}
+				l := search.Line{ID: chat.ID{byte(i), byte(i >> 8), byte(i >> 16)}, At: uint64(i), Kind: chat.KindText, Text: strings.Join(words, " ")}
+				search.Add(tx, l)
+			}
+			return nil
+		})
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	for _, q := range []string{"word4999", "word4", "word1 word2", "nowhere"} {
+		b.Run(strings.ReplaceAll(q, " ", "+"), func(b *testing.B) {
+			for b.Loop() {
+				var hits []search.Hit
+				err := s.View(func(tx store.Tx) (err error) {
+					hits, err = search.Find(tx, search.Query{Words: q, Limit: 50})
+					return err
+				})
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(len(hits)), "hits")
+			}
+			b.ReportMetric(messages, "messages")
+		})
+	}
+}
