@@ -40,7 +40,7 @@ func (a *app) doRead(cmd *cobra.Command, chat string, n int, peek bool) error {
 		a.next("kith daemon")
 		return nil
 	}
-	return c.Call(cmd.Context(), "mark_read", api.ChatRequest{Chat: chat}, nil)
+	return c.Call(cmd.Context(), "mark_read", api.ReadRequest{Chat: chat}, nil)
 }
 
 // showMessage prints one message as a line, the text last.

@@ -433,8 +433,9 @@ func (e *Engine) readBy(t *Turn, m *pb.Message, from identity.DeviceID) {
 	}
 }
 
-// MarkRead marks everything of a conversation as read, and tells its authors and our own other devices.
-func (e *Engine) MarkRead(t *Turn, who string) (int, error) {
+// MarkRead marks messages of a conversation as read, all of them or only those with these ids, and tells their authors
+// and our own other devices.
+func (e *Engine) MarkRead(t *Turn, who string, only ...string) (int, error) {
 	c, err := talk.Find(t.Tx, who)
 	if err != nil {
 		return 0, err
@@ -444,6 +445,6 @@ func (e *Engine) MarkRead(t *Turn, who string) (int, error) {
 		receipts = store.Row(t.Tx, store.BucketContacts, c.Contact[:talk.ContactKeySize], p) && p.State == contactAccepted
 	}
 	d := e.desk(t)
-	n, err := d.MarkRead(c, receipts)
+	n, err := d.MarkRead(c, receipts, only...)
 	return n, e.talked(t, d, err)
 }

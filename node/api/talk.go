@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -71,8 +72,12 @@ func inbox(tx store.Tx, _ None) (Chats, error) {
 }
 
 func messages(tx store.Tx, q MessagesRequest) (Messages, error) {
+	c, err := talk.Find(tx, q.Chat)
+	if err != nil {
+		return Messages{}, err
+	}
 	list, err := talk.Messages(tx, q.Chat, count(q.Limit))
-	return Messages{Messages: list}, err
+	return Messages{Chat: hex.EncodeToString(c.Id), With: talk.HandleOf(tx, c), Messages: list}, err
 }
 
 func searched(tx store.Tx, q SearchRequest) (Messages, error) {
@@ -90,8 +95,11 @@ func count(asked int) int {
 	return min(asked, maxCount)
 }
 
-func markRead(e *node.Engine, t *node.Turn, q ChatRequest) (MarkedRead, error) {
-	n, err := e.MarkRead(t, q.Chat)
+func markRead(e *node.Engine, t *node.Turn, q ReadRequest) (MarkedRead, error) {
+	if len(q.IDs) > maxCount {
+		return MarkedRead{}, Fail(ExitUsage, fmt.Sprintf("%d ids; at most %d at a time", len(q.IDs), maxCount), "kith api --help")
+	}
+	n, err := e.MarkRead(t, q.Chat, q.IDs...)
 	return MarkedRead{Read: n}, err
 }
 

@@ -112,6 +112,8 @@ type MessagesRequest struct {
 
 // Messages is part of a conversation, oldest first.
 type Messages struct {
+	Chat     string         `json:"chat,omitempty"` // conversation id; absent in a search
+	With     string         `json:"with,omitempty"` // its handle
 	Messages []view.Message `json:"messages"`
 }
 
@@ -126,9 +128,10 @@ type SearchRequest struct {
 	Limit int       `json:"limit,omitempty"` // default 50, at most 1,000
 }
 
-// ChatRequest names a conversation.
-type ChatRequest struct {
-	Chat string `json:"chat"` // handle
+// ReadRequest names what a person has seen of a conversation.
+type ReadRequest struct {
+	Chat string   `json:"chat"`          // handle
+	IDs  []string `json:"ids,omitempty"` // whole ids of the messages, at most 1,000; absent: all of them
 }
 
 // MarkedRead counts what was marked.

@@ -73,7 +73,9 @@ func IDOf(c *pb.Chat) chat.ChatID { return chat.ChatID(c.Id) }
 func HandleOf(tx store.Tx, c *pb.Chat) string {
 	switch c.Kind {
 	case Direct:
-		return NameOf(tx, identity.UserID(c.Contact))
+		var u identity.UserID // of a person who is not found yet, the beginning
+		copy(u[:], c.Contact)
+		return NameOf(tx, u)
 	case Self:
 		return OwnHandle
 	}

@@ -34,9 +34,9 @@ func ChatOf(tx store.Tx, me identity.UserID, m *pb.Message) *pb.Chat {
 	return nil
 }
 
-// MarkRead marks everything of a conversation as read, tells our other devices, and with receipts each author; it
-// returns how many.
-func (d *Desk) MarkRead(c *pb.Chat, receipts bool) (int, error) {
+// MarkRead marks messages of a conversation as read, all of them or only those with these ids, tells our other devices,
+// and with receipts each author; it returns how many.
+func (d *Desk) MarkRead(c *pb.Chat, receipts bool, only ...string) (int, error) {
 	if c.Unread == 0 {
 		return 0, nil
 	}
@@ -45,7 +45,7 @@ func (d *Desk) MarkRead(c *pb.Chat, receipts bool) (int, error) {
 	var ids [][]byte
 	for _, id := range IDs(d.Tx, c) {
 		m := &pb.Message{}
-		if !Row(d.Tx, id, m) || m.Read {
+		if len(only) > 0 && !slices.Contains(only, shortID(id)) || !Row(d.Tx, id, m) || m.Read {
 			continue
 		}
 		d.SetRead(m)
