@@ -11,9 +11,11 @@ type Verb byte
 
 // The verbs that a box key signs.
 const (
-	VerbReserve Verb = 1 + iota // content: empty
-	VerbCollect                 // content: the relay's challenge, see mailbox/relay
-	VerbAck                     // content: AckContent
+	VerbReserve    Verb = 1 + iota // content: empty
+	VerbCollect                    // content: the relay's challenge, see mailbox/relay
+	VerbAck                        // content: AckContent
+	VerbPutChunk                   // content: see mailbox/blobs
+	VerbDropChunks                 // content: the digests in order, 32 bytes each
 )
 
 const requestLabel = "kith1 relay request sig"

@@ -97,7 +97,7 @@ func (s *Store) begin(d Digest, size int64, c claim) (*incoming, error) {
 	err := s.view(func(ix index) error {
 		if r := ix.row(d); r != nil {
 			here, in.takes = true, 0
-			if _, mine := r.find(c.owner); mine {
+			if r.claimed(c.owner) {
 				in.owes = 0
 			}
 		}

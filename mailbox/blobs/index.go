@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"math"
 	"slices"
 	"time"
 
@@ -46,7 +47,13 @@ type claim struct {
 	day   mailbox.Day
 }
 
-func dayOf(t time.Time) mailbox.Day { return mailbox.DayOf(t.UnixMilli()) }
+// dayOf is the day of a time, and the last one for the zero time.
+func dayOf(t time.Time) mailbox.Day {
+	if t.IsZero() {
+		return math.MaxUint32
+	}
+	return mailbox.DayOf(t.UnixMilli())
+}
 
 // row is what the index knows of a chunk.
 type row struct {
@@ -56,6 +63,11 @@ type row struct {
 
 func (r *row) find(owner [32]byte) (int, bool) {
 	return slices.BinarySearchFunc(r.claims, owner, func(c claim, o [32]byte) int { return bytes.Compare(c.owner[:], o[:]) })
+}
+
+func (r *row) claimed(by [32]byte) bool {
+	_, known := r.find(by)
+	return known
 }
 
 // claim adds a claim or makes it longer; false: the chunk has too many.
@@ -164,6 +176,15 @@ func (ix index) put(c *change, d Digest, r *row) error {
 	c.total.Chunks, c.total.Bytes = c.total.Chunks-1, c.total.Bytes-int64(old.size)
 	c.gone = append(c.gone, d)
 	return ix.chunks.Delete(d[:])
+}
+
+// unclaim ends a claim; false: there is none.
+func (ix index) unclaim(c *change, d Digest, owner [32]byte) (known bool, err error) {
+	r := ix.row(d)
+	if r == nil || !r.unclaim(owner) {
+		return false, nil
+	}
+	return true, ix.put(c, d, r)
 }
 
 // sweep ends claims of days before today, at most sweepStep of them, and says

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -155,8 +156,8 @@ func (s *Store) enter() error {
 
 func (s *Store) leave() { s.using.Done() }
 
-// Put stores a chunk for an owner until a time: both are on the disk when it
-// returns nil. To put a chunk that is here adds the claim; a claim never gets
+// Put stores a chunk for an owner until a time (zero: for ever); both are on
+// the disk when it returns nil. To put a chunk that is here adds the claim; a claim never gets
 // shorter.
 func (s *Store) Put(d Digest, chunk []byte, expires time.Time, owner [32]byte) error {
 	if blob.DigestOf(chunk) != d {
@@ -221,13 +222,58 @@ func (s *Store) Drop(d Digest, owner [32]byte) error {
 	}
 	defer s.leave()
 	return s.do(&change{rows: func(ix index, c *change) error {
-		r := ix.row(d)
-		if r == nil || !r.unclaim(owner) {
+		known, err := ix.unclaim(c, d, owner)
+		if err == nil && !known {
 			c.err = ErrNotHere
-			return nil
 		}
-		return ix.put(c, d, r)
+		return err
 	}})
+}
+
+// dropAll ends an owner's claims, those that there are.
+func (s *Store) dropAll(ds []Digest, owner [32]byte) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.leave()
+	for some := range slices.Chunk(ds, sweepStep) {
+		err := s.do(&change{rows: func(ix index, c *change) error {
+			for _, d := range some {
+				if _, err := ix.unclaim(c, d, owner); err != nil {
+					return err
+				}
+			}
+			return nil
+		}})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// DropOwner ends all claims of an owner.
+func (s *Store) DropOwner(owner [32]byte) error {
+	var ds []Digest
+	if err := s.enter(); err != nil {
+		return err
+	}
+	err := s.view(func(ix index) error {
+		return ix.chunks.ForEach(func(k, v []byte) error {
+			if len(k) != len(Digest{}) {
+				return nil
+			}
+			if r := parseRow(Digest(k), v); r != nil && r.claimed(owner) {
+				ds = append(ds, Digest(k))
+			}
+			return nil
+		})
+	})
+	s.leave()
+	if err != nil {
+		return err
+	}
+	return s.dropAll(ds, owner)
 }
 
 // Usage is how many bytes an owner claims.

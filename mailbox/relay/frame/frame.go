@@ -75,6 +75,18 @@ func (r *Reader) Next(first time.Duration) ([]byte, error) {
 	return body, nil
 }
 
+// Read gives bytes that follow the frame which Next returned last, outside of
+// frames. Some have to come within the time of a frame.
+func (r *Reader) Read(b []byte) (int, error) {
+	if r.more() {
+		return r.buf.Read(b)
+	}
+	r.Release()
+	r.arm(r.within)
+	defer r.disarm()
+	return r.src.Read(b)
+}
+
 // more says whether a further frame has begun in the buffer.
 func (r *Reader) more() bool { return r.buf != nil && r.buf.Buffered() > 0 }
 
