@@ -9,6 +9,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/transfer"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -24,19 +25,20 @@ type Turn struct {
 // Effects is what has to happen after the commit, in this order of fields. Every performer answers with an input of the
 // engine (named on each type); a performer that cannot act answers with the failure, so that the engine can plan again.
 type Effects struct {
-	Notices  []view.Notice // to the local API's event streams; already persisted
-	Acks     []RelayAck    // tell a relay to forget envelopes          (best effort: a relay that missed it hands the envelope out again)
-	Directs  []Direct      // envelope to a device over its held stream -> Engine.DirectDone
-	Deposits []Deposit     // envelope into a box at a relay            -> Engine.Deposited
-	Audits   []Audit       // ask a relay to prove that it holds mail   -> Engine.Audited
-	Awaits   []Await       // wait for room in a box at a relay         -> Engine.Freed, also hours later
-	Lookups  []string      // directory keys wanted                     -> Engine.Looked
-	Puts     []Put         // records to publish                        -> Engine.Published
-	Connects []dht.Peer    // peers worth a connection                  -> Engine.PeerUp when one is made
-	Reserves []Reserve     // ask a relay for room                      -> Engine.Reserved
-	Commits  []Commit      // ask a relay to sign leases                -> Engine.Committed
-	Sets     []PushSet     // hand a finished set record to a member    (best effort, no answer)
-	Watches  bool          // Engine.Watches changed: reconcile the collect streams
+	Notices   []view.Notice  // to the local API's event streams; already persisted
+	Acks      []RelayAck     // tell a relay to forget envelopes          (best effort: a relay that missed it hands the envelope out again)
+	Directs   []Direct       // envelope to a device over its held stream -> Engine.DirectDone
+	Deposits  []Deposit      // envelope into a box at a relay            -> Engine.Deposited
+	Audits    []Audit        // ask a relay to prove that it holds mail   -> Engine.Audited
+	Awaits    []Await        // wait for room in a box at a relay         -> Engine.Freed, also hours later
+	Lookups   []string       // directory keys wanted                     -> Engine.Looked
+	Puts      []Put          // records to publish                        -> Engine.Published
+	Connects  []dht.Peer     // peers worth a connection                  -> Engine.PeerUp when one is made
+	Reserves  []Reserve      // ask a relay for room                      -> Engine.Reserved
+	Commits   []Commit       // ask a relay to sign leases                -> Engine.Committed
+	Sets      []PushSet      // hand a finished set record to a member    (best effort, no answer)
+	Transfers []transfer.Job // what is to be done with files -> Engine.Transferred
+	Watches   bool           // Engine.Watches changed: reconcile the collect streams
 }
 
 // Direct is one envelope for a device that may be reachable now. The performer dials Peer if no stream is held.

@@ -29,6 +29,7 @@ import (
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
+	"github.com/kith-im/kith/node/transfer"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -69,6 +70,7 @@ type Engine struct {
 	parked    map[identity.UserID]int         // envelopes of a user that wait
 	unparking bool
 
+	files   *transfer.Ledger
 	reviews outbox.Due     // when to audit a delivery, or warn of its end
 	asks    map[string]ask // audits whose answer is on its way
 	rooms   map[string]*room
@@ -107,7 +109,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},
 		passes: map[string][]byte{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
-		pushed: map[identity.DeviceID][12]byte{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
+		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID][12]byte{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 	}
 	if !store.Row(t.Tx, store.BucketMeta, keySelf, e.self) {
 		return nil, view.ErrNoIdentity
@@ -231,7 +233,7 @@ func (e *Engine) Deadline() time.Time {
 		return next
 	}
 	next = nextWant(next, e.wants)
-	for _, at := range []time.Time{e.reviews.Next(), e.reachAt, e.prekeysAt, unixMilli(e.self.BundleDue)} {
+	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.prekeysAt, unixMilli(e.self.BundleDue)} {
 		next = earlier(next, at)
 	}
 	for _, at := range e.checks {
@@ -264,6 +266,7 @@ func (e *Engine) Tick(t *Turn) {
 	e.tickPublish(t)
 	e.tickElection(t)
 	e.tickReviews(t)
+	e.tickFiles(t)
 	if due(e.reachAt, t.Now) {
 		e.reachAt = time.Time{}
 		e.tellReach(t)
@@ -285,6 +288,7 @@ func (e *Engine) PeerUp(t *Turn, peer []byte) {
 	}
 	e.observe(t, peer, true)
 	e.askRooms(t, peer)
+	e.onFiles(t, e.files.Hurry)
 	e.Tick(t)
 }
 

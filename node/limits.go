@@ -119,6 +119,7 @@ const (
 	maxAckedTo    = 512 // deliveries to one device from which on it gets no acknowledgement: it asks again when it is back
 	trialBudget   = 64  // header trials for one envelope without a known tag
 	frontEnvelope = 4 << 10
+	commonRoom    = 80   // of a payload: what all of a conversation may carry
 	strangerClass = 2048 // the largest size class whose envelopes a box takes without a pass, first flights too
 	freedBatch    = 16   // deliveries that go when a full box has room; others follow if they find it
 	maxVain       = 3    // times that a relay may say so for nothing

@@ -16,6 +16,7 @@ import (
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
+	"github.com/kith-im/kith/node/transfer"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -60,8 +61,10 @@ func backoff(rng io.Reader, n int, age time.Duration) time.Duration {
 // SendRequest is a text for a contact.
 type SendRequest struct {
 	To   string // handle, or a unique prefix of a user id
-	Text string // 1..chat.MaxText bytes of UTF-8
-	Key  string // idempotency key: the same key returns the same message
+	Text string // at most chat.MaxText bytes of UTF-8; without files at least one
+
+	Files []*chatpb.File // sealed already
+	Key   string         // idempotency key: the same key returns the same message
 }
 
 // Send puts a text on our own screen and into the outbox, sealed for each device of the recipient and each other device
@@ -71,14 +74,19 @@ func (e *Engine) Send(t *Turn, r SendRequest) (view.Message, error) {
 		return talk.MessageView(t.Tx, e.user, m), nil
 	}
 	switch {
-	case r.Text == "":
+	case r.Text == "" && len(r.Files) == 0:
 		return view.Message{}, &view.Problem{Class: view.ErrUsage, Message: "the text is empty", Hint: "kith send --help"}
 	case len(r.Text) > chat.MaxText:
 		return view.Message{}, &view.Problem{Class: view.ErrUsage, Message: "the text is longer than 3,500 bytes", Hint: "kith send --help"}
 	case !utf8.ValidString(r.Text):
 		return view.Message{}, &view.Problem{Class: view.ErrUsage, Message: "the text is not valid UTF-8", Hint: "kith send --help"}
 	}
-	return e.write(t, r.To, talk.Draft{Kind: chat.KindText, Payload: &chatpb.Text{Text: r.Text}, Key: r.Key})
+	e.describeRelays(t, r.Files)
+	text := &chatpb.Text{Text: r.Text, Files: r.Files}
+	if err := checkFiles(text); err != nil {
+		return view.Message{}, err
+	}
+	return e.write(t, r.To, talk.Draft{Kind: chat.KindText, Payload: text, Key: r.Key})
 }
 
 // write puts a message into a conversation, if it may be written to.
@@ -99,6 +107,7 @@ func (e *Engine) write(t *Turn, to string, x talk.Draft) (view.Message, error) {
 func (e *Engine) desk(t *Turn) *talk.Desk {
 	return &talk.Desk{
 		Now: t.Now, Rand: t.Rand, Tx: t.Tx, Me: e.user, Device: e.device, SigPub: [32]byte(e.keys.Public(0, 0).SigPub),
+		Files: filed{e, t},
 	}
 }
 
@@ -222,6 +231,9 @@ func (e *Engine) mirror(t *Turn, m *pb.Message) {
 
 // fanOutWaiting sends what was written to a person before it was found, or accepted.
 func (e *Engine) fanOutWaiting(t *Turn, c *pb.Contact) {
+	if c.State == contactAccepted && len(c.User) == 32 {
+		e.onFiles(t, func(f *transfer.Turn, w transfer.World) { e.files.Accepted(f, w, identity.UserID(c.User)) })
+	}
 	if len(c.Waiting) == 0 || !e.ready(c) || e.listOf(t, identity.UserID(c.User)) == nil {
 		return
 	}

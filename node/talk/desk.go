@@ -16,6 +16,7 @@ import (
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
@@ -30,8 +31,17 @@ type Desk struct {
 	Device identity.DeviceID
 	SigPub [32]byte // the device's signing key
 
+	Files   Files         // who keeps the files of messages; nil: nobody
 	Posts   []Post        // for the engine to fan out
 	Notices []view.Notice // for the engine to persist, and to tell
+}
+
+// Files keeps what messages carry beside their text.
+type Files interface {
+	// Keep takes in the files of a message that is being placed, and returns their numbers.
+	Keep(m *pb.Message, files []*chatpb.File) []uint64
+	// Forget lets the files of a message go: it was unsent, erased, or has expired.
+	Forget(numbers []uint64)
 }
 
 // Post is content, with a row in the table of messages, and who gets it.

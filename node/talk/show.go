@@ -13,6 +13,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/transfer"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -138,6 +139,7 @@ func MessageView(tx store.Tx, me identity.UserID, m *pb.Message) view.Message {
 	default:
 		v.Kind = "unknown"
 	}
+	v.Files = transfer.Files(tx, m.Transfers)
 	if m.Mine && (m.Unsent || len(m.Pending)+len(m.Done) > 0) { // another device of ours knows of its own
 		v.Stage, _ = deliveries(tx, me, m)
 	}

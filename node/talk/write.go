@@ -104,10 +104,13 @@ func (d *Desk) afterHeads(c *pb.Chat, at uint64) uint64 {
 // place puts a message into its conversation: order is (Lamport ms, id), the same on every device.
 func (d *Desk) place(c *pb.Chat, m *pb.Message) {
 	n := store.NextCounter(d.Tx, counterPlaced)
+	content, err := chat.Parse(m.Content)
+	if err == nil {
+		d.keepFiles(m, content)
+	}
 	d.Tx.Put(store.BucketChats, slices.Concat(store.U32(c.Number), store.U64(m.Order), store.U64(n)), m.Id)
 	d.index(m, words(m.Content))
 	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
-	content, err := chat.Parse(m.Content)
 	if err != nil {
 		return
 	}
@@ -122,4 +125,20 @@ func (d *Desk) place(c *pb.Chat, m *pb.Message) {
 		c.Unread++
 	}
 	SaveChat(d.Tx, c)
+}
+
+// keepFiles gives the files of a message to who keeps them.
+func (d *Desk) keepFiles(m *pb.Message, c chat.Content) {
+	text := &chatpb.Text{}
+	if c.Kind == chat.KindText && d.Files != nil && proto.Unmarshal(c.Payload, text) == nil && len(text.Files) > 0 {
+		m.Transfers = d.Files.Keep(m, text.Files)
+	}
+}
+
+// dropFiles lets the files of a message go, whose row the caller saves.
+func (d *Desk) dropFiles(m *pb.Message) {
+	if len(m.Transfers) > 0 && d.Files != nil {
+		d.Files.Forget(m.Transfers)
+	}
+	m.Transfers = nil
 }

@@ -72,9 +72,9 @@ type Job struct {
 	Number  uint64
 	Kind    Kind
 	File    *chatpb.File
-	Sources []Source
+	Sources []Source           // of Drop: relays that have it
 	Need    int                // of Upload: so many of the sources are enough
-	Box     ed25519.PrivateKey // of Upload: the key that the relays know us by
+	Box     ed25519.PrivateKey // of Upload and Drop: the key that the relays know us by
 	Expires time.Time          // of Upload
 	Folder  string             // of Save
 }

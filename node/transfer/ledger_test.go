@@ -237,14 +237,14 @@ func TestForgettingKeepsChunksThatAnotherMessageNames(t *testing.T) {
 	with.Preview = file(10, 2)
 	one, two := w.came(bob, with), w.came(bob, file(100, 1))
 	w.jobs = nil
-	w.turn(func(t *Turn, l *Ledger) { l.Forget(t, one) })
+	w.turn(func(t *Turn, l *Ledger) { l.Forget(t, w, one) })
 	kinds := []Kind{w.jobs[0].Kind, w.jobs[1].Kind}
 	if slices.Sort(kinds); !slices.Equal(kinds, []Kind{Drop, Stop}) {
 		t.Fatalf("%+v", w.jobs)
 	}
 	w.jobs = nil
 	w.ended(Result{Number: one[0], Kind: Fetch}) // it ran when the message went
-	w.turn(func(t *Turn, l *Ledger) { l.Forget(t, two) })
+	w.turn(func(t *Turn, l *Ledger) { l.Forget(t, w, two) })
 	w.job(Drop)
 }
 

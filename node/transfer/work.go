@@ -194,13 +194,19 @@ func (l *Ledger) expire(t *Turn, w World, n uint64, row *pb.Transfer) {
 		return
 	}
 	row.State, row.Path = stateGone, ""
-	l.letGo(t, n, row)
+	l.letGo(t, w, n, row)
 	l.tell(t, n, row)
 }
 
 // letGo ends what runs for a row, and drops its chunks if no other row names them.
-func (l *Ledger) letGo(t *Turn, n uint64, row *pb.Transfer) {
+func (l *Ledger) letGo(t *Turn, w World, n uint64, row *pb.Transfer) {
 	j := Job{Number: n, Kind: Drop, File: fileOf(row)}
+	if row.Up && row.State != stateGone { // what has expired here has at the relays
+		relays, _, box := w.Relays()
+		for _, r := range relays {
+			j.Sources, j.Box = append(j.Sources, Source{Peer: r, Relay: true}), box
+		}
+	}
 	scan(t.Tx, func(other uint64, o *pb.Transfer) {
 		if other != n && o.State != stateGone && o.State != stateOffered && string(fileOf(o).GetManifest()) == string(j.File.Manifest) {
 			j.Kind = Stop
@@ -213,16 +219,16 @@ func (l *Ledger) letGo(t *Turn, n uint64, row *pb.Transfer) {
 }
 
 // Forget drops the files of a message that is gone: unsent, deleted for good, or expired.
-func (l *Ledger) Forget(t *Turn, numbers []uint64) {
+func (l *Ledger) Forget(t *Turn, w World, numbers []uint64) {
 	for _, n := range numbers {
 		row := load(t.Tx, n)
 		if row == nil {
 			continue
 		}
 		t.Tx.Delete(store.BucketTransfers, key(n))
-		l.letGo(t, n, row)
+		l.letGo(t, w, n, row)
 		if row.Preview != 0 {
-			l.Forget(t, []uint64{row.Preview})
+			l.Forget(t, w, []uint64{row.Preview})
 		}
 	}
 }
