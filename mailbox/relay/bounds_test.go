@@ -323,3 +323,44 @@ func TestRefusedDepositsCostMore(t *testing.T) {
 		}
 	})
 }
+
+// TestWhoIsRefusedAtACostIsReadSlowly: long before a client has spent what it may,
+// each of its bad passes waits for the last; a client that was refused once goes on.
+func TestWhoIsRefusedAtACostIsReadSlowly(t *testing.T) {
+	const n = 40
+	for name, tc := range map[string]struct {
+		bad           func(i int) bool
+		least, atMost time.Duration
+	}{
+		"bad passes":                  {func(int) bool { return true }, (n - firstInFlight - maxRefusedPauses) * refusedPause * maxRefusedPauses, time.Hour},
+		"one stale pass":              {func(i int) bool { return i == n/2 }, 0, refusedPause},
+		"control: nothing is refused": {func(int) bool { return false }, 0, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := inMemory(t, "relay", Config{Rate: Rate{PerSecond: -1}})
+				key := seedKey("box")
+				m.lease(t, key)
+				c := m.dial(t, "eve")
+				var asks []byte
+				for i := range n {
+					d := depositTo(key, i, 100)
+					if tc.bad(i) {
+						d.Pass = make([]byte, pass.Size)
+					}
+					asks = append(asks, mustFrame(t, depositAsk(uint64(i+1), d))...)
+				}
+				start := time.Now()
+				go func() { _, _ = c.Write(asks) }()
+				for i := range n {
+					if a := c.recv(t); (a.GetReceipt() == nil) != tc.bad(int(a.Id-1)) {
+						t.Fatalf("answer %d: %v", i+1, a)
+					}
+				}
+				if d := time.Since(start); d < tc.least || d > tc.atMost {
+					t.Fatalf("%d answers in %v, want %v to %v", n, d, tc.least, tc.atMost)
+				}
+			})
+		})
+	}
+}

@@ -324,33 +324,44 @@ func TestRateOfOnePeerIsBounded(t *testing.T) {
 }
 
 func TestRequestsInFlightAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		g := gate{newShared(), make(chan struct{})}
-		m := inMemory(t, "relay", Config{Store: g})
-		m.store = g.shared
-		key := seedKey("box")
-		m.lease(t, key)
-		c := m.dial(t, "eve")
-		sent := 0
-		for ; sent < 10*MaxInFlight; sent++ {
-			frame := mustFrame(t, depositAsk(uint64(sent+1), depositTo(key, sent, 100)))
-			_ = c.SetWriteDeadline(time.Now().Add(time.Second))
-			if _, err := c.Write(frame); errors.Is(err, os.ErrDeadlineExceeded) {
-				break
-			} else if err != nil {
-				t.Fatal(err)
-			}
-		}
-		if limit := MaxInFlight + 1 + frame.Max/100; sent > limit {
-			t.Fatalf("%d requests were taken in, want at most %d", sent, limit)
-		}
-		close(g.let)
-		for i := range MaxInFlight { // control: they are served when the store is
-			if a := c.recv(t); a.GetReceipt() == nil || a.Id != uint64(i+1) {
-				t.Fatalf("answer %v", a)
-			}
-		}
-	})
+	for name, tc := range map[string]struct{ answered, limit int }{
+		"a new stream":                  {0, firstInFlight},
+		"a stream that has been served": {MaxInFlight, MaxInFlight},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := gate{newShared(), make(chan struct{})}
+				m := inMemory(t, "relay", Config{Store: g})
+				m.store = g.shared
+				key := seedKey("box")
+				m.lease(t, key)
+				c := m.dial(t, "eve")
+				for i := range tc.answered {
+					c.send(t, getSet(uint64(i+1)))
+					refused(t, c.recv(t), mailbox.NotMine)
+				}
+				sent := 0
+				for ; sent < 10*MaxInFlight; sent++ {
+					f := mustFrame(t, depositAsk(uint64(sent+1), depositTo(key, sent, 100)))
+					_ = c.SetWriteDeadline(time.Now().Add(time.Second))
+					if _, err := c.Write(f); errors.Is(err, os.ErrDeadlineExceeded) {
+						break
+					} else if err != nil {
+						t.Fatal(err)
+					}
+				}
+				if sent < tc.limit || sent > tc.limit+1+frame.Max/100 {
+					t.Fatalf("%d requests were taken in, want about %d", sent, tc.limit)
+				}
+				close(g.let)
+				for i := range tc.limit { // control: they are served when the store is
+					if a := c.recv(t); a.GetReceipt() == nil || a.Id != uint64(i+1) {
+						t.Fatalf("answer %v", a)
+					}
+				}
+			})
+		})
+	}
 }
 
 func TestNothingIsAnsweredBeforeTheCommit(t *testing.T) {

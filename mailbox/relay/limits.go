@@ -33,8 +33,10 @@ const (
 	maxWoken = 16
 
 	// MaxInFlight is how many requests of one stream the relay works on at
-	// once; it reads no further frame until one is answered.
-	MaxInFlight = 128
+	// once; it reads no further frame until one is answered. A new stream has
+	// firstInFlight, and one more for each answer.
+	MaxInFlight   = 128
+	firstInFlight = 8
 	// MaxStreamsPerPeer bounds the held streams of one peer, of both kinds.
 	MaxStreamsPerPeer = 4
 	// MaxStreams bounds the held streams of a relay. When it is reached, the
@@ -56,8 +58,8 @@ const (
 	// maxRefusedRow is how many rate-limited requests in a row end a stream.
 	maxRefusedRow = 1000
 	// refusedPause is how long a stream is not read after a rate-limited
-	// request, times their number in a row, at most maxRefusedPauses: to refuse
-	// costs work too.
+	// request, or one that was refused at a cost, times their number in a row, at
+	// most maxRefusedPauses: to refuse costs work too.
 	refusedPause     = 10 * time.Millisecond
 	maxRefusedPauses = 10
 

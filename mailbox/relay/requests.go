@@ -44,11 +44,13 @@ type queue struct {
 	flying  int // waiting and taken
 	bytes   int // of their frames
 	busy    bool
+	most    int // that may fly: grows with what was answered, see take
+	owing   int // turns of the worker in a row that left a debt
 }
 
 // requests serves a request stream that began with ask.
 func (h *held) requests(ask *pb.Ask, size int) error {
-	q := &queue{h: h}
+	q := &queue{h: h, most: firstInFlight}
 	q.moved.L = &q.mu
 	defer q.wait()
 	for {
@@ -75,6 +77,7 @@ func (q *queue) put(ask *pb.Ask, size int) error {
 	if err := q.h.out.Room(); err != nil {
 		return err
 	}
+	q.rest()
 	ok, err := q.h.afford(cost)
 	if err != nil {
 		return err
@@ -90,7 +93,7 @@ func (q *queue) put(ask *pb.Ask, size int) error {
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for q.flying >= MaxInFlight || q.bytes >= maxStreamBytes {
+	for q.flying >= q.most || q.bytes >= maxStreamBytes {
 		q.moved.Wait()
 	}
 	q.flying++
@@ -103,18 +106,41 @@ func (q *queue) put(ask *pb.Ask, size int) error {
 	return nil
 }
 
-// work serves what waits until nothing does.
-func (q *queue) work() {
-	for jobs := q.take(nil); jobs != nil; jobs = q.take(jobs) {
-		q.h.s.process(q.h, jobs)
+// rest keeps a stream whose last requests had to be refused at a cost from
+// being read for a while, after what is in flight: each further one would cost
+// the relay as much, long before the sender has spent what it may.
+func (q *queue) rest() {
+	q.mu.Lock()
+	for q.owing > 0 && q.flying > 0 {
+		q.moved.Wait()
+	}
+	owing := q.owing
+	q.mu.Unlock()
+	if owing > 0 {
+		<-time.After(refusedPause * time.Duration(min(owing, maxRefusedPauses)))
 	}
 }
 
-// take returns what waits and counts done requests out; nil ends the worker.
-func (q *queue) take(done []*job) []*job {
+// work serves what waits until nothing does.
+func (q *queue) work() {
+	owes := false
+	for jobs := q.take(nil, false); jobs != nil; jobs = q.take(jobs, owes) {
+		owes = q.h.s.process(q.h, jobs)
+	}
+}
+
+// take returns what waits and counts done requests out; nil ends the worker. A
+// stream begins with few in flight, so that many new ones cannot ask for much
+// at once, and has more as it keeps to the rules.
+func (q *queue) take(done []*job, owes bool) []*job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.flying -= len(done)
+	if owes {
+		q.most, q.owing = 1, q.owing+1
+	} else if len(done) > 0 {
+		q.most, q.owing = min(MaxInFlight, q.most+len(done)), 0
+	}
 	for _, j := range done {
 		q.bytes -= j.size
 	}
@@ -164,7 +190,8 @@ func costOf(ask *pb.Ask) (int, bool) {
 // which shares its commit with the calls of other streams, then those that
 // read, one by one. What wrote is answered after the commit in one flush; the
 // answer to a question may be large, so the next waits until it has gone out.
-func (s *Server) process(h *held, jobs []*job) {
+// It says whether the client owes for what had to be refused.
+func (s *Server) process(h *held, jobs []*job) (owes bool) {
 	size := 0
 	for _, j := range jobs {
 		size += j.size
@@ -178,7 +205,7 @@ func (s *Server) process(h *held, jobs []*job) {
 			answers = append(answers, j.answer)
 		}
 	}
-	s.finish(h, jobs)
+	owes = s.finish(h, jobs)
 	err := h.out.Send(answers...)
 	for _, j := range jobs {
 		if err == nil && !writer(j.ask) {
@@ -192,10 +219,11 @@ func (s *Server) process(h *held, jobs []*job) {
 	if err != nil {
 		h.end()
 	}
+	return owes
 }
 
 // finish puts the last touch to answers and counts them.
-func (s *Server) finish(h *held, jobs []*job) {
+func (s *Server) finish(h *held, jobs []*job) (owes bool) {
 	now := s.cfg.Now().UnixNano()
 	deposits, acked, owed := 0, 0, 0
 	for _, j := range jobs {
@@ -222,6 +250,7 @@ func (s *Server) finish(h *held, jobs []*job) {
 	if owed > 0 {
 		h.owe(owed)
 	}
+	return owed > 0
 }
 
 // refusalCost is what a request that writes turned out to cost as it was refused: nobody who
