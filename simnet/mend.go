@@ -211,6 +211,11 @@ func (v virtual) Copies(_ context.Context, p dht.Peer, box mailbox.ID, ids []mai
 			}
 		}
 		out, err = r.rules.Copies(tx, r.w.now, v.from.self.ID, box, there)
+		for i := range out {
+			if r.cuts {
+				out[i].Expires = r.w.now.Add(time.Hour)
+			}
+		}
 		return err
 	})
 	return out, err

@@ -237,3 +237,31 @@ func TestALiarIsReplaced(t *testing.T) {
 		}
 	}
 }
+
+// A member that alice reaches alone hands copies on, and says that they expire within the hour. Once she reaches the
+// others, her own deposits count there, and the letters outlive the liar and her. The control is an alice that never does.
+func TestAMemberThatCutsCopiesShortEndsNoMail(t *testing.T) {
+	for _, reaches := range []bool{true, false} {
+		x := newTown(t, 1, nil)
+		liar := x.members[0]
+		liar.CutCopies()
+		x.w.Part("alice", liar.Name())
+		x.send(5)
+		x.w.Part("alice")
+		x.w.Run(70 * time.Minute)
+		if got := x.holders(); got != 3 {
+			t.Fatalf("%d hold all\n%s", got, tail(x.w))
+		}
+		if reaches {
+			x.w.Heal()
+		}
+		x.w.Run(40 * time.Minute)
+		x.alice.Stop()
+		x.w.Heal()
+		gone(liar)
+		x.w.Run(5 * day)
+		if got := x.arrives(); got != map[bool]int{true: 6, false: 1}[reaches] {
+			t.Errorf("she reaches the others %t: %d of %d texts arrive\n%s", reaches, got, x.texts, tail(x.w))
+		}
+	}
+}
