@@ -35,7 +35,7 @@ type Relay struct {
 	adverts uint64
 	watches map[mailbox.ID][]*Device
 	lies    bool
-	cuts    bool // says of its copies that they expire within the hour
+	cuts    bool // says of its copies that they expire in three hours
 	lost    map[mailbox.EnvelopeID]bool
 	waits   []wait
 	mending
@@ -113,7 +113,7 @@ func (r *Relay) Limit(l mailbox.Limits) {
 // Lie makes the relay sign receipts for what it does not keep.
 func (r *Relay) Lie() { r.lies = true }
 
-// CutCopies makes the relay tell others that what it hands them expires within the hour.
+// CutCopies makes the relay tell others that what it hands them expires in three hours.
 func (r *Relay) CutCopies() { r.cuts = true }
 
 // Up reports whether the relay runs.
