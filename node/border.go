@@ -6,6 +6,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node/store"
@@ -31,6 +32,7 @@ type Effects struct {
 	Deposits  []Deposit      // envelope into a box at a relay            -> Engine.Deposited
 	Audits    []Audit        // ask a relay to prove that it holds mail   -> Engine.Audited
 	Awaits    []Await        // wait for room in a box at a relay         -> Engine.Freed, also hours later
+	Names     []NameQuery    // ask the DNS whose a name is              -> Engine.NameChecked
 	Lookups   []string       // directory keys wanted                     -> Engine.Looked
 	Puts      []Put          // records to publish                        -> Engine.Published
 	Connects  []dht.Peer     // peers worth a connection                  -> Engine.PeerUp when one is made
@@ -81,6 +83,12 @@ type RelayAck struct {
 	Relay dht.Peer
 	Key   ed25519.PrivateKey
 	IDs   []mailbox.EnvelopeID
+}
+
+// NameQuery asks whether a name under a domain (people.Name) is a contact's.
+type NameQuery struct {
+	User identity.UserID
+	Name string
 }
 
 // Put is a record to publish under its directory key.

@@ -79,7 +79,7 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		e.put(t, n, d, unixMilli(d.Expires)) // learnRecord wakes it before
 		return
 	}
-	if !it.Direct && dev.Endpoint != nil {
+	if !it.Direct && dev.Endpoint != nil && !e.byDoor(t, d, dev) {
 		it.Direct = true
 		e.goDirect(t, n, d, dev)
 		return
@@ -331,6 +331,7 @@ func (e *Engine) finish(t *Turn, n uint64, s view.Stage, why string) {
 	})
 	if !chat.Kind(d.Kind).Visible() && len(m.Pending) == 0 {
 		t.Tx.Delete(store.BucketMessages, d.Message)
+		e.stageNotice(t, n, d)
 		return
 	}
 	store.PutRow(t.Tx, store.BucketMessages, d.Message, m)
@@ -423,6 +424,9 @@ func (e *Engine) reinit(t *Turn, dev *pb.PeerDevice, bundle *identity.Bundle) {
 	sessions := e.sessions(t, dev)
 	i := session.Choose(sessions)
 	hash := bundle.Hash()
+	if c := e.contact(t, identity.UserID(dev.User)); c != nil && c.State == contactPending && c.Asked != 0 {
+		return // who has not accepted us does not answer: that says nothing of its secrets
+	}
 	if i < 0 || sessions[i].Established() || !sessions[i].Initiated() || sessions[i].PrekeyID() == [8]byte(hash[:8]) {
 		return
 	}

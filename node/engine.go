@@ -27,6 +27,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/people"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/transfer"
@@ -62,6 +63,7 @@ type Engine struct {
 	stats   Stats
 
 	prekeysAt   time.Time // when to forget old prekeys
+	namesAt     time.Time // when to ask the DNS about contacts' names
 	roundFailed int       // rounds in a row
 	watched     uint32    // epoch that Watches was last said to change for
 
@@ -190,6 +192,7 @@ func (e *Engine) parseSelf() error {
 
 func (e *Engine) loadPeople(t *Turn) {
 	for _, c := range e.contacts(t) {
+		e.namesAt = earlier(e.namesAt, people.NextAsk(c))
 		if len(c.User) == 32 && talk.Chat(t.Tx, chat.Direct(e.user, identity.UserID(c.User))) == nil {
 			e.adoptChat(t, c)
 		}
@@ -233,7 +236,7 @@ func (e *Engine) Deadline() time.Time {
 		return next
 	}
 	next = nextWant(next, e.wants)
-	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.prekeysAt, unixMilli(e.self.BundleDue)} {
+	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.namesAt, e.prekeysAt, unixMilli(e.self.BundleDue)} {
 		next = earlier(next, at)
 	}
 	for _, at := range e.checks {
@@ -261,6 +264,7 @@ func (e *Engine) Tick(t *Turn) {
 	}
 	e.renew(t)
 	e.tickPrekeys(t)
+	e.tickNames(t)
 	e.tickRepair(t)
 	e.tickLookups(t)
 	e.tickPublish(t)
@@ -309,6 +313,10 @@ const (
 	counterSet      = "set"
 	counterParked   = "parked"
 	counterSeen     = "seen"
+
+	counterRequests      = "requests"    // of strangers, taken on counterRequestDay
+	counterRequestDay    = "request day" // unix days
+	counterRequestWarned = "request warned"
 )
 
 func (e *Engine) saveSelf(t *Turn) { store.PutRow(t.Tx, store.BucketMeta, keySelf, e.self) }

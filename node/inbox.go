@@ -261,7 +261,7 @@ func (e *Engine) parse(t *Turn, a *arrival) error {
 	a.own = a.sender.User == e.user
 	a.contact = e.contact(t, a.sender.User)
 	if a.contact != nil && a.contact.State == contactPending && a.content.Kind != chat.KindWelcome &&
-		a.content.Kind != chat.KindAck && a.content.Kind != chat.KindJoin {
+		a.content.Kind != chat.KindAck && a.content.Kind != chat.KindJoin && a.content.Kind != chat.KindRequest {
 		return errPark
 	}
 	return nil
@@ -356,6 +356,9 @@ func (e *Engine) accept(t *Turn, a arrival) bool {
 		e.stats.Dropped++
 		return false
 	}
+	if unacked(e.contact(t, a.sender.User), a) {
+		return false
+	}
 	if a.content.Kind != chat.KindAck {
 		e.acknowledge(t, a.sender.Device(), a.id)
 	}
@@ -409,6 +412,10 @@ func (e *Engine) dispatch(t *Turn, a arrival) bool {
 		return friend && e.gotRecords(t, a)
 	case chat.KindSync:
 		return a.own && e.gotSync(t, a)
+	case chat.KindProfile:
+		return friend && e.gotProfile(t, a)
+	case chat.KindRequest:
+		return e.gotRequest(t, a)
 	}
 	if !a.content.Kind.Visible() {
 		return friend // of a later version: nothing for people, and nothing to repeat

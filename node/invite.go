@@ -165,22 +165,22 @@ func (e *Engine) sendJoin(t *Turn, c *pb.Contact) {
 		Invite: id[:], Proof: link.JoinProof(secret, list.User(), e.user, e.device), Name: e.self.Name,
 		List: e.list.Bytes(), Reach: e.shortReach(t),
 	}
-	fitFrontDoor(join)
+	fitFrontDoor(join, join.Reach)
 	c.JoinMessage = e.sendControl(t, chat.KindJoin, join, list.User(), deviceIDs(list))
 	e.saveContact(t, c)
 }
 
-// fitFrontDoor leaves out what the inviter can find in the directory, if the join would be too large for strangers.
-func fitFrontDoor(j *chatpb.Join) {
+// fitFrontDoor leaves out what its reader can find in the directory, if a message would be too large for strangers.
+func fitFrontDoor(m proto.Message, reach *chatpb.Reach) {
 	fits := func() bool {
-		size := session.EnvelopeSize(chat.HeaderSize+proto.Size(j), true)
+		size := session.EnvelopeSize(chat.HeaderSize+proto.Size(m), true)
 		return size > 0 && size <= frontEnvelope
 	}
 	if !fits() {
-		j.Reach.Sets = nil
+		reach.Sets = nil
 	}
 	if !fits() {
-		j.Reach.Endpoint = nil
+		reach.Endpoint = nil
 	}
 }
 
@@ -229,8 +229,11 @@ func (e *Engine) checkJoin(t *Turn, a arrival) (joinCheck, bool) {
 	return j, true
 }
 
-// stranger makes room for a device that nobody named yet: only a proven join gets it.
+// stranger makes room for a device that nobody named yet: only a proven join gets it, or one of few requests.
 func (e *Engine) stranger(t *Turn, a *arrival) *pb.PeerDevice {
+	if a.content.Kind == chat.KindRequest {
+		return e.admitRequest(t, a)
+	}
 	j, ok := e.checkJoin(t, *a)
 	if !ok {
 		return nil
@@ -339,7 +342,7 @@ func (e *Engine) gotWelcome(t *Turn, a arrival) bool {
 		return false
 	}
 	if w.Decline {
-		e.endJoin(t, c)
+		e.endJoin(t, c, "the join was answered")
 		c.JoinSecret = nil
 		if c.State == contactPending { // a contact stays one: only its link did not work
 			c.Declined = cmp.Or(chat.CleanName(w.Reason), "no reason given")
@@ -350,7 +353,7 @@ func (e *Engine) gotWelcome(t *Turn, a arrival) bool {
 	if !hmac.Equal(w.Proof, link.WelcomeProof(secret, a.sender.User, e.user, a.sender.Device())) {
 		return false
 	}
-	e.endJoin(t, c)
+	e.endJoin(t, c, "the join was answered")
 	c.JoinSecret, c.Hints, c.JoinMessage = nil, nil, nil
 	c.State, c.Verified, c.Name = contactAccepted, true, chat.CleanName(w.Name)
 	e.nameAfter(t, c)
@@ -365,19 +368,19 @@ func (e *Engine) gotWelcome(t *Turn, a arrival) bool {
 
 // endJoin stops the copies of an answered join that are still on their way to the inviter's other devices: they do not
 // have the link, and learn of us from the one that has it.
-func (e *Engine) endJoin(t *Turn, c *pb.Contact) {
+func (e *Engine) endJoin(t *Turn, c *pb.Contact, why string) {
 	m := &pb.Message{}
 	if len(c.JoinMessage) == 0 || !store.Row(t.Tx, store.BucketMessages, c.JoinMessage, m) {
 		return
 	}
 	for _, n := range m.Pending {
-		e.finish(t, n, view.StageDropped, "the join was answered")
+		e.finish(t, n, view.StageDropped, why)
 	}
 }
 
 // nameAfter gives a contact whose handle was made up the handle of its own name.
 func (e *Engine) nameAfter(t *Turn, c *pb.Contact) {
-	if base, _, _ := strings.Cut(c.Handle, "-"); base != "contact" || cleanHandle(c.Name) == "" {
+	if base, _, _ := strings.Cut(c.Handle, "-"); base != "contact" && base != "request" || cleanHandle(c.Name) == "" {
 		return
 	}
 	taken := map[string]bool{talk.OwnHandle: true}

@@ -23,10 +23,13 @@ const (
 	contactRequest  = talk.Request
 	contactAccepted = talk.Accepted
 	contactBlocked  = talk.Blocked
+	contactMember   = talk.Member
+	contactIgnored  = talk.Ignored
 )
 
 var contactStates = map[uint32]string{
-	contactPending: "pending", contactRequest: "request", contactAccepted: "accepted", contactBlocked: "blocked", talk.Member: "member",
+	contactPending: "pending", contactRequest: "request", contactAccepted: "accepted", contactBlocked: "blocked",
+	contactMember: "member", contactIgnored: "ignored",
 }
 
 func contactKey(u identity.UserID) []byte { return u[:talk.ContactKeySize] }
@@ -141,8 +144,13 @@ func (e *Engine) AcceptContact(t *Turn, who string) (view.Contact, error) {
 		c.NextList, c.Verified = nil, false
 		e.adoptList(t, c, next)
 	}
+	asked := c.State == contactRequest || c.State == contactIgnored
 	c.State, c.ForkAccepted = contactAccepted, len(c.Fork) > 0
-	e.changeContact(t, c)
+	if asked {
+		e.answerRequest(t, c)
+	} else {
+		e.changeContact(t, c)
+	}
 	e.release(t, c)
 	e.fanOutWaiting(t, c)
 	e.tellContact(t, c)
@@ -291,6 +299,7 @@ func (e *Engine) adoptList(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 		return
 	}
 	e.sendJoin(t, c)
+	e.sendRequest(t, c)
 	e.fanOutWaiting(t, c)
 	e.unpark(t, user, true)
 }

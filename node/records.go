@@ -145,6 +145,7 @@ func (e *Engine) tickPrekeys(t *Turn) {
 		e.prekeysAt = t.Now.Add(day)
 		e.dropPrekeys(t)
 		e.dropParked(t)
+		e.forgetRequests(t)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/people"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
@@ -48,6 +49,9 @@ func (e *Engine) warn(t *Turn, text string) { e.notice(t, view.Notice{Type: "war
 
 // stageNotice tells of a delivery's stage, for messages that people see.
 func (e *Engine) stageNotice(t *Turn, _ uint64, d *pb.Delivery) {
+	if d.Kind == uint32(chat.KindRequest) {
+		e.requestMoved(t, d)
+	}
 	if !chat.Kind(d.Kind).Visible() {
 		return
 	}
@@ -96,6 +100,7 @@ func contactView(c *pb.Contact, live map[string]bool) view.Contact {
 	v := view.Contact{
 		User: hexOf(c.User), Handle: c.Handle, Name: c.Name, State: contactStates[c.State], Verified: c.Verified, Left: c.Left,
 		EpochChanged: held(c), Declined: c.Declined, Added: unixMilli(c.Added),
+		Names: people.ShowNames(c.Names), Picture: people.ShowPicture(c.Picture),
 	}
 	if l, err := identity.ParseDeviceList(c.List); err == nil {
 		v.Devices = len(l.Devices())
@@ -125,6 +130,7 @@ func Contacts(tx store.Tx, e *Engine) ([]view.Contact, error) {
 		}
 		v := contactView(c, e.online())
 		v.Online, v.Relays = online[string(c.User)], leastRelays(c, relays)
+		v.Request = requestOf(tx, c)
 		out = append(out, v)
 		return true
 	})

@@ -20,6 +20,7 @@ import (
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/people"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
@@ -41,6 +42,9 @@ type world struct {
 	lookup func(d *device, key string) []byte // what the directory answers; nil function: the truth
 	deaf   bool                               // no audit is answered
 	audits int                                // how many were asked
+	dns    map[string]identity.UserID         // whose a name under a domain is
+	noDNS  bool                               // it does not answer
+	asked  []node.NameQuery                   // what it was asked
 }
 
 // parcel is one envelope on its way over a direct stream (relay nil) or into a box.
@@ -354,6 +358,20 @@ func (d *device) perform(out *node.Effects) {
 	for _, x := range out.Awaits {
 		r := d.w.relayAt(x.Relay.ID)
 		r.waits = append(r.waits, wait{x.Box, d})
+	}
+	for _, q := range out.Names {
+		d.w.asked = append(d.w.asked, q)
+		d.later(func(e *node.Engine, t *node.Turn) {
+			found, ok := d.w.dns[q.Name]
+			switch {
+			case d.w.noDNS:
+				e.NameChecked(t, q, found, people.ErrUnanswered)
+			case !ok:
+				e.NameChecked(t, q, found, people.ErrNoRecord)
+			default:
+				e.NameChecked(t, q, found, nil)
+			}
+		})
 	}
 	for _, key := range out.Lookups {
 		d.later(func(e *node.Engine, t *node.Turn) {

@@ -5,7 +5,9 @@ import (
 	"encoding/binary"
 	"time"
 
+	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/people"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
 )
@@ -25,7 +27,9 @@ type Backend struct {
 	Net    func() Net
 	Peers  func() []Peer
 	// Ping measures a round trip to a peer: its id, or an address that ends in it.
-	Ping  func(ctx context.Context, peer string) (time.Duration, error)
+	Ping func(ctx context.Context, peer string) (time.Duration, error)
+	// Whose asks the DNS whose a name under a domain is.
+	Whose func(ctx context.Context, name people.Name) (identity.UserID, error)
 	Relay func() Relay
 	// SetRelay turns serving as a relay on or off, now and after the next start.
 	SetRelay func(on bool) error

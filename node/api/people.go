@@ -1,10 +1,13 @@
 package api
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/people"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
 )
@@ -41,6 +44,51 @@ func contact(tx store.Tx, e *node.Engine, _ time.Time, q ContactRequest) (view.C
 	return node.Contact(tx, e, q.Contact)
 }
 
+// contactAdd finds out whose a name under a domain is, before the turn.
+func contactAdd(ctx context.Context, b *Backend, q AddRequest) (v view.Contact, err error) {
+	a := node.Ask{Note: q.Note}
+	if user, ok := node.ParseUser(q.Who); ok {
+		a.User = user
+	} else {
+		name, err := people.ParseName(q.Who)
+		if err != nil {
+			return v, Fail(ExitUsage, fmt.Sprintf("%.80q is neither a user id nor a name: %v", q.Who, err), "kith contact add --help")
+		}
+		if a.User, err = b.Whose(ctx, name); err != nil {
+			return v, unnamed(name, err)
+		}
+		a.Name = name.String()
+	}
+	err = b.Do(ctx, func(e *node.Engine, t *node.Turn) (err error) {
+		v, err = e.AskContact(t, a)
+		return err
+	})
+	return v, err
+}
+
+// unnamed is what the DNS said in place of a user id.
+func unnamed(name people.Name, err error) error {
+	exit := ExitNotFound
+	if errors.Is(err, people.ErrUnanswered) {
+		exit = ExitFailed
+	}
+	return Fail(exit, fmt.Sprintf("%s: %v", name, err), "kith contact add --help")
+}
+
+func contactIgnore(e *node.Engine, t *node.Turn, q ContactRequest) (view.Contact, error) {
+	return e.IgnoreContact(t, q.Contact)
+}
+
+func contactVerify(e *node.Engine, t *node.Turn, q VerifyRequest) (view.Contact, error) {
+	return e.VerifyContact(t, q.Contact, q.Number)
+}
+
+func profile(tx store.Tx, _ None) (view.Profile, error) { return node.Profile(tx) }
+
+func profileSet(e *node.Engine, t *node.Turn, q ProfileRequest) (view.Profile, error) {
+	return e.SetProfile(t, node.ProfileChange{Name: q.Name, Handles: q.Handles})
+}
+
 func contactRename(e *node.Engine, t *node.Turn, q RenameRequest) (view.Contact, error) {
 	return e.RenameContact(t, q.Contact, q.Handle)
 }
@@ -56,7 +104,7 @@ func contactBlock(e *node.Engine, t *node.Turn, q BlockRequest) (view.Contact, e
 	return e.BlockContact(t, q.Contact)
 }
 
-func identity(tx store.Tx, _ None) (view.Identity, error) { return node.Identity(tx) }
+func ownIdentity(tx store.Tx, _ None) (view.Identity, error) { return node.Identity(tx) }
 
 func devices(tx store.Tx, e *node.Engine, _ time.Time, _ None) (Devices, error) {
 	list, err := node.Devices(tx, e)

@@ -6,7 +6,10 @@ var table []Method
 func init() {
 	table = []Method{
 		method("status", ScopeRead, "status", "The node at a glance.", status),
-		method("identity", ScopeRead, "identity", "Who this device is.", stored(identity)).offline(),
+		method("identity", ScopeRead, "identity", "Who this device is.", stored(ownIdentity)).offline(),
+
+		method("profile", ScopeRead, "profile", "What we say of ourselves, and the DNS records that prove it.", stored(profile)).offline(),
+		method("profile_set", ScopeManage, "profile", "Change what we say of ourselves; contacts are told.", turn(profileSet)),
 
 		method("send", ScopeTalk, "sent", "Send a text to a contact. The answer means that it is on our disk and will be tried for 30 days.", send),
 		method("message_wait", ScopeRead, "waited", "Wait until a message has come so far, by events.", wait).slow(),
@@ -22,8 +25,11 @@ func init() {
 		method("join", ScopeManage, "contact", "Take up another person's invite link.", turn(join)),
 		method("contacts", ScopeRead, "contacts", "Everybody we know.", look(contacts)).offline(),
 		method("contact", ScopeRead, "contact", "One contact, with the safety number.", look(contact)).offline(),
+		method("contact_add", ScopeManage, "contact", "Ask somebody without an invite to be a contact: by the user id in full, or by a name under a domain.", contactAdd),
 		method("contact_rename", ScopeManage, "contact", "Give a contact another handle.", turn(contactRename)),
 		method("contact_accept", ScopeManage, "contact", "Accept a request, or a contact's new identity.", turn(contactAccept)),
+		method("contact_ignore", ScopeManage, "contact", "Put a request aside. Whoever asked learns nothing of it.", turn(contactIgnore)),
+		method("contact_verify", ScopeManage, "contact", "Compare the safety number that a contact reads out with ours.", turn(contactVerify)),
 		method("contact_block", ScopeManage, "contact", "Block a contact, or let it in again.", turn(contactBlock)),
 
 		method("devices", ScopeRead, "devices", "Every device of ours.", look(devices)).offline(),

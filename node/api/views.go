@@ -185,6 +185,24 @@ type ContactRequest struct {
 	Contact string `json:"contact"` // handle
 }
 
+// AddRequest asks a stranger to be a contact.
+type AddRequest struct {
+	Who  string `json:"who"`  // a user id, 64 hex digits, or name@example.org
+	Note string `json:"note"` // at most 200 bytes are sent
+}
+
+// VerifyRequest gives the safety number that a contact reads out; spaces and hyphens do not count.
+type VerifyRequest struct {
+	Contact string `json:"contact"`
+	Number  string `json:"number"`
+}
+
+// ProfileRequest changes what is given.
+type ProfileRequest struct {
+	Name    *string   `json:"name"`
+	Handles *[]string `json:"handles"`
+}
+
 // RenameRequest gives a contact another handle.
 type RenameRequest struct {
 	Contact string `json:"contact"`

@@ -177,13 +177,16 @@ func MessageID(user identity.UserID, device [32]byte, content []byte) ID {
 }
 
 // CleanName shortens a name to MaxName bytes of valid UTF-8 without control characters.
-func CleanName(name string) string {
-	out := make([]byte, 0, MaxName)
-	for _, r := range name {
+func CleanName(name string) string { return Clean(name, MaxName) }
+
+// Clean shortens a text of one line to so many bytes of valid UTF-8 without control characters.
+func Clean(text string, most int) string {
+	out := make([]byte, 0, min(most, len(text)))
+	for _, r := range text {
 		if r < 0x20 || r == 0x7f || (r >= 0x80 && r < 0xa0) || r == utf8.RuneError || isFormat(r) {
 			continue
 		}
-		if len(out)+utf8.RuneLen(r) > MaxName {
+		if len(out)+utf8.RuneLen(r) > most {
 			break
 		}
 		out = utf8.AppendRune(out, r)

@@ -20,9 +20,6 @@ import (
 // askWithin is how long a question may take, with the resolver's own repeats.
 const askWithin = 10 * time.Second
 
-// ErrUnanswered says that the DNS did not answer, which proves nothing in either direction.
-var ErrUnanswered = errors.New("the DNS did not answer")
-
 // Resolver asks one name server, or those of the system.
 type Resolver struct {
 	dns *net.Resolver
@@ -43,7 +40,7 @@ func New(server string) (*Resolver, error) {
 	return &Resolver{dns: &net.Resolver{PreferGo: true, Dial: dial}}, nil
 }
 
-// Lookup says whose a name is: the user id, people.ErrNoRecord, people.ErrTwoRecords, or ErrUnanswered.
+// Lookup says whose a name is: the user id, people.ErrNoRecord, people.ErrTwoRecords, or people.ErrUnanswered.
 func (r *Resolver) Lookup(ctx context.Context, n people.Name) (identity.UserID, error) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
@@ -52,7 +49,7 @@ func (r *Resolver) Lookup(ctx context.Context, n people.Name) (identity.UserID, 
 		return identity.UserID{}, people.ErrNoRecord
 	}
 	if err != nil {
-		return identity.UserID{}, fmt.Errorf("%w: %w", ErrUnanswered, err)
+		return identity.UserID{}, fmt.Errorf("%w: %w", people.ErrUnanswered, err)
 	}
 	return n.Named(records)
 }

@@ -110,7 +110,7 @@ func TestLookup(t *testing.T) {
 		"alice@nowhere.test": {err: people.ErrNoRecord},
 		"alice@two.test":     {err: people.ErrTwoRecords},
 		"alice@hostile.test": {err: people.ErrNoRecord},
-		"alice@broken.test":  {err: names.ErrUnanswered},
+		"alice@broken.test":  {err: people.ErrUnanswered},
 	} {
 		got, err := r.Lookup(t.Context(), name(t, who))
 		if !errors.Is(err, want.err) || got != want.user {
@@ -127,7 +127,7 @@ func TestLookupOfSilence(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := r.Lookup(ctx, name(t, "alice@silent.test")); !errors.Is(err, names.ErrUnanswered) {
+	if _, err := r.Lookup(ctx, name(t, "alice@silent.test")); !errors.Is(err, people.ErrUnanswered) {
 		t.Errorf("%v", err)
 	}
 	if _, err := names.New("dns.example.org"); err == nil {

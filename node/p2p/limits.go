@@ -79,6 +79,8 @@ const (
 	maxRelays    = 256
 	lookWidth    = 8
 	lookDepth    = 512
+	askWidth     = 2 // questions to the DNS
+	askDepth     = 256
 	putWidth     = 2
 	putDepth     = 64
 	connectWidth = 8

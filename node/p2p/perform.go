@@ -7,7 +7,10 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/host"
+	"github.com/kith-im/kith/node/names"
+	"github.com/kith-im/kith/node/people"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
@@ -23,13 +26,14 @@ type performers struct {
 	loop       *loop
 	mail       *mail
 	directory  dht.Directory
+	names      *names.Resolver
 	courier    *courier
 	collectors *collectors
 	bell       *bell
 	log        *slog.Logger
 	contacts   func(dht.Peer) // hears the peers that the engine wants near
 
-	relays, waits, looks, puts, connects *lanes
+	relays, waits, looks, asks, puts, connects *lanes
 
 	quiet atomic.Bool // shutting down: effects wait for the next start
 }
@@ -38,6 +42,7 @@ func (p *performers) init() {
 	p.relays = newLanes(relayWidth, relayDepth, maxRelays)
 	p.waits = newLanes(relay.MaxAwaitsPerStream, relay.MaxAwaitsPerStream, maxRelays)
 	p.looks = newLanes(lookWidth, lookDepth, 1)
+	p.asks = newLanes(askWidth, askDepth, 1)
 	p.puts = newLanes(putWidth, putDepth, 1)
 	p.connects = newLanes(connectWidth, connectDepth, 1)
 }
@@ -47,7 +52,7 @@ func (p *performers) close() {
 	p.quiet.Store(true)
 	p.collectors.close()
 	p.courier.close()
-	for _, l := range []*lanes{p.relays, p.waits, p.looks, p.puts, p.connects} {
+	for _, l := range []*lanes{p.relays, p.waits, p.looks, p.asks, p.puts, p.connects} {
 		l.close()
 	}
 }
@@ -81,6 +86,9 @@ func (p *performers) perform(r *result) []call {
 	}
 	for _, a := range r.out.Awaits {
 		busy(p.await(a), func(e *node.Engine, t *node.Turn) { e.Freed(t, a.Relay.ID, a.Box, node.ErrBusy) })
+	}
+	for _, q := range r.out.Names {
+		busy(p.whose(q), func(e *node.Engine, t *node.Turn) { e.NameChecked(t, q, identity.UserID{}, people.ErrUnanswered) })
 	}
 	for _, key := range r.out.Lookups {
 		busy(p.lookup(key), func(e *node.Engine, t *node.Turn) { e.Looked(t, key, nil) })
@@ -288,6 +296,18 @@ func (p *performers) lookup(key string) bool {
 			value = nil
 		}
 		p.tell(func(e *node.Engine, t *node.Turn) { e.Looked(t, key, value) })
+	})
+}
+
+// whose asks the DNS about a name of a contact.
+func (p *performers) whose(q node.NameQuery) bool {
+	return p.asks.submit("", func(ctx context.Context) {
+		var found identity.UserID
+		name, err := people.ParseName(q.Name)
+		if err == nil {
+			found, err = p.names.Lookup(ctx, name)
+		}
+		p.tell(func(e *node.Engine, t *node.Turn) { e.NameChecked(t, q, found, err) })
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/metrics"
+	"github.com/kith-im/kith/node/names"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/kad"
@@ -41,6 +42,7 @@ type Config struct {
 	Pins        []dht.Peer     // relays that the person chose
 	MDNS        bool           // find nodes on the local network, and be found
 	Loopback    bool           // tests, demo, one machine: loopback addresses count, election caps off
+	DNS         string         // name server that says whose a name under a domain is ("127.0.0.1:53"); empty: the system's
 	APISocket   string         // Unix socket of the local API; empty: none
 	Version     string         // shown by the local API
 	// Metrics is the loopback address of the page for Prometheus ("127.0.0.1:9464"); empty: none.
@@ -70,6 +72,7 @@ type Node struct {
 	links      *linkServer
 	lan        *host.LAN
 	role       *role
+	names      *names.Resolver
 	api        *api.Server
 	metrics    *metrics.Server
 	started    time.Time
@@ -147,7 +150,10 @@ func (n *Node) openRelay(context.Context) error {
 }
 
 // openEngine wires the loop to the performers and loads the engine.
-func (n *Node) openEngine(context.Context) error {
+func (n *Node) openEngine(context.Context) (err error) {
+	if n.names, err = names.New(n.cfg.DNS); err != nil {
+		return fmt.Errorf("name server: %w", err)
+	}
 	n.loop = newLoop(n.home.store, n.cfg.Now, n.cfg.Rand, n.cfg.Log)
 	n.candidates = newCandidates(n.cfg.Now)
 	n.candidates.advert = n.advert
@@ -162,7 +168,7 @@ func (n *Node) openEngine(context.Context) error {
 	n.mail = m
 	p := &performers{
 		host: n.host, peers: n.book, loop: n.loop, mail: n.mail, directory: n.directory,
-		bell: newBell(), log: n.cfg.Log, contacts: func(p dht.Peer) { n.seen(p, election.SourceContact) },
+		names: n.names, bell: newBell(), log: n.cfg.Log, contacts: func(p dht.Peer) { n.seen(p, election.SourceContact) },
 	}
 	p.init()
 	p.courier = newCourier(n.host, n.book, n.receive)

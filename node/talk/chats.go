@@ -31,6 +31,7 @@ const (
 	Accepted uint32 = 3
 	Blocked  uint32 = 4
 	Member   uint32 = 5 // of a group of ours, and nothing else to us
+	Ignored  uint32 = 6 // its request was put aside
 )
 
 // Chat reads a conversation; nil if there is none.

@@ -38,7 +38,7 @@ type Contact struct {
 	User         string    `json:"user"`
 	Handle       string    `json:"handle"` // our local name: unique, what commands take
 	Name         string    `json:"name"`   // self-asserted
-	State        string    `json:"state"`  // pending (we joined, no answer yet), request, accepted, blocked
+	State        string    `json:"state"`  // pending (we joined or asked, no answer yet), request, accepted, blocked, ignored, member (of a group, else nothing to us)
 	Verified     bool      `json:"verified"`
 	Left         bool      `json:"left"`
 	EpochChanged bool      `json:"epoch_changed"`      // sending is stopped until accepted
@@ -48,6 +48,40 @@ type Contact struct {
 	Relays       int       `json:"relays"` // of the device that has the fewest
 	Added        time.Time `json:"added"`
 	SafetyNumber string    `json:"safety_number,omitempty"`
+	Request      *Request  `json:"request,omitempty"` // while it is open
+	Names        []Name    `json:"names,omitempty"`   // what the person calls itself beside its name
+	Picture      *File     `json:"picture,omitempty"`
+}
+
+// Request is a wish to be a contact that nobody has answered.
+type Request struct {
+	Mine  bool      `json:"mine"` // we asked
+	Note  string    `json:"note,omitempty"`
+	At    time.Time `json:"at"`
+	Stage Stage     `json:"stage,omitempty"` // of ours, never later than custody: who has not accepted acknowledges nothing
+}
+
+// Name is a handle that a person gives itself. One with an @ is verified when the domain names that person.
+type Name struct {
+	Name     string    `json:"name"`
+	Verified bool      `json:"verified"`
+	Since    time.Time `json:"since,omitzero"`   // verified since
+	Checked  time.Time `json:"checked,omitzero"` // when the DNS last answered
+	Error    string    `json:"error,omitempty"`  // why the last question did not verify it
+}
+
+// Profile is what we say of ourselves.
+type Profile struct {
+	Name    string   `json:"name"`
+	Handles []string `json:"handles,omitempty"`
+	Picture *File    `json:"picture,omitempty"`
+	Records []Record `json:"records,omitempty"` // the DNS records that prove our names under a domain
+}
+
+// Record is one TXT record of the DNS.
+type Record struct {
+	Name string `json:"name"`
+	Text string `json:"text"`
 }
 
 // Delivery is one (message, device) pair.

@@ -1,0 +1,179 @@
+package node
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/people"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
+)
+
+// ProfileChange is what shall become of our profile; nil: as it is.
+type ProfileChange struct {
+	Name    *string
+	Handles *[]string
+	Picture *chatpb.File // one without a key takes it away
+}
+
+// SetProfile changes what we say of ourselves, and tells contacts and our other devices.
+func (e *Engine) SetProfile(t *Turn, p ProfileChange) (view.Profile, error) {
+	problem := func(why string) (view.Profile, error) {
+		return view.Profile{}, &view.Problem{Class: view.ErrUsage, Message: why, Hint: "kith id set --help"}
+	}
+	switch {
+	case e.self.Removed:
+		return view.Profile{}, &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+	case p.Name != nil && (*p.Name == "" || chat.CleanName(*p.Name) != *p.Name):
+		return problem(fmt.Sprintf("a name has 1 to %d bytes, and no control characters", chat.MaxName))
+	case p.Picture != nil && proto.Size(p.Picture) > people.MaxPicture:
+		return problem(fmt.Sprintf("the picture's description has more than %d bytes", people.MaxPicture))
+	}
+	if p.Handles != nil {
+		if len(*p.Handles) > people.MaxHandles {
+			return problem(fmt.Sprintf("at most %d handles", people.MaxHandles))
+		}
+		clean := people.Handles(*p.Handles)
+		if len(clean) != len(*p.Handles) {
+			return problem("a handle is a word, or a name under a domain: " + people.ErrName.Error())
+		}
+		e.self.Handles = clean
+	}
+	if p.Name != nil {
+		e.self.Name = *p.Name
+	}
+	if p.Picture != nil {
+		e.self.Picture = nil
+		if len(p.Picture.Key) > 0 {
+			e.self.Picture, _ = proto.Marshal(p.Picture)
+		}
+	}
+	e.self.ProfileAt = e.desk(t).Stamp()
+	e.profileChanged(t)
+	e.flush(t)
+	return Profile(t.Tx)
+}
+
+// profileChanged keeps our profile, and tells everybody who may know.
+func (e *Engine) profileChanged(t *Turn) {
+	e.saveSelf(t)
+	e.notice(t, view.Notice{Type: "identity", Text: "profile"})
+	e.tellReach(t)
+}
+
+// tellProfile sends our profile to a device that has not been told the newest.
+func (e *Engine) tellProfile(t *Turn, dev *pb.PeerDevice) {
+	if e.self.ProfileAt == 0 || dev.ToldProfile >= e.self.ProfileAt || (len(dev.Sessions) == 0 && len(dev.Record) == 0) || !e.maySpeak(t, dev) {
+		return
+	}
+	dev.ToldProfile = e.self.ProfileAt
+	e.saveDevice(t, dev)
+	id := identity.DeviceID(dev.Device)
+	e.supersede(t, id, chat.KindProfile)
+	p := &chatpb.Profile{Name: e.self.Name, Handles: e.self.Handles, Changed: e.self.ProfileAt}
+	if f := (&chatpb.File{}); len(e.self.Picture) > 0 && proto.Unmarshal(e.self.Picture, f) == nil {
+		p.Picture = f
+	}
+	e.sendControl(t, chat.KindProfile, p, identity.UserID(dev.User), []identity.DeviceID{id})
+}
+
+// gotProfile takes in what a contact says of itself, or what another device of ours changed.
+func (e *Engine) gotProfile(t *Turn, a arrival) bool {
+	p := &chatpb.Profile{}
+	if proto.Unmarshal(a.content.Payload, p) != nil || proto.Size(p.Picture) > people.MaxPicture {
+		return false
+	}
+	p.Changed = min(p.Changed, uint64(t.Now.Add(dht.MaxSkew).UnixMilli()))
+	name, handles, picture := chat.CleanName(p.Name), people.Handles(p.Handles), []byte(nil)
+	if p.Picture != nil {
+		picture, _ = proto.Marshal(p.Picture)
+	}
+	if a.own {
+		if p.Changed > e.self.ProfileAt && name != "" {
+			e.self.Name, e.self.Handles, e.self.Picture, e.self.ProfileAt = name, handles, picture, p.Changed
+			e.profileChanged(t)
+		}
+		return true
+	}
+	c := a.contact
+	if p.Changed <= c.ProfileAt {
+		return true
+	}
+	c.Name, c.Picture, c.ProfileAt = name, picture, p.Changed
+	c.Names = people.Merge(c.Names, handles, t.Now)
+	e.saveContact(t, c)
+	v := contactView(c, e.live)
+	e.notice(t, view.Notice{Type: "contact", Contact: &v})
+	e.namesAt = earlier(e.namesAt, people.NextAsk(c))
+	e.tickNames(t)
+	return true
+}
+
+// tickNames asks the DNS about the names of contacts that are due, and plans the next look.
+func (e *Engine) tickNames(t *Turn) {
+	if !due(e.namesAt, t.Now) {
+		return
+	}
+	e.namesAt = time.Time{}
+	for _, c := range e.contacts(t) {
+		if c.State != contactAccepted && c.State != contactPending || len(c.User) != 32 {
+			continue
+		}
+		if n := people.Ask(c, t.Now); n != nil {
+			t.Out.Names = append(t.Out.Names, NameQuery{User: identity.UserID(c.User), Name: n.Name})
+			e.saveContact(t, c)
+		}
+		e.namesAt = earlier(e.namesAt, people.NextAsk(c))
+	}
+}
+
+// NameChecked says whom the DNS named: a user, people.ErrNoRecord or ErrTwoRecords, or people.ErrUnanswered.
+func (e *Engine) NameChecked(t *Turn, q NameQuery, found identity.UserID, err error) {
+	c := e.contact(t, q.User)
+	if c == nil {
+		return
+	}
+	i := slices.IndexFunc(c.Names, func(n *pb.Named) bool { return n.Name == q.Name })
+	if i < 0 {
+		return // the contact has dropped it meanwhile
+	}
+	before := c.Names[i].Verified
+	lost := people.Answered(c.Names[i], q.User, found, err, t.Now)
+	e.saveContact(t, c)
+	e.namesAt = earlier(e.namesAt, people.NextAsk(c))
+	if before == c.Names[i].Verified {
+		return
+	}
+	v := contactView(c, e.live)
+	n := view.Notice{Type: "contact", Contact: &v, Text: q.Name + " is verified"}
+	if lost {
+		n.Text = q.Name + " is not verified any more: " + c.Names[i].Error
+	}
+	e.notice(t, n)
+}
+
+// Profile is what we say of ourselves.
+func Profile(tx store.Tx) (view.Profile, error) {
+	self := &pb.Self{}
+	if !store.Row(tx, store.BucketMeta, keySelf, self) {
+		return view.Profile{}, view.ErrNoIdentity
+	}
+	return people.Show(self), tx.Err()
+}
+
+// foundBy notes the name under which the DNS named a contact just now.
+func (e *Engine) foundBy(t *Turn, c *pb.Contact, name string) {
+	c.Names = people.Merge(c.Names, []string{name}, t.Now)
+	i := slices.IndexFunc(c.Names, func(n *pb.Named) bool { return n.Name == name })
+	c.Names[i].Found = true
+	people.Answered(c.Names[i], identity.UserID(c.User), identity.UserID(c.User), nil, t.Now)
+	e.namesAt = earlier(e.namesAt, people.NextAsk(c))
+}

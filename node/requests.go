@@ -1,0 +1,381 @@
+package node
+
+import (
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/people"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
+	"github.com/kith-im/kith/node/view"
+)
+
+// Ask is a request to a stranger.
+type Ask struct {
+	User identity.UserID
+	Name string // the name under a domain by which it was found; empty: by its user id
+	Note string
+}
+
+// ParseUser reads a whole user id, 64 hex digits.
+func ParseUser(s string) (identity.UserID, bool) {
+	raw, err := hex.DecodeString(strings.TrimSpace(s))
+	if err != nil || len(raw) != 32 {
+		return identity.UserID{}, false
+	}
+	return identity.UserID(raw), true
+}
+
+// AskContact asks somebody who gave us no invite to become a contact. Whoever asked us is accepted.
+func (e *Engine) AskContact(t *Turn, a Ask) (view.Contact, error) {
+	c := e.contact(t, a.User)
+	switch {
+	case e.self.Removed:
+		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+	case a.User == e.user:
+		return view.Contact{}, &view.Problem{Class: view.ErrUsage, Message: "this is you", Hint: "kith id"}
+	case c != nil && (c.State == contactRequest || c.State == contactIgnored):
+		return e.AcceptContact(t, c.Handle)
+	case c != nil && c.State != contactPending && c.State != contactMember, c != nil && e.asking(t, c):
+		return view.Contact{}, &view.Problem{
+			Class: view.ErrRefused, Message: c.Handle + " is " + map[uint32]string{
+				contactPending: "asked already", contactBlocked: "blocked", contactAccepted: "a contact already",
+			}[c.State], Hint: "kith contact show " + c.Handle,
+		}
+	}
+	asked := 0
+	for _, o := range e.contacts(t) {
+		if o.State == contactPending && o.Asked != 0 {
+			asked++
+		}
+	}
+	if asked >= people.MaxAsked {
+		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: fmt.Sprintf("%d people were asked and have not answered", asked), Hint: "kith contact list"}
+	}
+	if c == nil {
+		wish, _, _ := strings.Cut(a.Name, "@")
+		var err error
+		if c, err = e.newContact(t, a.User[:], wish, contactPending); err != nil {
+			return view.Contact{}, err
+		}
+	}
+	e.beginAnew(t, c)
+	c.User, c.State, c.JoinMessage, c.JoinSecret = a.User[:], contactPending, nil, nil
+	c.Asked, c.Note, c.Declined = t.Now.UnixMilli(), people.Note(a.Note), ""
+	if a.Name != "" {
+		e.foundBy(t, c, a.Name)
+	}
+	e.saveContact(t, c)
+	if e.listOf(t, a.User) != nil {
+		e.sendRequest(t, c)
+	} else {
+		e.need(t, dht.UserKey(a.User))
+	}
+	e.flush(t)
+	return e.shown(t, c), t.Tx.Err()
+}
+
+// beginAnew drops the sessions with devices that never answered us: who has forgotten us has forgotten them.
+func (e *Engine) beginAnew(t *Turn, c *pb.Contact) {
+	list := e.listOf(t, identity.UserID(padUser(c.User)))
+	if list == nil {
+		return
+	}
+	for _, id := range deviceIDs(list) {
+		if dev := e.peerDevice(t, id); dev != nil && owns(dev, list.User()) && dev.Heard == 0 {
+			e.dropSessions(t, dev)
+			e.saveDevice(t, dev)
+		}
+	}
+}
+
+// asking reports whether a request, or a join, of ours is under way.
+func (e *Engine) asking(t *Turn, c *pb.Contact) bool {
+	return c.Asked == 0 || len(c.JoinMessage) == 0 || t.Tx.Get(store.BucketMessages, c.JoinMessage) != nil
+}
+
+// sendRequest asks every device of somebody, once its list is known.
+func (e *Engine) sendRequest(t *Turn, c *pb.Contact) {
+	if c.State != contactPending || c.Asked == 0 || len(c.JoinMessage) > 0 {
+		return
+	}
+	if list := e.listOf(t, identity.UserID(c.User)); list != nil {
+		c.JoinMessage = e.sendControl(t, chat.KindRequest, e.request(t, c.Note, false), list.User(), deviceIDs(list))
+		e.saveContact(t, c)
+	}
+}
+
+// request fits a front door, whatever our list and addresses are.
+func (e *Engine) request(t *Turn, note string, answer bool) *chatpb.Request {
+	r := &chatpb.Request{Name: e.self.Name, Note: note, List: e.list.Bytes(), Reach: e.shortReach(t), Answer: answer}
+	fitFrontDoor(r, r.Reach)
+	return r
+}
+
+// checkRequest verifies that the list in a request is its sender's, and names the sending device.
+func checkRequest(a arrival) (*chatpb.Request, *identity.DeviceList) {
+	r := &chatpb.Request{}
+	if a.own || proto.Unmarshal(a.content.Payload, r) != nil {
+		return nil, nil
+	}
+	list, err := identity.ParseDeviceList(r.List)
+	if err != nil || list.User() != a.sender.User || list.Tombstone() {
+		return nil, nil
+	}
+	if d, ok := list.Find(a.sender.Device()); !ok || d.IKPub != a.sender.IK {
+		return nil, nil
+	}
+	return r, list
+}
+
+// admitRequest makes room for a stranger that asks, if the queue has any: one row, one device, no look into the directory.
+func (e *Engine) admitRequest(t *Turn, a *arrival) *pb.PeerDevice {
+	r, list := checkRequest(*a)
+	if r == nil || a.contact != nil && a.contact.State != contactPending && a.contact.State != contactMember {
+		return nil
+	}
+	device := a.sender.Device()
+	dev := e.peerDevice(t, device)
+	if dev == nil {
+		dev = &pb.PeerDevice{Device: device[:], User: a.sender.User[:]}
+	}
+	c := a.contact
+	if c == nil {
+		if r.Answer || !e.roomForRequest(t) {
+			return nil
+		}
+		var err error
+		if c, err = e.newContact(t, a.sender.User[:], "request", contactRequest); err != nil {
+			return nil
+		}
+		c.Name, c.Note, c.Asked = chat.CleanName(r.Name), people.Note(r.Note), t.Now.UnixMilli()
+		store.SetCounter(t.Tx, counterRequests, store.Counter(t.Tx, counterRequests)+1)
+	}
+	if len(c.List) == 0 {
+		c.User, c.List = a.sender.User[:], list.Bytes()
+	}
+	a.contact = c
+	e.saveContact(t, c)
+	e.saveDevice(t, dev)
+	return dev
+}
+
+// roomForRequest keeps the queue of strangers small: so many at once, and so many a day.
+func (e *Engine) roomForRequest(t *Turn) bool {
+	if today := uint64(t.Now.Unix() / int64(day/time.Second)); store.Counter(t.Tx, counterRequestDay) != today {
+		store.SetCounter(t.Tx, counterRequestDay, today)
+		store.SetCounter(t.Tx, counterRequests, 0)
+	}
+	waiting := 0
+	for _, c := range e.contacts(t) {
+		if c.State == contactRequest {
+			waiting++
+		}
+	}
+	if waiting < people.MaxRequests && store.Counter(t.Tx, counterRequests) < people.MaxRequestsDay {
+		return true
+	}
+	if store.Counter(t.Tx, counterRequestWarned) != store.Counter(t.Tx, counterRequestDay) {
+		store.SetCounter(t.Tx, counterRequestWarned, store.Counter(t.Tx, counterRequestDay))
+		e.warn(t, "more strangers ask to be contacts than are listened to; some are refused unseen")
+	}
+	return false
+}
+
+// gotRequest takes a stranger's wish to be a contact, or the answer to ours. What a person has not accepted is not
+// acknowledged: a request says nothing of who reads it.
+func (e *Engine) gotRequest(t *Turn, a arrival) bool {
+	r, list := checkRequest(a)
+	c := e.contact(t, a.sender.User)
+	if r == nil || c == nil {
+		return false
+	}
+	dev := e.peerDevice(t, a.sender.Device())
+	switch {
+	case c.State == contactRequest:
+		if dev != nil {
+			e.keepReach(t, dev, r.Reach) // for the answer
+		}
+		v := e.shown(t, c)
+		e.notice(t, view.Notice{Type: "contact", Contact: &v, Text: "asks to be a contact"})
+	case c.State == contactPending && c.Asked != 0: // it accepts, or has asked us at the same time
+		e.endJoin(t, c, "the request was answered")
+		c.State, c.JoinMessage, c.Hints, c.Asked = contactAccepted, nil, nil, 0
+		if c.Name = chat.CleanName(r.Name); !c.Verified {
+			e.nameAfter(t, c)
+		}
+		e.welcomeRequest(t, c, list)
+		if dev = e.peerDevice(t, a.sender.Device()); dev != nil {
+			e.keepReach(t, dev, r.Reach)
+		}
+		if !r.Answer { // ours may be lost, or may not be: this one says for certain
+			e.sendControl(t, chat.KindRequest, e.request(t, "", true), list.User(), []identity.DeviceID{a.sender.Device()})
+		}
+		e.tellContact(t, c)
+	case c.State == contactAccepted && !r.Answer && dev != nil: // it has lost us, or our answer
+		e.keepReach(t, dev, r.Reach)
+		e.supersede(t, a.sender.Device(), chat.KindRequest)
+		e.sendControl(t, chat.KindRequest, e.request(t, "", true), a.sender.User, []identity.DeviceID{a.sender.Device()})
+	}
+	return true
+}
+
+// welcomeRequest makes a contact of somebody whose request, or answer, we hold: from now on its devices are looked for.
+func (e *Engine) welcomeRequest(t *Turn, c *pb.Contact, list *identity.DeviceList) {
+	if known := e.listOf(t, list.User()); known == nil || list.Order(known) == identity.Newer && list.Epoch() == known.Epoch() {
+		c.List = list.Bytes()
+	} else {
+		list = known
+	}
+	e.changeContact(t, c)
+	e.changeDevices(t, list.User(), c.Handle, nil, list)
+	for _, d := range list.Devices() {
+		if dev := e.peerDevice(t, d.ID()); dev != nil && len(dev.Record) == 0 {
+			e.need(t, dht.DeviceKey(d.ID()))
+		}
+	}
+	e.fanOutWaiting(t, c)
+	e.unpark(t, list.User(), true)
+}
+
+// answerRequest tells whoever asked us that it is a contact now: the device that asked, on the session that it began.
+func (e *Engine) answerRequest(t *Turn, c *pb.Contact) {
+	list := e.listOf(t, identity.UserID(c.User))
+	if list == nil {
+		return
+	}
+	e.nameAfter(t, c)
+	e.welcomeRequest(t, c, list)
+	var asked []identity.DeviceID
+	for _, d := range deviceIDs(list) {
+		if dev := e.peerDevice(t, d); dev != nil && len(dev.Sessions) > 0 {
+			asked = append(asked, d)
+		}
+	}
+	e.sendControl(t, chat.KindRequest, e.request(t, "", true), list.User(), asked)
+}
+
+// IgnoreContact puts a request aside. Whoever asked learns nothing of it; in 30 days it is forgotten.
+func (e *Engine) IgnoreContact(t *Turn, who string) (view.Contact, error) {
+	c, err := talk.FindContact(t.Tx, who)
+	if err != nil {
+		return view.Contact{}, err
+	}
+	if c.State != contactRequest && c.State != contactIgnored {
+		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: c.Handle + " is no request", Hint: "kith contact block " + c.Handle}
+	}
+	c.State, c.Asked = contactIgnored, t.Now.UnixMilli()
+	e.changeContact(t, c)
+	return e.shown(t, c), t.Tx.Err()
+}
+
+// forgetRequests drops what nobody answered within 30 days, and what was ignored as long ago.
+func (e *Engine) forgetRequests(t *Turn) {
+	for _, c := range e.contacts(t) {
+		if (c.State != contactRequest && c.State != contactIgnored) || t.Now.Sub(unixMilli(c.Asked)) < people.Forget || len(c.User) != 32 {
+			continue
+		}
+		user := identity.UserID(c.User)
+		if list := e.listOf(t, user); list != nil {
+			for _, d := range deviceIDs(list) {
+				e.forgetDevice(t, user, d)
+			}
+		}
+		chatID := chat.Direct(e.user, user)
+		t.Tx.Delete(store.BucketConversations, chatID[:])
+		t.Tx.Delete(store.BucketContacts, contactKey(user))
+	}
+}
+
+// VerifyContact compares the safety number that a contact reads out with ours.
+func (e *Engine) VerifyContact(t *Turn, who, number string) (view.Contact, error) {
+	c, err := talk.FindContact(t.Tx, who)
+	if err != nil {
+		return view.Contact{}, err
+	}
+	digits := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if r == ' ' || r == '-' || r == '\n' || r == '\t' {
+				return -1
+			}
+			return r
+		}, s)
+	}
+	switch {
+	case len(c.User) != 32 || c.State != contactAccepted:
+		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: c.Handle + " is not accepted yet", Hint: "kith contact show " + c.Handle}
+	case digits(number) != digits(identity.SafetyNumber(e.user, identity.UserID(c.User))):
+		return view.Contact{}, &view.Problem{
+			Class: view.ErrEpochChanged, Message: "this is not the safety number of you and " + c.Handle + ": it was misread, or somebody else answers for one of you",
+			Hint: "kith contact show " + c.Handle,
+		}
+	}
+	c.Verified = true
+	e.changeContact(t, c)
+	return e.shown(t, c), t.Tx.Err()
+}
+
+// shown is a contact with how far our request is.
+func (e *Engine) shown(t *Turn, c *pb.Contact) view.Contact {
+	v := contactView(c, e.live)
+	v.Request = requestOf(t.Tx, c)
+	return v
+}
+
+// requestMoved tells that a request of ours came further.
+func (e *Engine) requestMoved(t *Turn, d *pb.Delivery) {
+	if c := e.contact(t, identity.UserID(d.User)); c != nil && c.State == contactPending && c.Asked != 0 {
+		v := e.shown(t, c)
+		e.notice(t, view.Notice{Type: "contact", Contact: &v})
+	}
+}
+
+// byDoor reports whether a delivery goes to relays alone: a stranger's front door asks for work, and shows it no address
+// of ours. Where it has none there is only the direct way.
+func (e *Engine) byDoor(t *Turn, d *pb.Delivery, dev *pb.PeerDevice) bool {
+	if d.Kind != uint32(chat.KindRequest) {
+		return false
+	}
+	c := e.contact(t, identity.UserID(dev.User))
+	rec, err := e.records.get(dev.Record)
+	return c != nil && c.State == contactPending && err == nil && rec.FrontDoor() != nil && rec.FrontDoor().Usable(t.Now)
+}
+
+// unacked reports whether content is of somebody that gets no acknowledgement: whoever a person has not accepted.
+func unacked(c *pb.Contact, a arrival) bool {
+	return a.content.Kind == chat.KindRequest && (c == nil || c.State != contactAccepted)
+}
+
+// requestOf is what is to be said of a request that is open; nil: there is none.
+func requestOf(tx store.Tx, c *pb.Contact) *view.Request {
+	mine := c.State == contactPending
+	if c.Asked == 0 || !mine && c.State != contactRequest && c.State != contactIgnored {
+		return nil
+	}
+	v := &view.Request{Mine: mine, Note: c.Note, At: unixMilli(c.Asked)}
+	m := &pb.Message{}
+	switch {
+	case !mine:
+	case len(c.JoinMessage) == 0:
+		v.Stage = view.StageWaiting // its device list is being looked for
+	case !store.Row(tx, store.BucketMessages, c.JoinMessage, m):
+		v.Stage = view.StageExpired
+	default:
+		for _, n := range m.Pending {
+			d := &pb.Delivery{}
+			if store.Row(tx, store.BucketOutbox, store.U64(n), d) && view.Rank(view.StageOf(d.Stage)) > view.Rank(v.Stage) {
+				v.Stage = view.StageOf(d.Stage) // one device that can show it is enough
+			}
+		}
+	}
+	return v
+}
