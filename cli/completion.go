@@ -42,6 +42,7 @@ func (a *app) completing(root *cobra.Command) {
 		names func(*cobra.Command) []string
 	}{
 		{[]string{"send"}, a.handles},
+		{[]string{"chat"}, a.handles},
 		{[]string{"read"}, a.handles},
 		{[]string{"tail"}, a.handles},
 		{[]string{"ping"}, a.handles},

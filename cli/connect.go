@@ -52,11 +52,7 @@ func (a *app) reader() (caller, error) {
 
 // ask runs a method and prints its answer: as it is with --json, else by human.
 func ask[A any](ctx context.Context, a *app, c caller, method string, req any, human func(A)) error {
-	body, err := json.Marshal(req)
-	if err != nil {
-		return err
-	}
-	raw, err := c.Raw(ctx, method, body)
+	raw, err := c.Raw(ctx, method, jsonOf(req))
 	if err != nil {
 		return err
 	}
@@ -65,6 +61,15 @@ func ask[A any](ctx context.Context, a *app, c caller, method string, req any, h
 		return err
 	}
 	return a.emit(raw, func() { human(answer) })
+}
+
+// jsonOf is a request as JSON; each is a plain struct of ours.
+func jsonOf(req any) json.RawMessage {
+	raw, err := json.Marshal(req)
+	if err != nil {
+		panic(fmt.Sprintf("%T is no JSON: %v", req, err)) // only our own bug
+	}
+	return raw
 }
 
 // maxPassphrase is the size of a passphrase file in bytes.

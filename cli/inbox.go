@@ -31,7 +31,7 @@ func (a *app) showInbox(in api.Chats) {
 	}
 	var rows [][]any
 	for _, c := range in.Chats {
-		row := []any{term.In(term.Bold, c.Handle), unread(c.Unread), "", ""}
+		row := []any{term.In(term.Bold, c.Handle), unreadWords(c.Unread), "", ""}
 		if c.Last != nil {
 			// The text of another stands last: nothing of ours is right of it.
 			row[2], row[3] = when(c.Last.SentAt), from(c.Last.Mine, c.Last.From)+firstWords(c.Last.Text)
@@ -41,7 +41,7 @@ func (a *app) showInbox(in api.Chats) {
 	a.out.Table(rows)
 }
 
-func unread(n int) string {
+func unreadWords(n int) string {
 	if n == 0 {
 		return ""
 	}

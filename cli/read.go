@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
+	"encoding/json"
+
 	"github.com/spf13/cobra"
 
-	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/view"
 )
@@ -27,7 +29,15 @@ func (a *app) doRead(cmd *cobra.Command, chat string, n int, peek bool) error {
 	if err != nil {
 		return err
 	}
-	err = ask(cmd.Context(), a, c, "messages", api.MessagesRequest{Chat: chat, Limit: n}, func(m api.Messages) {
+	var m api.Messages
+	raw, err := c.Raw(cmd.Context(), "messages", jsonOf(api.MessagesRequest{Chat: chat, Limit: n}))
+	if err != nil {
+		return err
+	}
+	if err := json.Unmarshal(raw, &m); err != nil {
+		return err
+	}
+	err = a.emit(raw, func() {
 		for _, msg := range m.Messages {
 			a.showMessage(msg)
 		}
@@ -40,17 +50,23 @@ func (a *app) doRead(cmd *cobra.Command, chat string, n int, peek bool) error {
 		a.next("kith daemon")
 		return nil
 	}
-	return c.Call(cmd.Context(), "mark_read", api.ReadRequest{Chat: chat}, nil)
+	return markRead(cmd.Context(), c, chat, unread(m.Messages))
 }
 
-// showMessage prints one message as a line, the text last.
-func (a *app) showMessage(m view.Message) {
-	name := m.From
-	if m.Mine {
-		name = "me"
+// unread are the messages that nobody has seen yet.
+func unread(list []view.Message) (ids []string) {
+	for _, m := range list {
+		if !m.Mine && !m.Read {
+			ids = append(ids, m.ID)
+		}
 	}
-	a.out.Printf("%s %s: %s\n", when(m.SentAt), term.In(term.Bold, name), term.Block{Text: m.Text, Indent: "      "})
-	if a.verbose {
-		a.out.Printf("      %s %s\n", short(m.ID), string(m.Stage))
+	return ids
+}
+
+// markRead says that a person has seen these messages, and no others that came in between.
+func markRead(ctx context.Context, c caller, chat string, ids []string) error {
+	if len(ids) == 0 {
+		return nil
 	}
+	return c.Call(ctx, "mark_read", api.ReadRequest{Chat: chat, IDs: ids}, nil)
 }

@@ -64,6 +64,32 @@ func (a *app) run(ctx context.Context, args []string) int {
 	return a.fail(ctx, root.ExecuteContext(ctx))
 }
 
+// sub runs a command inside another one, with the same streams and no input; quiet leaves its answer out. It returns the
+// exit code; a failure was told.
+func (a *app) sub(ctx context.Context, argv []string, quiet bool) int {
+	b := &app{in: strings.NewReader(""), stdout: a.stdout, stderr: a.stderr, env: a.env}
+	if quiet {
+		b.stdout = io.Discard
+	}
+	var flags []string
+	for _, f := range []struct {
+		name string
+		set  bool
+	}{
+		{"--home=" + a.home, a.home != ""},
+		{"--passphrase-file=" + a.passphrase, a.passphrase != ""},
+		{"--jq=" + a.jq, a.jq != ""},
+		{"--color=" + a.set.Color, true},
+		{"--json", a.json},
+		{"--quiet", a.quiet},
+	} {
+		if f.set {
+			flags = append(flags, f.name)
+		}
+	}
+	return b.run(ctx, append(flags, argv...))
+}
+
 // writers decides about colour for each stream.
 func (a *app) writers(color string) {
 	wants := func(w io.Writer) bool {
@@ -126,7 +152,7 @@ func (a *app) root() *cobra.Command {
 	root.SetHelpCommandGroupID(groupMachine)
 	root.AddCommand(
 		a.cmdInit(), a.cmdDaemon(), a.cmdStatus(), a.cmdDoctor(), a.cmdDemo(), a.cmdVersion(),
-		a.cmdSend(), a.cmdInbox(), a.cmdRead(), a.cmdTail(), a.cmdTrace(), a.cmdRearm(),
+		a.cmdSend(), a.cmdChat(), a.cmdInbox(), a.cmdRead(), a.cmdTail(), a.cmdTrace(), a.cmdRearm(),
 		a.cmdInvite(), a.cmdJoin(), a.cmdContact(),
 		a.cmdID(), a.cmdDevice(),
 		a.cmdNetcheck(), a.cmdPing(), a.cmdPeers(), a.cmdRelay(),

@@ -198,6 +198,9 @@ func cmdInterrupt(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	cmd := exec.Command(exe, args[1:]...)
 	cmd.Env = append(os.Environ(), "HOME="+ts.MkAbs("nobody"), "TMPDIR="+ts.Getenv("TMPDIR"))
+	in, err := cmd.StdinPipe() // it says nothing, and does not end
+	ts.Check(err)
+	defer in.Close()
 	out, err := cmd.StdoutPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())

@@ -77,8 +77,8 @@ func (a *app) doSend(cmd *cobra.Command, args []string, f sendFlags) error {
 	}
 	defer c.Close()
 	ctx := cmd.Context()
-	var sent api.Sent
-	if err := c.Call(ctx, "send", api.SendRequest{To: args[0], Text: text, Key: f.key}, &sent); err != nil {
+	sent, err := queue(ctx, c, api.SendRequest{To: args[0], Text: text, Key: f.key})
+	if err != nil {
 		return err
 	}
 	w, err := await(ctx, c, sent.Message.ID, f)
@@ -91,6 +91,15 @@ func (a *app) doSend(cmd *cobra.Command, args []string, f sendFlags) error {
 		return err
 	}
 	return notReached(w, f)
+}
+
+// queue puts a message on our disk, from where it goes out.
+func queue(ctx context.Context, c caller, q api.SendRequest) (sent api.Sent, err error) {
+	if len(q.Text) > api.MaxText {
+		return sent, api.Fail(api.ExitUsage, fmt.Sprintf("the text has %d bytes; at most %d fit in a message", len(q.Text), api.MaxText), "kith send --help")
+	}
+	err = c.Call(ctx, "send", q, &sent)
+	return sent, err
 }
 
 // sendAnswer is what send prints with --json.
