@@ -27,6 +27,7 @@ type Turn struct {
 // engine (named on each type); a performer that cannot act answers with the failure, so that the engine can plan again.
 type Effects struct {
 	Notices   []view.Notice  // to the local API's event streams; already persisted
+	Signals   []view.Notice  // the same, kept nowhere: who misses one has missed it
 	Acks      []RelayAck     // tell a relay to forget envelopes          (best effort: a relay that missed it hands the envelope out again)
 	Directs   []Direct       // envelope to a device over its held stream -> Engine.DirectDone
 	Deposits  []Deposit      // envelope into a box at a relay            -> Engine.Deposited

@@ -415,6 +415,14 @@ func (e *Engine) gotSync(t *Turn, a arrival) bool {
 	for _, p := range s.People {
 		e.keepPerson(t, p)
 	}
+	d := e.desk(t)
+	for _, x := range s.Settings {
+		d.Learn(x)
+	}
+	for _, x := range s.Deleted {
+		d.LearnDeleted(x)
+	}
+	e.carry(t, d)
 	return true
 }
 

@@ -425,6 +425,9 @@ func (e *Engine) Rearm(t *Turn, id string) (view.Status, error) {
 	if !m.Mine || string(m.Device) != string(e.device[:]) || len(m.Contact) != 32 || !store.Row(t.Tx, store.BucketContacts, m.Contact[:talk.ContactKeySize], c) {
 		return view.Status{}, &view.Problem{Class: view.ErrRefused, Message: "only the device that sent a message can send it again", Hint: "kith status " + id}
 	}
+	if talk.Wiped(m) {
+		return view.Status{}, &view.Problem{Class: view.ErrRefused, Message: "nothing of this message is left", Hint: "kith status " + id}
+	}
 	if err := e.maySend(c); err != nil {
 		return view.Status{}, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -73,6 +74,10 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 	}
 	if c := e.contact(t, identity.UserID(dev.User)); c != nil && held(c) {
 		e.put(t, n, d, unixMilli(d.Expires)) // AcceptContact wakes it before
+		return
+	}
+	if m := (&pb.Message{}); len(d.Envelope) == 0 && len(d.Acks) == 0 && talk.Row(t.Tx, d.Message, m) && talk.Wiped(m) {
+		e.finish(t, n, view.StageDropped, "it was taken back, or its time was over")
 		return
 	}
 	if len(d.Envelope) == 0 && !e.sealDelivery(t, n, d, dev) {

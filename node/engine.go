@@ -62,6 +62,10 @@ type Engine struct {
 	reachAt time.Time        // when to tell contacts how to reach us; zero: nothing new
 	stats   Stats
 
+	timesAt time.Time                 // when something is to be erased; zero: nothing
+	typing  map[typist]time.Time      // who is writing, and when we stop believing it
+	typed   map[chat.ChatID]time.Time // when we last said so
+
 	prekeysAt   time.Time // when to forget old prekeys
 	namesAt     time.Time // when to ask the DNS about contacts' names
 	roundFailed int       // rounds in a row
@@ -112,6 +116,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		passes: map[string][]byte{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
 		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID][12]byte{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
+		typing: map[typist]time.Time{}, typed: map[chat.ChatID]time.Time{},
 	}
 	if !store.Row(t.Tx, store.BucketMeta, keySelf, e.self) {
 		return nil, view.ErrNoIdentity
@@ -121,6 +126,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 	}
 	e.loadPeople(t)
 	e.desk(t).IndexAll()
+	e.timesAt = talk.NextTime(t.Tx)
 	e.loadSessions(t)
 	e.loadOutbox(t)
 	e.dropParked(t)
@@ -236,7 +242,10 @@ func (e *Engine) Deadline() time.Time {
 		return next
 	}
 	next = nextWant(next, e.wants)
-	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.namesAt, e.prekeysAt, unixMilli(e.self.BundleDue)} {
+	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.namesAt, e.prekeysAt, unixMilli(e.self.BundleDue), e.timesAt} {
+		next = earlier(next, at)
+	}
+	for _, at := range e.typing {
 		next = earlier(next, at)
 	}
 	for _, at := range e.checks {
@@ -271,6 +280,7 @@ func (e *Engine) Tick(t *Turn) {
 	e.tickElection(t)
 	e.tickReviews(t)
 	e.tickFiles(t)
+	e.tickTalk(t)
 	if due(e.reachAt, t.Now) {
 		e.reachAt = time.Time{}
 		e.tellReach(t)

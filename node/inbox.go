@@ -27,6 +27,7 @@ type arrival struct {
 	id      chat.ID
 	contact *pb.Contact
 	own     bool // from another device of ours
+	live    bool // over a stream, not by way of a relay
 }
 
 // Received takes an envelope from a direct stream with a peer.
@@ -86,7 +87,8 @@ func (e *Engine) take(t *Turn, envelope, peer []byte) bool {
 		e.stats.Dropped++
 		return true // not marked as seen: an attacker's copy must not shadow a later, honest arrival
 	default:
-		if !e.accept(t, a) {
+		a.live = peer != nil
+		if !e.accept(t, a) || passing(a.content.Kind) {
 			a = arrival{} // nothing to acknowledge
 		}
 		e.unpark(t, a.sender.User, a.content.Kind == chat.KindWelcome || a.content.Kind == chat.KindJoin)
@@ -359,7 +361,7 @@ func (e *Engine) accept(t *Turn, a arrival) bool {
 	if unacked(e.contact(t, a.sender.User), a) {
 		return false
 	}
-	if a.content.Kind != chat.KindAck {
+	if a.content.Kind != chat.KindAck && !passing(a.content.Kind) {
 		e.acknowledge(t, a.sender.Device(), a.id)
 	}
 	e.heard(t, a.sender.Device())
@@ -416,17 +418,22 @@ func (e *Engine) dispatch(t *Turn, a arrival) bool {
 		return friend && e.gotProfile(t, a)
 	case chat.KindRequest:
 		return e.gotRequest(t, a)
+	case chat.KindReact, chat.KindEdit, chat.KindUnsend:
+		return friend && e.heardAt(t, a, (*talk.Desk).Act)
+	case chat.KindTyping:
+		return friend && e.gotTyping(t, a)
 	}
 	if !a.content.Kind.Visible() {
 		return friend // of a later version: nothing for people, and nothing to repeat
 	}
-	return friend && e.gotMessage(t, a)
+	e.stopped(t, a)
+	return friend && e.heardAt(t, a, (*talk.Desk).Message)
 }
 
-// gotMessage shows a message of a contact, or one of ours that another device of ours sent.
-func (e *Engine) gotMessage(t *Turn, a arrival) bool {
+// heardAt has a desk take in what somebody said in a conversation.
+func (e *Engine) heardAt(t *Turn, a arrival, take func(*talk.Desk, talk.Arrival) bool) bool {
 	d := e.desk(t)
-	ok := d.Message(e.arrival(a))
+	ok := take(d, e.arrival(a))
 	e.carry(t, d)
 	return ok
 }

@@ -64,6 +64,13 @@ const (
 	day       = 24 * time.Hour
 )
 
+// Who is writing.
+const (
+	typingFor   = 6 * time.Second // believed after it was last said
+	typingEvery = 3 * time.Second // said again at most so often
+	maxTyping   = 1024
+)
+
 // Life of what we publish.
 const (
 	listLife      = identity.ListLifetime

@@ -4,7 +4,6 @@ import (
 	"io"
 	"slices"
 	"time"
-	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -58,49 +57,41 @@ func backoff(rng io.Reader, n int, age time.Duration) time.Duration {
 	return max(retryFloor, jitter(rng, ceiling))
 }
 
-// SendRequest is a text for a contact.
+// SendRequest is a text for a conversation.
 type SendRequest struct {
 	To   string // handle, or a unique prefix of a user id
 	Text string // at most chat.MaxText bytes of UTF-8; without files at least one
 
-	Files []*chatpb.File // sealed already
-	Key   string         // idempotency key: the same key returns the same message
+	Subject  string
+	Effect   string         // a hint for whoever draws
+	Reply    string         // the beginning of the id of the message that it answers
+	Mentions []string       // handles
+	Files    []*chatpb.File // sealed already
+	TTL      uint32         // seconds after which it disappears; 0: as the conversation says
+	Key      string         // idempotency key: the same key returns the same message
 }
 
 // Send puts a text on our own screen and into the outbox, sealed for each device of the recipient and each other device
 // of ours. When the turn's commit returns, the message is queued: it survives a crash and will be tried for 30 days.
-func (e *Engine) Send(t *Turn, r SendRequest) (view.Message, error) {
-	if m := talk.SentBefore(t.Tx, r.Key); m != nil {
-		return talk.MessageView(t.Tx, e.user, m), nil
-	}
-	switch {
-	case r.Text == "" && len(r.Files) == 0:
-		return view.Message{}, &view.Problem{Class: view.ErrUsage, Message: "the text is empty", Hint: "kith send --help"}
-	case len(r.Text) > chat.MaxText:
-		return view.Message{}, &view.Problem{Class: view.ErrUsage, Message: "the text is longer than 3,500 bytes", Hint: "kith send --help"}
-	case !utf8.ValidString(r.Text):
-		return view.Message{}, &view.Problem{Class: view.ErrUsage, Message: "the text is not valid UTF-8", Hint: "kith send --help"}
-	}
+func (e *Engine) Send(t *Turn, r SendRequest) (m view.Message, err error) {
 	e.describeRelays(t, r.Files)
-	text := &chatpb.Text{Text: r.Text, Files: r.Files}
-	if err := checkFiles(text); err != nil {
+	if err := checkFiles(&chatpb.Text{Text: r.Text, Files: r.Files}); err != nil {
 		return view.Message{}, err
 	}
-	return e.write(t, r.To, talk.Draft{Kind: chat.KindText, Payload: text, Key: r.Key})
+	err = e.Talk(t, func(d *talk.Desk) error {
+		m, err = d.Send(r.To, talk.Words{
+			Text: r.Text, Subject: r.Subject, Effect: r.Effect, Reply: r.Reply, Mentions: r.Mentions, Files: r.Files, TTL: r.TTL,
+			Key: r.Key,
+		})
+		return err
+	})
+	return m, err
 }
 
-// write puts a message into a conversation, if it may be written to.
-func (e *Engine) write(t *Turn, to string, x talk.Draft) (view.Message, error) {
-	if m := talk.SentBefore(t.Tx, x.Key); m != nil {
-		return talk.MessageView(t.Tx, e.user, m), nil
-	}
-	c, err := e.writable(t, to)
-	if err != nil {
-		return view.Message{}, err
-	}
+// Talk does something in conversations: what is said there goes out as Send's does, and what happened is told.
+func (e *Engine) Talk(t *Turn, fn func(*talk.Desk) error) error {
 	d := e.desk(t)
-	v, err := d.Write(c, x)
-	return v, e.talked(t, d, err)
+	return e.talked(t, d, fn(d))
 }
 
 // desk is where conversations are changed in this turn; talked takes what comes of it.
@@ -108,6 +99,7 @@ func (e *Engine) desk(t *Turn) *talk.Desk {
 	return &talk.Desk{
 		Now: t.Now, Rand: t.Rand, Tx: t.Tx, Me: e.user, Device: e.device, SigPub: [32]byte(e.keys.Public(0, 0).SigPub),
 		Files: filed{e, t},
+		May:   func(c *pb.Chat) error { return e.mayWrite(t, c) },
 	}
 }
 
@@ -123,36 +115,35 @@ func (e *Engine) talked(t *Turn, d *talk.Desk, err error) error {
 
 func (e *Engine) carry(t *Turn, d *talk.Desk) {
 	for _, p := range d.Posts {
+		if p.Live {
+			e.whisper(t, p)
+			continue
+		}
 		e.fanOut(t, p)
 	}
 	for _, n := range d.Notices {
 		e.notice(t, n)
 	}
+	if !d.Wake.IsZero() {
+		e.timesAt = earlier(e.timesAt, d.Wake)
+	}
 }
 
-// writable finds a conversation that a person may write to.
-func (e *Engine) writable(t *Turn, to string) (*pb.Chat, error) {
+// mayWrite checks that a person may write to a conversation.
+func (e *Engine) mayWrite(t *Turn, c *pb.Chat) error {
 	if e.self.Removed {
-		return nil, &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+		return &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
 	}
-	c, err := talk.Find(t.Tx, to)
-	if err != nil {
-		return nil, err
-	}
-	if c.Kind == talk.Direct {
-		p, err := talk.FindContact(t.Tx, to)
-		if err != nil {
-			return nil, err
-		}
+	if p := (&pb.Contact{}); c.Kind == talk.Direct && store.Row(t.Tx, store.BucketContacts, c.Contact[:talk.ContactKeySize], p) {
 		if err := e.maySend(p); err != nil {
-			return nil, err
+			return err
 		}
 		e.refresh(t, p)
 	}
 	if len(e.out.Items) > maxOutbox {
-		return nil, &view.Problem{Class: view.ErrRefused, Message: "the outbox is full", Hint: "kith status"}
+		return &view.Problem{Class: view.ErrRefused, Message: "the outbox is full", Hint: "kith status"}
 	}
-	return c, nil
+	return nil
 }
 
 // maySend checks that a contact may be written to.
@@ -246,6 +237,10 @@ func (e *Engine) fanOutWaiting(t *Turn, c *pb.Contact) {
 			continue
 		}
 		m.Unsent = false
+		if talk.Wiped(m) {
+			store.PutRow(t.Tx, store.BucketMessages, m.Id, m)
+			continue
+		}
 		if e.fanOutTo(t, identity.UserID(c.User), m) {
 			e.mirror(t, m)
 		}
@@ -405,24 +400,22 @@ func (e *Engine) gotRead(t *Turn, a arrival) bool {
 	if proto.Unmarshal(a.content.Payload, ids) != nil || len(ids.Ids) > chat.MaxIDs {
 		return false
 	}
-	from := a.sender.Device()
+	from, d := a.sender.Device(), e.desk(t)
 	for _, id := range ids.Ids {
 		m := &pb.Message{}
-		if len(id) != 32 {
-			continue
-		}
-		if !store.Row(t.Tx, store.BucketMessages, id, m) {
-			if a.own {
-				e.see(t, id[:16], []byte{0}) // it is still on its way to this device
+		switch {
+		case len(id) != 32:
+		case !talk.Row(t.Tx, id, m):
+			if a.own { // it is still on its way to this device
+				e.see(t, id[:16], talk.NoteRead(t.Tx.Get(store.BucketSeen, id[:16]), a.content.SentAt))
 			}
-			continue
-		}
-		if a.own {
-			e.desk(t).SetRead(m)
-		} else if m.Mine {
+		case a.own:
+			d.SetRead(m, a.content.SentAt)
+		case m.Mine:
 			e.readBy(t, m, from)
 		}
 	}
+	e.carry(t, d)
 	return true
 }
 
@@ -447,16 +440,10 @@ func (e *Engine) readBy(t *Turn, m *pb.Message, from identity.DeviceID) {
 
 // MarkRead marks messages of a conversation as read, all of them or only those with these ids, and tells their authors
 // and our own other devices.
-func (e *Engine) MarkRead(t *Turn, who string, only ...string) (int, error) {
-	c, err := talk.Find(t.Tx, who)
-	if err != nil {
-		return 0, err
-	}
-	receipts := true
-	if p := (&pb.Contact{}); c.Kind == talk.Direct {
-		receipts = store.Row(t.Tx, store.BucketContacts, c.Contact[:talk.ContactKeySize], p) && p.State == contactAccepted
-	}
-	d := e.desk(t)
-	n, err := d.MarkRead(c, receipts, only...)
-	return n, e.talked(t, d, err)
+func (e *Engine) MarkRead(t *Turn, who string, only ...string) (n int, err error) {
+	err = e.Talk(t, func(d *talk.Desk) error {
+		n, err = d.MarkRead(who, only...)
+		return err
+	})
+	return n, err
 }

@@ -1,6 +1,8 @@
 package node
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/hex"
 	"encoding/json"
 	"slices"
@@ -218,4 +220,115 @@ func Devices(tx store.Tx, e *Engine) ([]view.Device, error) {
 		out = append(out, v)
 	}
 	return out, tx.Err()
+}
+
+// typist is somebody who writes in a conversation.
+type typist struct {
+	chat chat.ChatID
+	user identity.UserID
+}
+
+// Typing tells those in a conversation whose streams are up that we are writing, or are not any more. It is kept nowhere
+// and never deposited.
+func (e *Engine) Typing(t *Turn, who string, on bool) error {
+	return e.Talk(t, func(d *talk.Desk) error {
+		p, err := d.Typing(who, on)
+		if err != nil || p == nil {
+			return err
+		}
+		in := chat.ChatID(p.Row.Chat)
+		last, said := e.typed[in]
+		switch recent := said && t.Now.Sub(last) < typingEvery; {
+		case on && recent, !on && !said:
+			return nil // they know
+		case on:
+			e.typed[in] = t.Now
+		default:
+			delete(e.typed, in)
+		}
+		d.Posts = append(d.Posts, *p)
+		return nil
+	})
+}
+
+// whisper seals what is kept nowhere for the devices of contacts whose streams are up. Nobody hears whether it arrived.
+func (e *Engine) whisper(t *Turn, p talk.Post) {
+	for _, u := range p.To {
+		c, list := e.contact(t, u), e.listOf(t, u)
+		if c == nil || list == nil || c.State != contactAccepted || held(c) {
+			continue
+		}
+		for _, d := range list.Devices() {
+			dev := e.peerDevice(t, d.ID())
+			if dev == nil || !owns(dev, u) || len(dev.Sessions) == 0 || dev.Endpoint == nil || !e.live[string(dev.Endpoint.Id)] {
+				continue
+			}
+			if envelope, err := e.seal(t, dev, p.Row.Content); err == nil {
+				t.Out.Directs = append(t.Out.Directs, Direct{Peer: toPeer(dev.Endpoint), Envelope: envelope})
+			}
+		}
+	}
+}
+
+// passing reports whether content of a kind is gone as soon as it is heard: nobody acknowledges it.
+func passing(k chat.Kind) bool { return k == chat.KindTyping }
+
+// gotTyping tells that somebody writes. What came by way of a relay is ignored: it is over.
+func (e *Engine) gotTyping(t *Turn, a arrival) bool {
+	on, ok := e.desk(t).Writes(e.arrival(a))
+	if !ok || !a.live {
+		return ok
+	}
+	who := typist{a.content.Chat, a.sender.User}
+	_, known := e.typing[who]
+	switch {
+	case on && (known || len(e.typing) < maxTyping):
+		e.typing[who] = t.Now.Add(typingFor)
+		if !known {
+			e.showTyping(t, who, true)
+		}
+	case !on && known:
+		e.stopped(t, a)
+	}
+	return true
+}
+
+// stopped says that the author of a has stopped writing there.
+func (e *Engine) stopped(t *Turn, a arrival) {
+	who := typist{a.content.Chat, a.sender.User}
+	if _, known := e.typing[who]; known {
+		delete(e.typing, who)
+		e.showTyping(t, who, false)
+	}
+}
+
+func (e *Engine) showTyping(t *Turn, who typist, on bool) {
+	v := view.Typing{From: talk.NameOf(t.Tx, who.user), On: on}
+	if c := talk.Chat(t.Tx, who.chat); c != nil {
+		v.Chat = talk.HandleOf(t.Tx, c)
+	}
+	t.Out.Signals = append(t.Out.Signals, view.Notice{At: t.Now.UTC(), Type: "typing", Typing: &v})
+}
+
+// tickTalk erases what is over, and stops believing that somebody writes who has not said so for a while.
+func (e *Engine) tickTalk(t *Turn) {
+	if due(e.timesAt, t.Now) {
+		d := e.desk(t)
+		d.Pass()
+		e.carry(t, d)
+		e.timesAt = talk.NextTime(t.Tx)
+	}
+	var gone []typist
+	for who, at := range e.typing {
+		if due(at, t.Now) {
+			gone = append(gone, who)
+		}
+	}
+	slices.SortFunc(gone, func(a, b typist) int {
+		return cmp.Or(bytes.Compare(a.chat[:], b.chat[:]), bytes.Compare(a.user[:], b.user[:]))
+	})
+	for _, who := range gone {
+		delete(e.typing, who)
+		e.showTyping(t, who, false)
+	}
 }

@@ -1,6 +1,8 @@
 package talk
 
 import (
+	"cmp"
+
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
@@ -31,12 +33,54 @@ func (d *Desk) Message(a Arrival) bool {
 		Received: d.Now.UnixMilli(),
 		// Honest clocks never reach the bound, so that the order is the same on every device.
 		Order: min(a.Content.SentAt, uint64(d.Now.Add(dht.MaxSkew).UnixMilli())),
-		Read:  a.Own || d.Tx.Get(store.BucketSeen, a.ID[:16]) != nil, // a note of what was read before it came
+		Read:  a.Own,
 	}
+	d.catchUp(m, a)
 	d.place(c, m)
+	if a.Content.Kind == chat.KindTimer {
+		d.setTimer(a)
+	}
 	v := MessageView(d.Tx, d.Me, m)
 	d.tell(view.Notice{Type: "message", ID: v.ID, Message: &v})
 	return true
+}
+
+// catchUp brings a message to where it would be had it come in time: what was done to it, that we read it elsewhere, and
+// that it is over.
+func (d *Desk) catchUp(m *pb.Message, a Arrival) {
+	s := d.waited(a.Content.Chat, m.Id)
+	s.Arrive(a.Author, a.Content.SentAt)
+	if at, read := ReadNote(d.Tx.Get(store.BucketSeen, m.Id[:16])); read {
+		if m.Read = true; !m.Mine && ttlOf(m) > 0 {
+			s.Read(cmp.Or(at, uint64(d.Now.UnixMilli())))
+		}
+	}
+	x := s.Show()
+	m.Read = m.Read || x.Deleted
+	d.settle(m, s)
+	if x = fate(m).Show(); x.Erased {
+		m.Read = true
+	}
+}
+
+// A device of ours says that it read a message which is not here yet: the table of what was seen keeps a note under the
+// message's id.
+
+// NoteRead is that note; of two the earlier time counts.
+func NoteRead(row []byte, at uint64) []byte {
+	if before, read := ReadNote(row); read && before != 0 {
+		at = min(at, before)
+	}
+	return append([]byte{0}, store.U64(at)...)
+}
+
+// ReadNote reads a row of that table: the day that it is from, and the note. The time is 0 where an earlier build wrote
+// none.
+func ReadNote(row []byte) (at uint64, read bool) {
+	if len(row) == 4+1+8 {
+		return fromU64(row[5:]), true
+	}
+	return 0, row != nil
 }
 
 // chatOf is the conversation that an arrival belongs to; nil if its author has no part in it.

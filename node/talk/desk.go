@@ -8,6 +8,7 @@
 package talk
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"io"
 	"time"
@@ -31,9 +32,13 @@ type Desk struct {
 	Device identity.DeviceID
 	SigPub [32]byte // the device's signing key
 
-	Files   Files         // who keeps the files of messages; nil: nobody
+	// May says whether a person may write to a conversation now.
+	May   func(*pb.Chat) error
+	Files Files // who keeps the files of messages; nil: nobody
+
 	Posts   []Post        // for the engine to fan out
 	Notices []view.Notice // for the engine to persist, and to tell
+	Wake    time.Time     // when Pass has something new to do; zero: nothing new
 }
 
 // Files keeps what messages carry beside their text.
@@ -49,6 +54,8 @@ type Post struct {
 	Row *pb.Message
 	To  []identity.UserID // every device of each
 	Own bool              // our other devices too
+	// Live: only over streams that are up, kept nowhere; Row is in no table.
+	Live bool
 }
 
 // Names of the counters that conversations keep.
@@ -56,6 +63,7 @@ const (
 	counterLamport = "lamport" // ms
 	counterChat    = "chat"
 	counterPlaced  = "placed"
+	counterTimes   = "times"
 )
 
 // Stamp is the next Lamport time: max(now, last+1) in milliseconds.
@@ -71,6 +79,22 @@ func (d *Desk) Witness(sentAt uint64) {
 	if v > store.Counter(d.Tx, counterLamport) {
 		store.SetCounter(d.Tx, counterLamport, v)
 	}
+}
+
+// say writes an act in a conversation, at a time, and posts it to everybody there.
+func (d *Desk) say(c *pb.Chat, kind chat.Kind, payload proto.Message, at uint64) (*pb.Message, error) {
+	raw, err := d.payload(c, payload, 0)
+	if err != nil {
+		return nil, err
+	}
+	content, err := chat.New(d.Rand, kind, IDOf(c), at, raw)
+	if err != nil {
+		return nil, err
+	}
+	m := d.row(content)
+	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
+	d.Posts = append(d.Posts, Post{Row: m, To: d.people(c), Own: true})
+	return m, nil
 }
 
 // Say writes content that is no message of its own, and posts it: acts, receipts, settings.
@@ -109,6 +133,8 @@ func Me(tx store.Tx) identity.UserID {
 	}
 	return identity.UserID(self.User)
 }
+
+func fromU64(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
 
 func hexOf(b []byte) string    { return hex.EncodeToString(b) }
 func shortID(id []byte) string { return hexOf(id[:min(16, len(id))]) }

@@ -24,6 +24,16 @@ const (
 	maxKey   = 128
 
 	maxSettingName = 32
+	maxWaiting     = 256 // messages that are not here, of which acts of one person are kept
+	timesBatch     = 256 // what Pass looks at in one turn
+	maxSubject     = 128 // bytes
+	maxEffect      = 32
+	maxMentions    = 32
+	maxLabel       = 128 // bytes of a place's name
+	maxType        = 64  // bytes of a custom content's type
+	maxTTL         = 365 * 24 * time.Hour
+	maxShown       = 1 << 47 // Lamport ms of the year 6429: what others claim stays within what JSON can say
+	shownReply     = 80      // runes of the text that a message answers
 )
 
 // Ids as people type and read them, in hex digits.

@@ -115,7 +115,7 @@ func (d *Desk) IndexAll() {
 	for _, id := range ids {
 		m := &pb.Message{}
 		if Row(d.Tx, id, m) && m.TextAt == 0 {
-			d.index(m, words(m.Content))
+			d.index(m, findable(m))
 			store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
 		}
 	}

@@ -2,6 +2,11 @@ package talk
 
 import (
 	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
@@ -15,9 +20,133 @@ const (
 	SettingPin      = "pin"  // 1: pinned
 	SettingMute     = "mute" // unix ms until when, decimal
 	SettingDraft    = "draft"
-	SettingReceipts = "read_receipts" // on, off; empty: as everywhere
-	SettingTyping   = "typing"        // on, off
+	SettingReceipts = "read_receipts" // on, off; empty: as everywhere, and everywhere: on
+	SettingTyping   = "typing"        // on, off; empty: on
+	SettingTimer    = "timer"         // seconds that new messages live, decimal; what the newest KindTimer says
 )
+
+// ChatChange is what a person sets of a conversation; nil stays.
+type ChatChange struct {
+	Pinned   *bool
+	Muted    *time.Time // until then; the zero time: not
+	Draft    *string
+	Timer    *uint32 // seconds; 0: messages stay
+	Receipts *string // on, off, default
+}
+
+// SetChat changes settings of a conversation. All but the timer are ours alone, and follow to our other devices; the
+// timer is everybody's, and said in the conversation.
+func (d *Desk) SetChat(who string, x ChatChange) (view.Chat, error) {
+	c, err := Find(d.Tx, who)
+	if err != nil {
+		return view.Chat{}, err
+	}
+	if len(c.Id) != 16 {
+		return view.Chat{}, &view.Problem{Class: view.ErrRefused, Message: HandleOf(d.Tx, c) + " has not been found yet", Hint: "kith contact show " + HandleOf(d.Tx, c)}
+	}
+	values, err := x.values()
+	if err != nil {
+		return view.Chat{}, err
+	}
+	for _, name := range []string{SettingPin, SettingMute, SettingDraft, SettingReceipts} {
+		if value, set := values[name]; set && value != Setting(d.Tx, c.Id, name) {
+			if err := d.Set(c, name, value); err != nil {
+				return view.Chat{}, err
+			}
+		}
+	}
+	if x.Timer != nil && *x.Timer != Timer(d.Tx, c) {
+		if err := d.May(c); err != nil {
+			return view.Chat{}, err
+		}
+		if _, err := d.Write(c, Draft{Kind: chat.KindTimer, Payload: &chatpb.Timer{Seconds: *x.Timer}}); err != nil {
+			return view.Chat{}, err
+		}
+	}
+	if row := Chat(d.Tx, IDOf(c)); row != nil {
+		c = row
+	}
+	return ChatView(d.Tx, d.Me, c), d.Tx.Err()
+}
+
+func (x ChatChange) values() (map[string]string, error) {
+	out := map[string]string{}
+	if x.Pinned != nil {
+		out[SettingPin] = map[bool]string{true: "1"}[*x.Pinned]
+	}
+	if x.Muted != nil {
+		if out[SettingMute] = ""; x.Muted.Unix() > 0 {
+			out[SettingMute] = strconv.FormatInt(x.Muted.UnixMilli(), 10)
+		}
+	}
+	if x.Draft != nil {
+		if out[SettingDraft] = *x.Draft; len(*x.Draft) > chat.MaxText || !utf8.ValidString(*x.Draft) {
+			return nil, usage("a draft has at most 3,500 bytes of UTF-8", "kith send --help")
+		}
+	}
+	if x.Receipts != nil {
+		value, known := map[string]string{"on": "on", "off": "off", "default": "", "": ""}[*x.Receipts]
+		if out[SettingReceipts] = value; !known {
+			return nil, usage("read receipts of a conversation are on, off, or default", "kith chat --help")
+		}
+	}
+	if x.Timer != nil && time.Duration(*x.Timer)*time.Second > maxTTL {
+		return nil, usage("messages disappear after a year or sooner", "kith chat --help")
+	}
+	return out, nil
+}
+
+// Settings are those of the whole person.
+func Settings(tx store.Tx) view.Settings {
+	return view.Settings{Receipts: Setting(tx, nil, SettingReceipts) != "off", Typing: Setting(tx, nil, SettingTyping) != "off"}
+}
+
+// SetAll changes settings of the whole person; nil stays.
+func (d *Desk) SetAll(receipts, typing *bool) (view.Settings, error) {
+	for _, x := range []struct {
+		name string
+		on   *bool
+	}{{SettingReceipts, receipts}, {SettingTyping, typing}} {
+		if x.on == nil {
+			continue
+		}
+		if err := d.Set(nil, x.name, map[bool]string{true: "on", false: "off"}[*x.on]); err != nil {
+			return view.Settings{}, err
+		}
+	}
+	return Settings(d.Tx), d.Tx.Err()
+}
+
+// Timer is how many seconds new messages of a conversation live; 0: for ever.
+func Timer(tx store.Tx, c *pb.Chat) uint32 {
+	n, err := strconv.ParseUint(Setting(tx, c.Id, SettingTimer), 10, 32)
+	if err != nil {
+		return 0
+	}
+	return uint32(n)
+}
+
+// setTimer takes in what somebody set in a conversation.
+func (d *Desk) setTimer(a Arrival) {
+	x := &chatpb.Timer{}
+	if proto.Unmarshal(a.Content.Payload, x) == nil {
+		d.Learn(&chatpb.Setting{
+			Chat: a.Content.Chat[:], Name: SettingTimer, Value: strconv.AppendUint(nil, uint64(x.Seconds), 10),
+			At: a.Content.SentAt, Device: a.Device[:],
+		})
+	}
+}
+
+// receipts reports whether authors hear that their messages in a conversation were read.
+func receipts(tx store.Tx, c *pb.Chat) bool {
+	switch Setting(tx, c.Id, SettingReceipts) {
+	case "on":
+		return true
+	case "off":
+		return false
+	}
+	return Settings(tx).Receipts
+}
 
 // A setting is a register that each of our devices writes: the write with the greater (Lamport ms, device id) wins, on
 // every device, whatever came first.

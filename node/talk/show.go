@@ -10,7 +10,7 @@ import (
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/chat"
-	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/chat/acts"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/transfer"
@@ -73,14 +73,14 @@ func ChatView(tx store.Tx, me identity.UserID, c *pb.Chat) view.Chat {
 	v := view.Chat{
 		Chat: hexOf(c.Id), Kind: kindNames[c.Kind], Handle: HandleOf(tx, c), Unread: int(c.Unread),
 		Pinned: Setting(tx, c.Id, SettingPin) == "1", Draft: Setting(tx, c.Id, SettingDraft),
-		Receipts: Setting(tx, c.Id, SettingReceipts),
+		Receipts: Setting(tx, c.Id, SettingReceipts), Timer: Timer(tx, c),
 	}
 	if ms, err := strconv.ParseInt(Setting(tx, c.Id, SettingMute), 10, 64); err == nil {
 		v.Muted = unixMilli(ms)
 	}
 	for _, id := range slices.Backward(IDs(tx, c)) {
 		m := &pb.Message{}
-		if Row(tx, id, m) {
+		if Row(tx, id, m) && !fate(m).Show().Deleted {
 			last := MessageView(tx, me, m)
 			v.Last = &last
 			break
@@ -98,22 +98,41 @@ func lastAt(v view.Chat) time.Time {
 
 // Messages lists the newest messages of a conversation, oldest first.
 func Messages(tx store.Tx, who string, limit int) ([]view.Message, error) {
+	return messages(tx, who, limit, func(x acts.Shown) bool { return !x.Deleted })
+}
+
+// Deleted lists those that their reader deleted and may have back.
+func Deleted(tx store.Tx, who string, limit int) ([]view.Message, error) {
+	return messages(tx, who, limit, func(x acts.Shown) bool { return x.Deleted && !x.Erased && !x.Unsent })
+}
+
+func messages(tx store.Tx, who string, limit int, shown func(acts.Shown) bool) ([]view.Message, error) {
 	c, err := Find(tx, who)
 	if err != nil {
 		return nil, err
 	}
-	me, ids := Me(tx), IDs(tx, c)
-	if limit > 0 && len(ids) > limit {
-		ids = ids[len(ids)-limit:]
-	}
+	me := Me(tx)
 	var out []view.Message
-	for _, id := range ids {
+	for _, id := range slices.Backward(IDs(tx, c)) {
 		m := &pb.Message{}
-		if Row(tx, id, m) {
+		if limit > 0 && len(out) == limit {
+			break
+		}
+		if Row(tx, id, m) && shown(fate(m).Show()) {
 			out = append(out, MessageView(tx, me, m))
 		}
 	}
+	slices.Reverse(out)
 	return out, tx.Err()
+}
+
+// Message shows one message by the beginning of its id, with its edits and reactions, also if its reader deleted it.
+func Message(tx store.Tx, id string) (view.Message, error) {
+	m, err := FindMessage(tx, id)
+	if err != nil {
+		return view.Message{}, err
+	}
+	return MessageView(tx, Me(tx), m), tx.Err()
 }
 
 // MessageView is what a person sees of a message.
@@ -132,12 +151,15 @@ func MessageView(tx store.Tx, me identity.UserID, m *pb.Message) view.Message {
 	if !m.Mine {
 		v.From = NameOf(tx, identity.UserID(m.User))
 	}
-	text := &chatpb.Text{}
-	switch {
-	case c.Kind == chat.KindText && proto.Unmarshal(c.Payload, text) == nil:
-		v.Kind, v.Text = "text", text.Text
-	default:
-		v.Kind = "unknown"
+	x := fate(m).Show()
+	v.Kind = kindName(c.Kind)
+	v.Unsent, v.Deleted, v.Erased, v.Refused = x.Unsent, x.Deleted, x.Erased, x.Refused
+	if !x.Unsent && !x.Erased {
+		said(tx, &v, c)
+		became(tx, &v, x)
+		if v.TTL = commonOf(c).TtlSeconds; v.TTL > 0 {
+			v.Expires = disappears(m, x, v.TTL)
+		}
 	}
 	v.Files = transfer.Files(tx, m.Transfers)
 	if m.Mine && (m.Unsent || len(m.Pending)+len(m.Done) > 0) { // another device of ours knows of its own

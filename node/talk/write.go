@@ -6,6 +6,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
@@ -19,6 +20,7 @@ type Draft struct {
 	Kind    chat.Kind
 	Payload proto.Message
 	Key     string // idempotency key: the same key returns the same message; empty: none
+	TTL     uint32 // seconds after which it disappears; 0: as the conversation says
 }
 
 // SentBefore is the message that was written under an idempotency key; nil if there is none.
@@ -43,7 +45,7 @@ func (d *Desk) Write(c *pb.Chat, x Draft) (view.Message, error) {
 	if c.Number == 0 {
 		c = NewChat(d.Tx, IDOf(c), c.Kind)
 	}
-	payload, err := d.payload(c, x.Payload)
+	payload, err := d.payload(c, x.Payload, d.ttl(c, x))
 	if err != nil {
 		return view.Message{}, err
 	}
@@ -57,7 +59,14 @@ func (d *Desk) Write(c *pb.Chat, x Draft) (view.Message, error) {
 	content.SentAt = d.afterHeads(c, content.SentAt)
 	m := d.row(content)
 	m.Contact, m.Key = c.Contact, x.Key
+	if len(m.Content) > session.MaxContent {
+		return view.Message{}, usage("the message is too long, with all that goes with it", "kith send --help")
+	}
+	d.settle(m, fate(m))
 	d.place(c, m)
+	if x.Kind == chat.KindTimer {
+		d.setTimer(Arrival{Device: d.Device, Content: content})
+	}
 	if x.Key != "" {
 		d.Tx.Put(store.BucketMeta, []byte("sent/"+x.Key), m.Id)
 	}
@@ -68,17 +77,30 @@ func (d *Desk) Write(c *pb.Chat, x Draft) (view.Message, error) {
 }
 
 // payload encodes x with what every payload of the conversation carries.
-func (d *Desk) payload(c *pb.Chat, x proto.Message) ([]byte, error) {
+func (d *Desk) payload(c *pb.Chat, x proto.Message, ttl uint32) ([]byte, error) {
 	raw, err := proto.Marshal(x)
 	if err != nil {
 		return nil, err
 	}
-	common, err := proto.Marshal(d.common(c))
+	also := d.common(c)
+	also.TtlSeconds = ttl
+	common, err := proto.Marshal(also)
 	return append(raw, common...), err
 }
 
 // common is what every payload of a conversation carries.
 func (d *Desk) common(*pb.Chat) *chatpb.Common { return &chatpb.Common{} }
+
+// ttl is how long a new message lives, in seconds; 0: for ever.
+func (d *Desk) ttl(c *pb.Chat, x Draft) uint32 {
+	switch {
+	case x.Kind == chat.KindTimer:
+		return 0
+	case x.TTL != 0:
+		return x.TTL
+	}
+	return Timer(d.Tx, c)
+}
 
 // people are those whom a message of a conversation goes to, without ourselves.
 func (d *Desk) people(c *pb.Chat) []identity.UserID {
@@ -109,7 +131,7 @@ func (d *Desk) place(c *pb.Chat, m *pb.Message) {
 		d.keepFiles(m, content)
 	}
 	d.Tx.Put(store.BucketChats, slices.Concat(store.U32(c.Number), store.U64(m.Order), store.U64(n)), m.Id)
-	d.index(m, words(m.Content))
+	d.index(m, findable(m))
 	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
 	if err != nil {
 		return

@@ -25,7 +25,7 @@ type Message struct {
 	From     string    `json:"from"` // handle, or "me"
 	Mine     bool      `json:"mine"`
 	Text     string    `json:"text"`
-	Kind     string    `json:"kind"` // text, location, card, custom, timer, or a number in brackets
+	Kind     string    `json:"kind"` // text, location, card, custom, timer, or [kind 9] of a later version
 	SentAt   time.Time `json:"sent_at"`
 	Received time.Time `json:"received_at"`
 	Read     bool      `json:"read"`
@@ -44,10 +44,11 @@ type Message struct {
 	Edited   bool      `json:"edited,omitempty"`
 	Edits    []Edit    `json:"edits,omitempty"`         // earlier texts, oldest first
 	Refused  int       `json:"refused_edits,omitempty"` // came too late, or too many
-	Unsent   bool      `json:"unsent,omitempty"`
-	Deleted  bool      `json:"deleted,omitempty"` // for us; undelete works for 30 days
+	Unsent   bool      `json:"unsent,omitempty"`        // its author took it back
+	Deleted  bool      `json:"deleted,omitempty"`       // for us; undelete works for 30 days
 	TTL      uint32    `json:"ttl_seconds,omitempty"`
 	Expires  time.Time `json:"expires,omitzero"`   // when it disappears
+	Erased   bool      `json:"erased,omitempty"`   // its time was over: nothing of it is left
 	Fallback string    `json:"fallback,omitempty"` // why this went out, or came, without end-to-end encryption
 }
 
@@ -152,6 +153,12 @@ type Setting struct {
 	Chat  string `json:"chat,omitempty"` // handle; empty: of the whole node
 	Name  string `json:"name"`
 	Value string `json:"value"`
+}
+
+// Settings are those of the whole person.
+type Settings struct {
+	Receipts bool `json:"read_receipts"` // authors hear that we have read, unless a conversation says otherwise
+	Typing   bool `json:"typing"`        // others see that we are writing, and we them
 }
 
 // Typing says who is writing.

@@ -270,6 +270,11 @@ func (s State) Show() Shown {
 	return out
 }
 
+// Plain reports whether nothing is known but whose message it is.
+func (s State) Plain() bool {
+	return len(s.edits)+len(s.unsends)+len(s.refused)+len(s.reactions) == 0 && s.deletedAt == 0 && !s.deleted && s.read == 0 && !s.erased
+}
+
 // ReactedAt is when a person last set or took back a reaction, Lamport ms: what it does next has to be later.
 func (s State) ReactedAt(by identity.UserID) uint64 {
 	i, found := slices.BinarySearchFunc(s.reactions, Reaction{User: by}, Reaction.compare)

@@ -1800,7 +1800,8 @@ type Deleted struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Deleted       bool                   `protobuf:"varint,2,opt,name=deleted,proto3" json:"deleted,omitempty"`
-	At            uint64                 `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"` // lamport ms; the greater wins
+	At            uint64                 `protobuf:"varint,3,opt,name=at,proto3" json:"at,omitempty"`    // lamport ms; the greater wins
+	Chat          []byte                 `protobuf:"bytes,4,opt,name=chat,proto3" json:"chat,omitempty"` // its conversation
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1854,6 +1855,13 @@ func (x *Deleted) GetAt() uint64 {
 		return x.At
 	}
 	return 0
+}
+
+func (x *Deleted) GetChat() []byte {
+	if x != nil {
+		return x.Chat
+	}
+	return nil
 }
 
 // Person is a contact as another device of the same user knows it.
@@ -2172,11 +2180,12 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
 	"\x05value\x18\x03 \x01(\fR\x05value\x12\x0e\n" +
 	"\x02at\x18\x04 \x01(\x04R\x02at\x12\x16\n" +
-	"\x06device\x18\x05 \x01(\fR\x06device\"C\n" +
+	"\x06device\x18\x05 \x01(\fR\x06device\"W\n" +
 	"\aDeleted\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\adeleted\x18\x02 \x01(\bR\adeleted\x12\x0e\n" +
-	"\x02at\x18\x03 \x01(\x04R\x02at\"\xa8\x01\n" +
+	"\x02at\x18\x03 \x01(\x04R\x02at\x12\x12\n" +
+	"\x04chat\x18\x04 \x01(\fR\x04chat\"\xa8\x01\n" +
 	"\x06Person\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\tR\x06handle\x12\x12\n" +

@@ -1,0 +1,341 @@
+package talk
+
+import (
+	"bytes"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/chat/acts"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
+)
+
+// React sets our reaction to a message, or takes it back with an empty emoji.
+func (d *Desk) React(id, emoji string) (view.Message, error) {
+	if emoji != "" && !acts.ValidEmoji(emoji) {
+		return view.Message{}, usage("a reaction is an emoji, or a word without spaces, of at most 32 bytes", "kith react --help")
+	}
+	m, c, err := d.target(id)
+	if err != nil {
+		return view.Message{}, err
+	}
+	s := fate(m)
+	at := d.after(m, s.ReactedAt(d.Me))
+	return d.act(c, m, chat.KindReact, &chatpb.React{Target: m.Id, Emoji: emoji}, at)
+}
+
+// Edit puts another text in the place of one of ours.
+func (d *Desk) Edit(id, text string) (view.Message, error) {
+	if err := checkText(text); err != nil {
+		return view.Message{}, err
+	}
+	m, c, err := d.target(id)
+	if err != nil {
+		return view.Message{}, err
+	}
+	s := fate(m)
+	at := d.after(m, s.EditedAt())
+	switch {
+	case !m.Mine:
+		return view.Message{}, refused("only its author can edit a message")
+	case chat.KindOf(m.Content) != chat.KindText:
+		return view.Message{}, refused("only texts can be edited")
+	case s.EditsLeft(at) == 0 && len(s.Show().Edits) >= acts.MaxEdits:
+		return view.Message{}, refused("a message can be edited 5 times")
+	case s.EditsLeft(at) == 0:
+		return view.Message{}, refused("a message can be edited for 15 minutes")
+	}
+	return d.act(c, m, chat.KindEdit, &chatpb.Edit{Target: m.Id, Text: text}, at)
+}
+
+// Unsend takes one of our messages back, on every device that it has reached or will reach.
+func (d *Desk) Unsend(id string) (view.Message, error) {
+	m, c, err := d.target(id)
+	if err != nil {
+		return view.Message{}, err
+	}
+	at := d.after(m, 0)
+	switch {
+	case !m.Mine:
+		return view.Message{}, refused("only its author can take a message back")
+	case chat.KindOf(m.Content) == chat.KindTimer:
+		return view.Message{}, refused("this line says what was set; set it again")
+	case !fate(m).MayUnsend(at):
+		return view.Message{}, refused("a message can be taken back for 2 minutes")
+	}
+	return d.act(c, m, chat.KindUnsend, &chatpb.Unsend{Target: m.Id}, at)
+}
+
+// Delete hides a message on our own devices, or shows it again; nobody else hears of it.
+func (d *Desk) Delete(id string, deleted bool) (view.Message, error) {
+	m, err := FindMessage(d.Tx, id)
+	if err != nil {
+		return view.Message{}, err
+	}
+	s := fate(m).Show()
+	switch {
+	case s.Erased || s.Unsent && !deleted:
+		return view.Message{}, refused("nothing of this message is left")
+	case s.Deleted == deleted:
+		return MessageView(d.Tx, d.Me, m), nil
+	}
+	at := max(d.Stamp(), s.DeletedAt+1)
+	in, _ := chat.Parse(m.Content)
+	x := &chatpb.Deleted{Id: m.Id, Deleted: deleted, At: at, Chat: in.Chat[:]}
+	d.LearnDeleted(x)
+	if err := d.Say(chat.KindSync, chat.Direct(d.Me, d.Me), &chatpb.Sync{Deleted: []*chatpb.Deleted{x}}, nil, true); err != nil {
+		return view.Message{}, err
+	}
+	Row(d.Tx, m.Id, m)
+	return MessageView(d.Tx, d.Me, m), d.Tx.Err()
+}
+
+// target is the message that a person acts on, with its conversation. What is gone cannot be acted on.
+func (d *Desk) target(id string) (*pb.Message, *pb.Chat, error) {
+	m, err := FindMessage(d.Tx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	c := ChatOf(d.Tx, d.Me, m)
+	if c == nil {
+		return nil, nil, refused("its conversation is not here any more")
+	}
+	if s := fate(m).Show(); s.Erased || s.Unsent || s.Deleted {
+		return nil, nil, refused("nothing of this message is shown any more")
+	}
+	return m, c, d.May(c)
+}
+
+// after is a time for an act of ours: later than its message and than what we did before, whatever the clocks of others
+// say, as far as clocks may be.
+func (d *Desk) after(m *pb.Message, last uint64) uint64 {
+	at := d.Stamp()
+	limit := uint64(d.Now.Add(dht.MaxSkew).UnixMilli())
+	for _, before := range []uint64{m.Order, last} {
+		if before >= at && before <= limit {
+			at = before + 1
+		}
+	}
+	return at
+}
+
+// act says what we did to a message, to everybody in the conversation, and does it here.
+func (d *Desk) act(c *pb.Chat, m *pb.Message, kind chat.Kind, payload proto.Message, at uint64) (view.Message, error) {
+	row, err := d.say(c, kind, payload, at)
+	if err != nil {
+		return view.Message{}, err
+	}
+	content, err := chat.Parse(row.Content)
+	if err != nil {
+		return view.Message{}, err
+	}
+	d.Act(Arrival{ID: chat.ID(row.Id), Author: d.Me, Device: d.Device, Own: true, Content: content})
+	Row(d.Tx, m.Id, m)
+	return MessageView(d.Tx, d.Me, m), d.Tx.Err()
+}
+
+// Act takes in what somebody in a conversation did to one of its messages, which may not be here yet. False means that
+// whoever says it may not, or that too much waits already.
+func (d *Desk) Act(a Arrival) bool {
+	if d.chatOf(a) == nil {
+		return false
+	}
+	target, do := readAct(a)
+	if do == nil {
+		return false
+	}
+	return d.change(a.Content.Chat, target, a.Author, do)
+}
+
+// readAct says what content of an act does, and to which message; nil if it is none.
+func readAct(a Arrival) (target []byte, do func(*acts.State)) {
+	at := acts.Stamp{At: a.Content.SentAt, ID: a.ID}
+	switch x := (&chatpb.React{}); a.Content.Kind {
+	case chat.KindReact:
+		if proto.Unmarshal(a.Content.Payload, x) == nil && (x.Emoji == "" || acts.ValidEmoji(x.Emoji)) {
+			target, do = x.Target, func(s *acts.State) { s.React(a.Author, at, x.Emoji) }
+		}
+	case chat.KindEdit:
+		x := &chatpb.Edit{}
+		if proto.Unmarshal(a.Content.Payload, x) != nil || x.Text == "" || len(x.Text) > chat.MaxText {
+			break
+		}
+		body, err := proto.Marshal(&chatpb.Text{Text: x.Text, Mentions: x.Mentions})
+		if err == nil && len(body) <= acts.MaxBody {
+			target, do = x.Target, func(s *acts.State) { s.Edit(a.Author, at, body) }
+		}
+	case chat.KindUnsend:
+		x := &chatpb.Unsend{}
+		if proto.Unmarshal(a.Content.Payload, x) == nil {
+			target, do = x.Target, func(s *acts.State) { s.Unsend(a.Author, at) }
+		}
+	}
+	if len(target) != 32 {
+		return nil, nil
+	}
+	return target, do
+}
+
+// LearnDeleted takes in that a device of ours deleted a message, or recovered it.
+func (d *Desk) LearnDeleted(x *chatpb.Deleted) {
+	if len(x.Id) != 32 || len(x.Chat) != 16 {
+		return
+	}
+	d.Witness(x.At)
+	d.change(chat.ChatID(x.Chat), x.Id, d.Me, func(s *acts.State) { s.Delete(x.At, x.Deleted) })
+	m := &pb.Message{}
+	if x.Deleted && Row(d.Tx, x.Id, m) && !m.Read {
+		d.SetRead(m, 0)
+	}
+}
+
+// fate is what became of a message so far.
+func fate(m *pb.Message) acts.State {
+	s, err := acts.Parse(m.State)
+	if err != nil {
+		s = acts.State{}
+	}
+	if c, err := chat.Parse(m.Content); err == nil && len(m.User) == 32 {
+		s.Arrive(identity.UserID(m.User), c.SentAt)
+	}
+	return s
+}
+
+// change does something to a message of a conversation, or notes it until the message is here.
+func (d *Desk) change(in chat.ChatID, id []byte, by identity.UserID, do func(*acts.State)) bool {
+	m := &pb.Message{}
+	if !Row(d.Tx, id, m) {
+		return d.wait(in, id, by, do)
+	}
+	c, err := chat.Parse(m.Content)
+	if err != nil || c.Chat != in || !c.Kind.Visible() {
+		return true // it is heard, and means nothing: what it names is not of this conversation
+	}
+	s := fate(m)
+	before, found := s.Marshal(), findable(m)
+	if do(&s); bytes.Equal(before, s.Marshal()) {
+		return true
+	}
+	d.settle(m, s)
+	if now := findable(m); now != found {
+		d.index(m, now)
+	}
+	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
+	d.changed(m)
+	return true
+}
+
+func (d *Desk) changed(m *pb.Message) {
+	v := MessageView(d.Tx, d.Me, m)
+	d.tell(view.Notice{Type: "message_changed", ID: v.ID, Message: &v})
+}
+
+// settle keeps what became of a message in its row, which the caller saves, and books what is still to come.
+func (d *Desk) settle(m *pb.Message, s acts.State) {
+	if end := ends(m, s); end != 0 && end <= uint64(d.Now.UnixMilli()) {
+		s.Erase()
+	} else if end != 0 {
+		d.book(end, m.Id)
+	}
+	if m.State = nil; !s.Plain() {
+		m.State = s.Marshal()
+	}
+	if x := s.Show(); x.Erased || x.Unsent {
+		d.wipe(m)
+	}
+}
+
+// wipe takes what was said out of a message's row, which the caller saves. The head of its content stays, so that it
+// keeps its place.
+func (d *Desk) wipe(m *pb.Message) {
+	c, err := chat.Parse(m.Content)
+	if err != nil || len(c.Payload) == 0 {
+		return
+	}
+	d.dropFiles(m)
+	c.Payload = nil
+	m.Content = c.Bytes()
+}
+
+// findable is what a message is found by: nothing of one that is not shown.
+func findable(m *pb.Message) string {
+	x := fate(m).Show()
+	switch {
+	case x.Unsent || x.Erased || x.Deleted:
+		return ""
+	case len(x.Edits) > 0:
+		t := &chatpb.Text{}
+		if proto.Unmarshal(x.Edits[len(x.Edits)-1].Body, t) == nil {
+			return t.Text
+		}
+	}
+	return words(m.Content)
+}
+
+// Wiped reports whether nothing of what a message said is left: it cannot be sealed for another device any more.
+func Wiped(m *pb.Message) bool {
+	c, err := chat.Parse(m.Content)
+	return err == nil && c.Kind.Visible() && len(c.Payload) == 0
+}
+
+// waitFor is how long an act waits for its message: as long as its envelope could be seen again.
+const waitFor = 45 * 24 * time.Hour
+
+// waiting is the key of what waits for a message of a conversation. It is no message id, so that nobody takes it for the
+// message, and an act from another conversation never meets it.
+func waiting(in chat.ChatID, id []byte) []byte { return append(append([]byte{}, id...), in[:]...) }
+
+func counterWaiting(by identity.UserID) string { return "waiting/" + hexOf(by[:]) }
+
+// wait keeps an act until its message is here; false: this person has too many that wait.
+func (d *Desk) wait(in chat.ChatID, id []byte, by identity.UserID, do func(*acts.State)) bool {
+	key, m := waiting(in, id), &pb.Message{}
+	if !store.Row(d.Tx, store.BucketMessages, key, m) {
+		n := store.Counter(d.Tx, counterWaiting(by))
+		if n >= maxWaiting {
+			return false
+		}
+		store.SetCounter(d.Tx, counterWaiting(by), n+1)
+		m = &pb.Message{User: by[:], Received: d.Now.UnixMilli()}
+		d.book(uint64(d.Now.Add(waitFor).UnixMilli()), key)
+	}
+	s, err := acts.Parse(m.State)
+	if err != nil {
+		return true
+	}
+	do(&s)
+	m.State = s.Marshal()
+	store.PutRow(d.Tx, store.BucketMessages, key, m)
+	return true
+}
+
+// waited is what was done to a message before it came; it waits no longer.
+func (d *Desk) waited(in chat.ChatID, id []byte) acts.State {
+	key, m := waiting(in, id), &pb.Message{}
+	if !store.Row(d.Tx, store.BucketMessages, key, m) {
+		return acts.State{}
+	}
+	d.Tx.Delete(store.BucketMessages, key)
+	if n := store.Counter(d.Tx, counterWaiting(identity.UserID(m.User))); n > 0 {
+		store.SetCounter(d.Tx, counterWaiting(identity.UserID(m.User)), n-1)
+	}
+	s, err := acts.Parse(m.State)
+	if err != nil {
+		return acts.State{}
+	}
+	return s
+}
+
+func usage(message, hint string) error {
+	return &view.Problem{Class: view.ErrUsage, Message: message, Hint: hint}
+}
+
+func refused(message string) error {
+	return &view.Problem{Class: view.ErrRefused, Message: message, Hint: "kith inbox"}
+}
