@@ -174,7 +174,7 @@ func TestEveryAnswerHasVersionAndType(t *testing.T) {
 		if m.Name == "message_wait" {
 			body = `{"id":"00","stage":"read","timeout_ms":1}`
 		}
-		if m.Name == "leave" || m.Scope == api.ScopeManage || m.Name == "send" || m.Name == "mark_read" {
+		if m.Scope != api.ScopeRead && m.Name != "consumer_set" {
 			continue // they need an engine; the stories of the commands run them
 		}
 		status, text := raw(t, socket, "POST", "/v1/"+m.Name, strings.NewReader(body))

@@ -21,7 +21,9 @@ func send(ctx context.Context, b *Backend, q SendRequest) (Sent, error) {
 		return Sent{}, Fail(ExitUsage, fmt.Sprintf("the idempotency key has more than %d bytes", maxKeySize), "kith api --help")
 	}
 	return turn(func(e *node.Engine, t *node.Turn, q SendRequest) (Sent, error) {
-		m, err := e.Send(t, node.SendRequest{To: q.To, Text: q.Text, Key: q.Key})
+		m, err := e.Send(t, node.SendRequest{
+			To: q.To, Text: q.Text, Subject: q.Subject, Effect: q.Effect, Reply: q.Reply, Mentions: q.Mentions, TTL: q.TTL, Key: q.Key,
+		})
 		return Sent{Message: m}, err
 	})(ctx, b, q)
 }
@@ -76,8 +78,12 @@ func messages(tx store.Tx, q MessagesRequest) (Messages, error) {
 	if err != nil {
 		return Messages{}, err
 	}
-	list, err := talk.Messages(tx, q.Chat, count(q.Limit))
-	return Messages{Chat: hex.EncodeToString(c.Id), With: talk.HandleOf(tx, c), Messages: list}, err
+	list := talk.Messages
+	if q.Deleted {
+		list = talk.Deleted
+	}
+	found, err := list(tx, q.Chat, count(q.Limit))
+	return Messages{Chat: hex.EncodeToString(c.Id), With: talk.HandleOf(tx, c), Messages: found}, err
 }
 
 func searched(tx store.Tx, q SearchRequest) (Messages, error) {
@@ -160,4 +166,130 @@ func lookAt(b *Backend, q WaitRequest) (cursor uint64, w Waited, err error) {
 		}
 	}
 	return cursor, w, err
+}
+
+// LocationRequest sends a place.
+type LocationRequest struct {
+	To    string  `json:"to"`  // handle
+	Lat   float64 `json:"lat"` // degrees, north
+	Lon   float64 `json:"lon"` // degrees, east
+	Label string  `json:"label,omitempty"`
+	Key   string  `json:"key,omitempty"`
+}
+
+// CardRequest introduces a contact to another.
+type CardRequest struct {
+	To      string `json:"to"`      // handle
+	Contact string `json:"contact"` // handle of whom it introduces, or me
+	Key     string `json:"key,omitempty"`
+}
+
+// CustomRequest sends content of a bot or another program.
+type CustomRequest struct {
+	To       string `json:"to"`   // handle
+	Type     string `json:"type"` // a word, like org.example.poll
+	Data     []byte `json:"data"` // base64
+	Fallback string `json:"fallback"`
+	Key      string `json:"key,omitempty"`
+}
+
+// ReactRequest reacts to a message.
+type ReactRequest struct {
+	ID    string `json:"id"`    // of the message
+	Emoji string `json:"emoji"` // at most 32 bytes; empty takes the reaction back
+}
+
+// EditRequest replaces the text of a message of ours.
+type EditRequest struct {
+	ID   string `json:"id"`
+	Text string `json:"text"`
+}
+
+// TypingRequest says that a person is writing, or stopped.
+type TypingRequest struct {
+	Chat string `json:"chat"` // handle
+	On   bool   `json:"on"`
+}
+
+// ChatSetRequest changes settings of a conversation; what is left out stays.
+type ChatSetRequest struct {
+	Chat     string     `json:"chat"` // handle
+	Pinned   *bool      `json:"pinned,omitempty"`
+	Muted    *time.Time `json:"muted_until,omitempty"` // the zero time: not muted
+	Draft    *string    `json:"draft,omitempty"`
+	Timer    *uint32    `json:"timer_seconds,omitempty"` // for everybody in it: new messages disappear after so long; 0: they stay
+	Receipts *string    `json:"read_receipts,omitempty"` // on, off, default
+}
+
+// SettingsRequest changes settings of the whole person; what is left out stays.
+type SettingsRequest struct {
+	Receipts *bool `json:"read_receipts,omitempty"`
+	Typing   *bool `json:"typing,omitempty"`
+}
+
+// spoken makes a handler that does something in conversations and answers with a message.
+func spoken[Q any](fn func(*talk.Desk, Q) (view.Message, error)) func(*node.Engine, *node.Turn, Q) (Sent, error) {
+	return func(e *node.Engine, t *node.Turn, q Q) (s Sent, err error) {
+		err = e.Talk(t, func(d *talk.Desk) error {
+			s.Message, err = fn(d, q)
+			return err
+		})
+		return s, err
+	}
+}
+
+func locationSend(d *talk.Desk, q LocationRequest) (view.Message, error) {
+	return d.Location(q.To, q.Lat, q.Lon, q.Label, q.Key)
+}
+
+func cardSend(d *talk.Desk, q CardRequest) (view.Message, error) {
+	return d.Card(q.To, q.Contact, q.Key)
+}
+
+func customSend(d *talk.Desk, q CustomRequest) (view.Message, error) {
+	return d.Custom(q.To, q.Type, q.Data, q.Fallback, q.Key)
+}
+
+func react(d *talk.Desk, q ReactRequest) (view.Message, error) { return d.React(q.ID, q.Emoji) }
+
+func edit(d *talk.Desk, q EditRequest) (view.Message, error) { return d.Edit(q.ID, q.Text) }
+
+func unsend(d *talk.Desk, q MessageRequest) (view.Message, error) { return d.Unsend(q.ID) }
+
+func messageDelete(d *talk.Desk, q MessageRequest) (view.Message, error) { return d.Delete(q.ID, true) }
+
+func messageUndelete(d *talk.Desk, q MessageRequest) (view.Message, error) {
+	return d.Delete(q.ID, false)
+}
+
+func message(tx store.Tx, q MessageRequest) (Sent, error) {
+	m, err := talk.Message(tx, q.ID)
+	return Sent{Message: m}, err
+}
+
+func typing(e *node.Engine, t *node.Turn, q TypingRequest) (None, error) {
+	return None{}, e.Typing(t, q.Chat, q.On)
+}
+
+func chatSet(e *node.Engine, t *node.Turn, q ChatSetRequest) (a ChatAnswer, err error) {
+	err = e.Talk(t, func(d *talk.Desk) error {
+		a.Chat, err = d.SetChat(q.Chat, talk.ChatChange{Pinned: q.Pinned, Muted: q.Muted, Draft: q.Draft, Timer: q.Timer, Receipts: q.Receipts})
+		return err
+	})
+	return a, err
+}
+
+// ChatAnswer is one conversation.
+type ChatAnswer struct {
+	Chat view.Chat `json:"chat"`
+}
+
+func settings(tx store.Tx, _ None) (view.Settings, error) { return talk.Settings(tx), tx.Err() }
+
+func settingsSet(e *node.Engine, t *node.Turn, q SettingsRequest) (s view.Settings, err error) {
+	err = e.Talk(t, func(d *talk.Desk) error {
+		s, err = d.SetAll(q.Receipts, q.Typing)
+		return err
+	})
+	return s, err
 }

@@ -87,11 +87,16 @@ type Checks struct {
 	Checks []Check `json:"checks"`
 }
 
-// SendRequest is a text for a contact.
+// SendRequest is a text for a conversation.
 type SendRequest struct {
-	To   string `json:"to"`            // handle
-	Text string `json:"text"`          // at most 3,500 bytes
-	Key  string `json:"key,omitempty"` // idempotency key: the same key returns the same message, sent once
+	To       string   `json:"to"`   // handle
+	Text     string   `json:"text"` // at most 3,500 bytes
+	Subject  string   `json:"subject,omitempty"`
+	Effect   string   `json:"effect,omitempty"`      // a hint for whoever draws: a word, like confetti
+	Reply    string   `json:"reply,omitempty"`       // the id of the message that it answers, or a unique beginning
+	Mentions []string `json:"mentions,omitempty"`    // handles, which the text has with an @
+	TTL      uint32   `json:"ttl_seconds,omitempty"` // it disappears after so long; left out: as the conversation says
+	Key      string   `json:"key,omitempty"`         // idempotency key: the same key returns the same message, sent once
 }
 
 // Sent is what `send` wrote to the disk.
@@ -108,6 +113,8 @@ type Chats struct {
 type MessagesRequest struct {
 	Chat  string `json:"chat"`            // handle
 	Limit int    `json:"limit,omitempty"` // default 50, at most 1,000
+
+	Deleted bool `json:"deleted,omitempty"` // those that we deleted and may have back
 }
 
 // Messages is part of a conversation, oldest first.
