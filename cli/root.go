@@ -152,7 +152,7 @@ func (a *app) root() *cobra.Command {
 	root.SetHelpCommandGroupID(groupMachine)
 	root.AddCommand(
 		a.cmdInit(), a.cmdDaemon(), a.cmdStatus(), a.cmdDoctor(), a.cmdDemo(), a.cmdVersion(),
-		a.cmdSend(), a.cmdChat(), a.cmdInbox(), a.cmdRead(), a.cmdTail(), a.cmdTrace(), a.cmdRearm(),
+		a.cmdSend(), a.cmdChat(), a.cmdInbox(), a.cmdRead(), a.cmdTail(), a.cmdTrace(), a.cmdRearm(), a.cmdSave(), a.cmdTransfers(),
 		a.cmdInvite(), a.cmdJoin(), a.cmdContact(),
 		a.cmdID(), a.cmdDevice(),
 		a.cmdNetcheck(), a.cmdPing(), a.cmdPeers(), a.cmdRelay(),

@@ -16,32 +16,41 @@ import (
 type sendFlags struct {
 	wait, key string
 	timeout   time.Duration
+	files     []string
+	sticker   bool
 }
 
 func (a *app) cmdSend() *cobra.Command {
 	var f sendFlags
 	cmd := &cobra.Command{
 		Use: "send TO [TEXT|-]", GroupID: groupTalk, Args: args(1, 2),
-		Short: "Send a text",
+		Short: "Send a text, files, or both",
 		Long: `Sends a text of at most 3,500 bytes. The message is on your disk before anything leaves, and is tried for 30 days.
 Then it waits until the message has come as far as --wait: queued (on your disk), custody (relays hold it and signed for
-it), delivered (each device has it), read. A later stage satisfies an earlier one.`,
+it), delivered (each device has it), read. A later stage satisfies an earlier one.
+
+Files of any size go apart from the text: the message arrives at once, the node brings the files to your relays and serves
+them itself. Pictures get a small preview without anything else that the picture knows.`,
 		Example: `  kith send bob "hi"
   kith send bob "on my way" --wait delivered --timeout 1m
   date | kith send bob -
+  kith send bob "from the summit" -f photo.jpg -f track.gpx
   kith send bob "once" --key job-17     # the same key again sends nothing twice`,
 		RunE: func(cmd *cobra.Command, args []string) error { return a.doSend(cmd, args, f) },
 	}
 	cmd.Flags().StringVar(&f.wait, "wait", "custody", "queued, custody, delivered or read")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 15*time.Second, "how long to wait; afterwards the message is still queued")
+	cmd.Flags().StringArrayVarP(&f.files, "file", "f", nil, "a file to send; at most 8")
+	cmd.Flags().BoolVar(&f.sticker, "sticker", false, "the file is a sticker")
 	cmd.Flags().StringVar(&f.key, "key", "", "idempotency key")
 	return cmd
 }
 
 // textOf is the text to send: the argument, or stdin.
-func (a *app) textOf(cmd *cobra.Command, args []string) (string, error) {
+func (a *app) textOf(cmd *cobra.Command, args []string, files bool) (string, error) {
 	text := ""
 	switch {
+	case len(args) == 1 && files:
 	case len(args) == 2 && args[1] != "-":
 		text = args[1]
 	case len(args) == 1 && isTerminal(a.in):
@@ -62,7 +71,11 @@ func (a *app) textOf(cmd *cobra.Command, args []string) (string, error) {
 }
 
 func (a *app) doSend(cmd *cobra.Command, args []string, f sendFlags) error {
-	text, err := a.textOf(cmd, args)
+	text, err := a.textOf(cmd, args, len(f.files) > 0)
+	if err != nil {
+		return err
+	}
+	files, err := filesToSend(cmd, f.files, f.sticker)
 	if err != nil {
 		return err
 	}
@@ -77,7 +90,7 @@ func (a *app) doSend(cmd *cobra.Command, args []string, f sendFlags) error {
 	}
 	defer c.Close()
 	ctx := cmd.Context()
-	sent, err := queue(ctx, c, api.SendRequest{To: args[0], Text: text, Key: f.key})
+	sent, err := queue(ctx, c, api.SendRequest{To: args[0], Text: text, Key: f.key, Files: files})
 	if err != nil {
 		return err
 	}

@@ -11,7 +11,10 @@ func init() {
 		method("profile", ScopeRead, "profile", "What we say of ourselves, and the DNS records that prove it.", stored(profile)).offline(),
 		method("profile_set", ScopeManage, "profile", "Change what we say of ourselves; contacts are told.", turn(profileSet)),
 
-		method("send", ScopeTalk, "sent", "Send a text to a contact. The answer means that it is on our disk and will be tried for 30 days.", send),
+		method("send", ScopeTalk, "sent", "Send a text, files or both to a contact. The answer means that it is on our disk and will be tried for 30 days.", send).slow(),
+		method("file_save", ScopeTalk, "saved", "Write a file of a message into a folder, as soon as it is here; it is fetched first if need be.", fileSave).slow(),
+		method("transfers", ScopeRead, "transfers", "Files on their way, and those that failed.", transfers).slow(),
+		method("transfer_cancel", ScopeTalk, "transfer", "Stop fetching or uploading a file. What is here stays.", turn(transferCancel)),
 		method("message_wait", ScopeRead, "waited", "Wait until a message has come so far, by events.", wait).slow(),
 		method("message_status", ScopeRead, "message_status", "How far a message came, for each device.", stored(messageStatus)).offline(),
 		method("trace", ScopeRead, "trace", "What was tried for a message.", stored(trace)).offline(),

@@ -20,9 +20,17 @@ func send(ctx context.Context, b *Backend, q SendRequest) (Sent, error) {
 	if len(q.Key) > maxKeySize {
 		return Sent{}, Fail(ExitUsage, fmt.Sprintf("the idempotency key has more than %d bytes", maxKeySize), "kith api --help")
 	}
+	sealed, err := attach(ctx, b, q)
+	if err != nil {
+		return Sent{}, err
+	}
+	defer settle(b, sealed)
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
 	return turn(func(e *node.Engine, t *node.Turn, q SendRequest) (Sent, error) {
 		m, err := e.Send(t, node.SendRequest{
 			To: q.To, Text: q.Text, Subject: q.Subject, Effect: q.Effect, Reply: q.Reply, Mentions: q.Mentions, TTL: q.TTL, Key: q.Key,
+			Files: sealed.Files,
 		})
 		return Sent{Message: m}, err
 	})(ctx, b, q)

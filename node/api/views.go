@@ -87,16 +87,17 @@ type Checks struct {
 	Checks []Check `json:"checks"`
 }
 
-// SendRequest is a text for a conversation.
+// SendRequest is a text for a conversation, with or without files.
 type SendRequest struct {
-	To       string   `json:"to"`   // handle
-	Text     string   `json:"text"` // at most 3,500 bytes
-	Subject  string   `json:"subject,omitempty"`
-	Effect   string   `json:"effect,omitempty"`      // a hint for whoever draws: a word, like confetti
-	Reply    string   `json:"reply,omitempty"`       // the id of the message that it answers, or a unique beginning
-	Mentions []string `json:"mentions,omitempty"`    // handles, which the text has with an @
-	TTL      uint32   `json:"ttl_seconds,omitempty"` // it disappears after so long; left out: as the conversation says
-	Key      string   `json:"key,omitempty"`         // idempotency key: the same key returns the same message, sent once
+	To       string        `json:"to"`   // handle
+	Text     string        `json:"text"` // at most 3,500 bytes
+	Subject  string        `json:"subject,omitempty"`
+	Effect   string        `json:"effect,omitempty"`      // a hint for whoever draws: a word, like confetti
+	Reply    string        `json:"reply,omitempty"`       // the id of the message that it answers, or a unique beginning
+	Mentions []string      `json:"mentions,omitempty"`    // handles, which the text has with an @
+	TTL      uint32        `json:"ttl_seconds,omitempty"` // it disappears after so long; left out: as the conversation says
+	Files    []FileRequest `json:"files,omitempty"`       // at most 8; the text has less room then
+	Key      string        `json:"key,omitempty"`         // idempotency key: the same key returns the same message, sent once
 }
 
 // Sent is what `send` wrote to the disk.

@@ -38,14 +38,15 @@ func (s *Service) Moved() <-chan struct{} {
 	return s.moved
 }
 
-// Live is how far the jobs under way are: number to bytes.
+// Live is how far the jobs under way are: number to bytes of the file, also where it goes to several relays.
 func (s *Service) Live() map[uint64]uint64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := map[uint64]uint64{}
 	for n, r := range s.runs {
 		if size := r.progress.size.Load(); size > 0 {
-			out[n] = uint64(min(r.progress.done.Load(), size))
+			done := min(r.progress.done.Load(), size)
+			out[n] = uint64(float64(r.job.File.Size) * float64(done) / float64(size))
 		}
 	}
 	return out

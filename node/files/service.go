@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,6 +22,8 @@ type Peers interface {
 	Get(ctx context.Context, from transfer.Source, d blob.Digest, buf []byte) ([]byte, error)
 	// Put brings a relay a chunk, for the box of job.
 	Put(ctx context.Context, to transfer.Source, job transfer.Job, d blob.Digest, chunk []byte) error
+	// Drop has a relay forget chunks of the box of job.
+	Drop(ctx context.Context, at transfer.Source, job transfer.Job, ds []blob.Digest) error
 }
 
 // Config of a service. Every field but Log must be set.
@@ -30,7 +33,7 @@ type Config struct {
 	Peers  Peers
 	Rand   io.Reader
 	Answer func(transfer.Result)      // into the engine; may block
-	Known  func(manifest []byte) bool // whether a message names a file; asked by New only
+	Known  func(manifest []byte) bool // whether a message names a file; only New asks
 	Log    *slog.Logger
 }
 
@@ -122,7 +125,7 @@ func (s *Service) work(r, before *run) {
 	case transfer.Stop:
 		return
 	case transfer.Drop:
-		s.drop(r.job)
+		s.drop(r)
 		return
 	}
 	place := s.large
@@ -167,16 +170,26 @@ func (s *Service) forget(r *run) {
 	}
 }
 
-// drop lets the chunks of a file go.
-func (s *Service) drop(j transfer.Job) {
-	m, _, err := s.open(j)
+// drop lets the chunks of a file go, here and, as far as they answer, at our relays.
+func (s *Service) drop(r *run) {
+	m, _, err := s.open(r.job)
 	if err != nil {
 		return // without its manifest nothing of it was fetched
 	}
-	for _, d := range m.Chunks {
+	all := append(m.Chunks, blob.Digest(r.job.File.Manifest))
+	for _, d := range all {
 		s.dropChunk(d)
 	}
-	s.dropChunk(blob.Digest(j.File.Manifest))
+	for _, at := range r.job.Sources {
+		for part := range slices.Chunk(all, askMany) {
+			ctx, cancel := context.WithTimeout(r.ctx, askWithin)
+			err := s.c.Peers.Drop(ctx, at, r.job, part)
+			if cancel(); err != nil {
+				s.c.Log.Debug("a relay keeps the chunks until they expire", "err", err)
+				break
+			}
+		}
+	}
 }
 
 func (s *Service) dropChunk(d blob.Digest) {

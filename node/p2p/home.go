@@ -26,6 +26,7 @@ const (
 	hostFile   = "host.key"    // seed of the libp2p key, sealed by the vault
 	storeFile  = "node.db"     // node/boltstore
 	relayFile  = "relay.db"    // mailbox/boltbox
+	filesDir   = "files"       // mailbox/blobs: chunks of the files of our messages
 	dhtFile    = "dht.db"      // dht/kad
 	socketFile = "api.sock"    // node/api
 	buildDir   = ".new"        // Init and Link build here, then rename

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/blobs"
 	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/node/host"
 )
@@ -40,6 +41,7 @@ type mail struct {
 type guise struct {
 	host   host.Host
 	client *relay.Client
+	chunks *blobs.Client
 	epoch  uint32
 	over   context.Context // ends with the epoch: what is held moves to the next guise
 	end    context.CancelFunc
@@ -62,7 +64,7 @@ func (m *mail) guise() (*guise, error) {
 		return nil, err
 	}
 	g := &guise{
-		host: h, client: relay.NewClient(h, m.now), epoch: dht.EpochAt(m.now()),
+		host: h, client: relay.NewClient(h, m.now), chunks: blobs.NewClient(h), epoch: dht.EpochAt(m.now()),
 		busy: map[peer.ID]int{}, last: map[peer.ID]time.Time{},
 	}
 	g.over, g.end = context.WithCancel(context.Background())
@@ -101,6 +103,7 @@ func (m *mail) renew() {
 
 func (g *guise) close() error {
 	g.end()
+	g.chunks.Close()
 	return errors.Join(g.client.Close(), g.host.Close())
 }
 
@@ -146,6 +149,13 @@ func asked[A any](m *mail, to dht.Peer, question func(*relay.Client) (A, error))
 func done(m *mail, to dht.Peer, fn func(*relay.Client) error) error {
 	_, err := asked(m, to, func(c *relay.Client) (struct{}, error) { return struct{}{}, fn(c) })
 	return err
+}
+
+// askedForChunks puts a question on chunks to a relay under the connection identity.
+func (m *mail) askedForChunks(to dht.Peer, question func(*blobs.Client) error) error {
+	g := m.take(peer.ID(to.ID))
+	defer m.give(g, peer.ID(to.ID))
+	return question(g.chunks)
 }
 
 // collect holds a collect stream until it or the identity ends.

@@ -98,7 +98,7 @@ func (n *Node) Stuck() string {
 func (n *Node) backend() api.Backend {
 	return api.Backend{
 		View: n.View, Now: n.cfg.Now, Do: n.Do, Events: n.Events, Net: n.Net, Peers: n.Peers, Ping: n.Ping, Whose: n.names.Lookup,
-		Relay: n.Relay, SetRelay: n.SetRelay, LimitRelay: n.LimitRelay, DrainRelay: n.DrainRelay, ScrubRelay: n.ScrubRelay, Version: n.cfg.Version, Started: n.started,
+		Relay: n.Relay, SetRelay: n.SetRelay, LimitRelay: n.LimitRelay, DrainRelay: n.DrainRelay, ScrubRelay: n.ScrubRelay, Files: n.files, Version: n.cfg.Version, Started: n.started,
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/node/files"
 	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/names"
 	"github.com/kith-im/kith/node/people"
@@ -28,6 +29,7 @@ type performers struct {
 	directory  dht.Directory
 	names      *names.Resolver
 	courier    *courier
+	files      *files.Service
 	collectors *collectors
 	bell       *bell
 	log        *slog.Logger
@@ -108,6 +110,7 @@ func (p *performers) perform(r *result) []call {
 	for _, s := range r.out.Sets {
 		p.pushSet(s)
 	}
+	p.files.Do(r.out.Transfers)
 	if r.out.Watches {
 		p.mail.renew() // a new epoch shows in other watches
 		p.collectors.reconcile(r.watches)

@@ -16,13 +16,17 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/kith-im/kith/node/files"
 	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/metrics"
 	"github.com/kith-im/kith/node/names"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/transfer"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/kad"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/blobs"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/node"
@@ -75,6 +79,10 @@ type Node struct {
 	names      *names.Resolver
 	api        *api.Server
 	metrics    *metrics.Server
+	server     *blobs.Server // of chunks
+	chunks     *blobs.Store  // our own
+	asks       *blobs.Client
+	files      *files.Service
 	started    time.Time
 	reachable  atomic.Int32 // network.Reachability
 	online     chan struct{}
@@ -95,7 +103,7 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	}
 	n := &Node{cfg: c, started: c.Now(), online: make(chan struct{})}
 	for _, step := range []func(context.Context) error{
-		n.openHome, n.openHost, n.openDirectory, n.openRelay, n.openEngine, n.openDoors, n.openMetrics, n.openAPI,
+		n.openHome, n.openHost, n.openDirectory, n.openRelay, n.openFiles, n.openEngine, n.openDoors, n.openMetrics, n.openAPI,
 	} {
 		if err := step(ctx); err != nil {
 			n.Close()
@@ -116,6 +124,7 @@ func (n *Node) openHost(context.Context) (err error) {
 		return err
 	}
 	n.book = &host.AddressBook{Host: n.host, Loopback: n.cfg.Loopback}
+	n.server = blobs.Serve(n.host, blobs.Config{Log: n.cfg.Log})
 	n.watcher = &watcher{host: n.host}
 	if err := n.watcher.subscribe(); err != nil {
 		return fmt.Errorf("events: %w", err)
@@ -149,6 +158,29 @@ func (n *Node) openRelay(context.Context) error {
 	return n.role.set(true)
 }
 
+// openFiles opens our own chunks and what moves them; the loop gives it work.
+func (n *Node) openFiles(context.Context) (err error) {
+	if n.chunks, err = blobs.Open(filepath.Join(n.cfg.Home, filesDir), blobs.Options{Log: n.cfg.Log}); err != nil {
+		return err
+	}
+	n.server.Share(n.chunks)
+	n.asks = blobs.NewClient(n.host)
+	n.files, err = files.New(files.Config{
+		Dir: filepath.Join(n.cfg.Home, filesDir), Chunks: n.chunks, Rand: n.cfg.Rand, Log: n.cfg.Log,
+		Peers: files.Network{Device: n.asks, Relay: func(to dht.Peer, fn func(*blobs.Client) error) error {
+			return n.mail.askedForChunks(to, fn)
+		}},
+		Answer: func(r transfer.Result) {
+			n.performers.tell(func(e *node.Engine, t *node.Turn) { e.Transferred(t, r) })
+		},
+		Known: func(manifest []byte) (known bool) {
+			err := n.View(func(tx store.Tx) error { known = transfer.Known(tx, manifest); return nil })
+			return known || err != nil
+		},
+	})
+	return err
+}
+
 // openEngine wires the loop to the performers and loads the engine.
 func (n *Node) openEngine(context.Context) (err error) {
 	if n.names, err = names.New(n.cfg.DNS); err != nil {
@@ -168,7 +200,8 @@ func (n *Node) openEngine(context.Context) (err error) {
 	n.mail = m
 	p := &performers{
 		host: n.host, peers: n.book, loop: n.loop, mail: n.mail, directory: n.directory,
-		names: n.names, bell: newBell(), log: n.cfg.Log, contacts: func(p dht.Peer) { n.seen(p, election.SourceContact) },
+		names: n.names, files: n.files, bell: newBell(), log: n.cfg.Log,
+		contacts: func(p dht.Peer) { n.seen(p, election.SourceContact) },
 	}
 	p.init()
 	p.courier = newCourier(n.host, n.book, n.receive)
@@ -363,6 +396,9 @@ func (n *Node) Close() error {
 			n.metrics.Close()
 		}
 		n.closeDoors()
+		if n.files != nil {
+			n.files.Close()
+		}
 		if n.performers != nil {
 			n.performers.close()
 			n.candidates.close()
@@ -399,6 +435,15 @@ func (n *Node) closeBase() {
 	}
 	if n.role != nil {
 		keep(relayFile, n.role.set(false))
+	}
+	if n.asks != nil {
+		n.asks.Close()
+	}
+	if n.server != nil {
+		n.server.Close()
+	}
+	if n.chunks != nil {
+		keep(filesDir, n.chunks.Close())
 	}
 	if n.mail != nil {
 		keep("connection identity", n.mail.close())

@@ -127,6 +127,14 @@ func View(tx store.Tx, n uint64, preview bool) (v view.Transfer, waits, ok bool)
 	return viewOf(n, row), row.Path != "", true
 }
 
+// Known reports whether a message names a file.
+func Known(tx store.Tx, manifest []byte) (found bool) {
+	scan(tx, func(_ uint64, row *pb.Transfer) {
+		found = found || row.State != stateGone && string(fileOf(row).GetManifest()) == string(manifest)
+	})
+	return found
+}
+
 // Files are the files of a message as people see them.
 func Files(tx store.Tx, numbers []uint64) (out []view.File) {
 	for i, n := range numbers {
