@@ -2,9 +2,11 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/kith-im/kith/cli/config"
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/view"
@@ -15,7 +17,7 @@ func (a *app) cmdContact() *cobra.Command {
 		Use: "contact", GroupID: groupPeople, Args: cobra.ArbitraryArgs, Short: "The people you know",
 		Example: "  kith contact list\n  kith contact show bob", RunE: group,
 	}
-	cmd.AddCommand(a.contactList(), a.contactShow(), a.contactRename(), a.contactAccept(), a.contactBlock())
+	cmd.AddCommand(a.contactList(), a.contactShow(), a.contactAdd(), a.contactRename(), a.contactAccept(), a.contactIgnore(), a.contactBlock(), a.contactVerify())
 	return cmd
 }
 
@@ -49,6 +51,9 @@ func (a *app) showContacts(l api.Contacts) {
 // contactWords says how we stand to a contact.
 func contactWords(c view.Contact) string {
 	words := c.State
+	if r := c.Request; r != nil && r.Mine {
+		words = string(r.Stage) + ", request"
+	}
 	if c.Declined != "" {
 		words = "declined: " + c.Declined
 	}
@@ -87,12 +92,72 @@ func (a *app) showContact(c view.Contact) {
 		{"relays", fmt.Sprint(c.Relays)},
 		{"since", when(c.Added)},
 	}
+	if r := c.Request; r != nil {
+		rows = append(rows, []any{"asked", when(r.At)}, []any{"note", r.Note})
+	}
+	if p := c.Picture; p != nil {
+		rows = append(rows, []any{"picture", p.Type + ", " + config.Size(p.Size).String()})
+	}
+	for _, n := range c.Names {
+		rows = append(rows, []any{"calls itself", n.Name + "  " + nameWords(n)})
+	}
 	if c.SafetyNumber != "" {
 		rows = append(rows, []any{"safety number", c.SafetyNumber})
 	}
 	a.out.Table(rows)
-	if c.EpochChanged {
+	if c.EpochChanged || c.Request != nil && !c.Request.Mine {
 		a.next("kith contact accept " + c.Handle)
+	}
+}
+
+// nameWords says whether the domain of a name knows its owner.
+func nameWords(n view.Name) string {
+	switch {
+	case n.Verified && n.Error != "":
+		return "verified " + when(n.Checked) + ", since then: " + n.Error
+	case n.Verified:
+		return "verified " + when(n.Checked)
+	case n.Error != "":
+		return "not verified: " + n.Error
+	case strings.Contains(n.Name, "@"):
+		return "not checked yet"
+	}
+	return ""
+}
+
+func (a *app) contactAdd() *cobra.Command {
+	var note string
+	cmd := &cobra.Command{
+		Use: "add WHO", Args: args(1, 1), Short: "Ask somebody without an invite to be a contact",
+		Long: `WHO is a user id, 64 digits as kith id shows them, or a name under a domain that the DNS proves. Whoever is asked sees
+your name and the note. Until they accept you learn no more than that relays hold your request.`,
+		Example: "  kith contact add bob@example.org --note \"we met at the tram stop\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.change(cmd, "contact_add", api.AddRequest{Who: args[0], Note: note})
+		},
+	}
+	cmd.Flags().StringVar(&note, "note", "", "a line for whoever is asked, at most 200 bytes")
+	return cmd
+}
+
+func (a *app) contactIgnore() *cobra.Command {
+	return &cobra.Command{
+		Use: "ignore CONTACT", Args: args(1, 1), Short: "Put a request aside; whoever asked learns nothing of it",
+		Example: "  kith contact ignore request-2",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.change(cmd, "contact_ignore", api.ContactRequest{Contact: args[0]})
+		},
+	}
+}
+
+func (a *app) contactVerify() *cobra.Command {
+	return &cobra.Command{
+		Use: "verify CONTACT NUMBER", Args: args(2, 13), Short: "Compare the safety number that a contact reads out",
+		Long:    "kith contact show shows the number on either side. Compare it face to face or by telephone; spaces do not count.",
+		Example: "  kith contact verify bob \"12345 67890 ...\"",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.change(cmd, "contact_verify", api.VerifyRequest{Contact: args[0], Number: strings.Join(args[1:], " ")})
+		},
 	}
 }
 

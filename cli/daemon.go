@@ -90,6 +90,7 @@ func (a *app) doDaemon(cmd *cobra.Command, f daemonFlags) error {
 		return err
 	}
 	defer n.Close() // also when nobody reads what it says
+	defer a.startHooks(cmd.Context(), n)()
 	ready := daemonState{State: "ready", Socket: c.APISocket, Peer: n.PeerID(), Addrs: n.Addrs(), Relay: n.Net().Relay}
 	if err := a.tell(ready); err != nil {
 		return err
@@ -172,7 +173,7 @@ func (a *app) nodeConfig(cmd *cobra.Command, loopback bool) (p2p.Config, error) 
 		KeepRelay: func(on bool) error {
 			return config.Keep(a.folders.Config, "relay", strconv.FormatBool(on))
 		},
-		KeepLimits: a.keepLimits, Metrics: a.set.Metrics,
+		KeepLimits: a.keepLimits, Metrics: a.set.Metrics, DNS: a.set.DNS, Unreachable: unreachableAfter(a.set.Config),
 	}
 	if loopback && c.Listen == nil {
 		c.Listen = loopbackListen

@@ -423,6 +423,7 @@ func (e *Engine) gotSync(t *Turn, a arrival) bool {
 		d.LearnDeleted(x)
 	}
 	e.carry(t, d)
+	e.gotFallback(t, s.Fallback)
 	return true
 }
 
@@ -440,6 +441,7 @@ func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
 		e.learnList(t, list)
 		return
 	}
+	admitted := (c.State == contactRequest || c.State == contactIgnored) && p.State == contactAccepted
 	c.User, c.Name, c.State, c.Verified, c.Changed = p.User, chat.CleanName(p.Name), p.State, p.Verified, p.Changed
 	if h := cleanHandle(p.Handle); h != "" && h != talk.OwnHandle {
 		if _, err := talk.FindContact(t.Tx, h); err != nil {
@@ -449,6 +451,9 @@ func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
 	e.saveContact(t, c)
 	if known := e.listOf(t, list.User()); known == nil || list.Order(known) == identity.Newer {
 		e.adoptList(t, c, list) // our other device has accepted it, whatever its epoch
+	}
+	if known := e.listOf(t, list.User()); admitted && known != nil {
+		e.changeDevices(t, list.User(), c.Handle, nil, known) // of a request we kept the device that asked alone
 	}
 	if c = e.contact(t, list.User()); c != nil {
 		v := contactView(c, e.live)

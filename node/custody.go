@@ -30,7 +30,7 @@ type ask struct {
 func askKey(n uint64, relay []byte) string { return string(store.U64(n)) + string(relay) }
 
 // reviewAt is when a delivery is looked at apart from its attempts: to audit who signed for it, or to warn of its end.
-func reviewAt(d *pb.Delivery) time.Time {
+func (e *Engine) reviewAt(d *pb.Delivery) time.Time {
 	at := unixMilli(d.Audit)
 	if d.Audit >= d.Expires {
 		at = time.Time{} // no more audits
@@ -38,7 +38,7 @@ func reviewAt(d *pb.Delivery) time.Time {
 	if !d.Warned && chat.Kind(d.Kind).Visible() {
 		at = earlier(at, unixMilli(d.Expires).Add(-warnBefore))
 	}
-	return at
+	return earlier(at, unixMilli(e.unreachedAt(d)))
 }
 
 func firstAudit(t *Turn) time.Time { return t.Now.Add(auditFirst + jitter(t.Rand, auditFirst/2)) }
@@ -51,6 +51,7 @@ func (e *Engine) tickReviews(t *Turn) {
 			continue
 		}
 		e.warnOfEnd(t, d)
+		e.unreached(t, d)
 		if d.Audit == 0 && len(d.Receipts) > 0 { // of a build that did not audit: loadOutbox chose the time
 			d.Audit = millis(t.Now)
 		}

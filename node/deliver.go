@@ -37,7 +37,7 @@ func (e *Engine) put(t *Turn, n uint64, d *pb.Delivery, next time.Time) {
 	}
 	d.Next = millis(next)
 	e.out.Schedule(n, next)
-	e.reviews.Set(n, reviewAt(d))
+	e.reviews.Set(n, e.reviewAt(d))
 	store.PutRow(t.Tx, store.BucketOutbox, store.U64(n), d)
 }
 
@@ -341,6 +341,9 @@ func (e *Engine) finish(t *Turn, n uint64, s view.Stage, why string) {
 	}
 	store.PutRow(t.Tx, store.BucketMessages, d.Message, m)
 	e.stageNotice(t, n, d)
+	if s == view.StageDropped {
+		e.stranded(t, d, m)
+	}
 	if s == view.StageExpired {
 		e.endNotice(t, d, string(s), "not delivered within 30 days; it is kept, and can be sent again")
 	}
@@ -429,7 +432,7 @@ func (e *Engine) reinit(t *Turn, dev *pb.PeerDevice, bundle *identity.Bundle) {
 	sessions := e.sessions(t, dev)
 	i := session.Choose(sessions)
 	hash := bundle.Hash()
-	if c := e.contact(t, identity.UserID(dev.User)); c != nil && c.State == contactPending && c.Asked != 0 {
+	if c := e.contact(t, identity.UserID(dev.User)); c != nil && wanted(c) {
 		return // who has not accepted us does not answer: that says nothing of its secrets
 	}
 	if i < 0 || sessions[i].Established() || !sessions[i].Initiated() || sessions[i].PrekeyID() == [8]byte(hash[:8]) {

@@ -38,6 +38,10 @@ import (
 type Config struct {
 	Pins   []dht.Peer      // relays chosen by hand
 	Policy election.Policy // of the election of our own relays
+
+	// Unreachable is how long a message has to find neither a relay nor a device before the person's fallback is asked
+	// for (fallback.go); 0: there is none.
+	Unreachable time.Duration
 }
 
 // Engine is one device. It belongs to one goroutine.

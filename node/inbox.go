@@ -427,6 +427,9 @@ func (e *Engine) dispatch(t *Turn, a arrival) bool {
 		return friend // of a later version: nothing for people, and nothing to repeat
 	}
 	e.stopped(t, a)
+	if e.asksByText(t, a) {
+		return false
+	}
 	return friend && e.heardAt(t, a, (*talk.Desk).Message)
 }
 

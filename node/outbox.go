@@ -35,7 +35,7 @@ func (e *Engine) loadOutbox(t *Turn) {
 		if d.Audit == 0 && len(d.Receipts) > 0 { // of a build that did not audit
 			d.Audit = millis(firstAudit(t))
 		}
-		e.reviews.Set(n, reviewAt(d))
+		e.reviews.Set(n, e.reviewAt(d))
 		if len(d.Acks) > 0 && len(d.Envelope) == 0 {
 			e.out.Acks[identity.DeviceID(d.Device)] = n
 		}
@@ -159,7 +159,7 @@ func (e *Engine) maySend(c *pb.Contact) error {
 			Class: view.ErrEpochChanged, Message: c.Handle + " has a new account key; nothing is sent until you accept it",
 			Hint: "kith contact show " + c.Handle + ", then kith contact accept " + c.Handle,
 		}
-	case c.Left:
+	case c.Left && e.cfg.Unreachable == 0:
 		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " has left", Hint: "kith contact show " + c.Handle}
 	case c.State == contactBlocked:
 		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " is blocked", Hint: "kith contact accept " + c.Handle}
@@ -202,6 +202,12 @@ func (e *Engine) fanOutTo(t *Turn, u identity.UserID, m *pb.Message) bool {
 		m.Unsent = true
 		e.saveContact(t, c)
 		return false
+	}
+	if c.Left { // there is nobody to seal for; a person with a fallback was let through
+		done := &pb.Done{User: c.User, Stage: view.StageDropped.Number()}
+		m.Done = append(m.Done, done)
+		e.stranded(t, &pb.Delivery{User: c.User, Kind: uint32(chat.KindOf(m.Content))}, m)
+		return true
 	}
 	for _, d := range list.Devices() {
 		e.enqueue(t, m, d.ID(), list.User())

@@ -144,8 +144,11 @@ func (e *Engine) AcceptContact(t *Turn, who string) (view.Contact, error) {
 		c.NextList, c.Verified = nil, false
 		e.adoptList(t, c, next)
 	}
-	asked := c.State == contactRequest || c.State == contactIgnored
-	c.State, c.ForkAccepted = contactAccepted, len(c.Fork) > 0
+	asked := wants(c) || c.State == contactIgnored
+	if c.State == contactMember && !asked {
+		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: c.Handle + " shares a group with you and has not asked to be a contact", Hint: "kith contact add " + hexOf(c.User)}
+	}
+	c.State, c.Wants, c.ForkAccepted = contactAccepted, false, len(c.Fork) > 0
 	if asked {
 		e.answerRequest(t, c)
 	} else {

@@ -43,7 +43,7 @@ func (e *Engine) AskContact(t *Turn, a Ask) (view.Contact, error) {
 		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
 	case a.User == e.user:
 		return view.Contact{}, &view.Problem{Class: view.ErrUsage, Message: "this is you", Hint: "kith id"}
-	case c != nil && (c.State == contactRequest || c.State == contactIgnored):
+	case c != nil && (wants(c) || c.State == contactIgnored):
 		return e.AcceptContact(t, c.Handle)
 	case c != nil && c.State != contactPending && c.State != contactMember, c != nil && e.asking(t, c):
 		return view.Contact{}, &view.Problem{
@@ -54,7 +54,7 @@ func (e *Engine) AskContact(t *Turn, a Ask) (view.Contact, error) {
 	}
 	asked := 0
 	for _, o := range e.contacts(t) {
-		if o.State == contactPending && o.Asked != 0 {
+		if wanted(o) && t.Now.Sub(unixMilli(o.Asked)) < people.Forget {
 			asked++
 		}
 	}
@@ -69,7 +69,10 @@ func (e *Engine) AskContact(t *Turn, a Ask) (view.Contact, error) {
 		}
 	}
 	e.beginAnew(t, c)
-	c.User, c.State, c.JoinMessage, c.JoinSecret = a.User[:], contactPending, nil, nil
+	if c.State != contactMember { // a group that we share goes on
+		c.State = contactPending
+	}
+	c.User, c.JoinMessage, c.JoinSecret = a.User[:], nil, nil
 	c.Asked, c.Note, c.Declined = t.Now.UnixMilli(), people.Note(a.Note), ""
 	if a.Name != "" {
 		e.foundBy(t, c, a.Name)
@@ -82,6 +85,15 @@ func (e *Engine) AskContact(t *Turn, a Ask) (view.Contact, error) {
 	}
 	e.flush(t)
 	return e.shown(t, c), t.Tx.Err()
+}
+
+// wanted reports whether we asked somebody to be a contact, and have no answer; wants, whether somebody asked us.
+func wanted(c *pb.Contact) bool {
+	return c.Asked != 0 && !c.Wants && (c.State == contactPending || c.State == contactMember)
+}
+
+func wants(c *pb.Contact) bool {
+	return c.State == contactRequest || c.State == contactMember && c.Wants
 }
 
 // beginAnew drops the sessions with devices that never answered us: who has forgotten us has forgotten them.
@@ -100,12 +112,15 @@ func (e *Engine) beginAnew(t *Turn, c *pb.Contact) {
 
 // asking reports whether a request, or a join, of ours is under way.
 func (e *Engine) asking(t *Turn, c *pb.Contact) bool {
-	return c.Asked == 0 || len(c.JoinMessage) == 0 || t.Tx.Get(store.BucketMessages, c.JoinMessage) != nil
+	if !wanted(c) {
+		return c.State == contactPending
+	}
+	return len(c.JoinMessage) == 0 || t.Tx.Get(store.BucketMessages, c.JoinMessage) != nil
 }
 
 // sendRequest asks every device of somebody, once its list is known.
 func (e *Engine) sendRequest(t *Turn, c *pb.Contact) {
-	if c.State != contactPending || c.Asked == 0 || len(c.JoinMessage) > 0 {
+	if !wanted(c) || len(c.JoinMessage) > 0 {
 		return
 	}
 	if list := e.listOf(t, identity.UserID(c.User)); list != nil {
@@ -177,7 +192,7 @@ func (e *Engine) roomForRequest(t *Turn) bool {
 	}
 	waiting := 0
 	for _, c := range e.contacts(t) {
-		if c.State == contactRequest {
+		if wants(c) {
 			waiting++
 		}
 	}
@@ -205,9 +220,13 @@ func (e *Engine) gotRequest(t *Turn, a arrival) bool {
 		if dev != nil {
 			e.keepReach(t, dev, r.Reach) // for the answer
 		}
-		v := e.shown(t, c)
-		e.notice(t, view.Notice{Type: "contact", Contact: &v, Text: "asks to be a contact"})
-	case c.State == contactPending && c.Asked != 0: // it accepts, or has asked us at the same time
+		e.tellRequest(t, c)
+	case c.State == contactMember && !wanted(c):
+		if !wants(c) && (r.Answer || !e.roomForRequest(t)) {
+			return false
+		}
+		e.wish(t, c, r.Note)
+	case wanted(c): // it accepts, or has asked us at the same time
 		e.endJoin(t, c, "the request was answered")
 		c.State, c.JoinMessage, c.Hints, c.Asked = contactAccepted, nil, nil, 0
 		if c.Name = chat.CleanName(r.Name); !c.Verified {
@@ -227,6 +246,35 @@ func (e *Engine) gotRequest(t *Turn, a arrival) bool {
 		e.sendControl(t, chat.KindRequest, e.request(t, "", true), a.sender.User, []identity.DeviceID{a.sender.Device()})
 	}
 	return true
+}
+
+// wish notes that a member of a group of ours asks to be a contact.
+func (e *Engine) wish(t *Turn, c *pb.Contact, note string) {
+	if c.Wants {
+		return
+	}
+	store.SetCounter(t.Tx, counterRequests, store.Counter(t.Tx, counterRequests)+1)
+	c.Wants, c.Note, c.Asked = true, people.Note(note), t.Now.UnixMilli()
+	e.saveContact(t, c)
+	e.tellRequest(t, c)
+}
+
+// asksByText takes a direct message of somebody with whom we share a group, and nothing else, as a request. What it says
+// comes again once it is accepted: nobody acknowledges it now.
+func (e *Engine) asksByText(t *Turn, a arrival) bool {
+	c := a.contact
+	if c == nil || c.State != contactMember || a.content.Chat != chat.Direct(e.user, a.sender.User) {
+		return false
+	}
+	if c.Wants || e.roomForRequest(t) {
+		e.wish(t, c, "")
+	}
+	return true
+}
+
+func (e *Engine) tellRequest(t *Turn, c *pb.Contact) {
+	v := e.shown(t, c)
+	e.notice(t, view.Notice{Type: "contact", Contact: &v, Text: "asks to be a contact"})
 }
 
 // welcomeRequest makes a contact of somebody whose request, or answer, we hold: from now on its devices are looked for.
@@ -270,10 +318,14 @@ func (e *Engine) IgnoreContact(t *Turn, who string) (view.Contact, error) {
 	if err != nil {
 		return view.Contact{}, err
 	}
-	if c.State != contactRequest && c.State != contactIgnored {
+	if !wants(c) && c.State != contactIgnored {
 		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: c.Handle + " is no request", Hint: "kith contact block " + c.Handle}
 	}
-	c.State, c.Asked = contactIgnored, t.Now.UnixMilli()
+	if c.Asked = t.Now.UnixMilli(); c.State == contactMember {
+		c.Wants, c.Asked = false, 0
+	} else {
+		c.State = contactIgnored
+	}
 	e.changeContact(t, c)
 	return e.shown(t, c), t.Tx.Err()
 }
@@ -281,6 +333,10 @@ func (e *Engine) IgnoreContact(t *Turn, who string) (view.Contact, error) {
 // forgetRequests drops what nobody answered within 30 days, and what was ignored as long ago.
 func (e *Engine) forgetRequests(t *Turn) {
 	for _, c := range e.contacts(t) {
+		if c.State == contactMember && wants(c) && t.Now.Sub(unixMilli(c.Asked)) >= people.Forget {
+			c.Wants, c.Asked = false, 0
+			e.saveContact(t, c)
+		}
 		if (c.State != contactRequest && c.State != contactIgnored) || t.Now.Sub(unixMilli(c.Asked)) < people.Forget || len(c.User) != 32 {
 			continue
 		}
@@ -333,7 +389,7 @@ func (e *Engine) shown(t *Turn, c *pb.Contact) view.Contact {
 
 // requestMoved tells that a request of ours came further.
 func (e *Engine) requestMoved(t *Turn, d *pb.Delivery) {
-	if c := e.contact(t, identity.UserID(d.User)); c != nil && c.State == contactPending && c.Asked != 0 {
+	if c := e.contact(t, identity.UserID(d.User)); c != nil && wanted(c) {
 		v := e.shown(t, c)
 		e.notice(t, view.Notice{Type: "contact", Contact: &v})
 	}
@@ -347,7 +403,7 @@ func (e *Engine) byDoor(t *Turn, d *pb.Delivery, dev *pb.PeerDevice) bool {
 	}
 	c := e.contact(t, identity.UserID(dev.User))
 	rec, err := e.records.get(dev.Record)
-	return c != nil && c.State == contactPending && err == nil && rec.FrontDoor() != nil && rec.FrontDoor().Usable(t.Now)
+	return c != nil && wanted(c) && err == nil && rec.FrontDoor() != nil && rec.FrontDoor().Usable(t.Now)
 }
 
 // unacked reports whether content is of somebody that gets no acknowledgement: whoever a person has not accepted.
@@ -357,8 +413,8 @@ func unacked(c *pb.Contact, a arrival) bool {
 
 // requestOf is what is to be said of a request that is open; nil: there is none.
 func requestOf(tx store.Tx, c *pb.Contact) *view.Request {
-	mine := c.State == contactPending
-	if c.Asked == 0 || !mine && c.State != contactRequest && c.State != contactIgnored {
+	mine := wanted(c)
+	if !mine && !wants(c) && c.State != contactIgnored {
 		return nil
 	}
 	v := &view.Request{Mine: mine, Note: c.Note, At: unixMilli(c.Asked)}

@@ -47,6 +47,7 @@ type Config struct {
 	MDNS        bool           // find nodes on the local network, and be found
 	Loopback    bool           // tests, demo, one machine: loopback addresses count, election caps off
 	DNS         string         // name server that says whose a name under a domain is ("127.0.0.1:53"); empty: the system's
+	Unreachable time.Duration  // how long nobody has to be reachable before an event asks for another way; 0: never
 	APISocket   string         // Unix socket of the local API; empty: none
 	Version     string         // shown by the local API
 	// Metrics is the loopback address of the page for Prometheus ("127.0.0.1:9464"); empty: none.
@@ -220,7 +221,7 @@ func (n *Node) openEngine(context.Context) (err error) {
 
 // load reads the engine and tells it what a fresh one has to know.
 func (n *Node) load(t *node.Turn) (*node.Engine, error) {
-	e, err := node.Load(t, node.Config{Pins: n.cfg.Pins, Policy: n.policy()})
+	e, err := node.Load(t, node.Config{Pins: n.cfg.Pins, Policy: n.policy(), Unreachable: n.cfg.Unreachable})
 	if err != nil {
 		return nil, err
 	}

@@ -303,6 +303,7 @@ type Contact struct {
 	Names         []*Named               `protobuf:"bytes,24,rep,name=names,proto3" json:"names,omitempty"`                                    // handles of its own choice, and the name under a domain that we found it by
 	ProfileAt     uint64                 `protobuf:"varint,25,opt,name=profile_at,json=profileAt,proto3" json:"profile_at,omitempty"`          // lamport ms of the profile that we have
 	Looked        int64                  `protobuf:"varint,26,opt,name=looked,proto3" json:"looked,omitempty"`                                 // unix ms when the DNS was last asked about a name of this contact
+	Wants         bool                   `protobuf:"varint,31,opt,name=wants,proto3" json:"wants,omitempty"`                                   // a member of a group asked to be a contact
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -524,6 +525,13 @@ func (x *Contact) GetLooked() int64 {
 		return x.Looked
 	}
 	return 0
+}
+
+func (x *Contact) GetWants() bool {
+	if x != nil {
+		return x.Wants
+	}
+	return false
 }
 
 // Named is a handle that a person gives itself.
@@ -2364,7 +2372,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"profile_at\x18\x14 \x01(\x04R\tprofileAt\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
-	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xcd\x05\n" +
+	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xe3\x05\n" +
 	"\aContact\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\tR\x06handle\x12\x12\n" +
@@ -2395,7 +2403,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x05names\x18\x18 \x03(\v2\x10.kith.node.NamedR\x05names\x12\x1d\n" +
 	"\n" +
 	"profile_at\x18\x19 \x01(\x04R\tprofileAt\x12\x16\n" +
-	"\x06looked\x18\x1a \x01(\x03R\x06looked\"\xbf\x01\n" +
+	"\x06looked\x18\x1a \x01(\x03R\x06looked\x12\x14\n" +
+	"\x05wants\x18\x1f \x01(\bR\x05wants\"\xbf\x01\n" +
 	"\x05Named\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bverified\x18\x02 \x01(\bR\bverified\x12\x14\n" +

@@ -161,6 +161,9 @@ func MessageView(tx store.Tx, me identity.UserID, m *pb.Message) view.Message {
 			v.Expires = disappears(m, x, v.TTL)
 		}
 	}
+	if m.Fallback {
+		v.Fallback = "handed to a command of yours: not end-to-end encrypted"
+	}
 	v.Files = transfer.Files(tx, m.Transfers)
 	if m.Mine && (m.Unsent || len(m.Pending)+len(m.Done) > 0) { // another device of ours knows of its own
 		v.Stage, _ = deliveries(tx, me, m)

@@ -1649,6 +1649,7 @@ type Sync struct {
 	Read          [][]byte               `protobuf:"bytes,3,rep,name=read,proto3" json:"read,omitempty"` // messages read on this device
 	Settings      []*Setting             `protobuf:"bytes,4,rep,name=settings,proto3" json:"settings,omitempty"`
 	Deleted       []*Deleted             `protobuf:"bytes,5,rep,name=deleted,proto3" json:"deleted,omitempty"`
+	Fallback      [][]byte               `protobuf:"bytes,6,rep,name=fallback,proto3" json:"fallback,omitempty"` // messages of ours that were handed to a command, without end-to-end encryption
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1714,6 +1715,13 @@ func (x *Sync) GetSettings() []*Setting {
 func (x *Sync) GetDeleted() []*Deleted {
 	if x != nil {
 		return x.Deleted
+	}
+	return nil
+}
+
+func (x *Sync) GetFallback() [][]byte {
+	if x != nil {
+		return x.Fallback
 	}
 	return nil
 }
@@ -2168,13 +2176,14 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x03ask\x18\t \x01(\bR\x03ask\"9\n" +
 	"\aRecords\x12\x14\n" +
 	"\x05lists\x18\x01 \x03(\fR\x05lists\x12\x18\n" +
-	"\adevices\x18\x02 \x03(\fR\adevices\"\xb7\x01\n" +
+	"\adevices\x18\x02 \x03(\fR\adevices\"\xd3\x01\n" +
 	"\x04Sync\x12)\n" +
 	"\x06people\x18\x01 \x03(\v2\x11.kith.chat.PersonR\x06people\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04read\x18\x03 \x03(\fR\x04read\x12.\n" +
 	"\bsettings\x18\x04 \x03(\v2\x12.kith.chat.SettingR\bsettings\x12,\n" +
-	"\adeleted\x18\x05 \x03(\v2\x12.kith.chat.DeletedR\adeleted\"o\n" +
+	"\adeleted\x18\x05 \x03(\v2\x12.kith.chat.DeletedR\adeleted\x12\x1a\n" +
+	"\bfallback\x18\x06 \x03(\fR\bfallback\"o\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04chat\x18\x01 \x01(\fR\x04chat\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
