@@ -365,6 +365,9 @@ func (e *Engine) accept(t *Turn, a arrival) bool {
 		e.acknowledge(t, a.sender.Device(), a.id)
 	}
 	e.heard(t, a.sender.Device())
+	if a.own {
+		e.compareHistory(t, a.sender.Device())
+	}
 	if known {
 		e.stats.Duplicate++
 	}
@@ -422,6 +425,8 @@ func (e *Engine) dispatch(t *Turn, a arrival) bool {
 		return friend && e.heardAt(t, a, (*talk.Desk).Act)
 	case chat.KindTyping:
 		return friend && e.gotTyping(t, a)
+	case chat.KindHistory:
+		return a.own && e.gotHistory(t, a)
 	}
 	if !a.content.Kind.Visible() {
 		return friend // of a later version: nothing for people, and nothing to repeat

@@ -56,6 +56,14 @@ const (
 	lookupRetries = 6 // doublings of retryMin between lookups of one record
 )
 
+// History, compared between our own devices.
+const (
+	historyEvery   = 7 * day
+	historyRetry   = 6 * time.Hour
+	historyOffered = 30 * day // what a new device gets by itself
+	historyOverlap = 2 * Retention
+)
+
 // Clock bounds on what others claim.
 const (
 	maxAhead  = 2 * time.Minute // a message may claim to be this far in the future

@@ -2336,6 +2336,75 @@ func (x *Parked) GetUntil() int64 {
 	return 0
 }
 
+// History is how the past was compared with another device of ours.
+type History struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Device        []byte                 `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	Asked         int64                  `protobuf:"varint,2,opt,name=asked,proto3" json:"asked,omitempty"` // unix ms; 0: no comparison is under way
+	Equal         int64                  `protobuf:"varint,3,opt,name=equal,proto3" json:"equal,omitempty"` // unix ms when both were last found to have the same
+	Since         uint32                 `protobuf:"varint,4,opt,name=since,proto3" json:"since,omitempty"` // month that a person asked from; 0: nobody did
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *History) Reset() {
+	*x = History{}
+	mi := &file_node_pb_rows_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *History) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*History) ProtoMessage() {}
+
+func (x *History) ProtoReflect() protoreflect.Message {
+	mi := &file_node_pb_rows_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use History.ProtoReflect.Descriptor instead.
+func (*History) Descriptor() ([]byte, []int) {
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *History) GetDevice() []byte {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
+func (x *History) GetAsked() int64 {
+	if x != nil {
+		return x.Asked
+	}
+	return 0
+}
+
+func (x *History) GetEqual() int64 {
+	if x != nil {
+		return x.Equal
+	}
+	return 0
+}
+
+func (x *History) GetSince() uint32 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
 var File_node_pb_rows_proto protoreflect.FileDescriptor
 
 const file_node_pb_rows_proto_rawDesc = "" +
@@ -2587,7 +2656,12 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x06Parked\x12\x1a\n" +
 	"\benvelope\x18\x01 \x01(\fR\benvelope\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\fR\x04user\x12\x14\n" +
-	"\x05until\x18\x03 \x01(\x03R\x05untilB!Z\x1fgithub.com/kith-im/kith/node/pbb\x06proto3"
+	"\x05until\x18\x03 \x01(\x03R\x05until\"c\n" +
+	"\aHistory\x12\x16\n" +
+	"\x06device\x18\x01 \x01(\fR\x06device\x12\x14\n" +
+	"\x05asked\x18\x02 \x01(\x03R\x05asked\x12\x14\n" +
+	"\x05equal\x18\x03 \x01(\x03R\x05equal\x12\x14\n" +
+	"\x05since\x18\x04 \x01(\rR\x05sinceB!Z\x1fgithub.com/kith-im/kith/node/pbb\x06proto3"
 
 var (
 	file_node_pb_rows_proto_rawDescOnce sync.Once
@@ -2601,7 +2675,7 @@ func file_node_pb_rows_proto_rawDescGZIP() []byte {
 	return file_node_pb_rows_proto_rawDescData
 }
 
-var file_node_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
+var file_node_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_node_pb_rows_proto_goTypes = []any{
 	(*Self)(nil),       // 0: kith.node.Self
 	(*Endpoint)(nil),   // 1: kith.node.Endpoint
@@ -2622,6 +2696,7 @@ var file_node_pb_rows_proto_goTypes = []any{
 	(*Delivery)(nil),   // 16: kith.node.Delivery
 	(*Box)(nil),        // 17: kith.node.Box
 	(*Parked)(nil),     // 18: kith.node.Parked
+	(*History)(nil),    // 19: kith.node.History
 }
 var file_node_pb_rows_proto_depIdxs = []int32{
 	1,  // 0: kith.node.Self.endpoint:type_name -> kith.node.Endpoint
@@ -2655,7 +2730,7 @@ func file_node_pb_rows_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_pb_rows_proto_rawDesc), len(file_node_pb_rows_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   19,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -171,3 +171,11 @@ type Invite struct {
 	Expires time.Time `json:"expires"`
 	Used    bool      `json:"used"`
 }
+
+// History is how the past was compared with another device of ours.
+type History struct {
+	Device string    `json:"device"`
+	Name   string    `json:"name"`
+	State  string    `json:"state"` // not compared, comparing, equal
+	Equal  time.Time `json:"equal_at,omitzero"`
+}

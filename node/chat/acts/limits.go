@@ -28,4 +28,7 @@ const (
 	keptEdits   = 8 // of one person, also those that do not count: the earliest
 	keptRefused = 5 // edits of other people, once the author is known
 	version     = 1
+
+	// splitCount is how many acts, other than edits, one part of a State has when it is split.
+	splitCount = 16
 )

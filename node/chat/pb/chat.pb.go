@@ -1089,11 +1089,11 @@ func (x *Request) GetAnswer() bool {
 	return false
 }
 
-// History offers one's own other device a part of the past, or asks for it.
+// History is how two devices of one person find out what one of them lacks of the past, and close the gap.
 type History struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Ask           []byte                 `protobuf:"bytes,1,opt,name=ask,proto3" json:"ask,omitempty"` // what the asker has, see docs/protocol.md
-	Segments      []*Segment             `protobuf:"bytes,2,rep,name=segments,proto3" json:"segments,omitempty"`
+	Ask           *HistoryAsk            `protobuf:"bytes,1,opt,name=ask,proto3" json:"ask,omitempty"`
+	Part          *HistoryPart           `protobuf:"bytes,2,opt,name=part,proto3" json:"part,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1128,46 +1128,48 @@ func (*History) Descriptor() ([]byte, []int) {
 	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{16}
 }
 
-func (x *History) GetAsk() []byte {
+func (x *History) GetAsk() *HistoryAsk {
 	if x != nil {
 		return x.Ask
 	}
 	return nil
 }
 
-func (x *History) GetSegments() []*Segment {
+func (x *History) GetPart() *HistoryPart {
 	if x != nil {
-		return x.Segments
+		return x.Part
 	}
 	return nil
 }
 
-// Segment is a part of the past of one conversation, as an attachment.
-type Segment struct {
+// HistoryAsk says what the asker has between two spans. A span is a conversation and a month: 20 bytes, in order.
+type HistoryAsk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Chat          []byte                 `protobuf:"bytes,1,opt,name=chat,proto3" json:"chat,omitempty"`
-	Month         uint32                 `protobuf:"varint,2,opt,name=month,proto3" json:"month,omitempty"`
-	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
-	Sum           []byte                 `protobuf:"bytes,4,opt,name=sum,proto3" json:"sum,omitempty"` // of the contents in it
-	File          *File                  `protobuf:"bytes,5,opt,name=file,proto3" json:"file,omitempty"`
+	From          []byte                 `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	Until         []byte                 `protobuf:"bytes,2,opt,name=until,proto3" json:"until,omitempty"`        // exclusive; empty: to the end
+	End           []byte                 `protobuf:"bytes,7,opt,name=end,proto3" json:"end,omitempty"`            // of the whole comparison; a question that has too many spans stops before
+	Since         uint32                 `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"`       // no month before this one
+	Pass          uint32                 `protobuf:"varint,4,opt,name=pass,proto3" json:"pass,omitempty"`         // in odd ones the answer is what differs, in even ones a question
+	Differed      uint32                 `protobuf:"varint,5,opt,name=differed,proto3" json:"differed,omitempty"` // spans that differed in this pass so far
+	Have          []*HistorySum          `protobuf:"bytes,6,rep,name=have,proto3" json:"have,omitempty"`          // of every span in which the asker has something
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Segment) Reset() {
-	*x = Segment{}
+func (x *HistoryAsk) Reset() {
+	*x = HistoryAsk{}
 	mi := &file_node_chat_pb_chat_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Segment) String() string {
+func (x *HistoryAsk) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Segment) ProtoMessage() {}
+func (*HistoryAsk) ProtoMessage() {}
 
-func (x *Segment) ProtoReflect() protoreflect.Message {
+func (x *HistoryAsk) ProtoReflect() protoreflect.Message {
 	mi := &file_node_chat_pb_chat_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -1179,42 +1181,271 @@ func (x *Segment) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Segment.ProtoReflect.Descriptor instead.
-func (*Segment) Descriptor() ([]byte, []int) {
+// Deprecated: Use HistoryAsk.ProtoReflect.Descriptor instead.
+func (*HistoryAsk) Descriptor() ([]byte, []int) {
 	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{17}
 }
 
-func (x *Segment) GetChat() []byte {
+func (x *HistoryAsk) GetFrom() []byte {
 	if x != nil {
-		return x.Chat
+		return x.From
 	}
 	return nil
 }
 
-func (x *Segment) GetMonth() uint32 {
+func (x *HistoryAsk) GetUntil() []byte {
 	if x != nil {
-		return x.Month
+		return x.Until
+	}
+	return nil
+}
+
+func (x *HistoryAsk) GetEnd() []byte {
+	if x != nil {
+		return x.End
+	}
+	return nil
+}
+
+func (x *HistoryAsk) GetSince() uint32 {
+	if x != nil {
+		return x.Since
 	}
 	return 0
 }
 
-func (x *Segment) GetCount() uint32 {
+func (x *HistoryAsk) GetPass() uint32 {
+	if x != nil {
+		return x.Pass
+	}
+	return 0
+}
+
+func (x *HistoryAsk) GetDiffered() uint32 {
+	if x != nil {
+		return x.Differed
+	}
+	return 0
+}
+
+func (x *HistoryAsk) GetHave() []*HistorySum {
+	if x != nil {
+		return x.Have
+	}
+	return nil
+}
+
+// HistorySum is what a device has of a span.
+type HistorySum struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Span          []byte                 `protobuf:"bytes,1,opt,name=span,proto3" json:"span,omitempty"` // conversation 16 | month u32
+	Count         uint32                 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	Sum           []byte                 `protobuf:"bytes,3,opt,name=sum,proto3" json:"sum,omitempty"` // 16 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistorySum) Reset() {
+	*x = HistorySum{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistorySum) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistorySum) ProtoMessage() {}
+
+func (x *HistorySum) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistorySum.ProtoReflect.Descriptor instead.
+func (*HistorySum) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *HistorySum) GetSpan() []byte {
+	if x != nil {
+		return x.Span
+	}
+	return nil
+}
+
+func (x *HistorySum) GetCount() uint32 {
 	if x != nil {
 		return x.Count
 	}
 	return 0
 }
 
-func (x *Segment) GetSum() []byte {
+func (x *HistorySum) GetSum() []byte {
 	if x != nil {
 		return x.Sum
 	}
 	return nil
 }
 
-func (x *Segment) GetFile() *File {
+// HistoryPart is a part of the answer to an ask.
+type HistoryPart struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Chat          []byte                 `protobuf:"bytes,1,opt,name=chat,proto3" json:"chat,omitempty"`
+	Rows          []*HistoryRow          `protobuf:"bytes,2,rep,name=rows,proto3" json:"rows,omitempty"`
+	Next          *HistoryAsk            `protobuf:"bytes,3,opt,name=next,proto3" json:"next,omitempty"` // in the last part: how the asker goes on; its from is empty when the range is through
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryPart) Reset() {
+	*x = HistoryPart{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryPart) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryPart) ProtoMessage() {}
+
+func (x *HistoryPart) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[19]
 	if x != nil {
-		return x.File
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryPart.ProtoReflect.Descriptor instead.
+func (*HistoryPart) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *HistoryPart) GetChat() []byte {
+	if x != nil {
+		return x.Chat
+	}
+	return nil
+}
+
+func (x *HistoryPart) GetRows() []*HistoryRow {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+func (x *HistoryPart) GetNext() *HistoryAsk {
+	if x != nil {
+		return x.Next
+	}
+	return nil
+}
+
+// HistoryRow is a message as a device has it, or a part of what became of one.
+type HistoryRow struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Content       []byte                 `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	User          []byte                 `protobuf:"bytes,3,opt,name=user,proto3" json:"user,omitempty"`
+	Device        []byte                 `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
+	Received      int64                  `protobuf:"varint,5,opt,name=received,proto3" json:"received,omitempty"`
+	Order         uint64                 `protobuf:"varint,6,opt,name=order,proto3" json:"order,omitempty"`
+	State         []byte                 `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *HistoryRow) Reset() {
+	*x = HistoryRow{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *HistoryRow) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*HistoryRow) ProtoMessage() {}
+
+func (x *HistoryRow) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use HistoryRow.ProtoReflect.Descriptor instead.
+func (*HistoryRow) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *HistoryRow) GetId() []byte {
+	if x != nil {
+		return x.Id
+	}
+	return nil
+}
+
+func (x *HistoryRow) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+func (x *HistoryRow) GetUser() []byte {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *HistoryRow) GetDevice() []byte {
+	if x != nil {
+		return x.Device
+	}
+	return nil
+}
+
+func (x *HistoryRow) GetReceived() int64 {
+	if x != nil {
+		return x.Received
+	}
+	return 0
+}
+
+func (x *HistoryRow) GetOrder() uint64 {
+	if x != nil {
+		return x.Order
+	}
+	return 0
+}
+
+func (x *HistoryRow) GetState() []byte {
+	if x != nil {
+		return x.State
 	}
 	return nil
 }
@@ -1229,7 +1460,7 @@ type Ids struct {
 
 func (x *Ids) Reset() {
 	*x = Ids{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[18]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1241,7 +1472,7 @@ func (x *Ids) String() string {
 func (*Ids) ProtoMessage() {}
 
 func (x *Ids) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[18]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1254,7 +1485,7 @@ func (x *Ids) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ids.ProtoReflect.Descriptor instead.
 func (*Ids) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{18}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Ids) GetIds() [][]byte {
@@ -1275,7 +1506,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[19]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +1518,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[19]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +1531,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{19}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Endpoint) GetId() []byte {
@@ -1331,7 +1562,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[20]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1343,7 +1574,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[20]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1356,7 +1587,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{20}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Join) GetInvite() []byte {
@@ -1409,7 +1640,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[21]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1421,7 +1652,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[21]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1434,7 +1665,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{21}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Welcome) GetInvite() []byte {
@@ -1497,7 +1728,7 @@ type Reach struct {
 
 func (x *Reach) Reset() {
 	*x = Reach{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[22]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1509,7 +1740,7 @@ func (x *Reach) String() string {
 func (*Reach) ProtoMessage() {}
 
 func (x *Reach) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[22]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1522,7 +1753,7 @@ func (x *Reach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reach.ProtoReflect.Descriptor instead.
 func (*Reach) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{22}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Reach) GetNumber() uint64 {
@@ -1599,7 +1830,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[23]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1842,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[23]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1855,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{23}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Records) GetLists() [][]byte {
@@ -1656,7 +1887,7 @@ type Sync struct {
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[24]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1668,7 +1899,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[24]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1681,7 +1912,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{24}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Sync) GetPeople() []*Person {
@@ -1740,7 +1971,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[25]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1752,7 +1983,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[25]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1765,7 +1996,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{25}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Setting) GetChat() []byte {
@@ -1816,7 +2047,7 @@ type Deleted struct {
 
 func (x *Deleted) Reset() {
 	*x = Deleted{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[26]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1828,7 +2059,7 @@ func (x *Deleted) String() string {
 func (*Deleted) ProtoMessage() {}
 
 func (x *Deleted) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[26]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1841,7 +2072,7 @@ func (x *Deleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deleted.ProtoReflect.Descriptor instead.
 func (*Deleted) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{26}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Deleted) GetId() []byte {
@@ -1888,7 +2119,7 @@ type Person struct {
 
 func (x *Person) Reset() {
 	*x = Person{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[27]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1900,7 +2131,7 @@ func (x *Person) String() string {
 func (*Person) ProtoMessage() {}
 
 func (x *Person) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[27]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1913,7 +2144,7 @@ func (x *Person) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Person.ProtoReflect.Descriptor instead.
 func (*Person) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{27}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Person) GetUser() []byte {
@@ -1980,7 +2211,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[28]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2223,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[28]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2236,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{28}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Snapshot) GetUser() []byte {
@@ -2134,16 +2365,37 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x04note\x18\x02 \x01(\tR\x04note\x12\x12\n" +
 	"\x04list\x18\x03 \x01(\fR\x04list\x12&\n" +
 	"\x05reach\x18\x04 \x01(\v2\x10.kith.chat.ReachR\x05reach\x12\x16\n" +
-	"\x06answer\x18\x05 \x01(\bR\x06answer\"K\n" +
-	"\aHistory\x12\x10\n" +
-	"\x03ask\x18\x01 \x01(\fR\x03ask\x12.\n" +
-	"\bsegments\x18\x02 \x03(\v2\x12.kith.chat.SegmentR\bsegments\"\x80\x01\n" +
-	"\aSegment\x12\x12\n" +
-	"\x04chat\x18\x01 \x01(\fR\x04chat\x12\x14\n" +
-	"\x05month\x18\x02 \x01(\rR\x05month\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\rR\x05count\x12\x10\n" +
-	"\x03sum\x18\x04 \x01(\fR\x03sum\x12#\n" +
-	"\x04file\x18\x05 \x01(\v2\x0f.kith.chat.FileR\x04file\"\x17\n" +
+	"\x06answer\x18\x05 \x01(\bR\x06answer\"^\n" +
+	"\aHistory\x12'\n" +
+	"\x03ask\x18\x01 \x01(\v2\x15.kith.chat.HistoryAskR\x03ask\x12*\n" +
+	"\x04part\x18\x02 \x01(\v2\x16.kith.chat.HistoryPartR\x04part\"\xb9\x01\n" +
+	"\n" +
+	"HistoryAsk\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\fR\x04from\x12\x14\n" +
+	"\x05until\x18\x02 \x01(\fR\x05until\x12\x10\n" +
+	"\x03end\x18\a \x01(\fR\x03end\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\rR\x05since\x12\x12\n" +
+	"\x04pass\x18\x04 \x01(\rR\x04pass\x12\x1a\n" +
+	"\bdiffered\x18\x05 \x01(\rR\bdiffered\x12)\n" +
+	"\x04have\x18\x06 \x03(\v2\x15.kith.chat.HistorySumR\x04have\"H\n" +
+	"\n" +
+	"HistorySum\x12\x12\n" +
+	"\x04span\x18\x01 \x01(\fR\x04span\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\rR\x05count\x12\x10\n" +
+	"\x03sum\x18\x03 \x01(\fR\x03sum\"w\n" +
+	"\vHistoryPart\x12\x12\n" +
+	"\x04chat\x18\x01 \x01(\fR\x04chat\x12)\n" +
+	"\x04rows\x18\x02 \x03(\v2\x15.kith.chat.HistoryRowR\x04rows\x12)\n" +
+	"\x04next\x18\x03 \x01(\v2\x15.kith.chat.HistoryAskR\x04next\"\xaa\x01\n" +
+	"\n" +
+	"HistoryRow\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
+	"\acontent\x18\x02 \x01(\fR\acontent\x12\x12\n" +
+	"\x04user\x18\x03 \x01(\fR\x04user\x12\x16\n" +
+	"\x06device\x18\x04 \x01(\fR\x06device\x12\x1a\n" +
+	"\breceived\x18\x05 \x01(\x03R\breceived\x12\x14\n" +
+	"\x05order\x18\x06 \x01(\x04R\x05order\x12\x14\n" +
+	"\x05state\x18\a \x01(\fR\x05state\"\x17\n" +
 	"\x03Ids\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\fR\x03ids\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
@@ -2223,61 +2475,67 @@ func file_node_chat_pb_chat_proto_rawDescGZIP() []byte {
 	return file_node_chat_pb_chat_proto_rawDescData
 }
 
-var file_node_chat_pb_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_node_chat_pb_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_node_chat_pb_chat_proto_goTypes = []any{
-	(*Common)(nil),   // 0: kith.chat.Common
-	(*Text)(nil),     // 1: kith.chat.Text
-	(*Mention)(nil),  // 2: kith.chat.Mention
-	(*File)(nil),     // 3: kith.chat.File
-	(*Location)(nil), // 4: kith.chat.Location
-	(*Card)(nil),     // 5: kith.chat.Card
-	(*Custom)(nil),   // 6: kith.chat.Custom
-	(*Timer)(nil),    // 7: kith.chat.Timer
-	(*React)(nil),    // 8: kith.chat.React
-	(*Edit)(nil),     // 9: kith.chat.Edit
-	(*Unsend)(nil),   // 10: kith.chat.Unsend
-	(*Typing)(nil),   // 11: kith.chat.Typing
-	(*Group)(nil),    // 12: kith.chat.Group
-	(*GroupAsk)(nil), // 13: kith.chat.GroupAsk
-	(*Profile)(nil),  // 14: kith.chat.Profile
-	(*Request)(nil),  // 15: kith.chat.Request
-	(*History)(nil),  // 16: kith.chat.History
-	(*Segment)(nil),  // 17: kith.chat.Segment
-	(*Ids)(nil),      // 18: kith.chat.Ids
-	(*Endpoint)(nil), // 19: kith.chat.Endpoint
-	(*Join)(nil),     // 20: kith.chat.Join
-	(*Welcome)(nil),  // 21: kith.chat.Welcome
-	(*Reach)(nil),    // 22: kith.chat.Reach
-	(*Records)(nil),  // 23: kith.chat.Records
-	(*Sync)(nil),     // 24: kith.chat.Sync
-	(*Setting)(nil),  // 25: kith.chat.Setting
-	(*Deleted)(nil),  // 26: kith.chat.Deleted
-	(*Person)(nil),   // 27: kith.chat.Person
-	(*Snapshot)(nil), // 28: kith.chat.Snapshot
+	(*Common)(nil),      // 0: kith.chat.Common
+	(*Text)(nil),        // 1: kith.chat.Text
+	(*Mention)(nil),     // 2: kith.chat.Mention
+	(*File)(nil),        // 3: kith.chat.File
+	(*Location)(nil),    // 4: kith.chat.Location
+	(*Card)(nil),        // 5: kith.chat.Card
+	(*Custom)(nil),      // 6: kith.chat.Custom
+	(*Timer)(nil),       // 7: kith.chat.Timer
+	(*React)(nil),       // 8: kith.chat.React
+	(*Edit)(nil),        // 9: kith.chat.Edit
+	(*Unsend)(nil),      // 10: kith.chat.Unsend
+	(*Typing)(nil),      // 11: kith.chat.Typing
+	(*Group)(nil),       // 12: kith.chat.Group
+	(*GroupAsk)(nil),    // 13: kith.chat.GroupAsk
+	(*Profile)(nil),     // 14: kith.chat.Profile
+	(*Request)(nil),     // 15: kith.chat.Request
+	(*History)(nil),     // 16: kith.chat.History
+	(*HistoryAsk)(nil),  // 17: kith.chat.HistoryAsk
+	(*HistorySum)(nil),  // 18: kith.chat.HistorySum
+	(*HistoryPart)(nil), // 19: kith.chat.HistoryPart
+	(*HistoryRow)(nil),  // 20: kith.chat.HistoryRow
+	(*Ids)(nil),         // 21: kith.chat.Ids
+	(*Endpoint)(nil),    // 22: kith.chat.Endpoint
+	(*Join)(nil),        // 23: kith.chat.Join
+	(*Welcome)(nil),     // 24: kith.chat.Welcome
+	(*Reach)(nil),       // 25: kith.chat.Reach
+	(*Records)(nil),     // 26: kith.chat.Records
+	(*Sync)(nil),        // 27: kith.chat.Sync
+	(*Setting)(nil),     // 28: kith.chat.Setting
+	(*Deleted)(nil),     // 29: kith.chat.Deleted
+	(*Person)(nil),      // 30: kith.chat.Person
+	(*Snapshot)(nil),    // 31: kith.chat.Snapshot
 }
 var file_node_chat_pb_chat_proto_depIdxs = []int32{
 	2,  // 0: kith.chat.Text.mentions:type_name -> kith.chat.Mention
 	3,  // 1: kith.chat.Text.files:type_name -> kith.chat.File
-	19, // 2: kith.chat.File.relays:type_name -> kith.chat.Endpoint
+	22, // 2: kith.chat.File.relays:type_name -> kith.chat.Endpoint
 	3,  // 3: kith.chat.File.preview:type_name -> kith.chat.File
 	2,  // 4: kith.chat.Edit.mentions:type_name -> kith.chat.Mention
 	3,  // 5: kith.chat.Profile.picture:type_name -> kith.chat.File
-	22, // 6: kith.chat.Request.reach:type_name -> kith.chat.Reach
-	17, // 7: kith.chat.History.segments:type_name -> kith.chat.Segment
-	3,  // 8: kith.chat.Segment.file:type_name -> kith.chat.File
-	22, // 9: kith.chat.Join.reach:type_name -> kith.chat.Reach
-	22, // 10: kith.chat.Welcome.reach:type_name -> kith.chat.Reach
-	19, // 11: kith.chat.Reach.endpoint:type_name -> kith.chat.Endpoint
-	27, // 12: kith.chat.Sync.people:type_name -> kith.chat.Person
-	25, // 13: kith.chat.Sync.settings:type_name -> kith.chat.Setting
-	26, // 14: kith.chat.Sync.deleted:type_name -> kith.chat.Deleted
-	27, // 15: kith.chat.Snapshot.people:type_name -> kith.chat.Person
-	19, // 16: kith.chat.Snapshot.relays:type_name -> kith.chat.Endpoint
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	25, // 6: kith.chat.Request.reach:type_name -> kith.chat.Reach
+	17, // 7: kith.chat.History.ask:type_name -> kith.chat.HistoryAsk
+	19, // 8: kith.chat.History.part:type_name -> kith.chat.HistoryPart
+	18, // 9: kith.chat.HistoryAsk.have:type_name -> kith.chat.HistorySum
+	20, // 10: kith.chat.HistoryPart.rows:type_name -> kith.chat.HistoryRow
+	17, // 11: kith.chat.HistoryPart.next:type_name -> kith.chat.HistoryAsk
+	25, // 12: kith.chat.Join.reach:type_name -> kith.chat.Reach
+	25, // 13: kith.chat.Welcome.reach:type_name -> kith.chat.Reach
+	22, // 14: kith.chat.Reach.endpoint:type_name -> kith.chat.Endpoint
+	30, // 15: kith.chat.Sync.people:type_name -> kith.chat.Person
+	28, // 16: kith.chat.Sync.settings:type_name -> kith.chat.Setting
+	29, // 17: kith.chat.Sync.deleted:type_name -> kith.chat.Deleted
+	30, // 18: kith.chat.Snapshot.people:type_name -> kith.chat.Person
+	22, // 19: kith.chat.Snapshot.relays:type_name -> kith.chat.Endpoint
+	20, // [20:20] is the sub-list for method output_type
+	20, // [20:20] is the sub-list for method input_type
+	20, // [20:20] is the sub-list for extension type_name
+	20, // [20:20] is the sub-list for extension extendee
+	0,  // [0:20] is the sub-list for field type_name
 }
 
 func init() { file_node_chat_pb_chat_proto_init() }
@@ -2291,7 +2549,7 @@ func file_node_chat_pb_chat_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_chat_pb_chat_proto_rawDesc), len(file_node_chat_pb_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   29,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

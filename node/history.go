@@ -1,0 +1,137 @@
+package node
+
+import (
+	"encoding/hex"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
+	"github.com/kith-im/kith/node/view"
+)
+
+// With each other device of ours the past is compared when it is heard of for the first time, and every historyEvery
+// from then on: so a device that was away for longer than relays keep mail closes its gap.
+
+func historyKey(device identity.DeviceID) []byte { return append([]byte("history/"), device[:]...) }
+
+// compareHistory begins a comparison with a device of ours, if it is time for one.
+func (e *Engine) compareHistory(t *Turn, device identity.DeviceID) {
+	row := &pb.History{}
+	store.Row(t.Tx, store.BucketMeta, historyKey(device), row)
+	if t.Now.Sub(unixMilli(row.Equal)) < historyEvery || t.Now.Sub(unixMilli(row.Asked)) < historyRetry {
+		return
+	}
+	since := row.Since
+	if since == 0 && row.Equal == 0 {
+		since = talk.MonthAt(t.Now.Add(-historyOffered))
+	} else if since == 0 {
+		since = talk.MonthAt(unixMilli(row.Equal).Add(-historyOverlap))
+	}
+	e.askHistory(t, device, row, since)
+}
+
+func (e *Engine) askHistory(t *Turn, device identity.DeviceID, row *pb.History, since uint32) {
+	row.Device, row.Asked = device[:], t.Now.UnixMilli()
+	store.PutRow(t.Tx, store.BucketMeta, historyKey(device), row)
+	e.sayHistory(t, device, e.desk(t).HistoryAsk(&chatpb.HistoryAsk{Since: since, Pass: 1}))
+}
+
+func (e *Engine) sayHistory(t *Turn, device identity.DeviceID, h *chatpb.History) {
+	e.sendControl(t, chat.KindHistory, h, e.user, []identity.DeviceID{device})
+}
+
+// gotHistory answers a question of another device of ours about the past, or takes in an answer.
+func (e *Engine) gotHistory(t *Turn, a arrival) bool {
+	h := &chatpb.History{}
+	if proto.Unmarshal(a.content.Payload, h) != nil {
+		return false
+	}
+	device, d := a.sender.Device(), e.desk(t)
+	if h.Ask != nil {
+		for _, part := range d.HistoryAnswer(h.Ask) {
+			e.sayHistory(t, device, part)
+		}
+	}
+	if h.Part == nil {
+		return true
+	}
+	ask, end := d.HistoryPart(h.Part)
+	e.carry(t, d)
+	if ask != nil {
+		e.sayHistory(t, device, ask)
+	}
+	if end != talk.HistoryOpen {
+		e.historyEnded(t, device, end)
+	}
+	return true
+}
+
+func (e *Engine) historyEnded(t *Turn, device identity.DeviceID, end talk.HistoryEnd) {
+	row := &pb.History{}
+	store.Row(t.Tx, store.BucketMeta, historyKey(device), row)
+	row.Asked = 0
+	if end == talk.HistoryEqual {
+		row.Equal, row.Since = t.Now.UnixMilli(), 0
+	}
+	store.PutRow(t.Tx, store.BucketMeta, historyKey(device), row)
+	e.notice(t, view.Notice{Type: "history", Device: &view.Device{Device: hexOf(device[:])}, Text: historyWords[end]})
+}
+
+var historyWords = map[talk.HistoryEnd]string{
+	talk.HistoryEqual: "both devices have the same", talk.HistoryDiffers: "what the devices have still differs; it is compared again later",
+}
+
+// AskHistory compares what every device of ours has of the last days; 0: of all time.
+func (e *Engine) AskHistory(t *Turn, days int) ([]view.History, error) {
+	siblings := e.siblings()
+	if len(siblings) == 0 {
+		return nil, &view.Problem{Class: view.ErrRefused, Message: "you have no other device", Hint: "kith device add"}
+	}
+	var since uint32
+	if days > 0 {
+		since = talk.MonthAt(t.Now.Add(-time.Duration(days) * day))
+	}
+	for _, device := range siblings {
+		row := &pb.History{}
+		store.Row(t.Tx, store.BucketMeta, historyKey(device), row)
+		row.Since = max(since, 1)
+		e.askHistory(t, device, row, since)
+	}
+	e.flush(t)
+	return History(t.Tx)
+}
+
+// History shows how the past was compared with each other device of ours.
+func History(tx store.Tx) ([]view.History, error) {
+	devices, err := Devices(tx, nil)
+	if err != nil {
+		return nil, err
+	}
+	var out []view.History
+	for _, dev := range devices {
+		row := &pb.History{}
+		if dev.This {
+			continue
+		}
+		id, err := hex.DecodeString(dev.Device)
+		if err != nil {
+			return nil, err
+		}
+		store.Row(tx, store.BucketMeta, historyKey(identity.DeviceID(id)), row)
+		v := view.History{Device: dev.Device, Name: dev.Name, State: "not compared", Equal: unixMilli(row.Equal)}
+		switch {
+		case row.Asked != 0:
+			v.State = "comparing"
+		case row.Equal != 0:
+			v.State = "equal"
+		}
+		out = append(out, v)
+	}
+	return out, tx.Err()
+}
