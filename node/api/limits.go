@@ -43,6 +43,7 @@ const (
 
 	defaultInviteTTL = 7 * 24 * time.Hour
 	defaultOfferTTL  = time.Hour
+	maxHistoryDays   = 36_500
 	minTTL           = time.Hour
 	maxTTL           = 30 * 24 * time.Hour
 )

@@ -111,6 +111,19 @@ func devices(tx store.Tx, e *node.Engine, _ time.Time, _ None) (Devices, error) 
 	return Devices{Devices: list}, err
 }
 
+func history(tx store.Tx, _ None) (History, error) {
+	list, err := node.History(tx)
+	return History{Devices: list}, err
+}
+
+func historyAsk(e *node.Engine, t *node.Turn, q HistoryRequest) (History, error) {
+	if q.Days < 0 || q.Days > maxHistoryDays {
+		return History{}, Fail(ExitUsage, "days go from 0, for all of the past, to 36,500", "kith device --help")
+	}
+	list, err := e.AskHistory(t, q.Days)
+	return History{Devices: list}, err
+}
+
 func deviceOffer(e *node.Engine, t *node.Turn, q TTLRequest) (view.Invite, error) {
 	d, err := ttl(q, defaultOfferTTL)
 	if err != nil {

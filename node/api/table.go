@@ -50,6 +50,8 @@ func init() {
 
 		method("devices", ScopeRead, "devices", "Every device of ours.", look(devices)).offline(),
 		method("device_offer", ScopeManage, "device_offer", "Make a link with which a new device joins us.", turn(deviceOffer)),
+		method("history", ScopeRead, "history", "How the past was compared with each other device of ours.", stored(history)).offline(),
+		method("history_ask", ScopeManage, "history", "Compare what every device of ours has of the past, and fetch what this one lacks.", turn(historyAsk)),
 		method("device_remove", ScopeManage, "device", "Remove a device of ours.", turn(deviceRemove)),
 		method("leave", ScopeManage, "left", "Take this device, or the whole person, out of the network.", turn(leave)),
 

@@ -228,6 +228,16 @@ type Devices struct {
 	Devices []view.Device `json:"devices"`
 }
 
+// HistoryRequest says how much of the past is compared.
+type HistoryRequest struct {
+	Days int `json:"days,omitempty"` // 0: all of it
+}
+
+// History is how the past was compared, for each other device of ours.
+type History struct {
+	Devices []view.History `json:"devices"`
+}
+
 // DeviceRequest names a device of ours.
 type DeviceRequest struct {
 	Device string `json:"device"` // its id or a unique beginning, or its name
