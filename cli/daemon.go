@@ -190,6 +190,7 @@ func relayLimits(c config.Config) mailbox.Limits {
 	return mailbox.Limits{
 		MaxBytes: uint64(c.RelayMaxBytes), MaxBoxes: uint32(c.RelayMaxBoxes),
 		BoxBytes: uint64(c.RelayBoxBytes), BoxCount: uint32(c.RelayBoxCount),
+		BlobBytes: uint64(c.RelayBlobs), BoxBlobBytes: uint64(c.RelayBoxBlobs),
 		PassBytes: uint64(c.RelayPassBytes), PassCount: uint32(c.RelayPassCount),
 	}
 }

@@ -97,6 +97,10 @@ func (a *app) showOwnRelay(r api.Relay) {
 		{"  copies", fmt.Sprintf("%d of mailboxes missing or incomplete elsewhere, %d messages taken over, %d proofs of others failed", r.Deficit, r.Adopted, r.ProofsFailed)},
 		{"  stored", fmt.Sprintf("%d found damaged, %d of them healed; last read through: %s", r.Damaged, r.Healed, when(r.Scrubbed))},
 	}
+	if b := r.Blobs; b.Chunks > 0 || b.Received > 0 || b.Sent > 0 {
+		rows = append(rows, []any{"  attachments", fmt.Sprintf("%s of %s in %s; %d taken, %d given, %d refused, %d found damaged",
+			config.Size(b.Bytes), config.Size(r.Limits.BlobBytes), count(b.Chunks, "piece"), b.Received, b.Sent, b.Refused, b.Damaged)})
+	}
 	if r.ClockBraked {
 		rows = append(rows, []any{"  clock", term.In(term.Yellow, "it jumped: nothing is deleted until it is believed again")})
 	}

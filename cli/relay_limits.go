@@ -19,6 +19,8 @@ var limitFlags = []struct{ flag, setting, doc string }{
 	{"box-count", "relay_box_count", "messages of one mailbox"},
 	{"contact-bytes", "relay_pass_bytes", "mail of one contact's device in one mailbox, for example 16MiB"},
 	{"contact-count", "relay_pass_count", "messages of one contact's device in one mailbox"},
+	{"blob-bytes", "relay_blob_bytes", "all attachments, for example 50GiB"},
+	{"box-blob-bytes", "relay_box_blob_bytes", "attachments of one mailbox, for example 2GiB"},
 	{"rate", "relay_rate", "requests a second of one peer"},
 	{"burst", "relay_burst", "requests of one peer at once"},
 }
@@ -74,6 +76,10 @@ func (a *app) wish(into *api.RelayLimits, setting, value string) error {
 		into.PassBytes = uint64(c.RelayPassBytes)
 	case "relay_pass_count":
 		into.PassCount = uint32(c.RelayPassCount)
+	case "relay_blob_bytes":
+		into.BlobBytes = uint64(c.RelayBlobs)
+	case "relay_box_blob_bytes":
+		into.BoxBlobBytes = uint64(c.RelayBoxBlobs)
 	case "relay_rate":
 		into.Rate = c.RelayRate
 	case "relay_burst":
@@ -109,6 +115,8 @@ func (a *app) showLimits(r api.Relay) {
 		{"mailboxes", fmt.Sprint(r.Limits.MaxBoxes), fmt.Sprintf("holds %d", r.Boxes)},
 		{"one mailbox", fmt.Sprintf("%s, %d messages", config.Size(r.Limits.BoxBytes), r.Limits.BoxCount), ""},
 		{"one contact's device there", fmt.Sprintf("%s, %d messages", config.Size(r.Limits.PassBytes), r.Limits.PassCount), ""},
+		{"all attachments", config.Size(r.Limits.BlobBytes).String(), "holds " + config.Size(r.Blobs.Bytes).String()},
+		{"attachments of one mailbox", config.Size(r.Limits.BoxBlobBytes).String(), ""},
 		{"one peer", rate, ""},
 	})
 	if !r.Enabled {
@@ -131,6 +139,8 @@ func (a *app) keepLimits(l mailbox.Limits, r relay.Rate) error {
 	put(&wanted.RelayBoxCount, int(l.BoxCount))
 	put(&wanted.RelayPassBytes, config.Size(l.PassBytes))
 	put(&wanted.RelayPassCount, int(l.PassCount))
+	put(&wanted.RelayBlobs, config.Size(l.BlobBytes))
+	put(&wanted.RelayBoxBlobs, config.Size(l.BoxBlobBytes))
 	put(&wanted.RelayRate, r.PerSecond)
 	put(&wanted.RelayBurst, r.Burst)
 	chosen := config.Settings{Config: wanted}

@@ -27,6 +27,19 @@ func (r *Relay) Reserve(tx Tx, now time.Time, box ed25519.PublicKey, sig []byte)
 	return tx.PutBox(id, b)
 }
 
+// Leased says whether a box may keep something here beside its mail, and what
+// time it is for that. Refusals: NotMine, NotServing.
+func (r *Relay) Leased(tx Tx, now time.Time, box ID) (time.Time, error) {
+	now = steady(tx, now)
+	if b, _ := tx.Box(box); !b.leased(now) {
+		return now, notMine(tx, box, "no lease")
+	}
+	if !tx.Leaving().IsZero() {
+		return now, refuse(NotServing, "the relay is leaving")
+	}
+	return now, nil
+}
+
 // Leave says from when on this relay does not serve; zero: it stays. While it is
 // leaving it gives no place and no lease; deposits, fetches and repair go on.
 // Refusal: Malformed, for a moment that is over.

@@ -96,6 +96,8 @@ type Limits struct {
 	FrontEnvelope uint32 // bytes, without a pass
 	FrontCount    uint32 // live envelopes of a box without a pass
 	FrontWork     byte   // work bits without a pass, while at most a quarter of FrontCount is in use
+	BlobBytes     uint64 // chunks of attachments, of all boxes; mailbox/blobs keeps these
+	BoxBlobBytes  uint64 // of one box
 	NoWork        bool   // nobody is asked for work: tests and simulations
 }
 
@@ -113,6 +115,8 @@ func DefaultLimits() Limits {
 		FrontEnvelope: MaxFrontEnvelope,
 		FrontCount:    64,
 		FrontWork:     16,
+		BlobBytes:     8 << 30,
+		BoxBlobBytes:  2 << 30,
 	}
 }
 
@@ -130,6 +134,8 @@ func (l Limits) filled() Limits {
 	fill(&l.FrontEnvelope, d.FrontEnvelope)
 	fill(&l.FrontCount, d.FrontCount)
 	fill(&l.FrontWork, d.FrontWork)
+	fill(&l.BlobBytes, d.BlobBytes)
+	fill(&l.BoxBlobBytes, d.BoxBlobBytes)
 	l.MaxEnvelope = min(l.MaxEnvelope, MaxEnvelope)
 	l.FrontEnvelope = min(l.FrontEnvelope, l.MaxEnvelope)
 	l.FrontWork = min(l.FrontWork, MaxWorkBits-frontSteps)

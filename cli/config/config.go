@@ -37,6 +37,8 @@ type Config struct {
 	RelayBoxCount  int      `toml:"relay_box_count"`
 	RelayPassBytes Size     `toml:"relay_pass_bytes"`
 	RelayPassCount int      `toml:"relay_pass_count"`
+	RelayBlobs     Size     `toml:"relay_blob_bytes"`
+	RelayBoxBlobs  Size     `toml:"relay_box_blob_bytes"`
 	RelayRate      int      `toml:"relay_rate"`
 	RelayBurst     int      `toml:"relay_burst"`
 	Metrics        string   `toml:"metrics"`
@@ -70,6 +72,7 @@ func Default() Config {
 	return Config{
 		RelayMaxBytes: Size(l.MaxBytes), RelayMaxBoxes: int(l.MaxBoxes), RelayBoxBytes: Size(l.BoxBytes), RelayBoxCount: int(l.BoxCount),
 		RelayPassBytes: Size(l.PassBytes), RelayPassCount: int(l.PassCount),
+		RelayBlobs: Size(l.BlobBytes), RelayBoxBlobs: Size(l.BoxBlobBytes),
 		RelayRate: relay.RatePerSecond, RelayBurst: relay.RateBurst,
 		MDNS: true, LogLevel: "info", Color: "auto", Hooks: Hooks{After: "10m"},
 	}
@@ -111,6 +114,8 @@ var keys = []key{
 	{"relay_box_count", func(c *Config, s string) error { return number(&c.RelayBoxCount, s) }, func(c Config) any { return c.RelayBoxCount }},
 	{"relay_pass_bytes", func(c *Config, s string) error { return c.RelayPassBytes.UnmarshalText([]byte(s)) }, func(c Config) any { return c.RelayPassBytes }},
 	{"relay_pass_count", func(c *Config, s string) error { return number(&c.RelayPassCount, s) }, func(c Config) any { return c.RelayPassCount }},
+	{"relay_blob_bytes", func(c *Config, s string) error { return c.RelayBlobs.UnmarshalText([]byte(s)) }, func(c Config) any { return c.RelayBlobs }},
+	{"relay_box_blob_bytes", func(c *Config, s string) error { return c.RelayBoxBlobs.UnmarshalText([]byte(s)) }, func(c Config) any { return c.RelayBoxBlobs }},
 	{"relay_rate", func(c *Config, s string) error { return number(&c.RelayRate, s) }, func(c Config) any { return c.RelayRate }},
 	{"relay_burst", func(c *Config, s string) error { return number(&c.RelayBurst, s) }, func(c Config) any { return c.RelayBurst }},
 	{"metrics", func(c *Config, s string) error { c.Metrics = s; return nil }, func(c Config) any { return c.Metrics }},
@@ -246,6 +251,8 @@ func (s *Settings) validRelay() error {
 		{"relay_box_count", within(s.RelayBoxCount, 1, math.MaxUint32), "is at least 1"},
 		{"relay_pass_bytes", s.RelayPassBytes >= mailbox.MaxEnvelope, "is at least " + Size(mailbox.MaxEnvelope).String()},
 		{"relay_pass_count", within(s.RelayPassCount, 1, math.MaxUint32), "is at least 1"},
+		{"relay_blob_bytes", s.RelayBlobs >= MinRelayBytes, "is at least " + MinRelayBytes.String()},
+		{"relay_box_blob_bytes", s.RelayBoxBlobs >= MinRelayBytes, "is at least " + MinRelayBytes.String()},
 		{"relay_rate", s.RelayRate == NoRate || within(s.RelayRate, 1, math.MaxInt32), "is at least 1, or -1 for no limit"},
 		{"relay_burst", within(s.RelayBurst, 1, math.MaxInt32), "is at least 1"},
 		{"metrics", s.Metrics == "" || loopback(s.Metrics), "is a loopback address with a port, for example 127.0.0.1:9464, or empty"},
@@ -338,24 +345,26 @@ func Text(v any) string {
 
 // words explains each setting in a fresh file.
 var words = map[string]string{
-	"listen":           "Addresses to listen on, for example [\"/ip4/0.0.0.0/tcp/4101\", \"/ip4/0.0.0.0/udp/4101/quic-v1\"]; empty: every interface.",
-	"bootstrap":        "Peers to begin with: addresses that end in /p2p/PEER. Two people need none: an invite carries a hint.",
-	"pins":             "Relays that shall hold our mail, whatever the election says: addresses that end in /p2p/PEER.",
-	"relay":            "Serve as a relay for others (kith relay enable).",
-	"relay_max_bytes":  "How much mail a relay keeps in all. When it is full it refuses; it never drops what it signed for.",
-	"relay_max_boxes":  "How many mailboxes a relay keeps at most; never more than one for each 128 KiB of relay_max_bytes.",
-	"relay_box_bytes":  "How much mail one mailbox may hold.",
-	"relay_box_count":  "How many messages one mailbox may hold.",
-	"relay_pass_bytes": "How much of a mailbox one contact's device may fill.",
-	"relay_pass_count": "How many messages of one contact's device one mailbox may hold.",
-	"relay_rate":       "Requests a second from one peer; -1: no limit.",
-	"relay_burst":      "Requests that one peer may make at once before its rate counts.",
-	"metrics":          "Serve Prometheus metrics at this loopback address, for example \"127.0.0.1:9464\"; empty: nowhere.",
-	"mdns":             "Find nodes on the local network, and be found.",
-	"log_level":        "debug, info, warn or error.",
-	"color":            "auto, always or never.",
-	"passphrase_file":  "File with the passphrase of this home, if it has one.",
-	"dns":              "Name server that says who name@example.org is, for example \"9.9.9.9:53\"; empty: the system's.",
+	"listen":               "Addresses to listen on, for example [\"/ip4/0.0.0.0/tcp/4101\", \"/ip4/0.0.0.0/udp/4101/quic-v1\"]; empty: every interface.",
+	"bootstrap":            "Peers to begin with: addresses that end in /p2p/PEER. Two people need none: an invite carries a hint.",
+	"pins":                 "Relays that shall hold our mail, whatever the election says: addresses that end in /p2p/PEER.",
+	"relay":                "Serve as a relay for others (kith relay enable).",
+	"relay_max_bytes":      "How much mail a relay keeps in all. When it is full it refuses; it never drops what it signed for.",
+	"relay_max_boxes":      "How many mailboxes a relay keeps at most; never more than one for each 128 KiB of relay_max_bytes.",
+	"relay_box_bytes":      "How much mail one mailbox may hold.",
+	"relay_box_count":      "How many messages one mailbox may hold.",
+	"relay_pass_bytes":     "How much of a mailbox one contact's device may fill.",
+	"relay_pass_count":     "How many messages of one contact's device one mailbox may hold.",
+	"relay_blob_bytes":     "How much of attachments a relay keeps in all, encrypted, beside the mail.",
+	"relay_box_blob_bytes": "How much of attachments a relay keeps for one mailbox.",
+	"relay_rate":           "Requests a second from one peer; -1: no limit.",
+	"relay_burst":          "Requests that one peer may make at once before its rate counts.",
+	"metrics":              "Serve Prometheus metrics at this loopback address, for example \"127.0.0.1:9464\"; empty: nowhere.",
+	"mdns":                 "Find nodes on the local network, and be found.",
+	"log_level":            "debug, info, warn or error.",
+	"color":                "auto, always or never.",
+	"passphrase_file":      "File with the passphrase of this home, if it has one.",
+	"dns":                  "Name server that says who name@example.org is, for example \"9.9.9.9:53\"; empty: the system's.",
 
 	"hooks.on_message":        "Command that gets every message of others on stdin, as JSON; empty: none. There is no shell but one that you write.",
 	"hooks.unreachable":       "Command that gets a message on stdin when none of its recipient's devices can be reached. It is NOT end-to-end encrypted then. Empty: none.",

@@ -40,7 +40,8 @@ func TestAFlagWinsOverTheEnvironmentOverTheFileOverTheDefault(t *testing.T) {
 	}
 	want := map[string]string{
 		"relay_max_bytes": `"4 GiB" default`, "relay_max_boxes": "50000 default", "relay_box_bytes": `"64 MiB" default`,
-		"relay_box_count": "20000 default", "relay_pass_bytes": `"16 MiB" default`, "relay_pass_count": "5000 default", "relay_rate": "200 default", "relay_burst": "2000 default", "metrics": `"" default`,
+		"relay_box_count": "20000 default", "relay_pass_bytes": `"16 MiB" default`, "relay_pass_count": "5000 default", "relay_rate": "200 default",
+		"relay_blob_bytes": `"8 GiB" default`, "relay_box_blob_bytes": `"2 GiB" default`, "relay_burst": "2000 default", "metrics": `"" default`,
 		"listen": "[] default", "bootstrap": "[] default", "pins": "[] default", "relay": "true file", "mdns": "true default",
 		"log_level": `"error" environment`, "color": `"auto" flag`, "passphrase_file": `"" default`,
 		"dns": `"" default`, "hooks.on_message": `"" default`, "hooks.unreachable": `"" default`, "hooks.unreachable_after": `"10m" default`,

@@ -28,6 +28,7 @@ type Relay struct {
 	Bytes        uint64           `json:"bytes"`
 	Over         uint64           `json:"over"`     // what boxes cost above the floor of 64 KiB that each is sure of
 	MaxOver      uint64           `json:"max_over"` // what they may: then the relay is full
+	Blobs        RelayBlobs       `json:"blobs"`
 	Limits       RelayLimits      `json:"limits"`
 	ClockBraked  bool             `json:"clock_braked"`      // the clock jumped: nothing is deleted until it is believed
 	Deficit      int64            `json:"deficit"`           // copies of boxes that other relays of their sets lack, in part or whole
@@ -50,8 +51,23 @@ type RelayLimits struct {
 	BoxCount  uint32 `json:"box_count"`  // envelopes of one box
 	PassBytes uint64 `json:"pass_bytes"` // of one contact's device in one box
 	PassCount uint32 `json:"pass_count"`
-	Rate      int    `json:"rate"` // requests a second of one peer; -1: no limit
-	Burst     int    `json:"burst"`
+	BlobBytes uint64 `json:"blob_bytes"` // attachments of all boxes
+	// BoxBlobBytes is what attachments of one box may take.
+	BoxBlobBytes uint64 `json:"box_blob_bytes"`
+	Rate         int    `json:"rate"` // requests a second of one peer; -1: no limit
+	Burst        int    `json:"burst"`
+}
+
+// RelayBlobs are the attachments that this node holds for others, in encrypted chunks, and what it did with them since
+// its start.
+type RelayBlobs struct {
+	Chunks   int   `json:"chunks"`
+	Bytes    int64 `json:"bytes"`
+	Received int64 `json:"received"` // chunks
+	Sent     int64 `json:"sent"`     // chunks, of our own files too
+	Refused  int64 `json:"refused"`
+	Damaged  int64 `json:"damaged"` // found damaged, and dropped
+	Expired  int64 `json:"expired"`
 }
 
 // Drain is how far a relay has come with leaving.
@@ -173,6 +189,10 @@ func relayLimits(_ context.Context, b *Backend, q RelayLimits) (Relay, error) {
 		why = "box_bytes is at least 8 KiB"
 	case q.PassBytes != 0 && q.PassBytes < leastBoxBytes:
 		why = "pass_bytes is at least 8 KiB"
+	case q.BlobBytes != 0 && q.BlobBytes < leastRelayBytes:
+		why = "blob_bytes is at least 1 MiB"
+	case q.BoxBlobBytes != 0 && q.BoxBlobBytes < leastRelayBytes:
+		why = "box_blob_bytes is at least 1 MiB"
 	case q.Rate < -1:
 		why = "rate is at least 1, or -1 for no limit"
 	case q.Burst < 0:

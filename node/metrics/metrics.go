@@ -34,7 +34,18 @@ type Snapshot struct {
 	Deficit, Adopted, ProofsFailed, Damaged, Healed int64
 	Spoilt, Commits                                 int64
 
-	Took Latency
+	Blobs Blobs
+	Took  Latency
+}
+
+// Blobs are the relay's part in attachments; what is sent and refused counts the device's own files too.
+type Blobs struct {
+	Chunks            int
+	Bytes, LimitBytes int64
+	Received, Sent    int64 // chunks
+	BytesIn, BytesOut int64
+	Refused, Bad      int64
+	Damaged, Expired  int64
 }
 
 // Latency is a histogram: Counts[i] took at most Bounds[i], and longer than the bound before; one count more has no bound.
@@ -103,6 +114,17 @@ var table = []metric{
 	{"spoilt", "Stored values that the last look through the store found damaged and nobody put back.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.Spoilt) }},
 	{"damaged_total", "Times that a stored value failed its check.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Damaged) }},
 	{"healed_total", "Damaged envelopes put back from another relay.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Healed) }},
+	{"blob_chunks", "Chunks of attachments stored.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.Blobs.Chunks) }},
+	{"blob_bytes", "Bytes of the chunks stored.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.Blobs.Bytes) }},
+	{"limit_blob_bytes", "Bytes of chunks that the relay takes at most.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.Blobs.LimitBytes) }},
+	{"blob_received_total", "Chunks taken from others.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Blobs.Received) }},
+	{"blob_received_bytes_total", "Bytes of the chunks taken.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Blobs.BytesIn) }},
+	{"blob_sent_total", "Chunks given to others.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Blobs.Sent) }},
+	{"blob_sent_bytes_total", "Bytes of the chunks given.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Blobs.BytesOut) }},
+	{"blob_refused_total", "Questions about chunks refused: no lease, full, too often.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Blobs.Refused) }},
+	{"blob_malformed_total", "Streams of chunks closed for what breaks the rules, and chunks that were others than announced.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Blobs.Bad) }},
+	{"blob_damaged_total", "Stored chunks found damaged, and dropped.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Blobs.Damaged) }},
+	{"blob_expired_total", "Chunks dropped because their time was over.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Blobs.Expired) }},
 	{"store_commits_total", "Transactions that the store made durable.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Commits) }},
 }
 

@@ -27,6 +27,7 @@ const (
 	storeFile  = "node.db"     // node/boltstore
 	relayFile  = "relay.db"    // mailbox/boltbox
 	filesDir   = "files"       // mailbox/blobs: chunks of the files of our messages
+	chunkDir   = "relay-files" // mailbox/blobs, of the relay
 	dhtFile    = "dht.db"      // dht/kad
 	socketFile = "api.sock"    // node/api
 	buildDir   = ".new"        // Init and Link build here, then rename

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/blobs"
 	"github.com/kith-im/kith/mailbox/boltbox"
 	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/mailbox/upkeep"
@@ -29,7 +30,9 @@ import (
 type role struct {
 	host *host.Own
 	key  ed25519.PrivateKey
-	path string
+	path string        // of the mail
+	dir  string        // of the chunks
+	blob *blobs.Server // of the host
 	now  func() time.Time
 	rand io.Reader
 	log  *slog.Logger
@@ -46,6 +49,7 @@ type role struct {
 // serving is a role that is on.
 type serving struct {
 	store  *boltbox.Store
+	chunks *blobs.Keeper
 	rules  *mailbox.Relay
 	server *relay.Server
 	client *relay.Client // with the relay's own host: its upkeep speaks for it
@@ -119,6 +123,7 @@ func (r *role) serve(store *boltbox.Store) (err error) {
 	if err != nil {
 		return errors.Join(fmt.Errorf("relay: %w", err), s.client.Close())
 	}
+	s.chunks = blobs.Keep(blobs.KeeperConfig{Dir: r.dir, Server: r.blob, Mail: store, Rules: s.rules, Now: r.now, Log: r.log})
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.upkeep.Start()
 	s.wg.Go(func() { r.heartbeat(s) })
@@ -140,7 +145,7 @@ func (r *role) halt() (*boltbox.Store, error) {
 	r.run = nil
 	r.near.Store(nil)
 	s.stop()
-	err := errors.Join(s.upkeep.Close(), s.server.Close(), s.client.Close())
+	err := errors.Join(s.chunks.Close(), s.upkeep.Close(), s.server.Close(), s.client.Close())
 	s.wg.Wait()
 	return s.store, err
 }
@@ -173,6 +178,8 @@ func (r *role) limit(q api.RelayLimits) error {
 	change(&r.limits.BoxCount, q.BoxCount)
 	change(&r.limits.PassBytes, q.PassBytes)
 	change(&r.limits.PassCount, q.PassCount)
+	change(&r.limits.BlobBytes, q.BlobBytes)
+	change(&r.limits.BoxBlobBytes, q.BoxBlobBytes)
 	rate := r.rateLocked()
 	change(&rate.PerSecond, q.Rate)
 	change(&rate.Burst, q.Burst)
@@ -314,6 +321,9 @@ func (s *serving) scrub(ctx context.Context) (checked int, spoilt []upkeep.Spoil
 		}
 	}
 	s.beyond.Store(int64(len(damage) - len(spoilt)))
+	if err := s.chunks.Scrub(ctx, scrubRate); err != nil {
+		return 0, nil, err
+	}
 	err = s.store.View(func(tx mailbox.Tx) error { checked = tx.Total().Count; return nil })
 	return checked, spoilt, err
 }
@@ -394,6 +404,11 @@ func (r *role) snapshot() metrics.Snapshot {
 		Spoilt: u.Unhealed + s.beyond.Load(), Commits: b.Commits,
 		Took: metrics.Latency{Bounds: relay.LatencyBounds(), Counts: n.Took.Counts[:], Sum: n.Took.Sum},
 	}
+	k, f := s.chunks.Stats(), r.blob.Stats()
+	m.Blobs = metrics.Blobs{
+		Chunks: k.Chunks, Bytes: k.Bytes, LimitBytes: k.MaxBytes, Damaged: k.Damaged, Expired: k.Expired,
+		Received: f.Received, Sent: f.Sent, BytesIn: f.BytesIn, BytesOut: f.BytesOut, Refused: f.Refused, Bad: f.Bad,
+	}
 	for code, count := range n.RefusedBy {
 		m.Refused[code.String()] = count
 	}
@@ -426,6 +441,11 @@ func (r *role) status() api.Relay {
 		Limits: api.RelayLimits{
 			MaxBytes: limits.MaxBytes, MaxBoxes: limits.MaxBoxes, BoxBytes: limits.BoxBytes, BoxCount: limits.BoxCount,
 			PassBytes: limits.PassBytes, PassCount: limits.PassCount, Rate: rate.PerSecond, Burst: rate.Burst,
+			BlobBytes: limits.BlobBytes, BoxBlobBytes: limits.BoxBlobBytes,
+		},
+		Blobs: api.RelayBlobs{
+			Chunks: m.Blobs.Chunks, Bytes: m.Blobs.Bytes, Received: m.Blobs.Received, Sent: m.Blobs.Sent,
+			Refused: m.Blobs.Refused, Damaged: m.Blobs.Damaged, Expired: m.Blobs.Expired,
 		},
 		Drain: r.drained.Load(),
 	}
@@ -436,6 +456,7 @@ func (r *role) status() api.Relay {
 		return v
 	}
 	did := r.run.counts()
+	v.Detail = r.run.chunks.Stats().Broken
 	v.Refused, v.Scrubbed = did.server.Refused, did.upkeep.ScrubbedAt
 	if err := r.run.store.View(func(tx mailbox.Tx) error { v.Leaving = tx.Leaving(); return nil }); err != nil {
 		v.Detail = err.Error()

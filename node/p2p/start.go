@@ -151,6 +151,7 @@ func (n *Node) openDirectory(ctx context.Context) (err error) {
 func (n *Node) openRelay(context.Context) error {
 	n.role = &role{
 		host: n.host, key: n.home.key, path: filepath.Join(n.cfg.Home, relayFile),
+		blob: n.server, dir: filepath.Join(n.cfg.Home, chunkDir),
 		limits: n.cfg.RelayLimits, rate: n.cfg.RelayRate, now: n.cfg.Now, rand: n.cfg.Rand, log: n.cfg.Log,
 	}
 	if !n.cfg.Relay {
