@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -359,6 +360,45 @@ func TestWhoIsRefusedAtACostIsReadSlowly(t *testing.T) {
 				}
 				if d := time.Since(start); d < tc.least || d > tc.atMost {
 					t.Fatalf("%d answers in %v, want %v to %v", n, d, tc.least, tc.atMost)
+				}
+			})
+		})
+	}
+}
+
+// TestFewBadPassesOfATurnAreLookedAt: a stream that was good for long has many
+// in flight; what it then shows that does not hold costs the relay a few checks.
+func TestFewBadPassesOfATurnAreLookedAt(t *testing.T) {
+	for name, tc := range map[string]struct {
+		bad  int
+		want map[mailbox.Code]int
+	}{
+		"many":         {100, map[mailbox.Code]int{0: 1, mailbox.BadPass: maxBadPasses, mailbox.RateLimited: 100 - maxBadPasses + 1}},
+		"control: few": {maxBadPasses - 1, map[mailbox.Code]int{0: 2, mailbox.BadPass: maxBadPasses - 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := inMemory(t, "relay", Config{Rate: Rate{PerSecond: -1}})
+				key := seedKey("box")
+				m.lease(t, key)
+				deposit := func(i int, pass []byte) *job {
+					d := depositTo(key, i, 100)
+					d.Pass = pass
+					return &job{ask: depositAsk(uint64(i+1), d)}
+				}
+				m.s.doWrites([]*job{deposit(0, passFor("relay", key, 1))}) // is remembered from here
+				var jobs []*job
+				for i := range tc.bad {
+					jobs = append(jobs, deposit(i+1, bytes.Repeat([]byte{1, byte(i)}, pass.Size/2+1)[:pass.Size]))
+				}
+				jobs = append(jobs, deposit(tc.bad+1, passFor("relay", key, 1)), deposit(tc.bad+2, passFor("relay", key, 2)))
+				m.s.doWrites(jobs)
+				codes := map[mailbox.Code]int{}
+				for _, j := range jobs {
+					codes[mailbox.Code(j.answer.GetRefusal().GetCode())]++
+				}
+				if !maps.Equal(codes, tc.want) {
+					t.Fatalf("answers %v, want %v", codes, tc.want)
 				}
 			})
 		})

@@ -35,7 +35,7 @@ const (
 	// MaxInFlight is how many requests of one stream the relay works on at
 	// once; it reads no further frame until one is answered. A new stream has
 	// firstInFlight, and one more for each answer.
-	MaxInFlight   = 128
+	MaxInFlight   = 512
 	firstInFlight = 8
 	// MaxStreamsPerPeer bounds the held streams of one peer, of both kinds.
 	MaxStreamsPerPeer = 4
@@ -46,7 +46,7 @@ const (
 	evictSample = 64
 	// maxStreamBytes bounds the requests of one stream that are not answered, in
 	// bytes.
-	maxStreamBytes = 256 << 10
+	maxStreamBytes = 1 << 20
 	// maxPendingBytes bounds the requests that wait for the store, over all
 	// streams, in bytes.
 	maxPendingBytes = 32 << 20
@@ -114,6 +114,9 @@ const (
 	// refusedCost the same for work, box or size that did not fit.
 	badCost     = 50
 	refusedCost = 5
+	// maxBadPasses is how many passes of one stream that do not hold are looked at
+	// in one turn; the relay does not look at more that it does not know.
+	maxBadPasses = 8
 	// maxBuckets is how many buckets of either kind are remembered.
 	maxBuckets = 16_384
 	// entriesPerToken is how many index entries a compare may look at for one

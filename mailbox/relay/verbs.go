@@ -39,21 +39,30 @@ func (s *Server) doWrites(jobs []*job) {
 
 // vetted takes out and refuses the deposits whose pass does not hold: checking
 // it costs two signatures, which are not the writer's work. A pass that held
-// once is remembered.
+// once is remembered, and welcome however many others did not hold.
 func (s *Server) vetted(jobs []*job) (left []*job) {
+	bad := 0
 	for _, j := range jobs {
-		if w, ok := j.ask.What.(*pb.Ask_Deposit); !ok || len(w.Deposit.GetPass()) == 0 || s.vet(j, depositOf(w.Deposit)) {
+		w, ok := j.ask.What.(*pb.Ask_Deposit)
+		if !ok || len(w.Deposit.GetPass()) == 0 || s.vet(j, depositOf(w.Deposit), bad < maxBadPasses) {
 			left = append(left, j)
+		} else if mailbox.Code(j.answer.GetRefusal().GetCode()) == mailbox.BadPass {
+			bad++
 		}
 	}
 	return left
 }
 
-func (s *Server) vet(j *job, d mailbox.Deposit) bool {
+// vet says whether a deposit's pass is known to hold or, if it may look, holds.
+func (s *Server) vet(j *job, d mailbox.Deposit, look bool) bool {
 	key := d.PassKey()
 	var known bool
 	if j.vetted, known = s.passes.get(key); known {
 		return true
+	}
+	if !look {
+		j.answer = refuseJob(&mailbox.Refusal{Code: mailbox.RateLimited})
+		return false
 	}
 	s.proofs <- struct{}{}
 	err := s.cfg.Store.View(func(tx mailbox.Tx) (err error) {
