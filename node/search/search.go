@@ -24,9 +24,10 @@ import (
 const (
 	// MaxText is how much of a message is searched, in bytes.
 	MaxText = 4096
-	// MaxQuery is the largest query, in bytes; MaxWords how many words of it count.
+	// MaxQuery is the largest query, in bytes.
 	MaxQuery = 256
-	MaxWords = 16
+
+	maxWords = 16 // of a query count
 
 	blockSize = 64 // lines
 	lineHead  = 8 + 32 + 16 + 8 + 8 + 2 + 4
@@ -218,5 +219,5 @@ func split(query string) [][]byte {
 		}
 	}
 	slices.SortStableFunc(out, func(a, b []byte) int { return len(b) - len(a) })
-	return out[:min(len(out), MaxWords)]
+	return out[:min(len(out), maxWords)]
 }

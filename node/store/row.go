@@ -21,8 +21,10 @@ func PutRow(tx Tx, b Bucket, key []byte, m proto.Message) {
 	tx.Put(b, key, raw)
 }
 
-// U64 and U32 make keys, or parts of them, whose order is that of the numbers.
+// U64 makes a key, or a part of one, whose order is that of the numbers.
 func U64(v uint64) []byte { return binary.BigEndian.AppendUint64(nil, v) }
+
+// U32 does so for smaller numbers.
 func U32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
 
 // Counter reads one of the numbers that change with every message, each in a row of its own.
