@@ -218,16 +218,25 @@ func (d *Desk) change(in chat.ChatID, id []byte, by identity.UserID, do func(*ac
 		return true // it is heard, and means nothing: what it names is not of this conversation
 	}
 	s := fate(m)
-	before, found := s.Marshal(), findable(m)
-	if do(&s); bytes.Equal(before, s.Marshal()) {
-		return true
+	do(&s)
+	if d.become(m, s) {
+		d.changed(m)
 	}
+	return true
+}
+
+// become brings a message's row, and what it is found by, to a new state; it reports whether that is news.
+func (d *Desk) become(m *pb.Message, s acts.State) bool {
+	old := fate(m)
+	if bytes.Equal(old.Marshal(), s.Marshal()) {
+		return false
+	}
+	found := findable(m)
 	d.settle(m, s)
 	if now := findable(m); now != found {
 		d.index(m, now)
 	}
 	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
-	d.changed(m)
 	return true
 }
 

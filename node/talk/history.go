@@ -287,28 +287,25 @@ func (d *Desk) remember(c *pb.Chat, r *chatpb.HistoryRow) {
 		return
 	}
 	m := &pb.Message{}
-	known := Row(d.Tx, r.Id, m)
-	if known && string(m.Chat) != string(c.Id) {
+	if Row(d.Tx, r.Id, m) {
+		if at, err := chat.Parse(m.Content); err == nil && at.Chat == IDOf(c) {
+			merged := fate(m)
+			merged.Merge(s)
+			d.become(m, merged)
+		}
 		return
 	}
-	if !known {
-		content, err := chat.Parse(r.Content)
-		if len(r.Content) > 0 && (err != nil || string(content.Chat[:]) != string(c.Id) || !content.Kind.Visible()) {
-			return
-		}
-		m = &pb.Message{
-			Id: r.Id, Content: r.Content, User: r.User, Device: r.Device, Mine: string(r.User) == string(d.Me[:]), Contact: c.Contact,
-			Chat: c.Id, Received: r.Received, Order: r.Order, Read: true,
-		}
-		d.insert(c, m)
-		SaveChat(d.Tx, c)
+	content, err := chat.Parse(r.Content)
+	if err != nil || string(content.Chat[:]) != string(c.Id) || !content.Kind.Visible() {
+		return
 	}
-	merged := fate(m)
-	was := merged.Marshal()
-	if merged.Merge(s); !known || !bytes.Equal(was, merged.Marshal()) {
-		d.settle(m, merged)
-		store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
+	m = &pb.Message{
+		Id: r.Id, Content: r.Content, User: r.User, Device: r.Device, Mine: string(r.User) == string(d.Me[:]), Contact: c.Contact,
+		Chat: c.Id, Received: r.Received, Order: r.Order, Read: true,
 	}
+	s.Merge(d.waited(content.Chat, m.Id))
+	d.settle(m, s)
+	d.insert(c, m) // nobody's parent any more, and nothing new to read
 }
 
 // SettingBatches are all settings, for a device of ours that knows none, in contents' sizes.
@@ -335,14 +332,4 @@ func SettingBatches(tx store.Tx) (out []*chatpb.Sync) {
 		out = append(out, batch)
 	}
 	return out
-}
-
-// insert puts a message of the past into its conversation: it is nobody's parent any more, and nothing new to read.
-func (d *Desk) insert(c *pb.Chat, m *pb.Message) {
-	if c.Number == 0 {
-		c.Number = uint32(store.NextCounter(d.Tx, counterChat))
-	}
-	n := store.NextCounter(d.Tx, counterPlaced)
-	d.Tx.Put(store.BucketChats, slices.Concat(store.U32(c.Number), store.U64(m.Order), store.U64(n)), m.Id)
-	d.index(m, words(m.Content))
 }

@@ -125,14 +125,8 @@ func (d *Desk) afterHeads(c *pb.Chat, at uint64) uint64 {
 
 // place puts a message into its conversation: order is (Lamport ms, id), the same on every device.
 func (d *Desk) place(c *pb.Chat, m *pb.Message) {
-	n := store.NextCounter(d.Tx, counterPlaced)
 	content, err := chat.Parse(m.Content)
-	if err == nil {
-		d.keepFiles(m, content)
-	}
-	d.Tx.Put(store.BucketChats, slices.Concat(store.U32(c.Number), store.U64(m.Order), store.U64(n)), m.Id)
-	d.index(m, findable(m))
-	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
+	d.insert(c, m)
 	if err != nil {
 		return
 	}
@@ -147,6 +141,17 @@ func (d *Desk) place(c *pb.Chat, m *pb.Message) {
 		c.Unread++
 	}
 	SaveChat(d.Tx, c)
+}
+
+// insert gives a message its place among those of a conversation that has a number, and keeps its files and its words.
+func (d *Desk) insert(c *pb.Chat, m *pb.Message) {
+	if content, err := chat.Parse(m.Content); err == nil {
+		d.keepFiles(m, content)
+	}
+	n := store.NextCounter(d.Tx, counterPlaced)
+	d.Tx.Put(store.BucketChats, slices.Concat(store.U32(c.Number), store.U64(m.Order), store.U64(n)), m.Id)
+	d.index(m, findable(m))
+	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
 }
 
 // keepFiles gives the files of a message to who keeps them.
