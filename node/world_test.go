@@ -68,6 +68,7 @@ type device struct {
 	links   map[string]bool
 	up      bool
 	notices []view.Notice
+	signals []view.Notice
 	last    *node.Effects // of the last turn
 	skew    time.Duration
 	early   bool        // performs effects whether the turn was committed or not: what must never be
@@ -343,6 +344,7 @@ func (w *world) relayAt(peer []byte) *relay {
 
 func (d *device) perform(out *node.Effects) {
 	d.notices = append(d.notices, out.Notices...)
+	d.signals = append(d.signals, out.Signals...)
 	for _, a := range out.Acks {
 		d.w.queue = append(d.w.queue, func() { d.w.relayAt(a.Relay.ID).ack(a) })
 	}

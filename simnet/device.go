@@ -210,6 +210,9 @@ func (d *Device) perform(out *node.Effects) {
 	for _, n := range out.Notices {
 		d.note(n)
 	}
+	for _, n := range out.Signals {
+		d.w.Log(d.name, "%s: %s writes %t", n.Type, n.Typing.From, n.Typing.On)
+	}
 	for _, a := range out.Acks {
 		d.ack(a)
 	}

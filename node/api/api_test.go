@@ -79,22 +79,25 @@ func (w *world) happen(text string) {
 	w.changed = make(chan struct{})
 }
 
-func (w *world) events(ctx context.Context, since uint64, most int) (list []view.Notice, err error) {
+func (w *world) events(ctx context.Context, at api.Place, most int) (list []view.Notice, next api.Place, err error) {
 	for {
 		w.mu.Lock()
 		changed := w.changed
 		w.mu.Unlock()
 		err := w.view(func(tx store.Tx) (err error) {
-			list, err = node.Events(tx, since, most)
+			list, err = node.Events(tx, at.Cursor, most)
 			return err
 		})
+		if len(list) > 0 {
+			at.Cursor = list[len(list)-1].Cursor
+		}
 		if err != nil || len(list) > 0 {
-			return list, err
+			return list, at, err
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, at, ctx.Err()
 		}
 	}
 }

@@ -37,8 +37,9 @@ type Backend struct {
 
 	// Do runs fn in a turn and returns after its commit.
 	Do func(ctx context.Context, fn func(*node.Engine, *node.Turn) error) error
-	// Events waits until there are events after since, or ctx ends, and returns up to max of them in order.
-	Events func(ctx context.Context, since uint64, max int) ([]view.Notice, error)
+	// Events waits until there are events after a place, or ctx ends, and returns up to max of them in order, then what
+	// signals there were, and the place after all those.
+	Events func(ctx context.Context, at Place, max int) ([]view.Notice, Place, error)
 	Net    func() Net
 	Peers  func() []Peer
 	// Ping measures a round trip to a peer: its id, or an address that ends in it.
@@ -62,6 +63,13 @@ type Backend struct {
 	Started time.Time
 }
 
+// Place is how far somebody has read: the cursor of the last event, and a count of signals, which are events that are
+// kept nowhere. Signal 0 begins with the next one.
+type Place struct{ Cursor, Signal uint64 }
+
+// NoSignals is the Signal of who wants none.
+const NoSignals = ^uint64(0)
+
 // look runs fn in a read transaction. With an engine it runs on the engine's goroutine, since the views look at it; a
 // turn that writes nothing costs no fsync.
 func (b *Backend) look(ctx context.Context, fn func(tx store.Tx, e *node.Engine, now time.Time) error) error {
@@ -69,6 +77,12 @@ func (b *Backend) look(ctx context.Context, fn func(tx store.Tx, e *node.Engine,
 		return b.View(func(tx store.Tx) error { return fn(tx, nil, b.Now()) })
 	}
 	return b.Do(ctx, func(e *node.Engine, t *node.Turn) error { return fn(t.Tx, e, t.Now) })
+}
+
+// changed waits until something happened after a cursor, or ctx ends.
+func (b *Backend) changed(ctx context.Context, cursor uint64) error {
+	_, _, err := b.Events(ctx, Place{Cursor: cursor, Signal: NoSignals}, 1)
+	return err
 }
 
 // newest is the cursor of the newest event.

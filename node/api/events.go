@@ -87,13 +87,14 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	w.WriteHeader(http.StatusOK)
 	_ = ctl.Flush()
-	for {
-		list, err := s.backend.Events(r.Context(), cursor, eventsPerRead)
+	for at := (Place{Cursor: cursor}); ; {
+		list, next, err := s.backend.Events(r.Context(), at, eventsPerRead)
 		if err != nil {
 			return
 		}
+		at = next
 		_ = ctl.SetWriteDeadline(time.Now().Add(writeTimeout))
-		if cursor, err = writeEvents(w, list, cursor); err != nil {
+		if err = writeEvents(w, list); err != nil {
 			return
 		}
 		if err := ctl.Flush(); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -102,16 +103,15 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func writeEvents(w http.ResponseWriter, list []view.Notice, cursor uint64) (uint64, error) {
+func writeEvents(w http.ResponseWriter, list []view.Notice) error {
 	for _, n := range list {
 		line, err := Object("", n)
 		if err != nil {
-			return cursor, err
+			return err
 		}
 		if _, err := w.Write(append(line, '\n')); err != nil {
-			return cursor, err
+			return err
 		}
-		cursor = n.Cursor
 	}
-	return cursor, nil
+	return nil
 }

@@ -142,7 +142,7 @@ func fileSave(ctx context.Context, b *Backend, q SaveRequest) (Saved, error) {
 		switch {
 		case err != nil:
 		case waits:
-			_, err = b.Events(ctx, cursor, 1)
+			err = b.changed(ctx, cursor)
 		case v.Saved == "":
 			return Saved{}, Fail(ExitFailed, "the file was not saved: "+v.Error, "kith read "+q.ID)
 		default:

@@ -52,7 +52,8 @@ HTTP/1.1 and JSON on the Unix socket of a running node (` + "`api.sock` in the h
 
 Every object begins with ` + "`\"v\":1`" + ` and ` + "`\"type\"`" + `. An error is ` + "`{\"v\":1,\"type\":\"error\",\"code\",\"exit\",\"message\",\"hint\"}`" + `:
 what happened and why, and the next command. An event is on the disk before it is shown; events come in order, each at
-least once: keep the cursor of the last one that you are done with. Reading never marks a message as read.
+least once: keep the cursor of the last one that you are done with. Only ` + "`typing`" + ` is kept nowhere: it comes to who streams at
+the time, with the cursor of the event before it. Reading never marks a message as read.
 
 With curl: ` + "`curl --unix-socket ~/.local/share/kith/api.sock http://kith/v1/status -d '{}'`" + `
 `

@@ -140,7 +140,7 @@ func wait(ctx context.Context, b *Backend, q WaitRequest) (Waited, error) {
 		if w.Why != "" && order[q.Stage] <= order[view.StageCustody] {
 			until = short
 		}
-		if _, err := b.Events(until, cursor, 1); err != nil {
+		if err := b.changed(until, cursor); err != nil {
 			return giveUp(ctx, w, err)
 		}
 	}

@@ -15,6 +15,10 @@ const (
 	LinkProtocol = "/kith/link/1"
 )
 
+// maxSignals is how many events that are kept nowhere wait for those who stream
+// events and are slow.
+const maxSignals = 64
+
 // Limits of the loop.
 const (
 	// maxBatch is how many inputs share one transaction.

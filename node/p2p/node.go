@@ -44,23 +44,42 @@ func (n *Node) Changed() <-chan struct{} { return n.performers.bell.wait() }
 // Events waits until there are events after cursor since, or ctx ends, and
 // returns up to most of them in order.
 func (n *Node) Events(ctx context.Context, since uint64, most int) ([]view.Notice, error) {
+	list, _, err := n.Follow(ctx, api.Place{Cursor: since, Signal: api.NoSignals}, most)
+	return list, err
+}
+
+// Follow is Events for a stream: it waits for signals, too, and returns the
+// place after what it returns.
+func (n *Node) Follow(ctx context.Context, at api.Place, most int) ([]view.Notice, api.Place, error) {
 	for {
 		changed := n.Changed()
 		var out []view.Notice
 		err := n.View(func(tx store.Tx) error {
 			var err error
-			out, err = node.Events(tx, since, most)
+			out, err = node.Events(tx, at.Cursor, most)
 			return err
 		})
-		if err != nil || len(out) > 0 {
-			return out, err
+		if err != nil {
+			return nil, at, err
+		}
+		if len(out) > 0 {
+			at.Cursor = out[len(out)-1].Cursor
+		}
+		var signals []view.Notice
+		signals, at.Signal = n.performers.bell.since(at.Signal)
+		for _, s := range signals {
+			s.Cursor = at.Cursor // who goes on from there misses nothing that is kept
+			out = append(out, s)
+		}
+		if len(out) > 0 {
+			return out, at, nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			return nil, at, ctx.Err()
 		case <-n.loop.done:
-			return nil, ErrClosed
+			return nil, at, ErrClosed
 		}
 	}
 }
@@ -97,7 +116,7 @@ func (n *Node) Stuck() string {
 // backend is the node as the local API sees it.
 func (n *Node) backend() api.Backend {
 	return api.Backend{
-		View: n.View, Now: n.cfg.Now, Do: n.Do, Events: n.Events, Net: n.Net, Peers: n.Peers, Ping: n.Ping, Whose: n.names.Lookup,
+		View: n.View, Now: n.cfg.Now, Do: n.Do, Events: n.Follow, Net: n.Net, Peers: n.Peers, Ping: n.Ping, Whose: n.names.Lookup,
 		Relay: n.Relay, SetRelay: n.SetRelay, LimitRelay: n.LimitRelay, DrainRelay: n.DrainRelay, ScrubRelay: n.ScrubRelay, Files: n.files, Version: n.cfg.Version, Started: n.started,
 	}
 }

@@ -8,10 +8,12 @@ import (
 	"sync/atomic"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/files"
 	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/names"
 	"github.com/kith-im/kith/node/people"
+	"github.com/kith-im/kith/node/view"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
@@ -62,8 +64,8 @@ func (p *performers) close() {
 // perform hands out one turn's effects and returns the answers of those that
 // cannot be tried.
 func (p *performers) perform(r *result) []call {
-	if len(r.out.Notices) > 0 {
-		p.bell.ring()
+	if len(r.out.Notices)+len(r.out.Signals) > 0 {
+		p.bell.ring(r.out.Signals)
 	}
 	if p.quiet.Load() {
 		return nil
@@ -346,24 +348,47 @@ func (p *performers) dial(peer dht.Peer) {
 	})
 }
 
-// bell wakes those who wait for events.
+// bell wakes those who wait for events, and holds the newest signals for them:
+// events that are kept nowhere else.
 type bell struct {
-	mu sync.Mutex
-	ch chan struct{}
+	mu      sync.Mutex
+	ch      chan struct{}
+	signals []view.Notice // at most maxSignals
+	heard   uint64        // signals in all; starts at 1, so that 0 can mean from now on
 }
 
-func newBell() *bell { return &bell{ch: make(chan struct{})} }
+func newBell() *bell { return &bell{ch: make(chan struct{}), heard: 1} }
 
-// wait returns a channel that is closed by the next ring.
+// wait returns a channel that is closed at the next ring.
 func (b *bell) wait() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.ch
 }
 
-func (b *bell) ring() {
+func (b *bell) ring(signals []view.Notice) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.signals = append(b.signals, signals...)
+	b.heard += uint64(len(signals))
+	if more := len(b.signals) - maxSignals; more > 0 {
+		b.signals = append([]view.Notice{}, b.signals[more:]...)
+	}
 	close(b.ch)
 	b.ch = make(chan struct{})
+}
+
+// since returns the signals after a place among them, and the place after
+// those; from 0 on there are none yet.
+func (b *bell) since(at uint64) ([]view.Notice, uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case at == api.NoSignals:
+		return nil, at
+	case at == 0 || at >= b.heard:
+		return nil, b.heard
+	}
+	fresh := min(uint64(len(b.signals)), b.heard-at)
+	return append([]view.Notice{}, b.signals[uint64(len(b.signals))-fresh:]...), b.heard
 }

@@ -168,7 +168,7 @@ type Typing struct {
 	On   bool   `json:"on"`
 }
 
-// Notice is one event of this device, persisted before anybody sees it. Cursor grows by one.
+// Notice is one event of this device, persisted before anybody sees it; only typing is kept nowhere. Cursor grows by one.
 type Notice struct {
 	Cursor   uint64    `json:"cursor"`
 	At       time.Time `json:"at"`
