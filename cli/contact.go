@@ -99,7 +99,7 @@ func (a *app) showContact(c view.Contact) {
 		rows = append(rows, []any{"picture", p.Type + ", " + config.Size(p.Size).String()})
 	}
 	for _, n := range c.Names {
-		rows = append(rows, []any{"calls itself", n.Name + "  " + nameWords(n)})
+		rows = append(rows, []any{"calls itself", strings.TrimSpace(n.Name + "  " + nameWords(n))})
 	}
 	if c.SafetyNumber != "" {
 		rows = append(rows, []any{"safety number", c.SafetyNumber})

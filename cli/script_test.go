@@ -17,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/kith-im/kith/cli"
+	"github.com/kith-im/kith/node/namestest"
 )
 
 func TestMain(m *testing.M) {
@@ -38,7 +39,7 @@ func TestStories(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"run": cmdRun, "exits": cmdExits, "next": cmdNext, "node": cmdNode, "end": cmdEnd, "crash": cmdCrash,
-			"interrupt": cmdInterrupt, "grab": cmdGrab, "write": cmdWrite, "clean": cmdClean, "flip": cmdFlip, "online": cmdOnline,
+			"interrupt": cmdInterrupt, "grab": cmdGrab, "write": cmdWrite, "clean": cmdClean, "flip": cmdFlip, "online": cmdOnline, "dns": cmdDNS,
 		},
 	})
 }
@@ -256,4 +257,26 @@ func cmdClean(ts *testscript.TestScript, _ bool, _ []string) {
 			}
 		}
 	}
+}
+
+// cmdDNS starts a name server: dns FILE. $dns is its address then. Each line of the file, which may change, is a name with
+// its final dot and a TXT record; a domain that no line names does not exist.
+func cmdDNS(ts *testscript.TestScript, _ bool, args []string) {
+	path := ts.MkAbs(args[0])
+	addr, stop, err := namestest.Serve(func(name string) (a namestest.Answer) {
+		raw, err := os.ReadFile(path)
+		if err != nil {
+			return namestest.Answer{Broken: true}
+		}
+		for line := range strings.Lines(string(raw)) {
+			if owner, text, _ := strings.Cut(strings.TrimSpace(line), " "); owner == name {
+				a.Records = append(a.Records, []string{text})
+			}
+		}
+		a.Unknown = len(a.Records) == 0
+		return a
+	})
+	ts.Check(err)
+	ts.Defer(stop)
+	ts.Setenv("dns", addr)
 }

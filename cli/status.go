@@ -78,6 +78,9 @@ func (a *app) showMessageStatus(s view.Status) {
 		return
 	}
 	a.out.Printf("%s  %s  to %s\n", short(s.Message.ID), stageWords(s.Stage), handleOf(s))
+	if s.Message.Fallback != "" {
+		a.out.Printf("  %s\n", s.Message.Fallback)
+	}
 	var rows [][]any
 	for _, d := range s.Deliveries {
 		rows = append(rows, []any{"  " + short(d.Device), who(d), deliveryWords(d)})

@@ -3,74 +3,33 @@ package names_test
 import (
 	"context"
 	"errors"
-	"net"
 	"strings"
 	"testing"
 
-	"golang.org/x/net/dns/dnsmessage"
-
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/names"
+	"github.com/kith-im/kith/node/namestest"
 	"github.com/kith-im/kith/node/people"
 )
 
 // zone is what a name server of ours answers: TXT records, each of one or more strings, by their owner's name.
 type zone map[string][][]string
 
-// serve answers questions on loopback until the test ends. A name that the zone does not have does not exist, except
-// "_kith.silent.test.", which is never answered, and "_kith.broken.test.", whose server fails.
+// serve answers until the test ends. A name that the zone does not have does not exist, except "_kith.silent.test.", which
+// is never answered, and "_kith.broken.test.", whose server fails.
 func (z zone) serve(t *testing.T) string {
 	t.Helper()
-	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	addr, stop, err := namestest.Serve(func(name string) namestest.Answer {
+		records, known := z[name]
+		return namestest.Answer{
+			Records: records, Unknown: !known, Broken: name == "_kith.broken.test.", Silent: name == "_kith.silent.test.",
+		}
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	done := make(chan struct{})
-	t.Cleanup(func() { conn.Close(); <-done })
-	go func() {
-		defer close(done)
-		buf := make([]byte, 4096)
-		for {
-			n, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			if answer := z.answer(buf[:n]); answer != nil {
-				_, _ = conn.WriteTo(answer, from)
-			}
-		}
-	}()
-	return conn.LocalAddr().String()
-}
-
-func (z zone) answer(raw []byte) []byte {
-	var m dnsmessage.Message
-	if m.Unpack(raw) != nil || len(m.Questions) != 1 {
-		return nil
-	}
-	q := m.Questions[0]
-	m.Header = dnsmessage.Header{ID: m.ID, Response: true, RecursionAvailable: true}
-	m.Additionals, m.Answers = nil, nil
-	records, known := z[strings.ToLower(q.Name.String())]
-	switch {
-	case q.Name.String() == "_kith.silent.test.":
-		return nil
-	case q.Name.String() == "_kith.broken.test.":
-		m.RCode = dnsmessage.RCodeServerFailure
-	case !known:
-		m.RCode = dnsmessage.RCodeNameError
-	}
-	for _, r := range records {
-		m.Answers = append(m.Answers, dnsmessage.Resource{
-			Header: dnsmessage.ResourceHeader{Name: q.Name, Type: dnsmessage.TypeTXT, Class: dnsmessage.ClassINET, TTL: 60},
-			Body:   &dnsmessage.TXTResource{TXT: r},
-		})
-	}
-	out, err := m.Pack()
-	if err != nil {
-		return nil
-	}
-	return out
+	t.Cleanup(stop)
+	return addr
 }
 
 func name(t *testing.T, s string) people.Name {
