@@ -55,7 +55,7 @@ func (e *Engine) contacts(t *Turn) []*pb.Contact {
 }
 
 func (e *Engine) tellContact(t *Turn, c *pb.Contact) {
-	if c.State != contactAccepted || c.Left || len(c.User) != 32 || held(c) {
+	if !near(c) || c.Left || len(c.User) != 32 || held(c) {
 		return
 	}
 	list := e.listOf(t, identity.UserID(c.User))
@@ -98,7 +98,11 @@ func (e *Engine) maySpeak(t *Turn, dev *pb.PeerDevice) bool {
 		return true
 	}
 	c := e.contact(t, identity.UserID(dev.User))
-	return c != nil && c.State == contactAccepted && !c.Left && !held(c)
+	if c == nil || c.Left || held(c) {
+		return false
+	}
+	// Of the many members of groups those are told how to reach us that we have spoken with.
+	return c.State == contactAccepted || near(c) && len(dev.Sessions) > 0
 }
 
 // reaches is how a device reaches us, in as many contents as that needs. One that has given us no passes yet may have no
@@ -443,7 +447,7 @@ func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
 	}
 	admitted := (c.State == contactRequest || c.State == contactIgnored) && p.State == contactAccepted
 	c.User, c.Name, c.State, c.Verified, c.Changed = p.User, chat.CleanName(p.Name), p.State, p.Verified, p.Changed
-	if h := cleanHandle(p.Handle); h != "" && h != talk.OwnHandle {
+	if h := talk.CleanHandle(p.Handle); h != "" && h != talk.OwnHandle {
 		if _, err := talk.FindContact(t.Tx, h); err != nil {
 			c.Handle = h
 		}

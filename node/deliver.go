@@ -330,6 +330,9 @@ func (e *Engine) finish(t *Turn, n uint64, s view.Stage, why string) {
 		return
 	}
 	m.Pending = slices.DeleteFunc(m.Pending, func(o uint64) bool { return o == n })
+	if len(m.Pending)+len(m.Done) > manyDone { // the row is written once a delivery: let it not grow with each
+		d.Receipts, d.Steps = nil, nil
+	}
 	m.Done = append(m.Done, &pb.Done{
 		Device: d.Device, User: d.User, Stage: d.Stage, Receipts: d.Receipts, Steps: d.Steps, Attempts: d.Attempts,
 		Expires: d.Expires, SetW: d.SetW, SetR: d.SetR,

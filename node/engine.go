@@ -89,6 +89,8 @@ type Engine struct {
 	reachAsked map[identity.DeviceID]time.Time // when we last asked a device for its reach
 	reachTold  map[identity.DeviceID]time.Time // ... and answered one that asked for ours
 
+	groups groupDesk
+
 	observed map[string]observation // relay -> counted since its row was written
 	lists    parsed[*identity.DeviceList]
 	records  parsed[*dht.DeviceRecord]
@@ -117,7 +119,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		boxKeys: map[uint32]ed25519.PrivateKey{}, lists: parsed[*identity.DeviceList]{parse: identity.ParseDeviceList},
 		records: parsed[*dht.DeviceRecord]{parse: dht.ParseDeviceRecord}, sets: parsed[*dht.SetRecord]{parse: dht.ParseSetRecord},
 		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},
-		passes: map[string][]byte{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
+		groups: newGroupDesk(), passes: map[string][]byte{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
 		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID][12]byte{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 		typing: map[typist]time.Time{}, typed: map[chat.ChatID]time.Time{},
@@ -246,7 +248,7 @@ func (e *Engine) Deadline() time.Time {
 		return next
 	}
 	next = nextWant(next, e.wants)
-	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.namesAt, e.prekeysAt, unixMilli(e.self.BundleDue), e.timesAt} {
+	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.namesAt, e.prekeysAt, e.groups.asks.Next(), unixMilli(e.self.BundleDue), e.timesAt} {
 		next = earlier(next, at)
 	}
 	for _, at := range e.typing {
@@ -283,6 +285,7 @@ func (e *Engine) Tick(t *Turn) {
 	e.tickPublish(t)
 	e.tickElection(t)
 	e.tickReviews(t)
+	e.tickGroups(t)
 	e.tickFiles(t)
 	e.tickTalk(t)
 	if due(e.reachAt, t.Now) {

@@ -208,6 +208,9 @@ func (e *Engine) openFirst(t *Turn, f session.FirstFlight, envelope []byte) (arr
 		return a, err
 	}
 	dev := e.peerDevice(t, sender.Device())
+	if near(a.contact) && len(a.contact.List) == 0 { // a member of a group whom we look for
+		return a, errPark
+	}
 	if dev == nil || e.listOf(t, sender.User) == nil {
 		if dev = e.stranger(t, &a); dev == nil {
 			return a, session.ErrOpen
@@ -387,7 +390,7 @@ func (e *Engine) noteHeads(t *Turn, a arrival) {
 		e.need(t, dht.UserKey(a.sender.User))
 	}
 	head := e.list.Head().Digest()
-	if friend := a.own || a.contact != nil && a.contact.State == contactAccepted; friend && a.body.YourHead != [12]byte{} &&
+	if friend := a.own || near(a.contact); friend && a.body.YourHead != [12]byte{} &&
 		a.body.YourHead != head && e.pushed[a.sender.Device()] != head {
 		e.pushTo(t, a.sender.User, a.sender.Device())
 	}
@@ -401,7 +404,10 @@ func (e *Engine) pushTo(t *Turn, user identity.UserID, device identity.DeviceID)
 
 // dispatch acts by kind; false means that this sender may not say this.
 func (e *Engine) dispatch(t *Turn, a arrival) bool {
-	friend := a.own || (a.contact != nil && a.contact.State == contactAccepted)
+	friend := e.mayTalk(t, a)
+	if friend {
+		e.heardGroup(t, a)
+	}
 	switch a.content.Kind {
 	case chat.KindJoin:
 		return e.gotJoin(t, a)
@@ -427,6 +433,10 @@ func (e *Engine) dispatch(t *Turn, a arrival) bool {
 		return friend && e.gotTyping(t, a)
 	case chat.KindHistory:
 		return a.own && e.gotHistory(t, a)
+	case chat.KindGroup:
+		return (a.own || near(a.contact)) && e.gotGroup(t, a)
+	case chat.KindGroupAsk:
+		return friend && e.gotGroupAsk(t, a)
 	}
 	if !a.content.Kind.Visible() {
 		return friend // of a later version: nothing for people, and nothing to repeat
@@ -444,10 +454,6 @@ func (e *Engine) heardAt(t *Turn, a arrival, take func(*talk.Desk, talk.Arrival)
 	ok := take(d, e.arrival(a))
 	e.carry(t, d)
 	return ok
-}
-
-func (e *Engine) arrival(a arrival) talk.Arrival {
-	return talk.Arrival{ID: a.id, Author: a.sender.User, Device: a.sender.Device(), Own: a.own, Content: a.content, Raw: a.body.Content}
 }
 
 // acknowledge tells the author's device that the message is on our disk: one envelope for all that arrived since the

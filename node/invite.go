@@ -380,14 +380,14 @@ func (e *Engine) endJoin(t *Turn, c *pb.Contact, why string) {
 
 // nameAfter gives a contact whose handle was made up the handle of its own name.
 func (e *Engine) nameAfter(t *Turn, c *pb.Contact) {
-	if base, _, _ := strings.Cut(c.Handle, "-"); base != "contact" && base != "request" || cleanHandle(c.Name) == "" {
+	if base, _, _ := strings.Cut(c.Handle, "-"); base != "contact" && base != "request" || talk.CleanHandle(c.Name) == "" {
 		return
 	}
 	taken := map[string]bool{talk.OwnHandle: true}
 	for _, o := range e.contacts(t) {
 		taken[o.Handle] = true
 	}
-	c.Handle = freeHandle(c.Name, taken)
+	c.Handle = talk.FreeHandle(c.Name, "contact", taken)
 }
 
 func inviteView(id []byte, row *pb.Invite) view.Invite {

@@ -131,8 +131,14 @@ const (
 	maxSets       = 8 // set records kept of one device
 	maxEvents     = 10_000
 	maxOutbox     = 100_000
-	maxAckedTo    = 512 // deliveries to one device from which on it gets no acknowledgement: it asks again when it is back
-	trialBudget   = 64  // header trials for one envelope without a known tag
+	maxAckedTo    = 512  // deliveries to one device from which on it gets no acknowledgement: it asks again when it is back
+	maxWaiting    = 1024 // messages that wait for one person
+	maxUnknown    = 64   // groups of which only messages are here
+	maxListsTold  = 32   // device lists of members that come with a log; the directory has the others
+	maxGroupParts = 64   // of one content
+	maxOrphans    = 64   // entries of one group's log that came before what they build on
+	manyDone      = 32   // deliveries of a message from which on it is not kept how each went
+	trialBudget   = 64   // header trials for one envelope without a known tag
 	frontEnvelope = 4 << 10
 	commonRoom    = 80   // of a payload: what all of a conversation may carry
 	strangerClass = 2048 // the largest size class whose envelopes a box takes without a pass, first flights too

@@ -134,6 +134,11 @@ func (e *Engine) mayWrite(t *Turn, c *pb.Chat) error {
 	if e.self.Removed {
 		return &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
 	}
+	if c.Kind == talk.Group {
+		if err := e.mayWriteGroup(t, c); err != nil {
+			return err
+		}
+	}
 	if p := (&pb.Contact{}); c.Kind == talk.Direct && store.Row(t.Tx, store.BucketContacts, c.Contact[:talk.ContactKeySize], p) {
 		if err := e.maySend(p); err != nil {
 			return err
@@ -194,10 +199,10 @@ func (e *Engine) fanOut(t *Turn, p talk.Post) {
 // fanOutTo makes the deliveries for one person; false: it has to wait.
 func (e *Engine) fanOutTo(t *Turn, u identity.UserID, m *pb.Message) bool {
 	c, list := e.contact(t, u), e.listOf(t, u)
-	if c == nil {
+	if c == nil || !talk.MayHave(t.Tx, u, m) {
 		return false
 	}
-	if list == nil || !e.ready(c) {
+	if list == nil || !near(c) {
 		c.Waiting = append(c.Waiting, m.Id)
 		m.Unsent = true
 		e.saveContact(t, c)
@@ -211,6 +216,9 @@ func (e *Engine) fanOutTo(t *Turn, u identity.UserID, m *pb.Message) bool {
 	}
 	for _, d := range list.Devices() {
 		e.enqueue(t, m, d.ID(), list.User())
+		if dev := e.peerDevice(t, d.ID()); dev != nil && c.State == talk.Member {
+			e.tellDevice(t, dev)
+		}
 	}
 	return true
 }
@@ -231,7 +239,7 @@ func (e *Engine) fanOutWaiting(t *Turn, c *pb.Contact) {
 	if c.State == contactAccepted && len(c.User) == 32 {
 		e.onFiles(t, func(f *transfer.Turn, w transfer.World) { e.files.Accepted(f, w, identity.UserID(c.User)) })
 	}
-	if len(c.Waiting) == 0 || !e.ready(c) || e.listOf(t, identity.UserID(c.User)) == nil {
+	if len(c.Waiting) == 0 || !near(c) || e.listOf(t, identity.UserID(c.User)) == nil {
 		return
 	}
 	ids := c.Waiting
@@ -240,6 +248,11 @@ func (e *Engine) fanOutWaiting(t *Turn, c *pb.Contact) {
 	for _, id := range ids {
 		m := &pb.Message{}
 		if !talk.Row(t.Tx, id, m) {
+			continue
+		}
+		if !talk.MayHave(t.Tx, identity.UserID(c.User), m) { // of a group that it is no member of now
+			c.Waiting = append(c.Waiting, id)
+			e.saveContact(t, c)
 			continue
 		}
 		m.Unsent = false
@@ -252,11 +265,6 @@ func (e *Engine) fanOutWaiting(t *Turn, c *pb.Contact) {
 		}
 		store.PutRow(t.Tx, store.BucketMessages, m.Id, m)
 	}
-}
-
-// ready reports whether what is written to a contact goes out.
-func (e *Engine) ready(c *pb.Contact) bool {
-	return c.State == contactAccepted || c.State == talk.Member
 }
 
 // siblings are our own other devices.
@@ -359,8 +367,13 @@ func (e *Engine) sendControl(t *Turn, kind chat.Kind, payload proto.Message, use
 	if len(devices) == 0 {
 		return nil
 	}
+	return e.sayTo(t, kind, chat.Direct(e.user, user), payload, user, devices)
+}
+
+// sayTo sends content of a conversation to some devices of a person only.
+func (e *Engine) sayTo(t *Turn, kind chat.Kind, in chat.ChatID, payload proto.Message, user identity.UserID, devices []identity.DeviceID) []byte {
 	d := e.desk(t)
-	if d.Say(kind, chat.Direct(e.user, user), payload, nil, false) != nil {
+	if d.Say(kind, in, payload, nil, false) != nil {
 		return nil
 	}
 	m := d.Posts[0].Row

@@ -2,8 +2,6 @@ package node
 
 import (
 	"slices"
-	"strconv"
-	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -59,54 +57,14 @@ func (e *Engine) changeContact(t *Turn, c *pb.Contact) {
 
 // newContact makes a contact with a free handle. User may be the prefix of a link.
 func (e *Engine) newContact(t *Turn, user []byte, wish string, state uint32) (*pb.Contact, error) {
-	handles := map[string]bool{talk.OwnHandle: true}
-	n := 0
-	t.Tx.Scan(store.BucketContacts, nil, func(_, value []byte) bool {
-		c := &pb.Contact{}
-		if proto.Unmarshal(value, c) == nil {
-			handles[c.Handle] = true
-		}
-		n++
-		return true
-	})
-	if n >= maxContacts {
+	handles := talk.Handles(t.Tx)
+	if len(handles) > maxContacts {
 		return nil, &view.Problem{Class: view.ErrRefused, Message: "too many contacts", Hint: "kith contact list"}
 	}
 	return &pb.Contact{
-		User: user, Handle: freeHandle(wish, handles), State: state, Added: t.Now.UnixMilli(),
+		User: user, Handle: talk.FreeHandle(wish, "contact", handles), State: state, Added: t.Now.UnixMilli(),
 		Chat: uint32(store.NextCounter(t.Tx, counterChat)),
 	}, nil
-}
-
-// freeHandle makes a handle of a name: one lower-case word, numbered when taken.
-func freeHandle(name string, taken map[string]bool) string {
-	base := cleanHandle(name)
-	if base == "" {
-		base = "contact"
-	}
-	for i := 1; ; i++ {
-		h := base
-		if i > 1 {
-			h += "-" + strconv.Itoa(i)
-		}
-		if !taken[h] {
-			return h
-		}
-	}
-}
-
-// cleanHandle keeps letters, digits, '-', '_' and '.', in lower case.
-func cleanHandle(name string) string {
-	h := strings.Map(func(r rune) rune {
-		switch {
-		case r == ' ':
-			return '-'
-		case r == '-' || r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 0xc0:
-			return r
-		}
-		return -1
-	}, strings.ToLower(chat.CleanName(name)))
-	return strings.Trim(h, "-.")
 }
 
 // RenameContact changes our local name of a person.
@@ -115,7 +73,7 @@ func (e *Engine) RenameContact(t *Turn, who, name string) (view.Contact, error) 
 	if err != nil {
 		return view.Contact{}, err
 	}
-	h := cleanHandle(name)
+	h := talk.CleanHandle(name)
 	if h == "" || h == talk.OwnHandle {
 		return view.Contact{}, &view.Problem{Class: view.ErrUsage, Message: "a handle needs a letter or digit, and is not \"me\"", Hint: "kith contact rename " + c.Handle + " NAME"}
 	}
@@ -170,6 +128,29 @@ func (e *Engine) BlockContact(t *Turn, who string) (view.Contact, error) {
 	c.State = contactBlocked
 	e.changeContact(t, c)
 	return contactView(c, e.live), t.Tx.Err()
+}
+
+// near reports whether we talk with a person: a contact that we accepted, or a member of a group of ours.
+func near(c *pb.Contact) bool {
+	return c != nil && (c.State == contactAccepted || len(c.Groups) > 0 && c.State != contactBlocked)
+}
+
+// mayTalk reports whether what somebody says is listened to: what an accepted contact says, and what a member of a group
+// of ours says in a group, or of itself.
+func (e *Engine) mayTalk(t *Turn, a arrival) bool {
+	if a.own || a.contact != nil && a.contact.State == contactAccepted {
+		return true
+	}
+	switch a.content.Kind {
+	case chat.KindReach, chat.KindRecords, chat.KindProfile:
+		return near(a.contact)
+	}
+	c := talk.Chat(t.Tx, a.content.Chat)
+	return near(a.contact) && c != nil && c.Kind == talk.Group
+}
+
+func (e *Engine) arrival(a arrival) talk.Arrival {
+	return talk.Arrival{ID: a.id, Author: a.sender.User, Device: a.sender.Device(), Own: a.own, Content: a.content, Raw: a.body.Content}
 }
 
 // peerDevice reads the row of a device; nil if its user's list does not name it.

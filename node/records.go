@@ -395,6 +395,9 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 	}
 	e.out.RetryDevice(r.Device(), t.Now)
 	e.tellDevice(t, d)
+	if old == nil && r.User() == e.user {
+		e.handLogs(t, r.Device())
+	}
 	if f := r.FrontDoor(); f != nil {
 		e.candidates(t, f)
 	}

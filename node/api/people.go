@@ -9,6 +9,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/people"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -167,4 +168,49 @@ func deviceNamed(list []view.Device, name string) (string, error) {
 
 func leave(e *node.Engine, t *node.Turn, q LeaveRequest) (Left, error) {
 	return Left(q), e.Leave(t, q.All)
+}
+
+// groupMethods are those of the table that are about groups.
+func groupMethods() []Method {
+	return []Method{
+		method("group_create", ScopeTalk, "group", "Make a group of contacts.", turn(groupCreate)),
+		method("group", ScopeRead, "group", "A group with its members.", stored(groupShow)).offline(),
+		method("group_add", ScopeTalk, "group", "Make contacts members of a group; only its admins may.", turn(groupAdd)),
+		method("group_remove", ScopeTalk, "group", "Take members out of a group; only its admins may. They get nothing that we say from now on.", turn(groupRemove)),
+		method("group_admin", ScopeTalk, "group", "Make a member an admin of the group, or no admin any more.", turn(groupAdmin)),
+		method("group_set", ScopeTalk, "group", "Name a group, for everybody in it.", turn(groupSet)),
+		method("group_leave", ScopeTalk, "group", "Leave a group, on all our devices.", turn(groupLeave)),
+	}
+}
+
+func groupCreate(e *node.Engine, t *node.Turn, q GroupCreateRequest) (view.Group, error) {
+	return e.CreateGroup(t, q.Name, q.Members)
+}
+
+func groupShow(tx store.Tx, q GroupRequest) (view.Group, error) {
+	c, err := talk.FindGroup(tx, q.Group)
+	if err != nil {
+		return view.Group{}, err
+	}
+	return talk.GroupView(tx, talk.Me(tx), c), nil
+}
+
+func groupAdd(e *node.Engine, t *node.Turn, q GroupMembersRequest) (view.Group, error) {
+	return e.AddToGroup(t, q.Group, q.Members)
+}
+
+func groupRemove(e *node.Engine, t *node.Turn, q GroupMembersRequest) (view.Group, error) {
+	return e.RemoveFromGroup(t, q.Group, q.Members)
+}
+
+func groupAdmin(e *node.Engine, t *node.Turn, q GroupAdminRequest) (view.Group, error) {
+	return e.SetGroupAdmin(t, q.Group, q.Member, q.Admin)
+}
+
+func groupSet(e *node.Engine, t *node.Turn, q GroupSetRequest) (view.Group, error) {
+	return e.NameGroup(t, q.Group, q.Name)
+}
+
+func groupLeave(e *node.Engine, t *node.Turn, q GroupRequest) (view.Group, error) {
+	return e.LeaveGroup(t, q.Group)
 }

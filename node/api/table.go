@@ -70,4 +70,5 @@ func init() {
 		method("events", ScopeRead, "events", "A page of events; the stream is GET /v1/events.", stored(eventsPage)).offline(),
 		method("consumer_set", ScopeTalk, "consumer", "Keep the cursor of a named consumer of events.", turn(consumerSet)),
 	}
+	table = append(table, groupMethods()...)
 }

@@ -282,3 +282,33 @@ type Health struct {
 	Version string `json:"version"`
 	Cursor  uint64 `json:"cursor"`
 }
+
+// GroupCreateRequest makes a group.
+type GroupCreateRequest struct {
+	Name    string   `json:"name"`
+	Members []string `json:"members,omitempty"` // contacts
+}
+
+// GroupRequest names a group: its handle.
+type GroupRequest struct {
+	Group string `json:"group"`
+}
+
+// GroupMembersRequest adds or removes members.
+type GroupMembersRequest struct {
+	Group   string   `json:"group"`
+	Members []string `json:"members"`
+}
+
+// GroupAdminRequest makes a member an admin, or no admin any more.
+type GroupAdminRequest struct {
+	Group  string `json:"group"`
+	Member string `json:"member"` // or "me"
+	Admin  bool   `json:"admin"`
+}
+
+// GroupSetRequest changes what a group is called.
+type GroupSetRequest struct {
+	Group string `json:"group"`
+	Name  string `json:"name"`
+}

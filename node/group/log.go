@@ -93,6 +93,9 @@ func (l *Log) Merge(entries []*Entry) (added []*Entry, missing []Hash) {
 	return added, missing
 }
 
+// Lacks reports whether something that an entry builds on is not in the log.
+func (l *Log) Lacks(e *Entry) bool { return len(l.lack(e)) > 0 }
+
 func (l *Log) lack(e *Entry) (lack []Hash) {
 	for _, p := range e.f.Parents {
 		if _, ok := l.index[p]; !ok {

@@ -1,6 +1,8 @@
 package group
 
 import (
+	"bytes"
+	"maps"
 	"slices"
 
 	"github.com/kith-im/kith/crypto/identity"
@@ -68,6 +70,16 @@ func (s *State) MemberAt(u identity.UserID, at uint64) bool {
 		return true
 	}
 	return slices.ContainsFunc(s.past[u], func(p Span) bool { return p.From <= at && at < p.To })
+}
+
+// Past calls each with the memberships that have ended, ordered by person and time.
+func (s *State) Past(each func(u identity.UserID, p Span)) {
+	users := slices.SortedFunc(maps.Keys(s.past), func(a, b identity.UserID) int { return bytes.Compare(a[:], b[:]) })
+	for _, u := range users {
+		for _, p := range s.past[u] {
+			each(u, p)
+		}
+	}
 }
 
 // Was reports whether a person is or ever was a member.

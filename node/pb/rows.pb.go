@@ -304,6 +304,7 @@ type Contact struct {
 	ProfileAt     uint64                 `protobuf:"varint,25,opt,name=profile_at,json=profileAt,proto3" json:"profile_at,omitempty"`          // lamport ms of the profile that we have
 	Looked        int64                  `protobuf:"varint,26,opt,name=looked,proto3" json:"looked,omitempty"`                                 // unix ms when the DNS was last asked about a name of this contact
 	Wants         bool                   `protobuf:"varint,31,opt,name=wants,proto3" json:"wants,omitempty"`                                   // a member of a group asked to be a contact
+	Groups        [][]byte               `protobuf:"bytes,30,rep,name=groups,proto3" json:"groups,omitempty"`                                  // ids of the groups in which both of us are
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -532,6 +533,13 @@ func (x *Contact) GetWants() bool {
 		return x.Wants
 	}
 	return false
+}
+
+func (x *Contact) GetGroups() [][]byte {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
 }
 
 // Named is a handle that a person gives itself.
@@ -1394,6 +1402,7 @@ type Chat struct {
 	Handle        string                 `protobuf:"bytes,7,opt,name=handle,proto3" json:"handle,omitempty"` // of a group
 	Name          string                 `protobuf:"bytes,8,opt,name=name,proto3" json:"name,omitempty"`     // of a group, as its log says
 	Left          bool                   `protobuf:"varint,9,opt,name=left,proto3" json:"left,omitempty"`    // of a group: we are no member any more
+	Aside         uint32                 `protobuf:"varint,10,opt,name=aside,proto3" json:"aside,omitempty"` // of a group: the place of messages whose author is no member at their time, as far as we know
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1489,6 +1498,13 @@ func (x *Chat) GetLeft() bool {
 		return x.Left
 	}
 	return false
+}
+
+func (x *Chat) GetAside() uint32 {
+	if x != nil {
+		return x.Aside
+	}
+	return 0
 }
 
 // Setting is one register.
@@ -2405,6 +2421,160 @@ func (x *History) GetSince() uint32 {
 	return 0
 }
 
+// Roster is the state of a group's membership log.
+type Roster struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Image         []byte                 `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`      // chat.File
+	Members       []*Seat                `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`  // the most senior first
+	Past          []*Seat                `protobuf:"bytes,4,rep,name=past,proto3" json:"past,omitempty"`        // memberships that have ended
+	Heads         [][]byte               `protobuf:"bytes,5,rep,name=heads,proto3" json:"heads,omitempty"`      // newest entries, 16 bytes each
+	Entries       uint32                 `protobuf:"varint,6,opt,name=entries,proto3" json:"entries,omitempty"` // so many are in the table of groups
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Roster) Reset() {
+	*x = Roster{}
+	mi := &file_node_pb_rows_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Roster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Roster) ProtoMessage() {}
+
+func (x *Roster) ProtoReflect() protoreflect.Message {
+	mi := &file_node_pb_rows_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Roster.ProtoReflect.Descriptor instead.
+func (*Roster) Descriptor() ([]byte, []int) {
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Roster) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Roster) GetImage() []byte {
+	if x != nil {
+		return x.Image
+	}
+	return nil
+}
+
+func (x *Roster) GetMembers() []*Seat {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+func (x *Roster) GetPast() []*Seat {
+	if x != nil {
+		return x.Past
+	}
+	return nil
+}
+
+func (x *Roster) GetHeads() [][]byte {
+	if x != nil {
+		return x.Heads
+	}
+	return nil
+}
+
+func (x *Roster) GetEntries() uint32 {
+	if x != nil {
+		return x.Entries
+	}
+	return 0
+}
+
+// Seat is a membership.
+type Seat struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          []byte                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Admin         bool                   `protobuf:"varint,2,opt,name=admin,proto3" json:"admin,omitempty"`
+	From          uint64                 `protobuf:"varint,3,opt,name=from,proto3" json:"from,omitempty"` // lamport ms
+	To            uint64                 `protobuf:"varint,4,opt,name=to,proto3" json:"to,omitempty"`     // lamport ms after its last; 0: it lasts
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Seat) Reset() {
+	*x = Seat{}
+	mi := &file_node_pb_rows_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Seat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Seat) ProtoMessage() {}
+
+func (x *Seat) ProtoReflect() protoreflect.Message {
+	mi := &file_node_pb_rows_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Seat.ProtoReflect.Descriptor instead.
+func (*Seat) Descriptor() ([]byte, []int) {
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Seat) GetUser() []byte {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *Seat) GetAdmin() bool {
+	if x != nil {
+		return x.Admin
+	}
+	return false
+}
+
+func (x *Seat) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *Seat) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
 var File_node_pb_rows_proto protoreflect.FileDescriptor
 
 const file_node_pb_rows_proto_rawDesc = "" +
@@ -2441,7 +2611,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"profile_at\x18\x14 \x01(\x04R\tprofileAt\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
-	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xe3\x05\n" +
+	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xfb\x05\n" +
 	"\aContact\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\tR\x06handle\x12\x12\n" +
@@ -2473,7 +2643,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\n" +
 	"profile_at\x18\x19 \x01(\x04R\tprofileAt\x12\x16\n" +
 	"\x06looked\x18\x1a \x01(\x03R\x06looked\x12\x14\n" +
-	"\x05wants\x18\x1f \x01(\bR\x05wants\"\xbf\x01\n" +
+	"\x05wants\x18\x1f \x01(\bR\x05wants\x12\x16\n" +
+	"\x06groups\x18\x1e \x03(\fR\x06groups\"\xbf\x01\n" +
 	"\x05Named\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bverified\x18\x02 \x01(\bR\bverified\x12\x14\n" +
@@ -2566,7 +2737,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\atext_at\x18\x11 \x01(\x04R\x06textAt\x12\x1a\n" +
 	"\bmirrored\x18\x13 \x01(\bR\bmirrored\x12\x1a\n" +
 	"\bfallback\x18\x12 \x01(\bR\bfallback\x12\x1c\n" +
-	"\ttransfers\x18\x14 \x03(\x04R\ttransfers\"\xca\x01\n" +
+	"\ttransfers\x18\x14 \x03(\x04R\ttransfers\"\xe0\x01\n" +
 	"\x04Chat\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\rR\x06number\x12\x12\n" +
@@ -2576,7 +2747,9 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x06unread\x18\x06 \x01(\rR\x06unread\x12\x16\n" +
 	"\x06handle\x18\a \x01(\tR\x06handle\x12\x12\n" +
 	"\x04name\x18\b \x01(\tR\x04name\x12\x12\n" +
-	"\x04left\x18\t \x01(\bR\x04left\"G\n" +
+	"\x04left\x18\t \x01(\bR\x04left\x12\x14\n" +
+	"\x05aside\x18\n" +
+	" \x01(\rR\x05aside\"G\n" +
 	"\aSetting\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x04R\x02at\x12\x16\n" +
@@ -2661,7 +2834,19 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x14\n" +
 	"\x05asked\x18\x02 \x01(\x03R\x05asked\x12\x14\n" +
 	"\x05equal\x18\x03 \x01(\x03R\x05equal\x12\x14\n" +
-	"\x05since\x18\x04 \x01(\rR\x05sinceB!Z\x1fgithub.com/kith-im/kith/node/pbb\x06proto3"
+	"\x05since\x18\x04 \x01(\rR\x05since\"\xb2\x01\n" +
+	"\x06Roster\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05image\x18\x02 \x01(\fR\x05image\x12)\n" +
+	"\amembers\x18\x03 \x03(\v2\x0f.kith.node.SeatR\amembers\x12#\n" +
+	"\x04past\x18\x04 \x03(\v2\x0f.kith.node.SeatR\x04past\x12\x14\n" +
+	"\x05heads\x18\x05 \x03(\fR\x05heads\x12\x18\n" +
+	"\aentries\x18\x06 \x01(\rR\aentries\"T\n" +
+	"\x04Seat\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\fR\x04user\x12\x14\n" +
+	"\x05admin\x18\x02 \x01(\bR\x05admin\x12\x12\n" +
+	"\x04from\x18\x03 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x04 \x01(\x04R\x02toB!Z\x1fgithub.com/kith-im/kith/node/pbb\x06proto3"
 
 var (
 	file_node_pb_rows_proto_rawDescOnce sync.Once
@@ -2675,7 +2860,7 @@ func file_node_pb_rows_proto_rawDescGZIP() []byte {
 	return file_node_pb_rows_proto_rawDescData
 }
 
-var file_node_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
+var file_node_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_node_pb_rows_proto_goTypes = []any{
 	(*Self)(nil),       // 0: kith.node.Self
 	(*Endpoint)(nil),   // 1: kith.node.Endpoint
@@ -2697,6 +2882,8 @@ var file_node_pb_rows_proto_goTypes = []any{
 	(*Box)(nil),        // 17: kith.node.Box
 	(*Parked)(nil),     // 18: kith.node.Parked
 	(*History)(nil),    // 19: kith.node.History
+	(*Roster)(nil),     // 20: kith.node.Roster
+	(*Seat)(nil),       // 21: kith.node.Seat
 }
 var file_node_pb_rows_proto_depIdxs = []int32{
 	1,  // 0: kith.node.Self.endpoint:type_name -> kith.node.Endpoint
@@ -2712,11 +2899,13 @@ var file_node_pb_rows_proto_depIdxs = []int32{
 	14, // 10: kith.node.Delivery.steps:type_name -> kith.node.Step
 	13, // 11: kith.node.Delivery.voided:type_name -> kith.node.Receipt
 	1,  // 12: kith.node.Box.watch:type_name -> kith.node.Endpoint
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	21, // 13: kith.node.Roster.members:type_name -> kith.node.Seat
+	21, // 14: kith.node.Roster.past:type_name -> kith.node.Seat
+	15, // [15:15] is the sub-list for method output_type
+	15, // [15:15] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_node_pb_rows_proto_init() }
@@ -2730,7 +2919,7 @@ func file_node_pb_rows_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_pb_rows_proto_rawDesc), len(file_node_pb_rows_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   20,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

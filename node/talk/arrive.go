@@ -28,21 +28,34 @@ func (d *Desk) Message(a Arrival) bool {
 	if c == nil {
 		return false
 	}
-	m := &pb.Message{
+	m := d.arrived(c, a)
+	d.catchUp(m, a)
+	if kept, room := d.aside(c, m, a); kept || !room {
+		return room
+	}
+	d.show(c, m, a)
+	return true
+}
+
+// arrived is the row of content that came.
+func (d *Desk) arrived(c *pb.Chat, a Arrival) *pb.Message {
+	return &pb.Message{
 		Id: a.ID[:], Content: a.Raw, User: a.Author[:], Device: a.Device[:], Mine: a.Own, Contact: c.Contact, Chat: c.Id,
 		Received: d.Now.UnixMilli(),
 		// Honest clocks never reach the bound, so that the order is the same on every device.
 		Order: min(a.Content.SentAt, uint64(d.Now.Add(dht.MaxSkew).UnixMilli())),
 		Read:  a.Own,
 	}
-	d.catchUp(m, a)
+}
+
+// show puts a message into its conversation and tells of it.
+func (d *Desk) show(c *pb.Chat, m *pb.Message, a Arrival) {
 	d.place(c, m)
 	if a.Content.Kind == chat.KindTimer {
 		d.setTimer(a)
 	}
 	v := MessageView(d.Tx, d.Me, m)
 	d.tell(view.Notice{Type: "message", ID: v.ID, Message: &v})
-	return true
 }
 
 // catchUp brings a message to where it would be had it come in time: what was done to it, that we read it elsewhere, and

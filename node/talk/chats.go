@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"google.golang.org/protobuf/proto"
@@ -178,6 +179,37 @@ func Handles(tx store.Tx) map[string]bool {
 		return true
 	})
 	return taken
+}
+
+// FreeHandle makes a handle of a name: one lower-case word, numbered when taken; of a name without letters, of the other.
+func FreeHandle(name, other string, taken map[string]bool) string {
+	base := CleanHandle(name)
+	if base == "" {
+		base = other
+	}
+	for i := 1; ; i++ {
+		h := base
+		if i > 1 {
+			h += "-" + strconv.Itoa(i)
+		}
+		if !taken[h] {
+			return h
+		}
+	}
+}
+
+// CleanHandle keeps letters, digits, '-', '_' and '.', in lower case.
+func CleanHandle(name string) string {
+	h := strings.Map(func(r rune) rune {
+		switch {
+		case r == ' ':
+			return '-'
+		case r == '-' || r == '_' || r == '.' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 0xc0:
+			return r
+		}
+		return -1
+	}, strings.ToLower(chat.CleanName(name)))
+	return strings.Trim(h, "-.")
 }
 
 // IDs lists the message ids of a conversation in order: by Lamport time, then by id. The key, which stands in the

@@ -34,6 +34,9 @@ const (
 	maxTTL         = 365 * 24 * time.Hour
 	maxShown       = 1 << 47 // Lamport ms of the year 6429: what others claim stays within what JSON can say
 	shownReply     = 80      // runes of the text that a message answers
+
+	maxSaidHeads = 4    // newest entries of a log that ride in a message
+	maxAside     = 1024 // messages of a group whose author is no member, as far as we know
 )
 
 // Ids as people type and read them, in hex digits.
@@ -42,3 +45,6 @@ const (
 	shownDigits     = 12 // of an id among candidates
 	candidatesShown = 5  // of an ambiguous beginning
 )
+
+// strangerClass is the largest size class whose envelopes a box takes without a pass.
+const strangerClass = 2048

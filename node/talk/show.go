@@ -34,6 +34,9 @@ func Inbox(tx store.Tx) ([]view.Chat, error) {
 		if c.Kind == Direct && (!store.Row(tx, store.BucketContacts, c.Contact[:ContactKeySize], p) || !shownInInbox(p)) {
 			return true
 		}
+		if c.Kind == Group && c.Handle == "" { // nothing but messages that wait for its log
+			return true
+		}
 		add(c)
 		return true
 	})

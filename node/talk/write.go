@@ -89,7 +89,13 @@ func (d *Desk) payload(c *pb.Chat, x proto.Message, ttl uint32) ([]byte, error) 
 }
 
 // common is what every payload of a conversation carries.
-func (d *Desk) common(*pb.Chat) *chatpb.Common { return &chatpb.Common{} }
+func (d *Desk) common(c *pb.Chat) *chatpb.Common {
+	x := &chatpb.Common{}
+	if r := d.roster(c); r != nil {
+		x.Heads = r.Heads[:min(len(r.Heads), maxSaidHeads)]
+	}
+	return x
+}
 
 // ttl is how long a new message lives, in seconds; 0: for ever.
 func (d *Desk) ttl(c *pb.Chat, x Draft) uint32 {
@@ -103,11 +109,25 @@ func (d *Desk) ttl(c *pb.Chat, x Draft) uint32 {
 }
 
 // people are those whom a message of a conversation goes to, without ourselves.
-func (d *Desk) people(c *pb.Chat) []identity.UserID {
+func (d *Desk) people(c *pb.Chat) (out []identity.UserID) {
 	if c.Kind == Direct {
 		return []identity.UserID{identity.UserID(c.Contact)}
 	}
-	return nil
+	if r := d.roster(c); r != nil {
+		for _, s := range r.Members {
+			if u := identity.UserID(s.User); u != d.Me {
+				out = append(out, u)
+			}
+		}
+	}
+	return out
+}
+
+func (d *Desk) roster(c *pb.Chat) *pb.Roster {
+	if c.Kind != Group {
+		return nil
+	}
+	return RosterOf(d.Tx, IDOf(c))
 }
 
 // afterHeads makes a message's time later than those that it answers, also when their author's clock is ahead of ours, as

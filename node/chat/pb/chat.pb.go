@@ -850,6 +850,7 @@ type Group struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Entries       [][]byte               `protobuf:"bytes,1,rep,name=entries,proto3" json:"entries,omitempty"`
 	Lists         [][]byte               `protobuf:"bytes,2,rep,name=lists,proto3" json:"lists,omitempty"`
+	Faces         []*Face                `protobuf:"bytes,3,rep,name=faces,proto3" json:"faces,omitempty"` // what the members call themselves, as the sender knows it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -898,6 +899,66 @@ func (x *Group) GetLists() [][]byte {
 	return nil
 }
 
+func (x *Group) GetFaces() []*Face {
+	if x != nil {
+		return x.Faces
+	}
+	return nil
+}
+
+// Face is what a person calls itself.
+type Face struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          []byte                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"` // 32 bytes
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Face) Reset() {
+	*x = Face{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Face) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Face) ProtoMessage() {}
+
+func (x *Face) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Face.ProtoReflect.Descriptor instead.
+func (*Face) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Face) GetUser() []byte {
+	if x != nil {
+		return x.User
+	}
+	return nil
+}
+
+func (x *Face) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 // GroupAsk asks for the entries of a group's log that one lacks.
 type GroupAsk struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -908,7 +969,7 @@ type GroupAsk struct {
 
 func (x *GroupAsk) Reset() {
 	*x = GroupAsk{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[13]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -920,7 +981,7 @@ func (x *GroupAsk) String() string {
 func (*GroupAsk) ProtoMessage() {}
 
 func (x *GroupAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[13]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -933,7 +994,7 @@ func (x *GroupAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GroupAsk.ProtoReflect.Descriptor instead.
 func (*GroupAsk) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{13}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GroupAsk) GetHave() [][]byte {
@@ -956,7 +1017,7 @@ type Profile struct {
 
 func (x *Profile) Reset() {
 	*x = Profile{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[14]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -968,7 +1029,7 @@ func (x *Profile) String() string {
 func (*Profile) ProtoMessage() {}
 
 func (x *Profile) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[14]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -981,7 +1042,7 @@ func (x *Profile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Profile.ProtoReflect.Descriptor instead.
 func (*Profile) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{14}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Profile) GetName() string {
@@ -1026,7 +1087,7 @@ type Request struct {
 
 func (x *Request) Reset() {
 	*x = Request{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[15]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1099,7 @@ func (x *Request) String() string {
 func (*Request) ProtoMessage() {}
 
 func (x *Request) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[15]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +1112,7 @@ func (x *Request) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Request.ProtoReflect.Descriptor instead.
 func (*Request) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{15}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Request) GetName() string {
@@ -1100,7 +1161,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[16]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1173,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[16]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1186,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{16}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *History) GetAsk() *HistoryAsk {
@@ -1158,7 +1219,7 @@ type HistoryAsk struct {
 
 func (x *HistoryAsk) Reset() {
 	*x = HistoryAsk{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[17]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1170,7 +1231,7 @@ func (x *HistoryAsk) String() string {
 func (*HistoryAsk) ProtoMessage() {}
 
 func (x *HistoryAsk) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[17]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1183,7 +1244,7 @@ func (x *HistoryAsk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryAsk.ProtoReflect.Descriptor instead.
 func (*HistoryAsk) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{17}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *HistoryAsk) GetFrom() []byte {
@@ -1247,7 +1308,7 @@ type HistorySum struct {
 
 func (x *HistorySum) Reset() {
 	*x = HistorySum{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[18]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1259,7 +1320,7 @@ func (x *HistorySum) String() string {
 func (*HistorySum) ProtoMessage() {}
 
 func (x *HistorySum) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[18]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1272,7 +1333,7 @@ func (x *HistorySum) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistorySum.ProtoReflect.Descriptor instead.
 func (*HistorySum) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{18}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *HistorySum) GetSpan() []byte {
@@ -1308,7 +1369,7 @@ type HistoryPart struct {
 
 func (x *HistoryPart) Reset() {
 	*x = HistoryPart{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[19]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1320,7 +1381,7 @@ func (x *HistoryPart) String() string {
 func (*HistoryPart) ProtoMessage() {}
 
 func (x *HistoryPart) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[19]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1333,7 +1394,7 @@ func (x *HistoryPart) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryPart.ProtoReflect.Descriptor instead.
 func (*HistoryPart) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{19}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *HistoryPart) GetChat() []byte {
@@ -1373,7 +1434,7 @@ type HistoryRow struct {
 
 func (x *HistoryRow) Reset() {
 	*x = HistoryRow{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[20]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1385,7 +1446,7 @@ func (x *HistoryRow) String() string {
 func (*HistoryRow) ProtoMessage() {}
 
 func (x *HistoryRow) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[20]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1398,7 +1459,7 @@ func (x *HistoryRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use HistoryRow.ProtoReflect.Descriptor instead.
 func (*HistoryRow) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{20}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *HistoryRow) GetId() []byte {
@@ -1460,7 +1521,7 @@ type Ids struct {
 
 func (x *Ids) Reset() {
 	*x = Ids{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[21]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +1533,7 @@ func (x *Ids) String() string {
 func (*Ids) ProtoMessage() {}
 
 func (x *Ids) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[21]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +1546,7 @@ func (x *Ids) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Ids.ProtoReflect.Descriptor instead.
 func (*Ids) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{21}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Ids) GetIds() [][]byte {
@@ -1506,7 +1567,7 @@ type Endpoint struct {
 
 func (x *Endpoint) Reset() {
 	*x = Endpoint{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[22]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1579,7 @@ func (x *Endpoint) String() string {
 func (*Endpoint) ProtoMessage() {}
 
 func (x *Endpoint) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[22]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1592,7 @@ func (x *Endpoint) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Endpoint.ProtoReflect.Descriptor instead.
 func (*Endpoint) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{22}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Endpoint) GetId() []byte {
@@ -1562,7 +1623,7 @@ type Join struct {
 
 func (x *Join) Reset() {
 	*x = Join{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[23]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +1635,7 @@ func (x *Join) String() string {
 func (*Join) ProtoMessage() {}
 
 func (x *Join) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[23]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +1648,7 @@ func (x *Join) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Join.ProtoReflect.Descriptor instead.
 func (*Join) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{23}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Join) GetInvite() []byte {
@@ -1640,7 +1701,7 @@ type Welcome struct {
 
 func (x *Welcome) Reset() {
 	*x = Welcome{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[24]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1652,7 +1713,7 @@ func (x *Welcome) String() string {
 func (*Welcome) ProtoMessage() {}
 
 func (x *Welcome) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[24]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1665,7 +1726,7 @@ func (x *Welcome) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Welcome.ProtoReflect.Descriptor instead.
 func (*Welcome) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{24}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Welcome) GetInvite() []byte {
@@ -1728,7 +1789,7 @@ type Reach struct {
 
 func (x *Reach) Reset() {
 	*x = Reach{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[25]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1740,7 +1801,7 @@ func (x *Reach) String() string {
 func (*Reach) ProtoMessage() {}
 
 func (x *Reach) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[25]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1753,7 +1814,7 @@ func (x *Reach) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reach.ProtoReflect.Descriptor instead.
 func (*Reach) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{25}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Reach) GetNumber() uint64 {
@@ -1830,7 +1891,7 @@ type Records struct {
 
 func (x *Records) Reset() {
 	*x = Records{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[26]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1842,7 +1903,7 @@ func (x *Records) String() string {
 func (*Records) ProtoMessage() {}
 
 func (x *Records) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[26]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1855,7 +1916,7 @@ func (x *Records) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Records.ProtoReflect.Descriptor instead.
 func (*Records) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{26}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Records) GetLists() [][]byte {
@@ -1887,7 +1948,7 @@ type Sync struct {
 
 func (x *Sync) Reset() {
 	*x = Sync{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[27]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1899,7 +1960,7 @@ func (x *Sync) String() string {
 func (*Sync) ProtoMessage() {}
 
 func (x *Sync) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[27]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1912,7 +1973,7 @@ func (x *Sync) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sync.ProtoReflect.Descriptor instead.
 func (*Sync) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{27}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Sync) GetPeople() []*Person {
@@ -1971,7 +2032,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[28]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1983,7 +2044,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[28]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1996,7 +2057,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{28}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Setting) GetChat() []byte {
@@ -2047,7 +2108,7 @@ type Deleted struct {
 
 func (x *Deleted) Reset() {
 	*x = Deleted{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[29]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2059,7 +2120,7 @@ func (x *Deleted) String() string {
 func (*Deleted) ProtoMessage() {}
 
 func (x *Deleted) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[29]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2072,7 +2133,7 @@ func (x *Deleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Deleted.ProtoReflect.Descriptor instead.
 func (*Deleted) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{29}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Deleted) GetId() []byte {
@@ -2119,7 +2180,7 @@ type Person struct {
 
 func (x *Person) Reset() {
 	*x = Person{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[30]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2131,7 +2192,7 @@ func (x *Person) String() string {
 func (*Person) ProtoMessage() {}
 
 func (x *Person) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[30]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2144,7 +2205,7 @@ func (x *Person) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Person.ProtoReflect.Descriptor instead.
 func (*Person) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{30}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Person) GetUser() []byte {
@@ -2211,7 +2272,7 @@ type Snapshot struct {
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_node_chat_pb_chat_proto_msgTypes[31]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2223,7 +2284,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_node_chat_pb_chat_proto_msgTypes[31]
+	mi := &file_node_chat_pb_chat_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2236,7 +2297,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{31}
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Snapshot) GetUser() []byte {
@@ -2349,10 +2410,14 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x06target\x18\x01 \x01(\fR\x06target\x12\x14\n" +
 	"\x05heads\x18\x0e \x03(\fR\x05heads\"\x18\n" +
 	"\x06Typing\x12\x0e\n" +
-	"\x02on\x18\x01 \x01(\bR\x02on\"7\n" +
+	"\x02on\x18\x01 \x01(\bR\x02on\"^\n" +
 	"\x05Group\x12\x18\n" +
 	"\aentries\x18\x01 \x03(\fR\aentries\x12\x14\n" +
-	"\x05lists\x18\x02 \x03(\fR\x05lists\"\x1e\n" +
+	"\x05lists\x18\x02 \x03(\fR\x05lists\x12%\n" +
+	"\x05faces\x18\x03 \x03(\v2\x0f.kith.chat.FaceR\x05faces\".\n" +
+	"\x04Face\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\fR\x04user\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x1e\n" +
 	"\bGroupAsk\x12\x12\n" +
 	"\x04have\x18\x01 \x03(\fR\x04have\"|\n" +
 	"\aProfile\x12\x12\n" +
@@ -2475,7 +2540,7 @@ func file_node_chat_pb_chat_proto_rawDescGZIP() []byte {
 	return file_node_chat_pb_chat_proto_rawDescData
 }
 
-var file_node_chat_pb_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_node_chat_pb_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_node_chat_pb_chat_proto_goTypes = []any{
 	(*Common)(nil),      // 0: kith.chat.Common
 	(*Text)(nil),        // 1: kith.chat.Text
@@ -2490,52 +2555,54 @@ var file_node_chat_pb_chat_proto_goTypes = []any{
 	(*Unsend)(nil),      // 10: kith.chat.Unsend
 	(*Typing)(nil),      // 11: kith.chat.Typing
 	(*Group)(nil),       // 12: kith.chat.Group
-	(*GroupAsk)(nil),    // 13: kith.chat.GroupAsk
-	(*Profile)(nil),     // 14: kith.chat.Profile
-	(*Request)(nil),     // 15: kith.chat.Request
-	(*History)(nil),     // 16: kith.chat.History
-	(*HistoryAsk)(nil),  // 17: kith.chat.HistoryAsk
-	(*HistorySum)(nil),  // 18: kith.chat.HistorySum
-	(*HistoryPart)(nil), // 19: kith.chat.HistoryPart
-	(*HistoryRow)(nil),  // 20: kith.chat.HistoryRow
-	(*Ids)(nil),         // 21: kith.chat.Ids
-	(*Endpoint)(nil),    // 22: kith.chat.Endpoint
-	(*Join)(nil),        // 23: kith.chat.Join
-	(*Welcome)(nil),     // 24: kith.chat.Welcome
-	(*Reach)(nil),       // 25: kith.chat.Reach
-	(*Records)(nil),     // 26: kith.chat.Records
-	(*Sync)(nil),        // 27: kith.chat.Sync
-	(*Setting)(nil),     // 28: kith.chat.Setting
-	(*Deleted)(nil),     // 29: kith.chat.Deleted
-	(*Person)(nil),      // 30: kith.chat.Person
-	(*Snapshot)(nil),    // 31: kith.chat.Snapshot
+	(*Face)(nil),        // 13: kith.chat.Face
+	(*GroupAsk)(nil),    // 14: kith.chat.GroupAsk
+	(*Profile)(nil),     // 15: kith.chat.Profile
+	(*Request)(nil),     // 16: kith.chat.Request
+	(*History)(nil),     // 17: kith.chat.History
+	(*HistoryAsk)(nil),  // 18: kith.chat.HistoryAsk
+	(*HistorySum)(nil),  // 19: kith.chat.HistorySum
+	(*HistoryPart)(nil), // 20: kith.chat.HistoryPart
+	(*HistoryRow)(nil),  // 21: kith.chat.HistoryRow
+	(*Ids)(nil),         // 22: kith.chat.Ids
+	(*Endpoint)(nil),    // 23: kith.chat.Endpoint
+	(*Join)(nil),        // 24: kith.chat.Join
+	(*Welcome)(nil),     // 25: kith.chat.Welcome
+	(*Reach)(nil),       // 26: kith.chat.Reach
+	(*Records)(nil),     // 27: kith.chat.Records
+	(*Sync)(nil),        // 28: kith.chat.Sync
+	(*Setting)(nil),     // 29: kith.chat.Setting
+	(*Deleted)(nil),     // 30: kith.chat.Deleted
+	(*Person)(nil),      // 31: kith.chat.Person
+	(*Snapshot)(nil),    // 32: kith.chat.Snapshot
 }
 var file_node_chat_pb_chat_proto_depIdxs = []int32{
 	2,  // 0: kith.chat.Text.mentions:type_name -> kith.chat.Mention
 	3,  // 1: kith.chat.Text.files:type_name -> kith.chat.File
-	22, // 2: kith.chat.File.relays:type_name -> kith.chat.Endpoint
+	23, // 2: kith.chat.File.relays:type_name -> kith.chat.Endpoint
 	3,  // 3: kith.chat.File.preview:type_name -> kith.chat.File
 	2,  // 4: kith.chat.Edit.mentions:type_name -> kith.chat.Mention
-	3,  // 5: kith.chat.Profile.picture:type_name -> kith.chat.File
-	25, // 6: kith.chat.Request.reach:type_name -> kith.chat.Reach
-	17, // 7: kith.chat.History.ask:type_name -> kith.chat.HistoryAsk
-	19, // 8: kith.chat.History.part:type_name -> kith.chat.HistoryPart
-	18, // 9: kith.chat.HistoryAsk.have:type_name -> kith.chat.HistorySum
-	20, // 10: kith.chat.HistoryPart.rows:type_name -> kith.chat.HistoryRow
-	17, // 11: kith.chat.HistoryPart.next:type_name -> kith.chat.HistoryAsk
-	25, // 12: kith.chat.Join.reach:type_name -> kith.chat.Reach
-	25, // 13: kith.chat.Welcome.reach:type_name -> kith.chat.Reach
-	22, // 14: kith.chat.Reach.endpoint:type_name -> kith.chat.Endpoint
-	30, // 15: kith.chat.Sync.people:type_name -> kith.chat.Person
-	28, // 16: kith.chat.Sync.settings:type_name -> kith.chat.Setting
-	29, // 17: kith.chat.Sync.deleted:type_name -> kith.chat.Deleted
-	30, // 18: kith.chat.Snapshot.people:type_name -> kith.chat.Person
-	22, // 19: kith.chat.Snapshot.relays:type_name -> kith.chat.Endpoint
-	20, // [20:20] is the sub-list for method output_type
-	20, // [20:20] is the sub-list for method input_type
-	20, // [20:20] is the sub-list for extension type_name
-	20, // [20:20] is the sub-list for extension extendee
-	0,  // [0:20] is the sub-list for field type_name
+	13, // 5: kith.chat.Group.faces:type_name -> kith.chat.Face
+	3,  // 6: kith.chat.Profile.picture:type_name -> kith.chat.File
+	26, // 7: kith.chat.Request.reach:type_name -> kith.chat.Reach
+	18, // 8: kith.chat.History.ask:type_name -> kith.chat.HistoryAsk
+	20, // 9: kith.chat.History.part:type_name -> kith.chat.HistoryPart
+	19, // 10: kith.chat.HistoryAsk.have:type_name -> kith.chat.HistorySum
+	21, // 11: kith.chat.HistoryPart.rows:type_name -> kith.chat.HistoryRow
+	18, // 12: kith.chat.HistoryPart.next:type_name -> kith.chat.HistoryAsk
+	26, // 13: kith.chat.Join.reach:type_name -> kith.chat.Reach
+	26, // 14: kith.chat.Welcome.reach:type_name -> kith.chat.Reach
+	23, // 15: kith.chat.Reach.endpoint:type_name -> kith.chat.Endpoint
+	31, // 16: kith.chat.Sync.people:type_name -> kith.chat.Person
+	29, // 17: kith.chat.Sync.settings:type_name -> kith.chat.Setting
+	30, // 18: kith.chat.Sync.deleted:type_name -> kith.chat.Deleted
+	31, // 19: kith.chat.Snapshot.people:type_name -> kith.chat.Person
+	23, // 20: kith.chat.Snapshot.relays:type_name -> kith.chat.Endpoint
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_node_chat_pb_chat_proto_init() }
@@ -2549,7 +2616,7 @@ func file_node_chat_pb_chat_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_chat_pb_chat_proto_rawDesc), len(file_node_chat_pb_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

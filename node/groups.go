@@ -1,0 +1,495 @@
+package node
+
+import (
+	"slices"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/group"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
+	"github.com/kith-im/kith/node/view"
+)
+
+// groupDesk is what the engine keeps in memory of groups.
+type groupDesk struct {
+	logs    map[chat.ChatID]*group.Log     // read from the store, derived
+	orphans map[chat.ChatID][]*group.Entry // entries that came before what they build on
+	asks    *group.Asks
+}
+
+func newGroupDesk() groupDesk {
+	return groupDesk{logs: map[chat.ChatID]*group.Log{}, orphans: map[chat.ChatID][]*group.Entry{}, asks: group.NewAsks()}
+}
+
+func (e *Engine) groupLog(t *Turn, id chat.ChatID) *group.Log {
+	l := e.groups.logs[id]
+	if l == nil {
+		l = talk.LoadLog(t.Tx, id)
+		e.groups.logs[id] = l
+	}
+	return l
+}
+
+// CreateGroup makes a group with contacts of ours.
+func (e *Engine) CreateGroup(t *Turn, name string, members []string) (view.Group, error) {
+	users, err := e.groupUsers(t, members)
+	if err != nil {
+		return view.Group{}, err
+	}
+	called, err := groupName(name)
+	if err != nil {
+		return view.Group{}, err
+	}
+	d := e.desk(t)
+	first, err := group.Sign(e.keys, group.Fields{
+		User: e.user, List: e.list.Head(), Lamport: d.Stamp(), Act: group.Act{Kind: group.Create, Data: called},
+	})
+	if err != nil {
+		return view.Group{}, err
+	}
+	l := group.NewLog(first.Group())
+	e.groups.logs[chat.ChatID(l.ID())] = l
+	l.Merge([]*group.Entry{first})
+	return e.grow(t, d, l, []*group.Entry{first}, talk.Adding(users))
+}
+
+func groupName(name string) ([]byte, error) {
+	if len(name) > group.MaxName || chat.CleanName(name) == "" {
+		return nil, &view.Problem{Class: view.ErrUsage, Message: "a group needs a name of at most 64 bytes", Hint: "kith group --help"}
+	}
+	return []byte(chat.CleanName(name)), nil
+}
+
+// AddToGroup makes contacts of ours members.
+func (e *Engine) AddToGroup(t *Turn, who string, members []string) (view.Group, error) {
+	users, err := e.groupUsers(t, members)
+	if err != nil {
+		return view.Group{}, err
+	}
+	return e.actInGroup(t, who, talk.Adding(users)...)
+}
+
+// RemoveFromGroup takes members out: they get nothing that is said from now on.
+func (e *Engine) RemoveFromGroup(t *Turn, who string, members []string) (view.Group, error) {
+	users, err := e.groupUsers(t, members)
+	if err != nil {
+		return view.Group{}, err
+	}
+	acts := talk.Adding(users)
+	for i := range acts {
+		acts[i].Kind = group.Remove
+	}
+	return e.actInGroup(t, who, acts...)
+}
+
+// SetGroupAdmin makes a member an admin, or no admin any more.
+func (e *Engine) SetGroupAdmin(t *Turn, who, member string, admin bool) (view.Group, error) {
+	users := []identity.UserID{e.user}
+	if member != talk.OwnHandle {
+		var err error
+		if users, err = e.groupUsers(t, []string{member}); err != nil {
+			return view.Group{}, err
+		}
+	}
+	return e.actInGroup(t, who, group.Act{Kind: group.Admin, Users: users, Admin: admin})
+}
+
+// NameGroup names a group, for everybody.
+func (e *Engine) NameGroup(t *Turn, who, name string) (view.Group, error) {
+	called, err := groupName(name)
+	if err != nil {
+		return view.Group{}, err
+	}
+	return e.actInGroup(t, who, group.Act{Kind: group.Name, Data: called})
+}
+
+// SetGroupImage gives a group a picture, or takes it away (nil).
+func (e *Engine) SetGroupImage(t *Turn, who string, image *chatpb.File) (view.Group, error) {
+	var data []byte
+	if image != nil {
+		var err error
+		if data, err = proto.Marshal(image); err != nil || len(data) > group.MaxImage {
+			return view.Group{}, &view.Problem{Class: view.ErrUsage, Message: "the description of this picture is too large", Hint: "kith group image --help"}
+		}
+	}
+	return e.actInGroup(t, who, group.Act{Kind: group.Image, Data: data})
+}
+
+// LeaveGroup ends our membership, on all our devices.
+func (e *Engine) LeaveGroup(t *Turn, who string) (view.Group, error) {
+	return e.actInGroup(t, who, group.Act{Kind: group.Leave})
+}
+
+// mayWriteGroup checks that a group may be written to, and looks now and then for new lists of its members.
+func (e *Engine) mayWriteGroup(t *Turn, c *pb.Chat) error {
+	r := talk.RosterOf(t.Tx, talk.IDOf(c))
+	if !talk.InGroup(r, e.user) {
+		return &view.Problem{Class: view.ErrRefused, Message: "you are no member of " + c.Handle + " any more", Hint: "kith group show " + c.Handle}
+	}
+	for _, s := range r.Members {
+		if p := e.contact(t, identity.UserID(s.User)); p != nil {
+			e.refresh(t, p)
+		}
+	}
+	return nil
+}
+
+// groupUsers are contacts that may be in a group.
+func (e *Engine) groupUsers(t *Turn, who []string) (users []identity.UserID, err error) {
+	for _, w := range who {
+		c, err := talk.FindContact(t.Tx, w)
+		if err != nil {
+			return nil, err
+		}
+		if !near(c) {
+			if err := e.maySend(c); err != nil {
+				return nil, err
+			}
+		}
+		if u := identity.UserID(c.User); !slices.Contains(users, u) {
+			users = append(users, u)
+		}
+	}
+	return users, nil
+}
+
+func (e *Engine) actInGroup(t *Turn, who string, acts ...group.Act) (view.Group, error) {
+	if e.self.Removed {
+		return view.Group{}, &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+	}
+	c, err := talk.FindGroup(t.Tx, who)
+	if err != nil {
+		return view.Group{}, err
+	}
+	return e.grow(t, e.desk(t), e.groupLog(t, talk.IDOf(c)), nil, acts)
+}
+
+// grow signs acts on top of what is known, and tells everybody whom they concern. The log that a refused act has left
+// half done is forgotten, as the turn is.
+func (e *Engine) grow(t *Turn, d *talk.Desk, l *group.Log, entries []*group.Entry, acts []group.Act) (view.Group, error) {
+	id := chat.ChatID(l.ID())
+	before := talk.RosterOf(t.Tx, id)
+	for _, a := range acts {
+		x, err := group.Sign(e.keys, l.Act(e.user, e.list.Head(), d.Stamp(), a))
+		if err != nil {
+			delete(e.groups.logs, id)
+			return view.Group{}, &view.Problem{Class: view.ErrUsage, Message: err.Error(), Hint: "kith group --help"}
+		}
+		if added, _ := l.Merge([]*group.Entry{x}); len(added) == 0 {
+			delete(e.groups.logs, id)
+			return view.Group{}, talk.RefusedAct(talk.Chat(t.Tx, id), l, e.user, a)
+		}
+		entries = append(entries, x)
+	}
+	if len(entries) == 0 {
+		return talk.GroupView(t.Tx, e.user, talk.Chat(t.Tx, id)), nil
+	}
+	c, turn := d.Grow(l, entries, []*identity.DeviceList{e.list})
+	e.welcome(t, c, turn, nil)
+	var old []identity.UserID
+	for _, s := range before.GetMembers() {
+		if u := identity.UserID(s.User); u != e.user {
+			old = append(old, u)
+		}
+	}
+	e.tellEntries(t, d, l, old, turn.Came, entries)
+	e.recall(t, c, turn.Went)
+	err := e.talked(t, d, nil)
+	return talk.GroupView(t.Tx, e.user, c), err
+}
+
+// tellEntries sends new entries to those who were members, and to our other devices; whoever came gets the whole log.
+func (e *Engine) tellEntries(t *Turn, d *talk.Desk, l *group.Log, old, came []identity.UserID, entries []*group.Entry) {
+	id := chat.ChatID(l.ID())
+	for _, p := range e.pages(t, entries, []*identity.DeviceList{e.list}, came) {
+		_ = d.Say(chat.KindGroup, id, p, old, true) // it fails with the turn
+	}
+	if len(came) == 0 {
+		return
+	}
+	for _, p := range e.logPages(t, l) {
+		_ = d.Say(chat.KindGroup, id, p, came, false)
+	}
+}
+
+// logPages is a whole log, with what somebody needs who knows nobody in it.
+func (e *Engine) logPages(t *Turn, l *group.Log) []*chatpb.Group {
+	var members []identity.UserID
+	for _, m := range l.State().Members {
+		members = append(members, m.User)
+	}
+	return e.pages(t, l.Beyond(nil), talk.Provers(t.Tx, l, l.Beyond(nil)), members)
+}
+
+// pages packs entries, the lists that prove them, and what we know of people.
+func (e *Engine) pages(t *Turn, entries []*group.Entry, lists []*identity.DeviceList, people []identity.UserID) []*chatpb.Group {
+	var parts []*chatpb.Group
+	for i, u := range people {
+		name := e.self.Name
+		if c := e.contact(t, u); u != e.user && c != nil {
+			name = c.Name
+		}
+		parts = append(parts, &chatpb.Group{Faces: []*chatpb.Face{{User: u[:], Name: name}}})
+		if list := e.listOf(t, u); list != nil && i < maxListsTold && !slices.Contains(lists, list) {
+			lists = append(lists, list)
+		}
+	}
+	for _, list := range lists {
+		parts = append(parts, &chatpb.Group{Lists: [][]byte{list.Bytes()}})
+	}
+	for _, x := range entries {
+		parts = append(parts, &chatpb.Group{Entries: [][]byte{x.Bytes()}})
+	}
+	return talk.Pack(parts)
+}
+
+// welcome brings contacts in step with who is in a group: members that are no contacts become known, as members only.
+func (e *Engine) welcome(t *Turn, c *pb.Chat, turn talk.Turnover, names map[identity.UserID]string) {
+	if c.Left {
+		for _, s := range talk.RosterOf(t.Tx, talk.IDOf(c)).GetMembers() {
+			turn.Went = append(turn.Went, identity.UserID(s.User))
+		}
+		turn.Came = nil
+	}
+	for _, u := range turn.Went {
+		if p := e.contact(t, u); p != nil {
+			p.Groups = slices.DeleteFunc(p.Groups, func(g []byte) bool { return string(g) == string(c.Id) })
+			e.saveContact(t, p)
+		}
+	}
+	taken := talk.Handles(t.Tx)
+	for _, u := range turn.Came {
+		p := e.contact(t, u)
+		if p == nil {
+			name := chat.CleanName(names[u])
+			p = &pb.Contact{
+				User: u[:], Handle: talk.FreeHandle(name, "member", taken), Name: name, State: talk.Member, Added: t.Now.UnixMilli(),
+				Chat: uint32(store.NextCounter(t.Tx, counterChat)),
+			}
+			taken[p.Handle] = true
+		}
+		if !slices.ContainsFunc(p.Groups, func(g []byte) bool { return string(g) == string(c.Id) }) {
+			p.Groups = append(p.Groups, c.Id)
+		}
+		e.saveContact(t, p)
+		if len(p.List) == 0 {
+			e.need(t, dht.UserKey(u))
+		}
+		e.fanOutWaiting(t, p)
+	}
+}
+
+// recall takes back what is still on its way, from us, to people who are no members any more. It waits for them to come
+// back.
+func (e *Engine) recall(t *Turn, c *pb.Chat, went []identity.UserID) {
+	for _, u := range went {
+		p, list := e.contact(t, u), e.listOf(t, u)
+		if p == nil || list == nil {
+			continue
+		}
+		for _, device := range list.Devices() {
+			for _, n := range e.out.OfDevice(device.ID()) {
+				d, m := e.delivery(t, n), &pb.Message{}
+				if d == nil || chat.Kind(d.Kind) == chat.KindGroup || !talk.Row(t.Tx, d.Message, m) || string(m.Chat) != string(c.Id) {
+					continue
+				}
+				if chat.Kind(d.Kind).Visible() && len(p.Waiting) < maxWaiting && !slices.ContainsFunc(p.Waiting, func(id []byte) bool { return string(id) == string(m.Id) }) {
+					p.Waiting = append(p.Waiting, m.Id)
+				}
+				t.Out.Directs = slices.DeleteFunc(t.Out.Directs, func(x Direct) bool { return x.Ref == n })
+				t.Out.Deposits = slices.DeleteFunc(t.Out.Deposits, func(x Deposit) bool { return x.Ref == n })
+				e.finish(t, n, view.StageDropped, "no member of the group any more")
+			}
+		}
+		e.saveContact(t, p)
+	}
+}
+
+// heardGroup looks at the heads that content in a group names: what we lack of the log is asked for. Of a group that we
+// know nothing of yet the content is kept, until its log says that we, and its author, are in it.
+func (e *Engine) heardGroup(t *Turn, a arrival) {
+	if dev := e.peerDevice(t, a.sender.Device()); dev != nil && a.contact != nil && a.contact.State == talk.Member {
+		e.tellDevice(t, dev)
+	}
+	x := &chatpb.Common{}
+	if proto.Unmarshal(a.content.Payload, x) != nil || len(x.Heads) == 0 || len(x.Heads) > group.MaxHeads {
+		return
+	}
+	c := talk.Chat(t.Tx, a.content.Chat)
+	if c == nil {
+		if strangers := slices.DeleteFunc(talk.Groups(t.Tx), func(g *pb.Chat) bool { return g.Handle != "" }); len(strangers) >= maxUnknown {
+			return
+		}
+		talk.NewChat(t.Tx, a.content.Chat, talk.Group)
+	} else if c.Kind != talk.Group {
+		return
+	}
+	var want [][16]byte
+	for _, h := range x.Heads {
+		if len(h) == 16 && !e.groupLog(t, a.content.Chat).Has([16]byte(h)) {
+			want = append(want, [16]byte(h))
+		}
+	}
+	e.groups.asks.Lack(t.Now, group.Ask{Group: group.ID(a.content.Chat), Device: a.sender.Device(), User: a.sender.User, Want: want})
+}
+
+// tickGroups asks for what has not come by itself.
+func (e *Engine) tickGroups(t *Turn) {
+	for _, q := range e.groups.asks.Due(t.Now) {
+		id := chat.ChatID(q.Group)
+		l := e.groupLog(t, id)
+		if slices.ContainsFunc(q.Want, func(h [16]byte) bool { return !l.Has(h) }) {
+			e.groups.asks.Asked(t.Now, q)
+			ask := &chatpb.GroupAsk{Have: talk.RosterOf(t.Tx, id).GetHeads()}
+			e.sayTo(t, chat.KindGroupAsk, id, ask, q.User, []identity.DeviceID{q.Device})
+		}
+	}
+}
+
+// gotGroupAsk answers a member with what it lacks of a log.
+func (e *Engine) gotGroupAsk(t *Turn, a arrival) bool {
+	ask := &chatpb.GroupAsk{}
+	r := talk.RosterOf(t.Tx, a.content.Chat)
+	if proto.Unmarshal(a.content.Payload, ask) != nil || len(ask.Have) > group.MaxHeads || !a.own && !talk.InGroup(r, a.sender.User) {
+		return false
+	}
+	if !e.groups.asks.Answer(t.Now, group.ID(a.content.Chat), a.sender.Device()) {
+		return true
+	}
+	var have [][16]byte
+	for _, h := range ask.Have {
+		if len(h) == 16 {
+			have = append(have, [16]byte(h))
+		}
+	}
+	l := e.groupLog(t, a.content.Chat)
+	rest := l.Beyond(have)
+	pages := e.pages(t, rest, talk.Provers(t.Tx, l, rest), nil)
+	if len(have) == 0 {
+		pages = e.logPages(t, l)
+	}
+	for _, p := range pages {
+		e.sayTo(t, chat.KindGroup, a.content.Chat, p, a.sender.User, []identity.DeviceID{a.sender.Device()})
+	}
+	return true
+}
+
+// handLogs gives all our logs to another device of ours.
+func (e *Engine) handLogs(t *Turn, device identity.DeviceID) {
+	for _, c := range talk.Groups(t.Tx) {
+		for _, p := range e.logPages(t, e.groupLog(t, talk.IDOf(c))) {
+			e.sayTo(t, chat.KindGroup, talk.IDOf(c), p, e.user, []identity.DeviceID{device})
+		}
+	}
+}
+
+// gotGroup takes in entries of a group's log from a member, or whoever adds us, or another device of ours.
+func (e *Engine) gotGroup(t *Turn, a arrival) bool {
+	g := &chatpb.Group{}
+	if proto.Unmarshal(a.content.Payload, g) != nil || len(g.Entries)+len(g.Lists)+len(g.Faces) > maxGroupParts {
+		return false
+	}
+	lists, names := e.groupPeople(t, g)
+	var fresh []*group.Entry
+	for _, raw := range g.Entries {
+		if x, err := group.Parse(raw); err == nil && x.Group() == group.ID(a.content.Chat) && x.Fields().Lamport <= uint64(t.Now.Add(dht.MaxSkew).UnixMilli()) {
+			fresh = append(fresh, x)
+		}
+	}
+	return e.takeEntries(t, a, fresh, lists, names)
+}
+
+// groupPeople reads the lists and names that come with entries.
+func (e *Engine) groupPeople(t *Turn, g *chatpb.Group) (lists []*identity.DeviceList, names map[identity.UserID]string) {
+	names = map[identity.UserID]string{}
+	for _, f := range g.Faces {
+		if len(f.User) == 32 {
+			names[identity.UserID(f.User)] = f.Name
+		}
+	}
+	for _, raw := range g.Lists {
+		if l, err := e.lists.get(raw); err == nil {
+			lists = append(lists, l)
+		}
+	}
+	return lists, names
+}
+
+// takeEntries merges entries into the log of their group, as far as they are proved, and does what follows from them.
+func (e *Engine) takeEntries(t *Turn, a arrival, fresh []*group.Entry, lists []*identity.DeviceList, names map[identity.UserID]string) bool {
+	id := a.content.Chat
+	if c := talk.Chat(t.Tx, id); c != nil && c.Kind != talk.Group || c == nil && !a.own && a.contact.State != contactAccepted {
+		return false
+	}
+	l := e.groupLog(t, id)
+	all := slices.Concat(e.groups.orphans[id], fresh)
+	var proved []*group.Entry
+	var provers []*identity.DeviceList
+	for _, x := range all {
+		if by := e.prover(t, x, lists); by != nil {
+			proved, provers = append(proved, x), append(provers, by)
+		}
+	}
+	added, missing := l.Merge(proved)
+	rest := slices.DeleteFunc(all, func(x *group.Entry) bool { return slices.Contains(proved, x) && !l.Lacks(x) })
+	if e.groups.orphans[id] = rest[:min(len(rest), maxOrphans)]; len(rest) == 0 {
+		delete(e.groups.orphans, id)
+	}
+	if len(added) > 0 {
+		e.grown(t, l, added, provers, names)
+	}
+	for _, list := range lists {
+		if dht.Validate(dht.UserKey(list.User()), list.Bytes(), t.Now) == nil {
+			e.learnList(t, list)
+		}
+	}
+	want := make([][16]byte, 0, len(missing)+len(rest))
+	for _, h := range missing {
+		want = append(want, h.Short())
+	}
+	for _, x := range rest {
+		want = append(want, x.Hash().Short())
+	}
+	e.groups.asks.Lack(t.Now, group.Ask{Group: group.ID(id), Device: a.sender.Device(), User: a.sender.User, Want: want})
+	return true
+}
+
+// prover is the list that an entry names, if it proves that a device of the author's signed it.
+func (e *Engine) prover(t *Turn, x *group.Entry, lists []*identity.DeviceList) *identity.DeviceList {
+	known, _ := e.lists.get(talk.ListOf(t.Tx, x.Group(), x.Fields().List))
+	for _, l := range append(lists, known, e.listOf(t, x.Fields().User)) {
+		if l != nil && x.By(l) {
+			return l
+		}
+	}
+	return nil
+}
+
+// grown does what follows from entries of others: who came is known from now on, and gets what this device signed without
+// knowing of it; who went gets nothing more.
+func (e *Engine) grown(t *Turn, l *group.Log, added []*group.Entry, provers []*identity.DeviceList, names map[identity.UserID]string) {
+	d := e.desk(t)
+	c, turn := d.Grow(l, added, provers)
+	e.welcome(t, c, turn, names)
+	e.recall(t, c, turn.Went)
+	for _, x := range added {
+		if x.Fields().Kind != group.Add || x.Fields().User == e.user {
+			continue
+		}
+		mine := slices.DeleteFunc(l.Beyond([][16]byte{x.Hash().Short()}), func(o *group.Entry) bool { return o.Device() != e.device })
+		to := slices.DeleteFunc(slices.Clone(x.Fields().Users), func(u identity.UserID) bool { return !slices.Contains(turn.Came, u) })
+		if len(mine) == 0 || len(to) == 0 {
+			continue
+		}
+		for _, p := range e.pages(t, mine, []*identity.DeviceList{e.list}, nil) {
+			_ = d.Say(chat.KindGroup, talk.IDOf(c), p, to, false) // it fails with the turn
+		}
+	}
+	e.carry(t, d)
+}

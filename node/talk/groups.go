@@ -1,0 +1,400 @@
+package talk
+
+import (
+	"slices"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/group"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
+)
+
+// A group is a conversation whose id is that of its log (node/group). The log lies entry by entry in the table of groups;
+// what it says of the members is its roster, a row that is written anew when the log grows. Messages whose author was no
+// member at their time, as far as we know, lie aside, in a place of their own, until the log says otherwise: then they
+// come into the conversation, as others may have to leave it. So a conversation follows from the log and the messages
+// alone, whatever came first.
+
+// RosterOf is the state of a group; nil while nothing of its log is here.
+func RosterOf(tx store.Tx, id chat.ChatID) *pb.Roster {
+	r := &pb.Roster{}
+	if !store.Row(tx, store.BucketGroups, id[:], r) {
+		return nil
+	}
+	return r
+}
+
+// InGroup reports whether a person is a member now.
+func InGroup(r *pb.Roster, u identity.UserID) bool {
+	return r != nil && slices.ContainsFunc(r.Members, func(s *pb.Seat) bool { return string(s.User) == string(u[:]) })
+}
+
+// inGroupAt reports whether a person was a member at a time.
+func inGroupAt(r *pb.Roster, u []byte, at uint64) bool {
+	in := func(s *pb.Seat) bool {
+		return string(s.User) == string(u) && s.From <= at && (s.To == 0 || at < s.To)
+	}
+	return r != nil && (slices.ContainsFunc(r.Members, in) || slices.ContainsFunc(r.Past, in))
+}
+
+func entryKey(id group.ID, n uint32) []byte { return slices.Concat(id[:], []byte{'e'}, store.U32(n)) }
+
+func listKey(id group.ID, hash [32]byte) []byte { return slices.Concat(id[:], []byte{'l'}, hash[:]) }
+
+// LoadLog reads the log of a group.
+func LoadLog(tx store.Tx, id chat.ChatID) *group.Log {
+	l := group.NewLog(group.ID(id))
+	r := RosterOf(tx, id)
+	if r == nil {
+		return l
+	}
+	var entries []*group.Entry
+	for n := range r.Entries {
+		if e, err := group.Restore(tx.Get(store.BucketGroups, entryKey(l.ID(), n))); err == nil {
+			entries = append(entries, e)
+		}
+	}
+	l.Merge(entries)
+	return l
+}
+
+// ListOf is a device list that an entry of a group's log names, as it came with the entry.
+func ListOf(tx store.Tx, id group.ID, head identity.Head) []byte {
+	return tx.Get(store.BucketGroups, listKey(id, head.Hash))
+}
+
+// Provers are the lists that entries of a log name.
+func Provers(tx store.Tx, l *group.Log, entries []*group.Entry) (lists []*identity.DeviceList) {
+	seen := map[identity.Head]bool{}
+	for _, x := range entries {
+		head := x.Fields().List
+		if seen[head] {
+			continue
+		}
+		seen[head] = true
+		if list, err := identity.ParseDeviceList(ListOf(tx, l.ID(), head)); err == nil {
+			lists = append(lists, list)
+		}
+	}
+	return lists
+}
+
+// Groups lists the conversations that are groups.
+func Groups(tx store.Tx) (out []*pb.Chat) {
+	tx.Scan(store.BucketConversations, nil, func(_, value []byte) bool {
+		c := &pb.Chat{}
+		if proto.Unmarshal(value, c) == nil && c.Kind == Group {
+			out = append(out, c)
+		}
+		return true
+	})
+	return out
+}
+
+// Turnover is who came into a group and who went, when its log grew.
+type Turnover struct {
+	Came, Went []identity.UserID
+}
+
+// Grow writes what is new in a log, with the lists that prove it, and brings the conversation in step: messages come out
+// of their place aside, or go there, and those of this device are posted to whoever should have had them.
+func (d *Desk) Grow(l *group.Log, added []*group.Entry, lists []*identity.DeviceList) (*pb.Chat, Turnover) {
+	id := chat.ChatID(l.ID())
+	c := Chat(d.Tx, id)
+	if c == nil {
+		c = NewChat(d.Tx, id, Group)
+	}
+	old := RosterOf(d.Tx, id)
+	if old == nil {
+		old = &pb.Roster{}
+	}
+	for i, e := range added {
+		d.Tx.Put(store.BucketGroups, entryKey(l.ID(), old.Entries+uint32(i)), e.Bytes())
+		d.Witness(e.Fields().Lamport)
+	}
+	for _, list := range lists {
+		d.Tx.Put(store.BucketGroups, listKey(l.ID(), list.Hash()), list.Bytes())
+	}
+	r := roster(l)
+	store.PutRow(d.Tx, store.BucketGroups, id[:], r)
+	c.Name, c.Left = r.Name, len(r.Past) > 0 && !InGroup(r, d.Me)
+	if c.Handle == "" && InGroup(r, d.Me) {
+		c.Handle = FreeHandle(r.Name, "group", Handles(d.Tx))
+	}
+	SaveChat(d.Tx, c)
+	d.resettle(c, old, r)
+	v := GroupView(d.Tx, d.Me, c)
+	d.tell(view.Notice{Type: "group", Group: &v})
+	var t Turnover
+	for _, s := range r.Members {
+		if u := identity.UserID(s.User); u != d.Me && !InGroup(old, u) {
+			t.Came = append(t.Came, u)
+		}
+	}
+	for _, s := range old.Members {
+		if u := identity.UserID(s.User); u != d.Me && !InGroup(r, u) {
+			t.Went = append(t.Went, u)
+		}
+	}
+	return Chat(d.Tx, id), t
+}
+
+func roster(l *group.Log) *pb.Roster {
+	s := l.State()
+	r := &pb.Roster{Name: chat.CleanName(s.Name), Image: s.Image, Entries: uint32(l.Len())}
+	for _, m := range s.Members {
+		r.Members = append(r.Members, &pb.Seat{User: m.User[:], Admin: m.Admin, From: m.Since})
+	}
+	s.Past(func(u identity.UserID, p group.Span) {
+		r.Past = append(r.Past, &pb.Seat{User: u[:], From: p.From, To: p.To})
+	})
+	heads := l.Heads()
+	for _, h := range heads[:min(len(heads), group.MaxHeads)] {
+		r.Heads = append(r.Heads, h[:16])
+	}
+	return r
+}
+
+// resettle moves messages whose author's membership at their time has changed, and posts those of this device to people
+// who were members then, as it turns out. Nothing before the first change has to be looked at.
+func (d *Desk) resettle(c *pb.Chat, old, r *pb.Roster) {
+	changed, from := changes(old, r)
+	if len(changed) == 0 {
+		return
+	}
+	for _, id := range d.since(c.Number, from) {
+		m := &pb.Message{}
+		if !Row(d.Tx, id, m) {
+			continue
+		}
+		at := sentAt(m)
+		if !m.Mine && changed[identity.UserID(m.User)] && !inGroupAt(r, m.User, at) {
+			d.setAside(c, m)
+		}
+		if m.Mine && string(m.Device) == string(d.Device[:]) {
+			d.owe(m, changed, old, r, at)
+		}
+	}
+	if c.Aside == 0 {
+		return
+	}
+	for _, id := range d.since(c.Aside, from) {
+		m := &pb.Message{}
+		if Row(d.Tx, id, m) && inGroupAt(r, m.User, sentAt(m)) {
+			d.unplace(c.Aside, m)
+			d.take(c, m)
+		}
+	}
+}
+
+// take brings what lay aside into the conversation: a message, or an act on one.
+func (d *Desk) take(c *pb.Chat, m *pb.Message) {
+	content, err := chat.Parse(m.Content)
+	if err != nil {
+		return
+	}
+	a := Arrival{ID: chat.ID(m.Id), Author: identity.UserID(m.User), Device: identity.DeviceID(m.Device), Content: content, Raw: m.Content}
+	if content.Kind.Visible() {
+		d.show(c, m, a)
+		return
+	}
+	d.Tx.Delete(store.BucketMessages, m.Id)
+	d.Act(a)
+}
+
+// aside keeps what somebody says in a group who was no member then, as far as we know; false: it is to be taken at once,
+// or there is no room.
+func (d *Desk) aside(c *pb.Chat, m *pb.Message, a Arrival) (kept, room bool) {
+	if c.Kind != Group || a.Own || inGroupAt(RosterOf(d.Tx, IDOf(c)), a.Author[:], a.Content.SentAt) {
+		return false, true
+	}
+	if c.Aside != 0 && len(d.since(c.Aside, 0)) >= maxAside {
+		return false, false
+	}
+	d.keepAside(c, m)
+	return true, true
+}
+
+// changes lists the people whose times of membership differ, and the first time at which they do.
+func changes(old, r *pb.Roster) (map[identity.UserID]bool, uint64) {
+	type spell struct {
+		user     string
+		from, to uint64
+	}
+	spells := func(r *pb.Roster) map[spell]bool {
+		out := map[spell]bool{}
+		for _, s := range slices.Concat(r.Members, r.Past) {
+			out[spell{string(s.User), s.From, s.To}] = true
+		}
+		return out
+	}
+	before, after := spells(old), spells(r)
+	who, first := map[identity.UserID]bool{}, ^uint64(0)
+	compare := func(a, b map[spell]bool) {
+		for s := range a {
+			if !b[s] {
+				who[identity.UserID([]byte(s.user))] = true
+				first = min(first, s.from)
+			}
+		}
+	}
+	compare(before, after)
+	compare(after, before)
+	return who, first
+}
+
+func (d *Desk) owe(m *pb.Message, changed map[identity.UserID]bool, old, r *pb.Roster, at uint64) {
+	var to []identity.UserID
+	for _, s := range slices.Concat(r.Members, r.Past) {
+		u := identity.UserID(s.User)
+		if changed[u] && u != d.Me && InGroup(r, u) && inGroupAt(r, s.User, at) && !inGroupAt(old, s.User, at) && !slices.Contains(to, u) {
+			to = append(to, u)
+		}
+	}
+	if len(to) > 0 {
+		d.Posts = append(d.Posts, Post{Row: m, To: to})
+	}
+}
+
+// since lists the messages of a place from a time on, oldest first.
+func (d *Desk) since(number uint32, from uint64) (ids [][]byte) {
+	d.Tx.Scan(store.BucketChats, slices.Concat(store.U32(number), store.U64(from)), func(key, value []byte) bool {
+		if string(key[:4]) != string(store.U32(number)) {
+			return false
+		}
+		ids = append(ids, value)
+		return true
+	})
+	return ids
+}
+
+// sentAt is the time that a message's author gave it.
+func sentAt(m *pb.Message) uint64 {
+	c, err := chat.Parse(m.Content)
+	if err != nil {
+		return 0
+	}
+	return c.SentAt
+}
+
+// unplace takes a message out of a place.
+func (d *Desk) unplace(number uint32, m *pb.Message) {
+	from := slices.Concat(store.U32(number), store.U64(m.Order))
+	var found []byte
+	d.Tx.Scan(store.BucketChats, from, func(key, value []byte) bool {
+		if string(key[:12]) != string(from) {
+			return false
+		}
+		if string(value) == string(m.Id) {
+			found = key
+		}
+		return found == nil
+	})
+	if found != nil {
+		d.Tx.Delete(store.BucketChats, found)
+	}
+}
+
+// setAside moves a message out of the conversation: its author was no member when it was written.
+func (d *Desk) setAside(c *pb.Chat, m *pb.Message) {
+	d.unplace(c.Number, m)
+	if !m.Read && c.Unread > 0 {
+		c.Unread--
+	}
+	d.keepAside(c, m)
+}
+
+// keepAside keeps a message out of sight.
+func (d *Desk) keepAside(c *pb.Chat, m *pb.Message) {
+	if c.Aside == 0 {
+		c.Aside = uint32(store.NextCounter(d.Tx, counterChat))
+	}
+	n := store.NextCounter(d.Tx, counterPlaced)
+	d.Tx.Put(store.BucketChats, slices.Concat(store.U32(c.Aside), store.U64(m.Order), store.U64(n)), m.Id)
+	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
+	SaveChat(d.Tx, c)
+}
+
+// GroupView is a group with its members.
+func GroupView(tx store.Tx, me identity.UserID, c *pb.Chat) view.Group {
+	v := view.Group{Chat: hexOf(c.Id), Handle: c.Handle, Name: c.Name, Left: c.Left}
+	r := RosterOf(tx, IDOf(c))
+	if r == nil {
+		return v
+	}
+	v.Entries = int(r.Entries)
+	for _, s := range r.Members {
+		u := identity.UserID(s.User)
+		m := view.Member{User: u.String(), Handle: NameOf(tx, u), Admin: s.Admin, Since: time.UnixMilli(int64(s.From)).UTC(), Me: u == me}
+		if m.Me {
+			m.Handle = OwnHandle
+		}
+		v.Members = append(v.Members, m)
+	}
+	return v
+}
+
+// FindGroup resolves what a person typed for a group.
+func FindGroup(tx store.Tx, who string) (*pb.Chat, error) {
+	c, err := Find(tx, who)
+	if err != nil || c.Kind != Group {
+		return nil, &view.Problem{Class: view.ErrNotFound, Message: "no group named " + who, Hint: "kith group list"}
+	}
+	return c, nil
+}
+
+// MayHave reports whether content may go to a person: what is said in a group goes to its members only.
+func MayHave(tx store.Tx, u identity.UserID, m *pb.Message) bool {
+	content, err := chat.Parse(m.Content)
+	if err != nil {
+		return false
+	}
+	c := Chat(tx, content.Chat)
+	return c == nil || c.Kind != Group || content.Kind == chat.KindGroup || InGroup(RosterOf(tx, content.Chat), u)
+}
+
+// Adding splits people into acts.
+func Adding(users []identity.UserID) (acts []group.Act) {
+	for batch := range slices.Chunk(users, group.MaxUsers) {
+		acts = append(acts, group.Act{Kind: group.Add, Users: batch})
+	}
+	return acts
+}
+
+// RefusedAct says why an act of ours did not enter the log.
+func RefusedAct(c *pb.Chat, l *group.Log, me identity.UserID, a group.Act) error {
+	p := &view.Problem{Class: view.ErrRefused, Message: "nothing would change", Hint: "kith group show " + c.GetHandle()}
+	s := l.State()
+	m, in := s.Find(me)
+	switch {
+	case !in:
+		p.Message = "you are no member of this group"
+	case !m.Admin && a.Kind != group.Leave:
+		p.Message = "only admins of the group may do that"
+	case l.Len() >= group.MaxEntries:
+		p.Message = "the group has changed too often; make a new one"
+	case a.Kind == group.Add && len(s.Members)+len(a.Users) > group.MaxMembers:
+		p.Message = "a group has at most 256 members"
+	}
+	return p
+}
+
+// Pack puts parts of a log together, in contents that a box takes from a stranger as well.
+func Pack(parts []*chatpb.Group) (out []*chatpb.Group) {
+	room := session.ContentRoom(strangerClass) - chat.HeaderSize
+	for _, p := range parts {
+		if n := len(out); n > 0 && proto.Size(out[n-1])+proto.Size(p) <= room {
+			proto.Merge(out[n-1], p)
+			continue
+		}
+		out = append(out, p)
+	}
+	return out
+}
