@@ -255,7 +255,7 @@ func (l *line) became(old, now view.Message, n view.Notice) error {
 
 // about says which message it was.
 func (l *line) about(old, now view.Message) {
-	if now.Unsent || now.Deleted || gone(now) || old.Text == "" {
+	if now.Unsent || now.Deleted || now.Erased || old.Text == "" {
 		l.a.out.Printf("  > %s, %s\n", speaker(now), when(now.SentAt))
 		return
 	}

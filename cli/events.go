@@ -64,7 +64,7 @@ func (a *app) doEvents(cmd *cobra.Command, f eventsFlags) error {
 		if err := keep(done); err != nil {
 			return err
 		}
-		done = n.Cursor
+		done = max(done, n.Cursor) // what is not kept, as typing, has none
 		return a.emitAs("", n, nil)
 	})
 	if err != nil {

@@ -2,11 +2,13 @@ package cli
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 func (a *app) cmdInbox() *cobra.Command {
@@ -31,26 +33,31 @@ func (a *app) showInbox(in api.Chats) {
 	}
 	var rows [][]any
 	for _, c := range in.Chats {
-		row := []any{term.In(term.Bold, c.Handle), unreadWords(c.Unread), "", ""}
+		row := []any{term.In(term.Bold, c.Handle), inboxWords(c), "", ""}
 		if c.Last != nil {
 			// The text of another stands last: nothing of ours is right of it.
-			row[2], row[3] = when(c.Last.SentAt), from(c.Last.Mine, c.Last.From)+firstWords(c.Last.Text)
+			row[2], row[3] = when(c.Last.SentAt), from(*c.Last)+firstWords(content(*c.Last))
 		}
 		rows = append(rows, row)
 	}
 	a.out.Table(rows)
 }
 
-func unreadWords(n int) string {
-	if n == 0 {
-		return ""
+// inboxWords say what is special about a conversation, the news first.
+func inboxWords(c view.Chat) string {
+	words := chatWords(c)
+	if c.Unread > 0 {
+		words = append([]string{fmt.Sprintf("%d new", c.Unread)}, words...)
 	}
-	return fmt.Sprintf("%d new", n)
+	return strings.Join(words, ", ")
 }
 
-func from(mine bool, _ string) string {
-	if mine {
+func from(m view.Message) string {
+	switch {
+	case m.Mine:
 		return "me: "
+	case m.Group:
+		return m.From + ": "
 	}
 	return ""
 }

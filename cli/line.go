@@ -9,6 +9,7 @@ import (
 
 	"github.com/kith-im/kith/cli/lines"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 // maxTyped is the size in bytes of a line that is typed: a text, and a command before it.
@@ -73,7 +74,7 @@ func (l *line) do(ctx context.Context, name, rest string) {
 
 // message takes the message that a command begins with: ^ is the newest one, ^2 the one before, and so on; otherwise an
 // id or its beginning. Without one it is the newest for which fits says yes.
-func (l *line) message(rest string, fits func(mine bool) bool) (id, more string, err error) {
+func (l *line) message(rest string, fits func(view.Message) bool) (id, more string, err error) {
 	first, after, _ := strings.Cut(rest, " ")
 	after = strings.TrimSpace(after)
 	if back, ok := strings.CutPrefix(first, "^"); ok {
@@ -96,19 +97,21 @@ func (l *line) message(rest string, fits func(mine bool) bool) (id, more string,
 		}
 	}
 	for i := range l.order {
-		if id := l.order[len(l.order)-1-i]; fits(l.known[id].Mine) {
+		if id := l.order[len(l.order)-1-i]; fits(l.known[id]) {
 			return id, rest, nil
 		}
 	}
 	return "", "", api.Fail(api.ExitNotFound, "there is no such message here yet", "")
 }
 
-func anyone(bool) bool    { return true }
-func mine(m bool) bool    { return m }
-func another(m bool) bool { return !m }
+func anyone(view.Message) bool      { return true }
+func mine(m view.Message) bool      { return m.Mine }
+func another(m view.Message) bool   { return !m.Mine }
+func deleted(m view.Message) bool   { return m.Deleted }
+func withFiles(m view.Message) bool { return len(m.Files) > 0 }
 
-// onMessage makes a command of kith about a message: VERB ID, and what follows, if that may.
-func onMessage(verb string, whose func(bool) bool, text bool) func(*line, string) ([]string, error) {
+// onMessage makes a command of kith about a message: VERBS ID, and a text if it takes one.
+func onMessage(verbs string, whose func(view.Message) bool, text bool) func(*line, string) ([]string, error) {
 	return func(l *line, rest string) ([]string, error) {
 		id, more, err := l.message(rest, whose)
 		switch {
@@ -117,9 +120,9 @@ func onMessage(verb string, whose func(bool) bool, text bool) func(*line, string
 		case text != (more != ""):
 			return nil, errTakes
 		case text:
-			return []string{verb, "--", id, more}, nil
+			return append(strings.Fields(verbs), "--", id, more), nil
 		}
-		return []string{verb, "--", id}, nil
+		return append(strings.Fields(verbs), "--", id), nil
 	}
 }
 
@@ -160,6 +163,22 @@ func lineCommands() []lineCommand {
 	return []lineCommand{
 		{name: "send", takes: "TEXT", does: "sends a text; what does not begin with / is sent as well", do: (*line).send},
 		{name: "reply", takes: "[MSG] TEXT", does: "answers a message", do: (*line).reply},
+		{name: "react", takes: "[MSG] EMOJI", does: "reacts to a message", argv: onMessage("react", another, true), told: true},
+		{name: "unreact", takes: "[MSG]", does: "takes your reaction back", argv: onMessage("react --remove", another, false), told: true},
+		{name: "edit", takes: "[MSG] TEXT", does: "replaces the text of a message of yours, within 15 minutes", argv: onMessage("edit", mine, true), told: true},
+		{name: "unsend", takes: "[MSG]", does: "takes a message of yours back, within 2 minutes", argv: onMessage("unsend", mine, false), told: true},
+		{name: "delete", takes: "[MSG]", does: "hides a message on your own devices", argv: onMessage("delete", anyone, false), told: true},
+		{name: "undelete", takes: "[MSG]", does: "brings it back", argv: onMessage("undelete", deleted, false), told: true},
+		{name: "file", takes: "PATH [TEXT]", does: "sends a file", argv: fileHere, told: true},
+		{name: "save", takes: "[MSG]", does: "writes a file of a message into this folder", argv: onMessage("save", withFiles, false)},
+		{name: "location", takes: "LAT LON [LABEL]", does: "sends a place", argv: placeHere, told: true},
+		{name: "card", takes: "CONTACT", does: "introduces a contact of yours", argv: inChat("card --wait queued", 1, 1), told: true},
+		{name: "pin", takes: "[--off]", does: "keeps this conversation at the top of the inbox", argv: inChat("pin", 0, 1)},
+		{name: "mute", takes: "[FOR|--off]", does: "leaves you in peace, for 8h, 7d or until you take it back", argv: inChat("mute", 0, 1)},
+		{name: "timer", takes: "FOR|off", does: "lets new messages disappear after a time", argv: inChat("timer", 1, 1), told: true},
+		{name: "draft", takes: "[TEXT]", does: "keeps a text that is not sent yet, or shows it", argv: withText("draft", false)},
+		{name: "typing", takes: "[--off]", does: "says that you are writing", argv: inChat("typing", 0, 1)},
+		{name: "settings", takes: "[read-receipts on|off|default]", does: "what others learn of your reading", argv: settingsHere},
 		{name: "status", takes: "[MSG]", does: "how far a message has come, for each device", argv: onMessage("status", mine, false)},
 		{name: "trace", takes: "[MSG]", does: "what was tried for a message", argv: onMessage("trace", mine, false)},
 		{name: "list", takes: "[NUMBER]", does: "shows the newest messages once more, with their ids", do: (*line).list},
@@ -172,6 +191,39 @@ func lineCommands() []lineCommand {
 			return nil
 		}},
 	}
+}
+
+// fileHere takes a path that may stand in quotes.
+func fileHere(l *line, rest string) ([]string, error) {
+	path, text, _ := strings.Cut(rest, " ")
+	if quoted, ok := strings.CutPrefix(rest, `"`); ok {
+		path, text, _ = strings.Cut(quoted, `"`)
+	}
+	if path == "" {
+		return nil, errTakes
+	}
+	argv := []string{"send", "--wait", "queued", "-f", path, "--", l.with}
+	if text = strings.TrimSpace(text); text != "" {
+		argv = append(argv, text)
+	}
+	return argv, nil
+}
+
+func placeHere(l *line, rest string) ([]string, error) {
+	lat, more, _ := strings.Cut(rest, " ")
+	lon, label, _ := strings.Cut(strings.TrimSpace(more), " ")
+	if lon == "" {
+		return nil, errTakes
+	}
+	return []string{"location", "--wait", "queued", "--", l.with, lat, lon, strings.TrimSpace(label)}, nil
+}
+
+func settingsHere(l *line, rest string) ([]string, error) {
+	argv := append([]string{"settings"}, strings.Fields(rest)...)
+	if rest != "" {
+		argv = append(argv, "--chat", l.with)
+	}
+	return argv, nil
 }
 
 func searchHere(l *line, rest string) ([]string, error) {
@@ -203,13 +255,13 @@ func (l *line) reply(ctx context.Context, rest string) error {
 	if err != nil {
 		return err
 	}
-	_ = id
-	return l.queue(ctx, api.SendRequest{To: l.with, Text: text})
+	return l.queue(ctx, api.SendRequest{To: l.with, Text: text, Reply: id})
 }
 
 // queue sends without waiting: how far a message comes is shown as it happens.
 func (l *line) queue(ctx context.Context, q api.SendRequest) error {
-	sent, err := queue(ctx, l.c, q)
+	var sent api.Sent
+	err := l.c.Call(ctx, "send", q, &sent)
 	if err == nil {
 		l.typed[sent.Message.ID] = true
 	}

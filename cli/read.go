@@ -11,26 +11,29 @@ import (
 )
 
 func (a *app) cmdRead() *cobra.Command {
-	var peek bool
+	var peek, deleted bool
 	var n int
 	cmd := &cobra.Command{
 		Use: "read CHAT", GroupID: groupTalk, Args: args(1, 1), Short: "Read a conversation",
 		Long:    "Prints the newest messages, oldest first, and tells their authors that you read them unless --peek is given.",
-		Example: "  kith read bob\n  kith read bob --peek -n 5\n  kith read bob --jq '.messages[].text'",
-		RunE:    func(cmd *cobra.Command, args []string) error { return a.doRead(cmd, args[0], n, peek) },
+		Example: "  kith read bob\n  kith read bob --peek -n 5\n  kith read bob -v                      # with ids, stages and earlier texts\n  kith read bob --jq '.messages[].text'",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return a.doRead(cmd, api.MessagesRequest{Chat: args[0], Limit: n, Deleted: deleted}, peek || deleted)
+		},
 	}
 	cmd.Flags().BoolVar(&peek, "peek", false, "do not say that you read them")
+	cmd.Flags().BoolVar(&deleted, "deleted", false, "those that you deleted and can have back with kith undelete")
 	cmd.Flags().IntVarP(&n, "number", "n", 0, "how many messages (default 50)")
 	return cmd
 }
 
-func (a *app) doRead(cmd *cobra.Command, chat string, n int, peek bool) error {
+func (a *app) doRead(cmd *cobra.Command, q api.MessagesRequest, peek bool) error {
 	c, err := a.reader()
 	if err != nil {
 		return err
 	}
 	var m api.Messages
-	raw, err := c.Raw(cmd.Context(), "messages", jsonOf(api.MessagesRequest{Chat: chat, Limit: n}))
+	raw, err := c.Raw(cmd.Context(), "messages", jsonOf(q))
 	if err != nil {
 		return err
 	}
@@ -50,7 +53,7 @@ func (a *app) doRead(cmd *cobra.Command, chat string, n int, peek bool) error {
 		a.next("kith daemon")
 		return nil
 	}
-	return markRead(cmd.Context(), c, chat, unread(m.Messages))
+	return markRead(cmd.Context(), c, q.Chat, unread(m.Messages))
 }
 
 // unread are the messages that nobody has seen yet.

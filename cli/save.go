@@ -23,7 +23,7 @@ func (a *app) cmdSave() *cobra.Command {
 		Long: `Writes a file of a message into a folder, as soon as it is here; it is fetched first if need be. The node goes on when
 you do not wait. A file never replaces another one: a second "photo.jpg" becomes "photo (2).jpg". Its name is the sender's,
 without what could lead out of the folder or deceive you.`,
-		Example: "  kith save 3fa9c1\n  kith save 3fa9c1 --file 2 --to ~/Pictures\n  kith save 3fa9c1 --preview --to /tmp",
+		Example: "  kith save 3fa9c1\n  kith save 3fa9c1 --file 2 --to pictures\n  kith save 3fa9c1 --preview --to /tmp",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			dir, err := filepath.Abs(q.Dir)
 			if err != nil {

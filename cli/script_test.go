@@ -40,6 +40,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"run": cmdRun, "exits": cmdExits, "next": cmdNext, "node": cmdNode, "end": cmdEnd, "crash": cmdCrash,
 			"interrupt": cmdInterrupt, "grab": cmdGrab, "write": cmdWrite, "clean": cmdClean, "flip": cmdFlip, "online": cmdOnline, "dns": cmdDNS,
+			"sees": cmdSees,
 		},
 	})
 }
@@ -243,6 +244,11 @@ func cmdFlip(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	raw[number(ts, args[1])] ^= 1
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), raw, 0o600))
+}
+
+// cmdSees waits until an event of a home fits, from its first one on: sees HOME CONDITION.
+func cmdSees(ts *testscript.TestScript, _ bool, args []string) {
+	run(ts, 0, []string{"--home", ts.MkAbs(args[0]), "events", "--since", "0", "--timeout", "20s", "--count", "1", "--jq", "select(" + args[1] + ") | .cursor"})
 }
 
 // cmdClean checks that the last output could not move a cursor or turn the direction of text.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"strings"
 	"time"
 
@@ -16,12 +17,21 @@ import (
 type sendFlags struct {
 	wait, key string
 	timeout   time.Duration
-	files     []string
-	sticker   bool
+}
+
+// add gives a command that sends something its flags.
+func (f *sendFlags) add(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.wait, "wait", "custody", "queued, custody, delivered or read")
+	cmd.Flags().DurationVar(&f.timeout, "timeout", 15*time.Second, "how long to wait; afterwards the message is still queued")
+	cmd.Flags().StringVar(&f.key, "key", "", "idempotency key")
 }
 
 func (a *app) cmdSend() *cobra.Command {
 	var f sendFlags
+	var q api.SendRequest
+	var paths []string
+	var sticker bool
+	var ttl string
 	cmd := &cobra.Command{
 		Use: "send TO [TEXT|-]", GroupID: groupTalk, Args: args(1, 2),
 		Short: "Send a text, files, or both",
@@ -35,14 +45,34 @@ them itself. Pictures get a small preview without anything else that the picture
   kith send bob "on my way" --wait delivered --timeout 1m
   date | kith send bob -
   kith send bob "from the summit" -f photo.jpg -f track.gpx
+  kith send bob "at eight?" --reply 3fa9c1
   kith send bob "once" --key job-17     # the same key again sends nothing twice`,
-		RunE: func(cmd *cobra.Command, args []string) error { return a.doSend(cmd, args, f) },
+		RunE: func(cmd *cobra.Command, args []string) (err error) {
+			if q.Text, err = a.textOf(cmd, args, len(paths) > 0); err != nil {
+				return err
+			}
+			if q.Files, err = filesToSend(cmd, paths, sticker); err != nil {
+				return err
+			}
+			if ttl != "" {
+				d, ok := timeSpan(ttl)
+				if !ok {
+					return usage(cmd, ttl+" is no time; 90s, 8h and 7d are")
+				}
+				q.TTL = uint32(min(d/time.Second, math.MaxUint32))
+			}
+			q.To, q.Key = args[0], f.key
+			return a.sendAs(cmd, "send", q, f)
+		},
 	}
-	cmd.Flags().StringVar(&f.wait, "wait", "custody", "queued, custody, delivered or read")
-	cmd.Flags().DurationVar(&f.timeout, "timeout", 15*time.Second, "how long to wait; afterwards the message is still queued")
-	cmd.Flags().StringArrayVarP(&f.files, "file", "f", nil, "a file to send; at most 8")
-	cmd.Flags().BoolVar(&f.sticker, "sticker", false, "the file is a sticker")
-	cmd.Flags().StringVar(&f.key, "key", "", "idempotency key")
+	f.add(cmd)
+	cmd.Flags().StringVar(&q.Reply, "reply", "", "id of the message that it answers")
+	cmd.Flags().StringVar(&q.Subject, "subject", "", "a subject line")
+	cmd.Flags().StringVar(&q.Effect, "effect", "", "a hint for whoever draws it, as confetti")
+	cmd.Flags().StringArrayVar(&q.Mentions, "mention", nil, "somebody whom the text names with an @")
+	cmd.Flags().StringVar(&ttl, "disappears", "", "after so long: 90s, 8h, 7d")
+	cmd.Flags().StringArrayVarP(&paths, "file", "f", nil, "a file to send; at most 8")
+	cmd.Flags().BoolVar(&sticker, "sticker", false, "the file is a sticker")
 	return cmd
 }
 
@@ -70,15 +100,8 @@ func (a *app) textOf(cmd *cobra.Command, args []string, files bool) (string, err
 	return text, nil
 }
 
-func (a *app) doSend(cmd *cobra.Command, args []string, f sendFlags) error {
-	text, err := a.textOf(cmd, args, len(f.files) > 0)
-	if err != nil {
-		return err
-	}
-	files, err := filesToSend(cmd, f.files, f.sticker)
-	if err != nil {
-		return err
-	}
+// sendAs sends by a method and waits until it has come as far as asked for.
+func (a *app) sendAs(cmd *cobra.Command, method string, q any, f sendFlags) error {
 	switch view.Stage(f.wait) {
 	case view.StageQueued, view.StageCustody, view.StageDelivered, view.StageRead:
 	default:
@@ -90,29 +113,20 @@ func (a *app) doSend(cmd *cobra.Command, args []string, f sendFlags) error {
 	}
 	defer c.Close()
 	ctx := cmd.Context()
-	sent, err := queue(ctx, c, api.SendRequest{To: args[0], Text: text, Key: f.key, Files: files})
-	if err != nil {
+	var sent api.Sent
+	if err := c.Call(ctx, method, q, &sent); err != nil {
 		return err
 	}
 	w, err := await(ctx, c, sent.Message.ID, f)
 	if err != nil {
 		return fmt.Errorf("%s is queued, but: %w", short(sent.Message.ID), err)
 	}
-	answer := sendAnswer{ID: sent.Message.ID, To: args[0], Stage: w.Status.Stage, Reached: w.Reached, Deliveries: w.Status.Deliveries}
+	answer := sendAnswer{ID: sent.Message.ID, To: sent.Message.With, Stage: w.Status.Stage, Reached: w.Reached, Deliveries: w.Status.Deliveries}
 	err = a.emitAs("sent", answer, func() { a.out.Printf("%s  %s\n", short(answer.ID), stageOf(w.Status)) })
 	if err != nil || w.Reached {
 		return err
 	}
 	return notReached(w, f)
-}
-
-// queue puts a message on our disk, from where it goes out.
-func queue(ctx context.Context, c caller, q api.SendRequest) (sent api.Sent, err error) {
-	if len(q.Text) > api.MaxText {
-		return sent, api.Fail(api.ExitUsage, fmt.Sprintf("the text has %d bytes; at most %d fit in a message", len(q.Text), api.MaxText), "kith send --help")
-	}
-	err = c.Call(ctx, "send", q, &sent)
-	return sent, err
 }
 
 // sendAnswer is what send prints with --json.

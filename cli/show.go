@@ -53,7 +53,7 @@ func marks(m view.Message) (out []string) {
 		is   bool
 		word string
 	}{
-		{m.Unsent, "unsent"}, {m.Deleted, "deleted here"}, {gone(m), "disappeared"}, {m.Edited, "edited"},
+		{m.Unsent, "unsent"}, {m.Deleted, "deleted here"}, {m.Erased, "disappeared"}, {m.Edited, "edited"},
 		{m.Fallback != "", "not end-to-end encrypted"},
 		{m.Location != nil, "location"}, {m.Card != nil, "contact card"}, {m.Custom != nil, "custom"}, {m.Kind == "timer", "timer"},
 	} {
@@ -64,13 +64,10 @@ func marks(m view.Message) (out []string) {
 	return out
 }
 
-// gone reports whether a disappearing message has disappeared.
-func gone(m view.Message) bool { return !m.Expires.IsZero() && !m.Expires.After(time.Now()) }
-
 // content is what a message says, in words.
 func content(m view.Message) string {
 	switch {
-	case m.Unsent, m.Deleted, gone(m):
+	case m.Unsent, m.Deleted, m.Erased:
 		return ""
 	case m.Location != nil:
 		return strings.TrimSpace(fmt.Sprintf("%.5f %.5f %s", m.Location.Lat, m.Location.Lon, m.Location.Label))
@@ -78,10 +75,6 @@ func content(m view.Message) string {
 		return m.Card.User[:min(16, len(m.Card.User))] + " " + m.Card.Name
 	case m.Custom != nil:
 		return m.Custom.Fallback
-	case m.Kind == "timer" && m.TTL == 0:
-		return "messages stay"
-	case m.Kind == "timer":
-		return "messages disappear after " + span(m.TTL)
 	case m.Text == "" && m.Kind != "" && m.Kind != "text":
 		return "[" + strings.Trim(m.Kind, "[]") + "]"
 	}
@@ -104,7 +97,7 @@ func span(seconds uint32) string {
 
 // below is what stands under a message, a line each; the words of people stand last.
 func below(m view.Message) (out []string) {
-	if m.Unsent || m.Deleted || gone(m) {
+	if m.Unsent || m.Deleted || m.Erased {
 		return nil
 	}
 	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
@@ -144,20 +137,7 @@ func fileWords(f view.File) string {
 	if f.Done > 0 && f.Done < f.Size {
 		state = fmt.Sprintf("%s %d %%", f.State, 100*f.Done/f.Size)
 	}
-	return fmt.Sprintf("%s %d (%s, %s): %s", what, f.Index, sizeWords(f.Size), state, f.Name)
-}
-
-// sizeWords is a number of bytes as a person reads it.
-func sizeWords(n uint64) string {
-	const unit = 1024
-	if n < unit {
-		return fmt.Sprintf("%d bytes", n)
-	}
-	v, i := float64(n)/unit, 0
-	for ; v >= unit && i < 3; i++ {
-		v /= unit
-	}
-	return fmt.Sprintf("%.1f %s", v, []string{"KiB", "MiB", "GiB", "TiB"}[i])
+	return fmt.Sprintf("%s %d (%s, %s): %s", what, f.Index+1, size(f.Size), state, f.Name)
 }
 
 // reacted is who reacted alike.
@@ -195,7 +175,7 @@ func changes(old, now view.Message) (out []change) {
 	case !now.Deleted && old.Deleted:
 		add("back again", content(now))
 		return out
-	case gone(now) && !gone(old):
+	case now.Erased && !old.Erased:
 		add("disappeared", "")
 		return out
 	}
@@ -210,7 +190,7 @@ func changes(old, now view.Message) (out []change) {
 		delete(before, r.From)
 	}
 	for _, r := range old.Reactions { // in their order
-		if _, gone := before[r.From]; gone {
+		if _, back := before[r.From]; back {
 			add("reaction taken back by "+r.From, "")
 		}
 	}

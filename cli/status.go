@@ -81,11 +81,16 @@ func (a *app) showMessageStatus(s view.Status) {
 	if s.Message.Fallback != "" {
 		a.out.Printf("  %s\n", s.Message.Fallback)
 	}
-	var rows [][]any
-	for _, d := range s.Deliveries {
-		rows = append(rows, []any{"  " + short(d.Device), who(d), deliveryWords(d)})
+	for _, p := range persons(s.Deliveries) {
+		if len(p.devices) > 1 || s.Message.Group {
+			a.out.Printf("  %s  %s\n", p.name, stageWords(p.stage()))
+		}
+		var rows [][]any
+		for _, d := range p.devices {
+			rows = append(rows, []any{"  " + short(d.Device), p.name, deliveryWords(d)})
+		}
+		a.out.Table(rows)
 	}
-	a.out.Table(rows)
 	if s.Rearm {
 		if s.Expires.IsZero() {
 			a.note("what has not arrived in 30 days has ended; another 30:")
@@ -96,7 +101,43 @@ func (a *app) showMessageStatus(s view.Status) {
 	}
 }
 
+// person is how far a message is with somebody.
+type person struct {
+	name    string
+	devices []view.Delivery
+}
+
+func (p person) stage() view.Stage {
+	var of []view.Stage
+	for _, d := range p.devices {
+		of = append(of, d.Stage)
+	}
+	return view.Together(of)
+}
+
+// persons puts the deliveries of each person together, our own devices last.
+func persons(list []view.Delivery) (out []person) {
+	for _, own := range []bool{false, true} {
+		at := map[string]int{}
+		for _, d := range list {
+			if d.Own != own {
+				continue
+			}
+			i, ok := at[d.User]
+			if !ok {
+				i = len(out)
+				at[d.User], out = i, append(out, person{name: who(d)})
+			}
+			out[i].devices = append(out[i].devices, d)
+		}
+	}
+	return out
+}
+
 func handleOf(s view.Status) string {
+	if s.Message.With != "" {
+		return s.Message.With
+	}
 	for _, d := range s.Deliveries {
 		if !d.Own {
 			return d.Handle

@@ -9,8 +9,8 @@ import (
 	"github.com/kith-im/kith/node/view"
 )
 
-// deliveries lists a message's deliveries and the least stage among the recipient's devices. What another device wrote
-// has none here, and no stage.
+// deliveries lists a message's deliveries and the least stage among its recipients. What another device wrote has none
+// here, and no stage.
 func deliveries(tx store.Tx, me identity.UserID, m *pb.Message) (view.Stage, []view.Delivery) {
 	var all []view.Delivery
 	for _, d := range m.Done {
@@ -25,19 +25,29 @@ func deliveries(tx store.Tx, me identity.UserID, m *pb.Message) (view.Stage, []v
 	if len(all) == 0 && !m.Unsent {
 		return "", nil
 	}
-	least, found := view.StageQueued, false
+	devices := map[string][]view.Stage{} // of each recipient
 	for _, v := range all {
-		if v.Own || v.Stage == view.StageDropped {
-			continue
-		}
-		if !found || view.Rank(v.Stage) < view.Rank(least) {
-			least, found = v.Stage, true
+		if !v.Own {
+			devices[v.User] = append(devices[v.User], v.Stage)
 		}
 	}
-	if !found && slices.ContainsFunc(all, func(v view.Delivery) bool { return !v.Own }) {
-		least = view.StageDropped
+	var persons []view.Stage
+	for _, of := range devices {
+		persons = append(persons, view.Together(of))
 	}
-	return least, all
+	return together(persons), all
+}
+
+// together is how far a message is with all its recipients. Who has no device left does not hold the others back.
+func together(persons []view.Stage) view.Stage {
+	there := slices.DeleteFunc(slices.Clone(persons), func(s view.Stage) bool { return s == view.StageDropped })
+	switch {
+	case len(persons) == 0:
+		return view.StageQueued
+	case len(there) == 0:
+		return view.StageDropped
+	}
+	return view.Least(there)
 }
 
 // DeliveryView shows one delivery on its way.

@@ -23,3 +23,21 @@ func Rank(s Stage) int {
 	}
 	return slices.Index(stages, s)
 }
+
+// Together is how far a message is with one person, of the stages at each of its devices: read as soon as one has shown
+// it, otherwise the least. What a device was too late for does not count, unless there is nothing else.
+func Together(devices []Stage) Stage {
+	devices = slices.DeleteFunc(slices.Clone(devices), func(s Stage) bool { return s == StageDropped })
+	switch {
+	case len(devices) == 0:
+		return StageDropped
+	case slices.Contains(devices, StageRead):
+		return StageRead
+	}
+	return Least(devices)
+}
+
+// Least is the stage that is furthest behind.
+func Least(all []Stage) Stage {
+	return slices.MinFunc(all, func(a, b Stage) int { return Rank(a) - Rank(b) })
+}

@@ -29,7 +29,7 @@ type Message struct {
 	SentAt   time.Time `json:"sent_at"`
 	Received time.Time `json:"received_at"`
 	Read     bool      `json:"read"`
-	Stage    Stage     `json:"stage,omitempty"` // of ours: the least over the recipient's devices
+	Stage    Stage     `json:"stage,omitempty"` // of ours: the least over the recipients; a person has read what one device has shown
 
 	Subject   string     `json:"subject,omitempty"`
 	Effect    string     `json:"effect,omitempty"` // a hint for whoever draws
