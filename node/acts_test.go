@@ -297,7 +297,9 @@ func TestDisappearing(t *testing.T) {
 
 // Deleting is for one's own devices, can be undone for 30 days, and is for good then.
 func TestDeletedForMe(t *testing.T) {
-	w, a, a2, b, _ := couple(t)
+	w, a, b := pair(t)
+	a2 := a.link("alice-2")
+	w.pass(time.Minute)
 	id := b.send(a, "not for long")
 	w.pass(time.Second)
 	list := func(d *device, deleted bool) (n int) {

@@ -40,8 +40,12 @@ func TestWindows(t *testing.T) {
 		after        time.Duration
 		edit, unsend bool
 	}{
-		{-time.Millisecond, false, true}, {0, true, true}, {acts.UnsendWindow, true, true}, {acts.UnsendWindow + 1e6, true, false},
-		{acts.EditWindow, true, false}, {acts.EditWindow + 1e6, false, false},
+		{-time.Millisecond, false, true},
+		{0, true, true},
+		{acts.UnsendWindow, true, true},
+		{acts.UnsendWindow + 1e6, true, false},
+		{acts.EditWindow, true, false},
+		{acts.EditWindow + 1e6, false, false},
 	} {
 		e, u := here(), here()
 		e.Edit(user(1), stamp(c.after, 1), []byte("new"))

@@ -1,0 +1,191 @@
+package simnet_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
+	"github.com/kith-im/kith/node/view"
+	"github.com/kith-im/kith/simnet"
+)
+
+// parlour is five devices of three people who know each other, with two relays.
+func parlour(t *testing.T, seed uint64) *schedule {
+	s := &schedule{
+		t: t, seed: seed, w: simnet.New(seed), rng: rand.New(rand.NewPCG(seed, 11)), has: map[*simnet.Device]map[string]bool{},
+		crashes: map[*simnet.Device]func(){},
+	}
+	s.relays = append(s.relays, s.w.AddRelay("relay-1"), s.w.AddRelay("relay-2"))
+	for _, name := range []string{"alice", "bob", "carol"} {
+		p := &person{name: name, gone: map[*simnet.Device]bool{}, read: map[string]bool{}}
+		s.people = append(s.people, p)
+		d, err := s.w.AddDevice(name)
+		s.must(err)
+		s.enrol(p, d)
+	}
+	for i, a := range s.people {
+		for _, b := range s.people[i+1:] {
+			s.befriend(a.devices[0], b.devices[0])
+		}
+	}
+	for _, p := range s.people[:2] {
+		d, err := s.w.LinkDevice(p.name+"-2", p.devices[0])
+		s.must(err)
+		s.enrol(p, d)
+		s.w.Run(5 * time.Second)
+	}
+	s.w.Run(time.Minute)
+	return s
+}
+
+// talkOnce does one random thing to a conversation on a device, or lets the device go and come back.
+func (s *schedule) talkOnce() {
+	p := pick(s.rng, s.people)
+	d, with := pick(s.rng, p.devices), pick(s.rng, s.people)
+	switch n := s.rng.IntN(20); {
+	case n == 0 && d.Up():
+		s.stop(d)
+	case n < 3 && !d.Up():
+		s.start(d)
+	case n < 5:
+		s.markRead(p, d)
+	case d.Up() && with != p:
+		s.must(d.Do(func(e *node.Engine, t *node.Turn) error {
+			_ = e.Talk(t, func(desk *talk.Desk) error { return s.actAt(desk, with.name) }) // what is refused has no effect
+			return nil
+		}))
+	}
+	if s.rng.IntN(25) == 0 {
+		s.w.Run(time.Duration(s.rng.IntN(20)) * time.Minute)
+	} else {
+		s.w.Run(time.Duration(s.rng.IntN(5_000)) * time.Millisecond)
+	}
+}
+
+func (s *schedule) actAt(d *talk.Desk, with string) (err error) {
+	all, err := talk.Messages(d.Tx, with, 6)
+	if err != nil || len(all) == 0 || s.rng.IntN(5) == 0 {
+		_, err = d.Send(with, talk.Words{Text: fmt.Sprint("text ", s.rng.Uint32()), TTL: uint32(s.rng.IntN(8) / 7 * 600)})
+		return err
+	}
+	id := pick(s.rng, all).ID
+	switch s.rng.IntN(7) {
+	case 0, 1, 2:
+		_, err = d.React(id, pick(s.rng, []string{"👍", "❤️", "😂", ""}))
+	case 3, 4:
+		_, err = d.Edit(id, fmt.Sprint("edit ", s.rng.Uint32()))
+	case 5:
+		_, err = d.Unsend(id)
+	case 6:
+		_, err = d.Delete(id, s.rng.IntN(3) > 0)
+	}
+	return err
+}
+
+// looks is what each message of a person's conversation with another is on one device, by id, in words that are the same
+// for both of them.
+func looks(d *simnet.Device, me, with string) map[string]string {
+	out := map[string]string{}
+	d.View(func(tx store.Tx) error {
+		for _, find := range []func(store.Tx, string, int) ([]view.Message, error){talk.Messages, talk.Deleted} {
+			all, err := find(tx, with, 0)
+			if err != nil {
+				return err
+			}
+			for _, m := range all {
+				out[m.ID] = inWords(m, me)
+			}
+		}
+		return nil
+	})
+	return out
+}
+
+func inWords(m view.Message, me string) string {
+	name := func(who string) string { return strings.Replace(who, "me", me, 1) }
+	var w []string
+	for _, e := range m.Edits {
+		w = append(w, "was "+e.Text)
+	}
+	for _, r := range m.Reactions {
+		w = append(w, name(r.From)+" "+r.Emoji)
+	}
+	return fmt.Sprintf("%s: %q %q refused %d unsent %t", name(m.From), m.Text, w, m.Refused, m.Unsent)
+}
+
+// differences compares the devices of each conversation. What was to disappear is compared by the author and the reader
+// apart: its time runs for each from another moment.
+func (s *schedule) differences() (out []string) {
+	for i, a := range s.people {
+		for _, b := range s.people[i+1:] {
+			first := map[string]string{}
+			for _, p := range []*person{a, b} {
+				with := map[*person]*person{a: b, b: a}[p]
+				for _, d := range p.devices {
+					for id, words := range looks(d, p.name, with.name) {
+						key := id
+						if temporary(p.devices[0], id) {
+							key += p.name
+						}
+						if was, known := first[key]; known && was != words {
+							out = append(out, fmt.Sprintf("%s on %s is\n%s, elsewhere\n%s", id[:8], d.Name(), words, was))
+						}
+						first[key] = words
+					}
+				}
+			}
+		}
+	}
+	return out
+}
+
+func temporary(d *simnet.Device, id string) (yes bool) {
+	d.View(func(tx store.Tx) error {
+		m, err := talk.Message(tx, id)
+		yes = err != nil || m.TTL > 0 || m.Erased
+		return nil
+	})
+	return yes
+}
+
+// Whatever five devices of three people do to their messages, in whatever order it reaches them: in the end they all show
+// the same, and nothing is missing.
+func TestRandomActs(t *testing.T) {
+	before, acted := 0, 0
+	for seed := range seeds(t, 3) {
+		s := parlour(t, seed)
+		for range 200 {
+			s.talkOnce()
+		}
+		before += len(s.differences())
+		s.finish()
+		for _, line := range append(s.differences(), s.broken...) {
+			t.Errorf("seed %d: %s", seed, line)
+		}
+		for _, p := range s.people {
+			for _, d := range p.devices {
+				for _, other := range s.people {
+					for id, words := range looks(d, p.name, other.name) {
+						if strings.Contains(words, "was ") || strings.Contains(words, "unsent true") {
+							acted++
+						}
+						for _, o := range p.devices {
+							if looks(o, p.name, other.name)[id] == "" {
+								t.Errorf("seed %d: %s is on %s and not on %s", seed, id[:8], d.Name(), o.Name())
+							}
+						}
+					}
+				}
+			}
+		}
+	}
+	if before == 0 || acted == 0 {
+		t.Errorf("control: %d differences while devices were away, %d changed messages", before, acted)
+	}
+	t.Logf("%d differences before all were back, none after; %d changed messages on all devices together", before, acted)
+}
