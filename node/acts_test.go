@@ -299,6 +299,7 @@ func TestDisappearing(t *testing.T) {
 func TestDeletedForMe(t *testing.T) {
 	w, a, b := pair(t)
 	a2 := a.link("alice-2")
+	a2.meetDevice(b)
 	w.pass(time.Minute)
 	id := b.send(a, "not for long")
 	w.pass(time.Second)
