@@ -46,6 +46,7 @@ type line struct {
 	c      *api.Client
 	chat   string // id; "" as long as the other person is not found
 	with   string // handle
+	group  view.Group
 	cursor uint64 // of the last event that was dealt with
 
 	order []string                // of the messages that were shown
@@ -88,6 +89,7 @@ func (l *line) open(ctx context.Context, to string, number int) (err error) {
 		return err
 	}
 	l.chat, l.with = m.Chat, m.With
+	_ = l.c.Call(ctx, "group", api.GroupRequest{Group: l.with}, &l.group) // it is none, if that fails
 	l.a.note("%s: what you type is sent; /help lists commands", l.with)
 	if number <= 0 {
 		m.Messages = nil
@@ -179,9 +181,7 @@ func (l *line) happened(ctx context.Context, n view.Notice) error {
 	case n.Type == "typing" && n.Typing != nil && n.Typing.Chat == l.with && n.Typing.On:
 		return l.event(n, func() { l.a.out.Printf("%s * %s is typing\n", when(n.At), n.Typing.From) })
 	case n.Type == "group" && n.Group != nil && n.Group.Chat == l.chat:
-		return l.event(n, func() {
-			l.a.out.Printf("%s * the group has changed, %s: %s\n", when(n.At), count(len(n.Group.Members), "member"), n.Group.Name)
-		})
+		return l.regrouped(*n.Group, n)
 	case n.Type == "unreachable" && n.Message != nil && l.here(*n.Message):
 		return l.event(n, func() {
 			l.a.out.Printf("%s * no device can be reached for: %s\n", when(n.At), firstWords(n.Message.Text))
@@ -243,14 +243,33 @@ func (l *line) became(old, now view.Message, n view.Notice) error {
 	}
 	return l.event(n, func() {
 		for _, w := range words {
-			l.a.out.Printf("%s * %s", when(n.At), w.ours)
-			if w.theirs != "" {
-				l.a.out.Printf(": %s", term.Block{Text: w.theirs, Indent: textIndent})
-			}
-			l.a.out.Printf("\n")
+			l.told(n, w)
 			l.about(old, now)
 		}
 	})
+}
+
+// regrouped prints what is new about the group.
+func (l *line) regrouped(now view.Group, n view.Notice) error {
+	words := regroupings(l.group, now)
+	l.group = now
+	if len(words) == 0 {
+		return nil
+	}
+	return l.event(n, func() {
+		for _, w := range words {
+			l.told(n, w)
+		}
+	})
+}
+
+// told prints a change.
+func (l *line) told(n view.Notice, w change) {
+	l.a.out.Printf("%s * %s", when(n.At), w.ours)
+	if w.theirs != "" {
+		l.a.out.Printf(": %s", term.Block{Text: w.theirs, Indent: textIndent})
+	}
+	l.a.out.Printf("\n")
 }
 
 // about says which message it was.

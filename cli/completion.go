@@ -41,17 +41,23 @@ func (a *app) completing(root *cobra.Command) {
 		path  []string
 		names func(*cobra.Command) []string
 	}{
-		{[]string{"send"}, a.handles},
-		{[]string{"chat"}, a.handles},
-		{[]string{"read"}, a.handles},
-		{[]string{"location"}, a.handles},
-		{[]string{"card"}, a.handles},
-		{[]string{"pin"}, a.handles},
-		{[]string{"mute"}, a.handles},
-		{[]string{"timer"}, a.handles},
-		{[]string{"draft"}, a.handles},
-		{[]string{"typing"}, a.handles},
-		{[]string{"tail"}, a.handles},
+		{[]string{"send"}, a.chats},
+		{[]string{"chat"}, a.chats},
+		{[]string{"read"}, a.chats},
+		{[]string{"location"}, a.chats},
+		{[]string{"card"}, a.chats},
+		{[]string{"pin"}, a.chats},
+		{[]string{"mute"}, a.chats},
+		{[]string{"timer"}, a.chats},
+		{[]string{"draft"}, a.chats},
+		{[]string{"typing"}, a.chats},
+		{[]string{"tail"}, a.chats},
+		{[]string{"group", "members"}, a.groups},
+		{[]string{"group", "add"}, a.groups},
+		{[]string{"group", "remove"}, a.groups},
+		{[]string{"group", "admin"}, a.groups},
+		{[]string{"group", "set"}, a.groups},
+		{[]string{"group", "leave"}, a.groups},
 		{[]string{"ping"}, a.handles},
 		{[]string{"relay", "explain"}, a.handles},
 		{[]string{"contact", "show"}, a.handles},
@@ -85,6 +91,22 @@ func (a *app) handles(cmd *cobra.Command) (out []string) {
 	a.lookUp(cmd, "contacts", &l)
 	for _, c := range l.Contacts {
 		out = append(out, c.Handle)
+	}
+	return out
+}
+
+// chats are the handles of our conversations.
+func (a *app) chats(cmd *cobra.Command) []string { return a.conversations(cmd, "") }
+
+func (a *app) groups(cmd *cobra.Command) []string { return a.conversations(cmd, "group") }
+
+func (a *app) conversations(cmd *cobra.Command, kind string) (out []string) {
+	var l api.Chats
+	a.lookUp(cmd, "inbox", &l)
+	for _, c := range l.Chats {
+		if kind == "" || c.Kind == kind {
+			out = append(out, c.Handle)
+		}
 	}
 	return out
 }

@@ -148,7 +148,7 @@ func TestNoSecretIsTheValueOfAFlag(t *testing.T) {
 // this finds those that no story meets.
 func TestEveryHintIsACommand(t *testing.T) {
 	found := 0
-	for _, dir := range []string{".", "../node", "../node/api", "../node/p2p"} {
+	for _, dir := range []string{".", "../node", "../node/api", "../node/p2p", "../node/talk", "../node/files", "../node/transfer", "../node/people"} {
 		for _, h := range hintsIn(t, dir) {
 			found++
 			if !strings.HasPrefix(h.text, "kith ") {

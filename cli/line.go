@@ -179,6 +179,12 @@ func lineCommands() []lineCommand {
 		{name: "draft", takes: "[TEXT]", does: "keeps a text that is not sent yet, or shows it", argv: withText("draft", false)},
 		{name: "typing", takes: "[--off]", does: "says that you are writing", argv: inChat("typing", 0, 1)},
 		{name: "settings", takes: "[read-receipts on|off|default]", does: "what others learn of your reading", argv: settingsHere},
+		{name: "members", does: "who is in this group", argv: inChat("group members", 0, 0)},
+		{name: "add", takes: "CONTACT…", does: "makes contacts members of this group", argv: inChat("group add", 1, maxMembers), told: true},
+		{name: "remove", takes: "MEMBER…", does: "takes members out of this group", argv: inChat("group remove", 1, maxMembers), told: true},
+		{name: "admin", takes: "MEMBER [--off]", does: "makes a member an admin", argv: inChat("group admin", 1, 2), told: true},
+		{name: "name", takes: "NAME", does: "names this group", argv: nameHere, told: true},
+		{name: "leave", takes: "--yes", does: "leaves this group", argv: inChat("group leave", 1, 1), told: true},
 		{name: "status", takes: "[MSG]", does: "how far a message has come, for each device", argv: onMessage("status", mine, false)},
 		{name: "trace", takes: "[MSG]", does: "what was tried for a message", argv: onMessage("trace", mine, false)},
 		{name: "list", takes: "[NUMBER]", does: "shows the newest messages once more, with their ids", do: (*line).list},
@@ -207,6 +213,13 @@ func fileHere(l *line, rest string) ([]string, error) {
 		argv = append(argv, text)
 	}
 	return argv, nil
+}
+
+func nameHere(l *line, rest string) ([]string, error) {
+	if rest == "" {
+		return nil, errTakes
+	}
+	return []string{"group", "set", "--name=" + rest, "--", l.with}, nil
 }
 
 func placeHere(l *line, rest string) ([]string, error) {

@@ -207,3 +207,35 @@ func changes(old, now view.Message) (out []change) {
 	}
 	return out
 }
+
+// regroupings say what is different in a later view of a group.
+func regroupings(old, now view.Group) (out []change) {
+	before := map[string]view.Member{}
+	for _, m := range old.Members {
+		before[m.User] = m
+	}
+	for _, m := range now.Members {
+		was, ok := before[m.User]
+		delete(before, m.User)
+		switch {
+		case !ok:
+			out = append(out, change{"a member now", m.Handle})
+		case m.Admin && !was.Admin:
+			out = append(out, change{"an admin now", m.Handle})
+		case !m.Admin && was.Admin:
+			out = append(out, change{"no admin any more", m.Handle})
+		}
+	}
+	for _, m := range old.Members {
+		if _, left := before[m.User]; left {
+			out = append(out, change{"no member any more", m.Handle})
+		}
+	}
+	if now.Name != old.Name {
+		out = append(out, change{"the group is called", now.Name})
+	}
+	if now.Left && !old.Left {
+		out = append(out, change{"you are no member any more", ""})
+	}
+	return out
+}

@@ -115,7 +115,7 @@ func (e *Engine) SetGroupImage(t *Turn, who string, image *chatpb.File) (view.Gr
 	if image != nil {
 		var err error
 		if data, err = proto.Marshal(image); err != nil || len(data) > group.MaxImage {
-			return view.Group{}, &view.Problem{Class: view.ErrUsage, Message: "the description of this picture is too large", Hint: "kith group image --help"}
+			return view.Group{}, &view.Problem{Class: view.ErrUsage, Message: "the description of this picture is too large", Hint: "kith group set --help"}
 		}
 	}
 	return e.actInGroup(t, who, group.Act{Kind: group.Image, Data: data})
@@ -130,7 +130,7 @@ func (e *Engine) LeaveGroup(t *Turn, who string) (view.Group, error) {
 func (e *Engine) mayWriteGroup(t *Turn, c *pb.Chat) error {
 	r := talk.RosterOf(t.Tx, talk.IDOf(c))
 	if !talk.InGroup(r, e.user) {
-		return &view.Problem{Class: view.ErrRefused, Message: "you are no member of " + c.Handle + " any more", Hint: "kith group show " + c.Handle}
+		return &view.Problem{Class: view.ErrRefused, Message: "you are no member of " + c.Handle + " any more", Hint: "kith group members " + c.Handle}
 	}
 	for _, s := range r.Members {
 		if p := e.contact(t, identity.UserID(s.User)); p != nil {

@@ -370,7 +370,7 @@ func Adding(users []identity.UserID) (acts []group.Act) {
 
 // RefusedAct says why an act of ours did not enter the log.
 func RefusedAct(c *pb.Chat, l *group.Log, me identity.UserID, a group.Act) error {
-	p := &view.Problem{Class: view.ErrRefused, Message: "nothing would change", Hint: "kith group show " + c.GetHandle()}
+	p := &view.Problem{Class: view.ErrRefused, Message: "nothing would change", Hint: "kith group members " + c.GetHandle()}
 	s := l.State()
 	m, in := s.Find(me)
 	switch {
