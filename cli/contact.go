@@ -6,7 +6,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kith-im/kith/cli/config"
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/view"
@@ -96,7 +95,7 @@ func (a *app) showContact(c view.Contact) {
 		rows = append(rows, []any{"asked", when(r.At)}, []any{"note", r.Note})
 	}
 	if p := c.Picture; p != nil {
-		rows = append(rows, []any{"picture", p.Type + ", " + config.Size(p.Size).String()})
+		rows = append(rows, []any{"picture", p.State + "  kith save @" + c.Handle})
 	}
 	for _, n := range c.Names {
 		rows = append(rows, []any{"calls itself", strings.TrimSpace(n.Name + "  " + nameWords(n))})

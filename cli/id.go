@@ -1,8 +1,11 @@
 package cli
 
 import (
+	"path/filepath"
+
 	"github.com/spf13/cobra"
 
+	"github.com/kith-im/kith/cli/config"
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/view"
@@ -39,14 +42,14 @@ func (a *app) idShow() *cobra.Command {
 }
 
 func (a *app) idSet() *cobra.Command {
-	var name string
+	var name, picture string
 	var handles []string
 	var none bool
 	cmd := &cobra.Command{
 		Use: "set", Args: args(0, 0), Short: "Change what your contacts see of you",
 		Long: `Your contacts see your name, and the handles that you give yourself. They call you what they like. A handle
 name@example.org is shown as verified to those whose own node finds the record that kith id profile prints in the DNS.`,
-		Example: "  kith id set --name \"Ada L.\"\n  kith id set --handle ada --handle ada@example.org\n  kith id set --no-handles",
+		Example: "  kith id set --name \"Ada L.\"\n  kith id set --handle ada --handle ada@example.org\n  kith id set --no-handles\n  kith id set --picture ~/me.jpg",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var q api.ProfileRequest
 			if cmd.Flags().Changed("name") {
@@ -55,7 +58,16 @@ name@example.org is shown as verified to those whose own node finds the record t
 			if cmd.Flags().Changed("handle") || none {
 				q.Handles = &handles
 			}
-			if q.Name == nil && q.Handles == nil {
+			if cmd.Flags().Changed("picture") && picture != "" {
+				path, err := filepath.Abs(picture)
+				if err != nil {
+					return usage(cmd, err.Error())
+				}
+				q.Picture = &path
+			} else if cmd.Flags().Changed("picture") {
+				q.Picture = &picture
+			}
+			if q.Name == nil && q.Handles == nil && q.Picture == nil {
 				return usage(cmd, "say what to change")
 			}
 			c, err := a.node()
@@ -67,6 +79,7 @@ name@example.org is shown as verified to those whose own node finds the record t
 	}
 	cmd.Flags().StringVar(&name, "name", "", "what you call yourself")
 	cmd.Flags().StringArrayVar(&handles, "handle", nil, "a handle of yours, all of them: each time for one")
+	cmd.Flags().StringVar(&picture, "picture", "", "a picture, of which a small copy without metadata is shown; \"\": none any more")
 	cmd.Flags().BoolVar(&none, "no-handles", false, "have no handles")
 	cmd.MarkFlagsMutuallyExclusive("handle", "no-handles")
 	return cmd
@@ -78,7 +91,7 @@ func (a *app) showProfile(p view.Profile) {
 		rows = append(rows, []any{"handle", h})
 	}
 	if p.Picture != nil {
-		rows = append(rows, []any{"picture", p.Picture.Type})
+		rows = append(rows, []any{"picture", config.Size(p.Picture.Size).String() + "  kith save @me"})
 	}
 	for _, r := range p.Records {
 		rows = append(rows, []any{"DNS record", r.Name + " TXT \"" + r.Text + "\""})

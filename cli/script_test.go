@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"encoding/json"
 	"errors"
+	"image"
+	"image/png"
 	"io"
 	"os"
 	"os/exec"
@@ -40,7 +42,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"run": cmdRun, "exits": cmdExits, "next": cmdNext, "node": cmdNode, "end": cmdEnd, "crash": cmdCrash,
 			"interrupt": cmdInterrupt, "grab": cmdGrab, "write": cmdWrite, "clean": cmdClean, "flip": cmdFlip, "online": cmdOnline, "dns": cmdDNS,
-			"sees": cmdSees,
+			"sees": cmdSees, "picture": cmdPicture,
 		},
 	})
 }
@@ -285,4 +287,15 @@ func cmdDNS(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(err)
 	ts.Defer(stop)
 	ts.Setenv("dns", addr)
+}
+
+// cmdPicture draws a picture: picture FILE.
+func cmdPicture(ts *testscript.TestScript, _ bool, args []string) {
+	m := image.NewRGBA(image.Rect(0, 0, 64, 48))
+	for i := range m.Pix {
+		m.Pix[i] = byte(i)
+	}
+	f, err := os.Create(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Check(errors.Join(png.Encode(f, m), f.Close()))
 }

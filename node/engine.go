@@ -177,7 +177,7 @@ func (e *Engine) meetFriends(t *Turn) {
 	alone := e.frontDoor(t) == nil
 	t.Tx.Scan(store.BucketDevices, nil, func(_, value []byte) bool {
 		d := &pb.PeerDevice{}
-		if proto.Unmarshal(value, d) == nil && d.Endpoint != nil && (alone || string(d.User) == string(e.user[:])) {
+		if proto.Unmarshal(value, d) == nil && d.Endpoint != nil && (alone && e.maySpeak(t, d) || string(d.User) == string(e.user[:])) {
 			t.Out.Connects = append(t.Out.Connects, toPeer(d.Endpoint))
 		}
 		return len(t.Out.Connects) < maxMeet

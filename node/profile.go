@@ -14,6 +14,7 @@ import (
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/people"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/transfer"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -51,10 +52,7 @@ func (e *Engine) SetProfile(t *Turn, p ProfileChange) (view.Profile, error) {
 		e.self.Name = *p.Name
 	}
 	if p.Picture != nil {
-		e.self.Picture = nil
-		if len(p.Picture.Key) > 0 {
-			e.self.Picture, _ = proto.Marshal(p.Picture)
-		}
+		e.self.Picture, e.self.Pictures = e.keepPicture(t, e.user, e.self.Pictures, p.Picture, true)
 	}
 	e.self.ProfileAt = e.desk(t).Stamp()
 	e.profileChanged(t)
@@ -92,13 +90,17 @@ func (e *Engine) gotProfile(t *Turn, a arrival) bool {
 		return false
 	}
 	p.Changed = min(p.Changed, uint64(t.Now.Add(dht.MaxSkew).UnixMilli()))
-	name, handles, picture := chat.CleanName(p.Name), people.Handles(p.Handles), []byte(nil)
-	if p.Picture != nil {
-		picture, _ = proto.Marshal(p.Picture)
+	if p.Picture.GetSize() > transfer.MaxPreview {
+		p.Picture = nil
 	}
+	name, handles := chat.CleanName(p.Name), people.Handles(p.Handles)
+	picture, _ := proto.Marshal(p.Picture)
 	if a.own {
 		if p.Changed > e.self.ProfileAt && name != "" {
-			e.self.Name, e.self.Handles, e.self.Picture, e.self.ProfileAt = name, handles, picture, p.Changed
+			e.self.Name, e.self.Handles, e.self.ProfileAt = name, handles, p.Changed
+			if string(picture) != string(e.self.Picture) {
+				e.self.Picture, e.self.Pictures = e.keepPicture(t, e.user, e.self.Pictures, p.Picture, false)
+			}
 			e.profileChanged(t)
 		}
 		return true
@@ -107,7 +109,10 @@ func (e *Engine) gotProfile(t *Turn, a arrival) bool {
 	if p.Changed <= c.ProfileAt {
 		return true
 	}
-	c.Name, c.Picture, c.ProfileAt = name, picture, p.Changed
+	c.Name, c.ProfileAt = name, p.Changed
+	if string(picture) != string(c.Picture) {
+		c.Picture, c.Pictures = e.keepPicture(t, a.sender.User, c.Pictures, p.Picture, false)
+	}
 	c.Names = people.Merge(c.Names, handles, t.Now)
 	e.saveContact(t, c)
 	v := contactView(c, e.live)
@@ -115,6 +120,25 @@ func (e *Engine) gotProfile(t *Turn, a arrival) bool {
 	e.namesAt = earlier(e.namesAt, people.NextAsk(c))
 	e.tickNames(t)
 	return true
+}
+
+// keepPicture has the file of a person's picture brought to relays, if it is ours, or fetched, and the one before let go.
+// Its row in the table of transfers stands under the person's id in place of a message's.
+func (e *Engine) keepPicture(t *Turn, u identity.UserID, old []uint64, f *chatpb.File, mine bool) (raw []byte, numbers []uint64) {
+	e.onFiles(t, func(ft *transfer.Turn, w transfer.World) {
+		e.files.Forget(ft, w, old)
+		if f == nil || len(f.Key) == 0 {
+			return
+		}
+		raw, _ = proto.Marshal(f)
+		if list := []*chatpb.File{f}; mine {
+			numbers = e.files.Sent(ft, u, u[:], list)
+		} else {
+			numbers = e.files.Came(ft, w, u, u[:], list)
+		}
+		e.files.Tick(ft, w)
+	})
+	return raw, numbers
 }
 
 // tickNames asks the DNS about the names of contacts that are due, and plans the next look.
@@ -166,7 +190,9 @@ func Profile(tx store.Tx) (view.Profile, error) {
 	if !store.Row(tx, store.BucketMeta, keySelf, self) {
 		return view.Profile{}, view.ErrNoIdentity
 	}
-	return people.Show(self), tx.Err()
+	v := people.Show(self)
+	v.Picture = pictureOf(tx, self.Pictures)
+	return v, tx.Err()
 }
 
 // foundBy notes the name under which the DNS named a contact just now.
@@ -176,4 +202,12 @@ func (e *Engine) foundBy(t *Turn, c *pb.Contact, name string) {
 	c.Names[i].Found = true
 	people.Answered(c.Names[i], identity.UserID(c.User), identity.UserID(c.User), nil, t.Now)
 	e.namesAt = earlier(e.namesAt, people.NextAsk(c))
+}
+
+// pictureOf is a person's picture, as far as it is here; nil: there is none.
+func pictureOf(tx store.Tx, numbers []uint64) *view.File {
+	if list := transfer.Files(tx, numbers); len(list) == 1 {
+		return &list[0]
+	}
+	return nil
 }

@@ -102,7 +102,7 @@ func contactView(c *pb.Contact, live map[string]bool) view.Contact {
 	v := view.Contact{
 		User: hexOf(c.User), Handle: c.Handle, Name: c.Name, State: contactStates[c.State], Verified: c.Verified, Left: c.Left,
 		EpochChanged: held(c), Declined: c.Declined, Added: unixMilli(c.Added),
-		Names: people.ShowNames(c.Names), Picture: people.ShowPicture(c.Picture),
+		Names: people.ShowNames(c.Names),
 	}
 	if l, err := identity.ParseDeviceList(c.List); err == nil {
 		v.Devices = len(l.Devices())
@@ -132,7 +132,7 @@ func Contacts(tx store.Tx, e *Engine) ([]view.Contact, error) {
 		}
 		v := contactView(c, e.online())
 		v.Online, v.Relays = online[string(c.User)], leastRelays(c, relays)
-		v.Request = requestOf(tx, c)
+		v.Request, v.Picture = requestOf(tx, c), pictureOf(tx, c.Pictures)
 		out = append(out, v)
 		return true
 	})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"google.golang.org/protobuf/proto"
 
@@ -137,6 +138,9 @@ func (f filed) Friend(author identity.UserID) bool {
 
 // Pending implements transfer.World.
 func (f filed) Pending(message []byte) bool {
+	if string(message) == string(f.e.user[:]) {
+		return true // our picture: contacts of tomorrow want it, too
+	}
 	m := &pb.Message{}
 	return talk.Row(f.t.Tx, message, m) && (m.Unsent || len(m.Pending) > 0)
 }
@@ -206,7 +210,11 @@ func FileOf(tx store.Tx, id string, index int, preview bool) (v view.Transfer, w
 	return v, waits, nil
 }
 
+// fileNumber finds a file of a message, or the picture of a person: "@" and the handle, or "@me".
 func fileNumber(tx store.Tx, id string, index int) (uint64, error) {
+	if who, ok := strings.CutPrefix(id, "@"); ok {
+		return pictureNumber(tx, who)
+	}
 	m, err := talk.FindMessage(tx, id)
 	if err != nil {
 		return 0, err
@@ -215,4 +223,21 @@ func fileNumber(tx store.Tx, id string, index int) (uint64, error) {
 		return 0, &view.Problem{Class: view.ErrNotFound, Message: fmt.Sprintf("the message has %d files: there is no file %d", len(m.Transfers), index), Hint: "kith read " + id}
 	}
 	return m.Transfers[index], nil
+}
+
+func pictureNumber(tx store.Tx, who string) (uint64, error) {
+	self := &pb.Self{}
+	store.Row(tx, store.BucketMeta, keySelf, self)
+	numbers := self.Pictures
+	if strings.ToLower(who) != talk.OwnHandle {
+		c, err := talk.FindContact(tx, who)
+		if err != nil {
+			return 0, err
+		}
+		numbers = c.Pictures
+	}
+	if len(numbers) != 1 {
+		return 0, &view.Problem{Class: view.ErrNotFound, Message: who + " has no picture", Hint: "kith contact list"}
+	}
+	return numbers[0], nil
 }

@@ -20,6 +20,8 @@ import (
 type Files interface {
 	// Seal seals files into the device's chunk store, for a message that is about to be written.
 	Seal(ctx context.Context, list []files.Attachment) (*files.Sealed, error)
+	// SealPicture seals a small copy of a picture, for a profile.
+	SealPicture(ctx context.Context, path string) (*files.Sealed, error)
 	// Live is how many bytes of a file have moved, of those that move now, by number.
 	Live() map[uint64]uint64
 	// Moved returns a channel that is closed when Live has changed, at most ten times a second.

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"time"
 
 	"github.com/kith-im/kith/node"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/files"
 	"github.com/kith-im/kith/node/people"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
@@ -86,8 +89,28 @@ func contactVerify(e *node.Engine, t *node.Turn, q VerifyRequest) (view.Contact,
 
 func profile(tx store.Tx, _ None) (view.Profile, error) { return node.Profile(tx) }
 
-func profileSet(e *node.Engine, t *node.Turn, q ProfileRequest) (view.Profile, error) {
-	return e.SetProfile(t, node.ProfileChange{Name: q.Name, Handles: q.Handles})
+// profileSet makes the small copy of a picture before the turn.
+func profileSet(ctx context.Context, b *Backend, q ProfileRequest) (v view.Profile, err error) {
+	change := node.ProfileChange{Name: q.Name, Handles: q.Handles}
+	var sealed *files.Sealed
+	switch {
+	case q.Picture == nil:
+	case *q.Picture == "":
+		change.Picture = &chatpb.File{}
+	case !filepath.IsAbs(*q.Picture) || b.Files == nil:
+		return v, Fail(ExitUsage, fmt.Sprintf("the path %.80q is not absolute", *q.Picture), "kith id set --help")
+	default:
+		if sealed, err = b.Files.SealPicture(ctx, *q.Picture); err != nil {
+			return v, Fail(ExitUsage, err.Error(), "kith id set --help")
+		}
+		defer settle(b, sealed)
+		change.Picture = sealed.Files[0]
+	}
+	err = b.Do(ctx, func(e *node.Engine, t *node.Turn) (err error) {
+		v, err = e.SetProfile(t, change)
+		return err
+	})
+	return v, err
 }
 
 func contactRename(e *node.Engine, t *node.Turn, q RenameRequest) (view.Contact, error) {

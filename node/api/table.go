@@ -9,7 +9,7 @@ func init() {
 		method("identity", ScopeRead, "identity", "Who this device is.", stored(ownIdentity)).offline(),
 
 		method("profile", ScopeRead, "profile", "What we say of ourselves, and the DNS records that prove it.", stored(profile)).offline(),
-		method("profile_set", ScopeManage, "profile", "Change what we say of ourselves; contacts are told.", turn(profileSet)),
+		method("profile_set", ScopeManage, "profile", "Change what we say of ourselves; contacts are told.", profileSet),
 
 		method("send", ScopeTalk, "sent", "Send a text, files or both to a contact. The answer means that it is on our disk and will be tried for 30 days.", send).slow(),
 		method("file_save", ScopeTalk, "saved", "Write a file of a message into a folder, as soon as it is here; it is fetched first if need be.", fileSave).slow(),

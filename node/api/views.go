@@ -209,6 +209,7 @@ type VerifyRequest struct {
 type ProfileRequest struct {
 	Name    *string   `json:"name"`
 	Handles *[]string `json:"handles"`
+	Picture *string   `json:"picture"` // absolute path of a picture, of which a small copy is shown; empty: none any more
 }
 
 // RenameRequest gives a contact another handle.

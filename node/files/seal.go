@@ -2,6 +2,7 @@ package files
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -92,6 +93,34 @@ func (s *Service) sealOne(ctx context.Context, a Attachment, out *Sealed) error 
 	}
 	out.Files = append(out.Files, file)
 	return nil
+}
+
+// ErrNoPicture says that a file is none that a picture can be made of.
+var ErrNoPicture = errors.New("no picture that can be shown small")
+
+// SealPicture seals what a profile shows of a picture: a small copy without its metadata, and nothing of the file itself.
+func (s *Service) SealPicture(ctx context.Context, path string) (*Sealed, error) {
+	f, size, err := openPlain(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	small, err := previewOf(f, size)
+	if err == nil && small == nil {
+		err = ErrNoPicture
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	out := &Sealed{}
+	file, err := s.seal(ctx, bytes.NewReader(small), int64(len(small)), out)
+	if err != nil {
+		out.Discard()
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	file.Name, file.Type = "picture.jpg", "image/jpeg"
+	out.Files = append(out.Files, file)
+	return out, nil
 }
 
 // openPlain opens a regular file; a pipe or a device has no size, and may never end.

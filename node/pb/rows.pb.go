@@ -47,6 +47,7 @@ type Self struct {
 	Picture       []byte                 `protobuf:"bytes,18,opt,name=picture,proto3" json:"picture,omitempty"` // chat.File
 	Handles       []string               `protobuf:"bytes,19,rep,name=handles,proto3" json:"handles,omitempty"`
 	ProfileAt     uint64                 `protobuf:"varint,20,opt,name=profile_at,json=profileAt,proto3" json:"profile_at,omitempty"` // lamport ms of the last change of name, picture or handles; 0: never told
+	Pictures      []uint64               `protobuf:"varint,21,rep,packed,name=pictures,proto3" json:"pictures,omitempty"`             // number of the picture in the table of transfers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -221,6 +222,13 @@ func (x *Self) GetProfileAt() uint64 {
 	return 0
 }
 
+func (x *Self) GetPictures() []uint64 {
+	if x != nil {
+		return x.Pictures
+	}
+	return nil
+}
+
 type Endpoint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -303,6 +311,7 @@ type Contact struct {
 	Names         []*Named               `protobuf:"bytes,24,rep,name=names,proto3" json:"names,omitempty"`                                    // handles of its own choice, and the name under a domain that we found it by
 	ProfileAt     uint64                 `protobuf:"varint,25,opt,name=profile_at,json=profileAt,proto3" json:"profile_at,omitempty"`          // lamport ms of the profile that we have
 	Looked        int64                  `protobuf:"varint,26,opt,name=looked,proto3" json:"looked,omitempty"`                                 // unix ms when the DNS was last asked about a name of this contact
+	Pictures      []uint64               `protobuf:"varint,32,rep,packed,name=pictures,proto3" json:"pictures,omitempty"`                      // number of the picture in the table of transfers
 	Wants         bool                   `protobuf:"varint,31,opt,name=wants,proto3" json:"wants,omitempty"`                                   // a member of a group asked to be a contact
 	Groups        [][]byte               `protobuf:"bytes,30,rep,name=groups,proto3" json:"groups,omitempty"`                                  // ids of the groups in which both of us are
 	unknownFields protoimpl.UnknownFields
@@ -526,6 +535,13 @@ func (x *Contact) GetLooked() int64 {
 		return x.Looked
 	}
 	return 0
+}
+
+func (x *Contact) GetPictures() []uint64 {
+	if x != nil {
+		return x.Pictures
+	}
+	return nil
 }
 
 func (x *Contact) GetWants() bool {
@@ -2579,7 +2595,7 @@ var File_node_pb_rows_proto protoreflect.FileDescriptor
 
 const file_node_pb_rows_proto_rawDesc = "" +
 	"\n" +
-	"\x12node/pb/rows.proto\x12\tkith.node\"\xea\x04\n" +
+	"\x12node/pb/rows.proto\x12\tkith.node\"\x86\x05\n" +
 	"\x04Self\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x1f\n" +
 	"\vdevice_keys\x18\x02 \x01(\fR\n" +
@@ -2608,10 +2624,11 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\apicture\x18\x12 \x01(\fR\apicture\x12\x18\n" +
 	"\ahandles\x18\x13 \x03(\tR\ahandles\x12\x1d\n" +
 	"\n" +
-	"profile_at\x18\x14 \x01(\x04R\tprofileAt\"0\n" +
+	"profile_at\x18\x14 \x01(\x04R\tprofileAt\x12\x1a\n" +
+	"\bpictures\x18\x15 \x03(\x04R\bpictures\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
-	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xfb\x05\n" +
+	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\x97\x06\n" +
 	"\aContact\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\tR\x06handle\x12\x12\n" +
@@ -2642,7 +2659,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x05names\x18\x18 \x03(\v2\x10.kith.node.NamedR\x05names\x12\x1d\n" +
 	"\n" +
 	"profile_at\x18\x19 \x01(\x04R\tprofileAt\x12\x16\n" +
-	"\x06looked\x18\x1a \x01(\x03R\x06looked\x12\x14\n" +
+	"\x06looked\x18\x1a \x01(\x03R\x06looked\x12\x1a\n" +
+	"\bpictures\x18  \x03(\x04R\bpictures\x12\x14\n" +
 	"\x05wants\x18\x1f \x01(\bR\x05wants\x12\x16\n" +
 	"\x06groups\x18\x1e \x03(\fR\x06groups\"\xbf\x01\n" +
 	"\x05Named\x12\x12\n" +

@@ -6,11 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/chat"
-	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/view"
 )
@@ -145,7 +142,7 @@ func Answered(n *pb.Named, user, found identity.UserID, err error, now time.Time
 
 // Show is what we say of ourselves, as a view.
 func Show(self *pb.Self) view.Profile {
-	v := view.Profile{Name: self.Name, Handles: self.Handles, Picture: ShowPicture(self.Picture)}
+	v := view.Profile{Name: self.Name, Handles: self.Handles}
 	for _, h := range self.Handles {
 		if n, err := ParseName(h); err == nil {
 			v.Records = append(v.Records, view.Record{Name: n.Record(), Text: n.RecordFor(identity.UserID(self.User))})
@@ -167,13 +164,4 @@ func ShowNames(names []*pb.Named) []view.Name {
 		out = append(out, view.Name{Name: n.Name, Verified: n.Verified, Since: at(n.Since), Checked: at(n.Checked), Error: n.Error})
 	}
 	return out
-}
-
-// ShowPicture shows the description of a picture; nil: there is none.
-func ShowPicture(raw []byte) *view.File {
-	f := &chatpb.File{}
-	if len(raw) == 0 || proto.Unmarshal(raw, f) != nil {
-		return nil
-	}
-	return &view.File{Name: chat.CleanName(f.Name), Type: chat.CleanName(f.Type), Size: f.Size, State: "offered"}
 }
