@@ -29,6 +29,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if crashWriter() {
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
