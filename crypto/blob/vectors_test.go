@@ -1,0 +1,123 @@
+package blob
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"flag"
+	"io"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+const vectorFile = "../../docs/vectors/blob.json"
+
+var update = flag.Bool("update", false, "compute the outputs in "+vectorFile+" anew from its inputs")
+
+type hexBytes []byte
+
+func (h hexBytes) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)), nil }
+
+func (h *hexBytes) UnmarshalText(text []byte) (err error) {
+	*h, err = hex.DecodeString(string(text))
+	return err
+}
+
+type vectors struct {
+	About  string        `json:"about"`
+	Padded [][2]int64    `json:"padded"`
+	Files  []*fileVector `json:"files"`
+}
+
+type fileVector struct {
+	Key        hexBytes   `json:"key"`
+	Size       int64      `json:"size"`
+	Commitment hexBytes   `json:"commitment"` // outputs
+	Chunks     []hexBytes `json:"chunk_digests"`
+	CIDs       []string   `json:"chunk_cids"`
+	Sizes      []int      `json:"chunk_sizes"`
+	First      hexBytes   `json:"first_chunk_starts"`
+	Manifest   hexBytes   `json:"manifest"`
+	Digest     hexBytes   `json:"manifest_digest"`
+}
+
+// content is byte i = (31 i + (i >> 8)) mod 256.
+func content(size int64) []byte {
+	b := make([]byte, size)
+	for i := range b {
+		b[i] = byte(31*i + i>>8)
+	}
+	return b
+}
+
+func (c *fileVector) compute(t *testing.T) *fileVector {
+	out := &fileVector{Key: c.Key, Size: c.Size, CIDs: []string{}}
+	key := Key(c.Key)
+	commitment := key.commitment()
+	out.Commitment = commitment[:]
+	s, err := NewSealer(key, bytes.NewReader(content(c.Size)), c.Size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		d, chunk, err := s.Next(nil)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out.First == nil {
+			out.First = chunk[:64]
+		}
+		out.Chunks, out.CIDs, out.Sizes = append(out.Chunks, d[:]), append(out.CIDs, d.String()), append(out.Sizes, len(chunk))
+	}
+	d, manifest, err := s.Manifest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out.Digest, out.Manifest = d[:], manifest
+	return out
+}
+
+func TestVectors(t *testing.T) {
+	raw, err := os.ReadFile(vectorFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want vectors
+	if err := json.Unmarshal(raw, &want); err != nil {
+		t.Fatal(err)
+	}
+	got := vectors{About: want.About}
+	for _, p := range want.Padded {
+		got.Padded = append(got.Padded, [2]int64{p[0], Padded(p[0])})
+	}
+	for _, f := range want.Files {
+		got.Files = append(got.Files, f.compute(t))
+	}
+	if *update {
+		raw, err := json.MarshalIndent(got, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(vectorFile, append(raw, '\n'), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if len(want.Files) == 0 || len(want.Padded) == 0 {
+		t.Error("no vectors")
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("the vectors say otherwise (-want +got):\n%s", diff)
+	}
+	for _, f := range want.Files {
+		if m, err := OpenManifest(Key(f.Key), Digest(f.Digest), f.Manifest); err != nil || m.Size != f.Size {
+			t.Errorf("a manifest of the vectors: %v", err)
+		}
+	}
+}
