@@ -46,6 +46,9 @@ func endToEnd(b *testing.B, size int64) {
 	if _, err := io.CopyN(source, rand.NewChaCha8([32]byte{9}), size); err != nil {
 		b.Fatal(err)
 	}
+	if err := source.Sync(); err != nil {
+		b.Fatal(err)
+	}
 	if _, err := source.Seek(0, io.SeekStart); err != nil {
 		b.Fatal(err)
 	}
