@@ -273,7 +273,7 @@ func (e *Engine) refused(t *Turn, n uint64, d *pb.Delivery, relay []byte, err er
 	case refusal.Code == mailbox.Full:
 		e.stage(t, n, d, view.StageFull, refusal.Error())
 		e.awaitRoom(t, n, d, relay)
-		next = t.Now.Add(backoff(t.Rand, int(d.Attempts), retryLate)) // the relay tells before; this is in case it does not
+		next = t.Now.Add(backoff(t.Rand, int(d.Attempts), outbox.RetryLate)) // the relay tells before; this is in case it does not
 	case refusal.Code == mailbox.NotMine && len(refusal.Set) > 0 && it.Moved < maxMoves && e.learnSet(t, identity.DeviceID(d.Device), refusal.Set):
 		it.Moved++
 		step(t, d, "moved", "the relay knew a newer set")

@@ -45,16 +45,8 @@ const (
 	warnBefore = 5 * day
 )
 
-// Back-off of retries: full jitter up to a ceiling that doubles.
-const (
-	retryMin      = 2 * time.Second
-	retryMax      = 2 * time.Minute
-	retryLateMin  = 5 * time.Minute
-	retryLateMax  = 6 * time.Hour
-	retryLate     = time.Hour // age from which the late ceiling holds
-	retryFloor    = 100 * time.Millisecond
-	lookupRetries = 6 // doublings of retryMin between lookups of one record
-)
+// lookupRetries is how many doublings of outbox.RetryMin come between lookups of one record.
+const lookupRetries = 6
 
 // History, compared between our own devices.
 const (

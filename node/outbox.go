@@ -12,6 +12,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
@@ -29,7 +30,7 @@ func (e *Engine) loadOutbox(t *Turn) {
 		n := fromU64(key)
 		next := unixMilli(d.Next)
 		if view.StageOf(d.Stage) == view.StageFull {
-			next = earlier(next, t.Now.Add(jitter(t.Rand, retryMax))) // nobody waits for room on its behalf any more
+			next = earlier(next, t.Now.Add(jitter(t.Rand, outbox.RetryMax))) // nobody waits for room on its behalf any more
 		}
 		e.out.Add(n, identity.DeviceID(d.Device), next)
 		if d.Audit == 0 && len(d.Receipts) > 0 { // of a build that did not audit
@@ -46,15 +47,7 @@ func (e *Engine) loadOutbox(t *Turn) {
 
 // backoff is the wait before attempt number n+1 of something of this age: a random part of a ceiling that doubles.
 func backoff(rng io.Reader, n int, age time.Duration) time.Duration {
-	low, high := retryMin, retryMax
-	if age >= retryLate {
-		low, high = retryLateMin, retryLateMax
-	}
-	ceiling := high
-	if n < 16 {
-		ceiling = min(high, low<<max(n-1, 0))
-	}
-	return max(retryFloor, jitter(rng, ceiling))
+	return max(outbox.RetryFloor, jitter(rng, outbox.Ceiling(n, age)))
 }
 
 // SendRequest is a text for a conversation.

@@ -9,6 +9,7 @@ import (
 	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
@@ -328,7 +329,7 @@ func (e *Engine) Looked(t *Turn, key string, value []byte) {
 				delete(e.wants, key)
 				return
 			}
-			w.next = t.Now.Add(backoff(t.Rand, w.failed-lookupRetries, retryLate))
+			w.next = t.Now.Add(backoff(t.Rand, w.failed-lookupRetries, outbox.RetryLate))
 		}
 	}
 }

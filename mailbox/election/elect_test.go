@@ -316,6 +316,10 @@ func TestElectionsObeyTheirLaws(t *testing.T) {
 		if d := cmp.Diff(r, again, cmp.AllowUnexported(election.Transcript{})); d != "" || err != nil {
 			t.Fatalf("recomputed: %v\n%s", err, d)
 		}
+		members, standbys, w := election.Choose([32]byte{1}, c, inc, nil, election.DefaultPolicy(), now)
+		if d := cmp.Diff([][]dht.Peer{r.Members, r.Standbys}, [][]dht.Peer{members, standbys}); d != "" || w != r.W {
+			t.Fatalf("chosen without a transcript:\n%s", d)
+		}
 		// Electing again with the result in force changes nothing.
 		var inForce []election.Incumbent
 		for _, p := range all {
@@ -452,6 +456,13 @@ func TestTheBrokenServeLast(t *testing.T) {
 	all[0].Failed = now.Add(-91 * day)
 	if r := elect(all, nil, nil); len(r.Members) != 2 {
 		t.Errorf("after 91 days it is not chosen: %v", numbers(r.Members))
+	}
+}
+
+func BenchmarkChoose16(b *testing.B) {
+	c := goods(16)
+	for b.Loop() {
+		election.Choose([32]byte{1}, c, nil, nil, election.DefaultPolicy(), now)
 	}
 }
 

@@ -74,10 +74,7 @@ type Result struct {
 // the first two that are eligible are members. Both name candidates; a peer
 // that is not among these is left out. At most maxPool candidates race.
 func Elect(seed [32]byte, candidates []Candidate, incumbents []Incumbent, pins [][]byte, p Policy, now time.Time) Result {
-	in := input{seed: seed, policy: p.filled(), now: now}
-	in.incumbents = incumbents[:min(len(incumbents), maxIncumbents)]
-	in.pins = pins[:min(len(pins), maxPins)]
-	in.candidates = in.pool(normalised(candidates))
+	in := newInput(seed, candidates, incumbents, pins, p, now)
 	// What runs is the transcript, so that recomputing cannot differ.
 	t := in.transcript()
 	r, err := t.Recompute()

@@ -195,7 +195,7 @@ func (p *Planner) takeOver(now time.Time) {
 				lost++
 			}
 		}
-		if lost <= d.place {
+		if !TakesOver(d.place, lost) {
 			return false
 		}
 		d.took = true

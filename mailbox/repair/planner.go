@@ -185,11 +185,18 @@ func (p *Planner) tested(id []byte, now time.Time, got Proof) {
 	}
 }
 
+// Patience is how long a relay has to be silent for the standby at position j, from 0 on, to count it as lost.
+func Patience(j int) time.Duration { return SilentFor + time.Duration(j)*StepFor }
+
+// TakesOver says whether the standby at position j does the work of a member, if it counts so many of the relays before
+// it as lost: each of the standbys before it stands in for one.
+func TakesOver(j, lost int) bool { return lost > j }
+
 // lost says whether a standby at position j counts a relay as lost. Silence
 // counts from the first visit that failed while others answered: a relay that
 // reaches nobody, or slept, has learned nothing of them.
 func (p *Planner) lost(x *peer, now time.Time, j int) bool {
-	patience := SilentFor + time.Duration(j)*StepFor
+	patience := Patience(j)
 	switch {
 	case x.leaving, !x.lied.IsZero() && now.Sub(x.lied) < DistrustFor:
 		return true
