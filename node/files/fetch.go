@@ -63,7 +63,7 @@ func (s *Service) fetch(r *run) (moved bool, err error) {
 	return f.moved > 0, context.Cause(f.ctx)
 }
 
-// manifest is the manifest of a file, from the store or from the first source that has it.
+// manifest is the manifest of a file, from the store or from the first source that says that it has it.
 func (s *Service) manifest(r *run) (*blob.Manifest, error) {
 	m, _, err := s.open(r.job)
 	if err == nil || !errors.Is(err, blobs.ErrNotHere) {
@@ -73,23 +73,33 @@ func (s *Service) manifest(r *run) (*blob.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(r.ctx)
+	ctx, cancel := context.WithTimeout(r.ctx, askWithin)
 	defer cancel()
-	results := make(chan error, len(r.job.Sources))
+	has := make(chan *transfer.Source, len(r.job.Sources))
 	for _, from := range r.job.Sources {
-		s.wg.Go(func() { results <- s.getInto(ctx, from, digest) })
+		s.wg.Go(func() {
+			if here, err := s.c.Peers.Has(ctx, from, []blob.Digest{digest}); err == nil && len(here) == 1 && here[0] {
+				has <- &from
+			} else {
+				has <- nil
+			}
+		})
 	}
-	err = errAway
 	for range r.job.Sources {
-		switch e := <-results; {
-		case e == nil:
+		from := <-has
+		if from == nil {
+			continue
+		}
+		err := s.getInto(r.ctx, *from, digest)
+		if err == nil {
 			m, _, err := s.open(r.job)
 			return m, err
-		case errors.Is(e, ErrNoRoom):
-			err = e
+		}
+		if errors.Is(err, ErrNoRoom) {
+			return nil, err
 		}
 	}
-	return nil, err
+	return nil, errAway
 }
 
 // missing lists the chunks that are not here, and counts the others as done.
