@@ -17,6 +17,7 @@ CYCLES    ?= 200# kill -9 cycles of `make crash`
 SEEDS     ?= 60# random schedules of `make soak`
 ROUNDS    ?= 3# how often each takes part in `make bench-brokers`
 PHASE     ?= 5# one phase of it
+SIZE      ?= 1 GiB# of the file of `make files`
 HOSTILE   ?= Slow|Attack|WithoutLimits|Clock|Quota# tests of `make hostile`
 TESTFLAGS ?=# more flags for go test, for example -v
 DEMOFLAGS ?=# more flags for kith demo, for example --json
@@ -30,7 +31,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
-.PHONY: root-test crash splits hostile soak fixture
+.PHONY: root-test files crash splits hostile soak fixture
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -143,6 +144,9 @@ check-unit: ## how exposed the relay's systemd unit is: 1.5 of 10 or better (nee
 root-test: ## tests that need root: network namespaces, mounts
 	@[ "$$(id -u)" = 0 ] || { echo 'make root-test makes network namespaces and mounts: run it as root (sudo make root-test)' >&2; exit 2; }
 	$(call run-tagged,root,,$(TIMEOUT),-run '$(call only-tagged,root)')
+
+files: ## a file of SIZE (1 GiB) between two nodes and a relay, all killed twice on the way: time, memory, chunks sent again
+	$(note) FILE_SIZE='$(SIZE)' $(GO) test ./cli/faults -count=1 -run TestAFileArrives -v -timeout 30m $(TESTFLAGS)
 
 crash: ## kill -9 of real processes at random moments, CYCLES times (200)
 	$(note) true

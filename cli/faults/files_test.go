@@ -18,6 +18,7 @@ import (
 	"github.com/kith-im/kith/cli/config"
 	"github.com/kith-im/kith/crypto/blob"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/view"
 )
 
 // fileMemory is how much a transfer may add to what a node takes, whatever the file.
@@ -33,7 +34,8 @@ func fileSize(t testing.TB) int64 {
 	return int64(size)
 }
 
-// TestAFileArrivesWhoeverIsKilled sends a file from Alice to Bob, with one relay, and kills all three twice on the way.
+// TestAFileArrivesWhoeverIsKilled sends a file from Alice to Bob, with one relay, and kills all three twice on the way. Then
+// it has the relay give out what its sender, who is gone, has left there.
 func TestAFileArrivesWhoeverIsKilled(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
@@ -63,10 +65,7 @@ func TestAFileArrivesWhoeverIsKilled(t *testing.T) {
 	if got := sumOf(t, path); got != f.sum {
 		t.Errorf("%s is another file", path)
 	}
-	check(t, c.alice.asks(ctx, "the end of the upload", func() bool {
-		var list api.Transfers
-		return c.alice.call(ctx, "transfers", api.TransfersRequest{}, &list) == nil && len(list.Transfers) == 0
-	}))
+	f.uploaded(ctx)
 	f.atMostTwice(bob, "chunk asked for", n)
 	f.atMostTwice(alice, "chunk sent", n)
 	for _, m := range []*machine{relay, alice, bob} {
@@ -76,28 +75,36 @@ func TestAFileArrivesWhoeverIsKilled(t *testing.T) {
 		}
 		t.Logf("%s: %d MiB idle, %d MiB at most", m.name, f.idle[m]>>20, f.peak[m]>>20)
 	}
+	alone(ctx, c)
 	t.Logf("%d MiB: sealed in %v, saved after %v with six kills", f.size>>20, sealed.Round(time.Millisecond), took.Round(time.Millisecond))
 }
 
-// TestARelayHasTheFileOfOneWhoIsGone takes the sender away once its relay has everything.
-func TestARelayHasTheFileOfOneWhoIsGone(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	c := assemble(t, ctx, company{honest: 1})
+// alone has a relay give Bob a file of Alice, who is gone.
+func alone(ctx context.Context, c *cast) {
+	t := c.t
+	t.Helper()
 	c.bob.kill()
-	f := newCourse(c, 9<<20)
+	f := newCourse(c, 3<<20)
 	id := f.send(ctx)
-	check(t, c.alice.asks(ctx, "the end of the upload", func() bool {
-		var list api.Transfers
-		return c.alice.call(ctx, "transfers", api.TransfersRequest{}, &list) == nil && len(list.Transfers) == 0
+	f.uploaded(ctx)
+	check(t, c.alice.asks(ctx, "custody of the message", func() bool {
+		s, err := c.alice.status(ctx, id)
+		return err == nil && s.Stage == view.StageCustody
 	}))
 	c.alice.kill()
 	check(t, c.up(ctx, c.bob.machine))
-	dir := filepath.Join(c.dir, "saved")
-	check(t, os.Mkdir(dir, 0o700))
-	if got := sumOf(t, <-f.saves(ctx, id, dir)); got != f.sum {
-		t.Error("it is another file")
+	if got := sumOf(t, <-f.saves(ctx, id, filepath.Dir(f.path))); got != f.sum {
+		t.Error("without its sender it is another file")
 	}
+}
+
+// uploaded waits until nothing of Alice's is on its way to relays any more.
+func (f *course) uploaded(ctx context.Context) {
+	f.c.t.Helper()
+	check(f.c.t, f.c.alice.asks(ctx, "the end of the upload", func() bool {
+		var list api.Transfers
+		return f.c.alice.call(ctx, "transfers", api.TransfersRequest{}, &list) == nil && len(list.Transfers) == 0
+	}))
 }
 
 // course is one file on its way from Alice to Bob.
@@ -138,11 +145,13 @@ func (f *course) saves(ctx context.Context, id, dir string) <-chan string {
 	out := make(chan string, 1)
 	go func() {
 		var saved api.Saved
+		var why error
 		err := asking(ctx, func() bool {
-			return f.c.bob.call(ctx, "file_save", api.SaveRequest{ID: id, Dir: dir}, &saved) == nil
+			why = f.c.bob.call(ctx, "file_save", api.SaveRequest{ID: id, Dir: dir}, &saved)
+			return why == nil
 		})
 		if err != nil {
-			f.c.t.Errorf("save: %v", err)
+			f.c.t.Errorf("save: %v", why)
 		}
 		out <- saved.Path
 	}()

@@ -126,7 +126,7 @@ func (s *Service) getInto(ctx context.Context, from transfer.Source, d blob.Dige
 	defer func() { s.buffers.give(buf) }()
 	ctx, cancel := context.WithTimeout(ctx, chunkWithin)
 	defer cancel()
-	s.c.Log.Debug("chunk asked for", "chunk", d)
+	s.c.Log.Debug("chunk asked for", "chunk", d.String())
 	chunk, err := s.c.Peers.Get(ctx, from, d, buf)
 	if err != nil {
 		return err

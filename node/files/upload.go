@@ -120,7 +120,7 @@ func (s *Service) putFrom(ctx context.Context, r *run, to transfer.Source, d blo
 	}
 	ctx, cancel := context.WithTimeout(ctx, chunkWithin)
 	defer cancel()
-	s.c.Log.Debug("chunk sent", "chunk", d)
+	s.c.Log.Debug("chunk sent", "chunk", d.String())
 	if err := s.c.Peers.Put(ctx, to, r.job, d, chunk); err != nil {
 		return err
 	}
