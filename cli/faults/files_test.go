@@ -75,12 +75,12 @@ func TestAFileArrivesWhoeverIsKilled(t *testing.T) {
 		}
 		t.Logf("%s: %d MiB idle, %d MiB at most", m.name, f.idle[m]>>20, f.peak[m]>>20)
 	}
-	alone(ctx, c)
+	fromRelay(ctx, c)
 	t.Logf("%d MiB: sealed in %v, saved after %v with six kills", f.size>>20, sealed.Round(time.Millisecond), took.Round(time.Millisecond))
 }
 
-// alone has a relay give Bob a file of Alice, who is gone.
-func alone(ctx context.Context, c *cast) {
+// fromRelay has a relay give Bob a file of Alice, who is gone.
+func fromRelay(ctx context.Context, c *cast) {
 	t := c.t
 	t.Helper()
 	c.bob.kill()
