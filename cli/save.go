@@ -75,7 +75,7 @@ func (a *app) watchTransfers(ctx context.Context, c caller) {
 			return
 		}
 		for _, v := range t.Transfers {
-			if v.State == "fetching" || v.State == "queued" || v.State == "here" {
+			if v.State == "fetching" || v.State == "queued" || v.State == "saving" {
 				a.note("%s", progressOf(v))
 			}
 		}

@@ -6,9 +6,9 @@ import (
 	"errors"
 	"image"
 	"image/color"
-	_ "image/gif" // the first picture of one
+	_ "image/gif" // decodes the first picture of one
 	"image/jpeg"
-	_ "image/png"
+	_ "image/png" // decodes
 	"io"
 	"os"
 	"sync"

@@ -112,7 +112,9 @@ func (p *performers) perform(r *result) []call {
 	for _, s := range r.out.Sets {
 		p.pushSet(s)
 	}
-	p.files.Do(r.out.Transfers)
+	if len(r.out.Transfers) > 0 {
+		p.files.Do(r.out.Transfers)
+	}
 	if r.out.Watches {
 		p.mail.renew() // a new epoch shows in other watches
 		p.collectors.reconcile(r.watches)

@@ -81,8 +81,11 @@ var words = map[uint32]string{
 }
 
 func word(row *pb.Transfer) string {
-	if row.State == stateFetching && row.Attempts > 0 {
+	switch {
+	case row.State == stateFetching && row.Attempts > 0:
 		return "queued"
+	case row.State == stateHere && row.Path != "":
+		return "saving"
 	}
 	return words[row.State]
 }

@@ -85,7 +85,7 @@ type File struct {
 	Name    string `json:"name"`
 	Type    string `json:"type"`
 	Size    uint64 `json:"size"`  // bytes
-	State   string `json:"state"` // offered (until it is asked for), fetching, queued (tried again later), uploading, here, failed, gone
+	State   string `json:"state"` // offered (until it is asked for), fetching, queued (tried again later), uploading, here, saving, failed, gone
 	Done    uint64 `json:"done"`  // bytes that are here
 	Sticker bool   `json:"sticker,omitempty"`
 	Preview bool   `json:"preview,omitempty"` // a small picture of it is here
