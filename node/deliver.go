@@ -381,9 +381,10 @@ func (e *Engine) tickRepair(t *Turn) {
 // may have to be repaired later.
 func (e *Engine) repair(t *Turn, dev *pb.PeerDevice) bool {
 	later := false
+	c := e.contact(t, identity.UserID(dev.User))
 	for _, n := range e.out.OfDevice(identity.DeviceID(dev.Device)) {
 		d := e.delivery(t, n)
-		if d == nil || len(d.Envelope) == 0 || len(d.Acks) > 0 {
+		if d == nil || len(d.Envelope) == 0 || len(d.Acks) > 0 || d.Kind == uint32(chat.KindRequest) && c != nil && wanted(c) {
 			continue
 		}
 		if d.Left == 0 || dev.Heard <= d.Left {

@@ -161,7 +161,9 @@ func (e *Engine) maySend(c *pb.Contact) error {
 		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " has left", Hint: "kith contact show " + c.Handle}
 	case c.State == contactBlocked:
 		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " is blocked", Hint: "kith contact accept " + c.Handle}
-	case c.State == contactRequest:
+	case c.State == contactMember:
+		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " shares a group with you and is no contact", Hint: "kith contact add " + hexOf(c.User)}
+	case c.State == contactRequest || c.State == contactIgnored:
 		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " is not accepted yet", Hint: "kith contact accept " + c.Handle}
 	case c.Declined != "":
 		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " declined: " + c.Declined, Hint: "kith invite"}

@@ -124,6 +124,7 @@ func (e *Engine) sendRequest(t *Turn, c *pb.Contact) {
 		return
 	}
 	if list := e.listOf(t, identity.UserID(c.User)); list != nil {
+		e.changeDevices(t, list.User(), c.Handle, nil, list)
 		c.JoinMessage = e.sendControl(t, chat.KindRequest, e.request(t, c.Note, false), list.User(), deviceIDs(list))
 		e.saveContact(t, c)
 	}

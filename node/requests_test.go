@@ -8,6 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
@@ -481,5 +483,95 @@ func TestAHostileProfile(t *testing.T) {
 	say(&chatpb.Profile{Name: "x", Picture: &chatpb.File{Name: strings.Repeat("n", 1100)}, Changed: row.ProfileAt + 1})
 	if x := b.contact(a.user()); x.Name == "x" {
 		t.Error("a profile with a huge picture was taken")
+	}
+}
+
+// member writes to's person into d's store as a member of a group that both are in, and nothing else to d.
+func (d *device) member(to *device) {
+	d.w.t.Helper()
+	self := to.row()
+	raw, err := proto.Marshal(&pb.Contact{User: self.User, Handle: "member-of-club", State: 5, List: self.List, Chat: 900})
+	d.w.must(err)
+	d.stop()
+	d.w.must(d.store.Update(func(tx store.Tx) error { tx.Put(store.BucketContacts, self.User[:20], raw); return nil }))
+	d.start()
+}
+
+// Somebody with whom we share a group is no contact: it asks like anybody else, its texts count as asking, and the group
+// goes on meanwhile.
+func TestAMemberOfAGroupAsks(t *testing.T) {
+	w := newWorld(t)
+	for _, r := range []string{"r1", "r2", "r3"} {
+		w.relay(r)
+	}
+	a, b := w.person("alice"), w.person("bob")
+	w.pass(time.Minute)
+	a.member(b)
+	b.member(a)
+	if _, err := a.trySend(b, "hello"); err == nil {
+		t.Error("a member is written to directly")
+	}
+	if err := b.change((*node.Engine).AcceptContact, a); err == nil {
+		t.Error("somebody who has not asked is accepted")
+	}
+	if _, err := a.ask(b, "from the club"); err != nil {
+		t.Fatal(err)
+	}
+	w.pass(time.Minute)
+	if x := a.contact(b.user()); x.State != "member" || x.Request == nil || !x.Request.Mine || x.Request.Stage != "custody" {
+		t.Errorf("alice sees %+v %+v", x, x.Request)
+	}
+	x := b.contact(a.user())
+	if x.State != "member" || x.Request == nil || x.Request.Mine || x.Request.Note != "from the club" {
+		t.Fatalf("bob sees %+v %+v", x, x.Request)
+	}
+	w.must(b.change((*node.Engine).IgnoreContact, a))
+	if x := b.contact(a.user()); x.State != "member" || x.Request != nil {
+		t.Errorf("ignored: %+v", x)
+	}
+	a.say(b, chat.KindText, &chatpb.Text{Text: "answer me"})
+	w.pass(time.Minute)
+	if x := b.contact(a.user()); x.Request == nil {
+		t.Errorf("a text did not ask: %+v", x)
+	}
+	wantTexts(t, b, a)
+	w.must(b.change((*node.Engine).AcceptContact, a))
+	w.pass(time.Minute)
+	for _, x := range []view.Contact{a.contact(b.user()), b.contact(a.user())} {
+		if x.State != "accepted" || x.Request != nil {
+			t.Errorf("%+v", x)
+		}
+	}
+}
+
+// A request says whose it is with the list in it: a list of another, or one that does not name the device, asks for nobody.
+func TestAForgedRequestAsksForNobody(t *testing.T) {
+	for name, forge := range map[string]func(w *world, r *chatpb.Request){
+		"control":           func(*world, *chatpb.Request) {},
+		"another's list":    func(w *world, r *chatpb.Request) { r.List = w.list0("mallory").Bytes() },
+		"no list":           func(_ *world, r *chatpb.Request) { r.List = nil },
+		"an answer to none": func(_ *world, r *chatpb.Request) { r.Answer = true },
+	} {
+		w := newWorld(t)
+		a, b := w.person("alice"), w.person("bob")
+		a.meetDevice(b)
+		rec, err := dht.ParseDeviceRecord(b.row().Record)
+		w.must(err)
+		keys, err := identity.ParseDeviceKeys(a.row().DeviceKeys)
+		w.must(err)
+		list, err := listOf(a.row().List)
+		w.must(err)
+		s, err := session.Initiate(seeded("flight"), session.Self{User: userID(a), Keys: keys, Head: list.Head()}, rec.Bundle())
+		w.must(err)
+		r := &chatpb.Request{Name: "Alice", List: list.Bytes()}
+		forge(w, r)
+		envelope, err := s.Seal(seeded("envelope"), session.Body{Counter: 1, Content: a.content(chat.Direct(userID(a), userID(b)), chat.KindRequest, r)})
+		w.must(err)
+		b.input(func(e *node.Engine, t *node.Turn) { e.Received(t, a.self.ID, envelope) })
+		w.settle()
+		got := b.rows(store.BucketContacts) + b.rows(store.BucketDevices) + b.rows(store.BucketSessions)
+		if want := map[bool]int{true: 3, false: 0}[name == "control"]; got != want {
+			t.Errorf("%s: %d rows, want %d", name, got, want)
+		}
 	}
 }
