@@ -55,7 +55,7 @@ note = @echo "command: make $@ $(MAKEOVERRIDES)"; echo "version: $(VERSION)"; \
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 
-demo: build ## two people, three devices and five relays on this machine: a story of ten seconds
+demo: build ## three people, four devices and five relays on this machine: a story of ten seconds at most
 	@bin/kith demo $(DEMOFLAGS)
 
 build: ## bin/kith, one static binary

@@ -79,8 +79,9 @@ func ours(line string) (out []string) {
 		case m == "#":
 			flush()
 			return out
-		case m == "|", m == ">", m == ";", strings.HasPrefix(m, "~"):
+		case m == "|", m == ">", m == ";":
 			flush()
+		case strings.HasPrefix(m, "~") && words == nil: // where the output goes
 		case strings.HasPrefix(m, "<(") || strings.HasPrefix(m, "KITH_") || m == "source":
 			flush()
 			if m = strings.TrimPrefix(m, "<("); m == "kith" {

@@ -15,10 +15,11 @@ func (a *app) cmdDemo() *cobra.Command {
 	var keep bool
 	cmd := tolerant(&cobra.Command{
 		Use: "demo", GroupID: groupStart, Args: args(0, 0),
-		Short: "Two people, three devices, five relays: a story on this machine",
-		Long: `Plays a story on this machine in a few seconds: five relays as processes, Alice with two devices and Bob with one,
-each with its own store, over loopback. Bob is away while Alice writes, and a relay is killed. It touches no network
-and no home folder, and ends with exit code 0 only if every message reached every device exactly once.`,
+		Short: "Three people, four devices, five relays: a story on this machine",
+		Long: `Plays a story on this machine in a few seconds: five relays as processes, Alice with two devices, Bob and Carol
+with one, each with its own store, over loopback. They make a group, send a file and react; Bob is away while Alice
+writes, and a relay is killed. It touches no network and no home folder, and ends with exit code 0 only if every message
+reached every device exactly once and the file is the same.`,
 		Example: "  kith demo\n  kith demo --keep            # then play with it\n  kith demo --json | tail -1",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return a.doDemo(cmd, keep) },
 	})

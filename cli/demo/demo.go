@@ -1,4 +1,4 @@
-// Package demo plays a story of two people, three devices and five relays on one machine, over loopback, with the real
+// Package demo plays a story of three people, four devices and five relays on one machine, over loopback, with the real
 // parts: relays are processes of their own, each device has its own sealed store and its own libp2p host.
 //
 // What it guarantees: it touches no network but loopback and no folder but its own temporary one; OK means that every
@@ -111,7 +111,7 @@ func round(d time.Duration) float64 { return float64(d.Milliseconds()) / 1000 }
 // homes are the folders of the devices, for commands.
 func (s *story) homes() []string {
 	var out []string
-	for _, d := range []*device{s.laptop, s.phone, s.bob} {
+	for _, d := range []*device{s.laptop, s.phone, s.bob, s.carol} {
 		out = append(out, d.home)
 	}
 	return out

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/p2p"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
@@ -20,7 +21,6 @@ type device struct {
 	name, home string
 	listen     []string // the same after each start, as on a person's machine
 	bootstrap  []dht.Peer
-	api        bool // answer commands, for --keep
 	node       *p2p.Node
 	stop       context.CancelFunc
 	done       chan struct{}
@@ -33,10 +33,10 @@ type device struct {
 	failed  error // of the event stream
 }
 
-func newDevice(name, home string, bootstrap []dht.Peer, api bool) (*device, error) {
+func newDevice(name, home string, bootstrap []dht.Peer) (*device, error) {
 	listen, err := freePort()
 	return &device{
-		name: name, home: home, listen: listen, bootstrap: bootstrap, api: api,
+		name: name, home: home, listen: listen, bootstrap: bootstrap,
 		changed: make(chan struct{}), seen: map[string]int{}, texts: map[string]string{},
 	}, err
 }
@@ -59,9 +59,8 @@ func freePort() ([]string, error) {
 
 // start brings the device online.
 func (d *device) start(ctx context.Context) (err error) {
-	c := p2p.Config{Home: d.home, Listen: d.listen, Bootstrap: d.bootstrap, Loopback: true}
-	if d.api {
-		c.APISocket = p2p.SocketPath(d.home)
+	c := p2p.Config{
+		Home: d.home, Listen: d.listen, Bootstrap: d.bootstrap, Loopback: true, APISocket: p2p.SocketPath(d.home),
 	}
 	if d.node, err = p2p.Start(ctx, c); err != nil {
 		return fmt.Errorf("%s: %w", d.name, err)
@@ -221,6 +220,19 @@ func (d *device) mailbox(ctx context.Context, least int) (box view.Mailbox, memb
 		return members >= least, err
 	})
 	return box, members, err
+}
+
+// call runs a method of the device's local API, as a command does.
+func (d *device) call(ctx context.Context, method string, req, resp any) error {
+	c, err := api.Dial(p2p.SocketPath(d.home))
+	if err != nil {
+		return fmt.Errorf("%s: %w", d.name, err)
+	}
+	defer c.Close()
+	if err := c.Call(ctx, method, req, resp); err != nil {
+		return fmt.Errorf("%s: %s: %w", d.name, method, err)
+	}
+	return nil
 }
 
 // send puts a text into the outbox.

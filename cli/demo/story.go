@@ -27,12 +27,14 @@ type story struct {
 	laptop *device // Alice's, the admin device
 	phone  *device // Alice's
 	bob    *device
+	carol  *device
 	sent   []*message
 }
 
 // message is one text and the devices that have to show it: the recipient's and the author's other ones.
 type message struct {
 	id, text string
+	from     *device
 	devices  []*device
 }
 
@@ -40,7 +42,7 @@ type message struct {
 func (s *story) play(ctx context.Context) error {
 	s.since = s.begun
 	for _, act := range []func(context.Context) error{
-		s.raiseRelays, s.meetPeople, s.elect, s.linkPhone, s.invite, s.chat,
+		s.raiseRelays, s.meetPeople, s.elect, s.linkPhone, s.invite, s.chat, s.group, s.file, s.react,
 		s.bobLeaves, s.sendAway, s.phoneShows, s.killRelay, s.bobReturns, s.bobReads, s.reply, s.settle,
 	} {
 		if err := act(ctx); err != nil {
@@ -80,7 +82,7 @@ func (s *story) person(ctx context.Context, name, deviceName string) (*device, e
 	if _, _, err := p2p.Init(home, p2p.InitParams{Name: title, DeviceName: deviceName}); err != nil {
 		return nil, err
 	}
-	d, err := newDevice(title+"'s "+deviceName, home, s.peers(), s.cfg.Keep)
+	d, err := newDevice(title+"'s "+deviceName, home, s.peers())
 	if err != nil {
 		return nil, err
 	}
@@ -88,14 +90,16 @@ func (s *story) person(ctx context.Context, name, deviceName string) (*device, e
 }
 
 func (s *story) meetPeople(ctx context.Context) error {
-	var err error
-	if s.laptop, err = s.person(ctx, "alice", "laptop"); err != nil {
+	var err [3]error
+	var all sync.WaitGroup
+	all.Go(func() { s.laptop, err[0] = s.person(ctx, "alice", "laptop") })
+	all.Go(func() { s.bob, err[1] = s.person(ctx, "bob", "laptop") })
+	all.Go(func() { s.carol, err[2] = s.person(ctx, "carol", "laptop") })
+	all.Wait()
+	if err := errors.Join(err[:]...); err != nil {
 		return err
 	}
-	if s.bob, err = s.person(ctx, "bob", "laptop"); err != nil {
-		return err
-	}
-	s.say("people", "Alice and Bob have an identity and a node each")
+	s.say("people", "Alice, Bob and Carol have an identity and a node each")
 	return nil
 }
 
@@ -109,7 +113,7 @@ func (s *story) linkPhone(ctx context.Context) error {
 		return err
 	}
 	home := s.path("alice-phone")
-	if s.phone, err = newDevice("Alice's phone", home, s.peers(), s.cfg.Keep); err != nil {
+	if s.phone, err = newDevice("Alice's phone", home, s.peers()); err != nil {
 		return err
 	}
 	id, err := p2p.Link(ctx, home, p2p.LinkParams{Link: offer.Text, DeviceName: "phone", Loopback: true, Listen: s.phone.listen})
@@ -124,6 +128,19 @@ func (s *story) linkPhone(ctx context.Context) error {
 }
 
 func (s *story) invite(ctx context.Context) error {
+	if err := s.befriend(ctx, s.bob, "bob"); err != nil {
+		return err
+	}
+	s.say("invite", "Bob opens Alice's invite: contacts on all three devices, verified both ways")
+	if err := s.befriend(ctx, s.carol, "carol"); err != nil {
+		return err
+	}
+	s.say("invite", "so does Carol; she and Bob do not know each other")
+	return nil
+}
+
+// befriend has somebody open an invite of Alice's.
+func (s *story) befriend(ctx context.Context, who *device, handle string) error {
 	var link view.Invite
 	err := s.laptop.node.Do(ctx, func(e *node.Engine, t *node.Turn) (err error) {
 		link, err = e.CreateInvite(t, time.Hour)
@@ -132,26 +149,25 @@ func (s *story) invite(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.bob.node.Do(ctx, func(e *node.Engine, t *node.Turn) error {
+	err = who.node.Do(ctx, func(e *node.Engine, t *node.Turn) error {
 		_, err := e.Join(t, link.Text, "alice")
 		return err
 	})
 	if err != nil {
 		return err
 	}
-	alice, err := s.bob.contact(ctx, "alice")
+	alice, err := who.contact(ctx, "alice")
 	if err != nil {
 		return err
 	}
 	for _, d := range []*device{s.laptop, s.phone} {
-		if _, err := d.contact(ctx, "bob"); err != nil {
+		if _, err := d.contact(ctx, handle); err != nil {
 			return err
 		}
 	}
 	if !alice.Verified {
 		return errors.New("the invite did not verify the contact")
 	}
-	s.say("invite", "Bob opens Alice's invite: contacts on all three devices, verified both ways")
 	return nil
 }
 
@@ -170,9 +186,13 @@ func (s *story) post(ctx context.Context, from *device, to, text string, devices
 	if err != nil {
 		return nil, err
 	}
-	m := &message{id: id, text: text, devices: devices}
+	return s.posted(from, id, text, devices...), nil
+}
+
+func (s *story) posted(from *device, id, text string, devices ...*device) *message {
+	m := &message{id: id, text: text, from: from, devices: devices}
 	s.sent = append(s.sent, m)
-	return m, nil
+	return m
 }
 
 func (s *story) chat(ctx context.Context) error {
@@ -307,23 +327,27 @@ func (s *story) reply(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, d := range []*device{s.laptop, s.phone} {
-		if err := d.has(ctx, m); err != nil {
-			return err
-		}
+	if err := everywhere(ctx, m); err != nil {
+		return err
 	}
 	s.say("reply", "Bob answers: on Alice's laptop and on her phone")
 	return nil
 }
 
+// everywhere waits until each device has shown a message.
+func everywhere(ctx context.Context, m *message) error {
+	for _, d := range m.devices {
+		if err := d.has(ctx, m); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // settle waits for every acknowledgement: what comes twice has come by then.
 func (s *story) settle(ctx context.Context) error {
-	m := s.sent[len(s.sent)-1]
-	if err := s.bob.settled(ctx, m); err != nil {
-		return err
-	}
-	for _, m := range s.sent[:len(s.sent)-1] {
-		if err := s.laptop.settled(ctx, m); err != nil {
+	for _, m := range s.sent {
+		if err := m.from.settled(ctx, m); err != nil {
 			return err
 		}
 	}
@@ -334,7 +358,7 @@ func (s *story) settle(ctx context.Context) error {
 // end takes everything down.
 func (s *story) end() {
 	var all sync.WaitGroup
-	for _, d := range []*device{s.laptop, s.phone, s.bob} {
+	for _, d := range []*device{s.laptop, s.phone, s.bob, s.carol} {
 		all.Go(func() { _ = d.close() })
 	}
 	all.Wait()
