@@ -30,13 +30,24 @@ func (e *Engine) online() map[string]bool {
 	return e.live
 }
 
+// event is how a notice is kept. Of a message there is only its id: the event shows the message as it is when it is read,
+// so that nothing that was taken back or is over stays here, and a message with many acts costs no more than another.
+type event struct {
+	view.Notice
+	Row []byte `json:"row,omitempty"`
+}
+
 // notice persists an event and hands it to the API's streams after the commit.
 func (e *Engine) notice(t *Turn, n view.Notice) {
 	n.Cursor, n.At = 1, t.Now.UTC()
 	if k, _ := t.Tx.Last(store.BucketEvents); len(k) == 8 {
 		n.Cursor = fromU64(k) + 1
 	}
-	raw, err := json.Marshal(n)
+	kept := event{Notice: n}
+	if n.Message != nil && len(n.Message.Whole) == 32 {
+		kept.Row, kept.Message = n.Message.Whole, nil
+	}
+	raw, err := json.Marshal(kept)
 	if err != nil {
 		panic("node: a notice does not encode: " + err.Error())
 	}
@@ -64,11 +75,17 @@ func (e *Engine) stageNotice(t *Turn, _ uint64, d *pb.Delivery) {
 // Events returns the notices after a cursor, at most limit of them.
 func Events(tx store.Tx, since uint64, limit int) ([]view.Notice, error) {
 	var out []view.Notice
+	me := talk.Me(tx)
 	tx.Scan(store.BucketEvents, store.U64(since+1), func(_, value []byte) bool {
-		var n view.Notice
-		if json.Unmarshal(value, &n) == nil {
-			out = append(out, n)
+		var n event
+		if json.Unmarshal(value, &n) != nil {
+			return true
 		}
+		if m := (&pb.Message{}); talk.Row(tx, n.Row, m) {
+			v := talk.MessageView(tx, me, m)
+			n.Message = &v
+		}
+		out = append(out, n.Notice)
 		return len(out) < limit
 	})
 	return out, tx.Err()

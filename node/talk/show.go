@@ -140,7 +140,7 @@ func Message(tx store.Tx, id string) (view.Message, error) {
 
 // MessageView is what a person sees of a message.
 func MessageView(tx store.Tx, me identity.UserID, m *pb.Message) view.Message {
-	v := view.Message{ID: shortID(m.Id), Mine: m.Mine, From: OwnHandle, Received: unixMilli(m.Received), Read: m.Read}
+	v := view.Message{Whole: m.Id, ID: shortID(m.Id), Mine: m.Mine, From: OwnHandle, Received: unixMilli(m.Received), Read: m.Read}
 	c, err := chat.Parse(m.Content)
 	if err != nil {
 		return v

@@ -18,6 +18,7 @@ type Chat struct {
 
 // Message is one message of a conversation, as far as this device knows what became of it.
 type Message struct {
+	Whole    []byte    `json:"-"`  // the whole id, 32 bytes
 	ID       string    `json:"id"` // 32 hex digits
 	Chat     string    `json:"chat"`
 	With     string    `json:"with"` // handle of the conversation: the other person, or the group
