@@ -178,7 +178,7 @@ func (e *Engine) SaveFile(t *Turn, id string, index int, preview bool, folder st
 	}
 	e.onFiles(t, func(f *transfer.Turn, w transfer.World) { err = e.files.Save(f, w, n, preview, folder) })
 	if err != nil {
-		return &view.Problem{Class: view.ErrRefused, Message: err.Error(), Hint: "kith read " + id}
+		return &view.Problem{Class: view.ErrRefused, Message: err.Error(), Hint: "kith inbox"}
 	}
 	return t.Tx.Err()
 }
@@ -205,7 +205,7 @@ func FileOf(tx store.Tx, id string, index int, preview bool) (v view.Transfer, w
 	}
 	v, waits, ok := transfer.View(tx, n, preview)
 	if !ok {
-		return v, false, errors.Join(tx.Err(), &view.Problem{Class: view.ErrNotFound, Message: "there is no such file", Hint: "kith read " + id})
+		return v, false, errors.Join(tx.Err(), &view.Problem{Class: view.ErrNotFound, Message: "there is no such file", Hint: "kith inbox"})
 	}
 	return v, waits, nil
 }
@@ -220,7 +220,7 @@ func fileNumber(tx store.Tx, id string, index int) (uint64, error) {
 		return 0, err
 	}
 	if index < 0 || index >= len(m.Transfers) {
-		return 0, &view.Problem{Class: view.ErrNotFound, Message: fmt.Sprintf("the message has %d files: there is no file %d", len(m.Transfers), index), Hint: "kith read " + id}
+		return 0, &view.Problem{Class: view.ErrNotFound, Message: fmt.Sprintf("the message has %d files", len(m.Transfers)), Hint: "kith inbox"}
 	}
 	return m.Transfers[index], nil
 }

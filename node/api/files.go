@@ -146,7 +146,7 @@ func fileSave(ctx context.Context, b *Backend, q SaveRequest) (Saved, error) {
 		case waits:
 			err = b.changed(ctx, cursor)
 		case v.Saved == "":
-			return Saved{}, Fail(ExitFailed, "the file was not saved: "+v.Error, "kith read "+q.ID)
+			return Saved{}, Fail(ExitFailed, "the file was not saved: "+v.Error, "kith transfers")
 		default:
 			return Saved{Path: v.Saved, Size: v.Size}, nil
 		}
