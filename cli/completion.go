@@ -63,7 +63,9 @@ func (a *app) completing(root *cobra.Command) {
 		{[]string{"contact", "show"}, a.handles},
 		{[]string{"contact", "rename"}, a.handles},
 		{[]string{"contact", "accept"}, a.handles},
+		{[]string{"contact", "ignore"}, a.handles},
 		{[]string{"contact", "block"}, a.handles},
+		{[]string{"contact", "verify"}, a.handles},
 		{[]string{"device", "remove"}, a.deviceIDs},
 		{[]string{"sim", "run"}, func(*cobra.Command) []string { return scenario.Names() }},
 	} {

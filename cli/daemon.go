@@ -90,7 +90,8 @@ func (a *app) doDaemon(cmd *cobra.Command, f daemonFlags) error {
 		return err
 	}
 	defer n.Close() // also when nobody reads what it says
-	defer a.startHooks(cmd.Context(), n)()
+	stopHooks := a.startHooks(cmd.Context(), n)
+	defer stopHooks()
 	ready := daemonState{State: "ready", Socket: c.APISocket, Peer: n.PeerID(), Addrs: n.Addrs(), Relay: n.Net().Relay}
 	if err := a.tell(ready); err != nil {
 		return err
@@ -100,6 +101,7 @@ func (a *app) doDaemon(cmd *cobra.Command, f daemonFlags) error {
 		return err
 	}
 	notify(a.env("NOTIFY_SOCKET"), "STOPPING=1")
+	stopHooks()
 	if err := n.Close(); err != nil {
 		return err
 	}

@@ -49,7 +49,7 @@ func (a *app) idSet() *cobra.Command {
 		Use: "set", Args: args(0, 0), Short: "Change what your contacts see of you",
 		Long: `Your contacts see your name, and the handles that you give yourself. They call you what they like. A handle
 name@example.org is shown as verified to those whose own node finds the record that kith id profile prints in the DNS.`,
-		Example: "  kith id set --name \"Ada L.\"\n  kith id set --handle ada --handle ada@example.org\n  kith id set --no-handles\n  kith id set --picture ~/me.jpg",
+		Example: "  kith id set --name \"Ada L.\"\n  kith id set --handle ada --handle ada@example.org\n  kith id set --no-handles\n  kith id set --picture me.jpg",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var q api.ProfileRequest
 			if cmd.Flags().Changed("name") {

@@ -35,14 +35,18 @@ func (a *app) cmdStatus() *cobra.Command {
 }
 
 func (a *app) showStatus(s api.Status) {
-	a.out.Table([][]any{
+	rows := [][]any{
 		{"node", term.In(term.Bold, s.State)},
 		{"name", fmt.Sprintf("%s on %s", s.Identity.Name, s.Identity.DeviceName)},
 		{"peers", fmt.Sprintf("%d, %d of them relays", s.Net.Peers, s.Net.Relays)},
 		{"mailbox", mailboxWords(s.Mailbox)},
 		{"contacts", fmt.Sprint(s.Contacts)},
 		{"unread", fmt.Sprint(s.Unread)},
-	})
+	}
+	if s.Requests > 0 {
+		rows = append(rows, []any{"requests", count(s.Requests, "stranger") + " would like to be a contact"})
+	}
+	a.out.Table(rows)
 	if s.Net.Relay {
 		a.out.Printf("serves as a relay\n")
 	}

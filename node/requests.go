@@ -191,14 +191,16 @@ func (e *Engine) roomForRequest(t *Turn) bool {
 		store.SetCounter(t.Tx, counterRequestDay, today)
 		store.SetCounter(t.Tx, counterRequests, 0)
 	}
-	waiting := 0
-	for _, c := range e.contacts(t) {
-		if wants(c) {
-			waiting++
+	if store.Counter(t.Tx, counterRequests) < people.MaxRequestsDay { // who is one too many costs no look at all contacts
+		waiting := 0
+		for _, c := range e.contacts(t) {
+			if wants(c) {
+				waiting++
+			}
 		}
-	}
-	if waiting < people.MaxRequests && store.Counter(t.Tx, counterRequests) < people.MaxRequestsDay {
-		return true
+		if waiting < people.MaxRequests {
+			return true
+		}
 	}
 	if store.Counter(t.Tx, counterRequestWarned) != store.Counter(t.Tx, counterRequestDay) {
 		store.SetCounter(t.Tx, counterRequestWarned, store.Counter(t.Tx, counterRequestDay))

@@ -29,6 +29,11 @@ func status(ctx context.Context, b *Backend, _ None) (Status, error) {
 		for _, c := range chats {
 			s.Unread += c.Unread
 		}
+		for _, c := range people {
+			if c.Request != nil && !c.Request.Mine && c.State != "ignored" {
+				s.Requests++
+			}
+		}
 		s.Contacts, s.Cursor = len(people), newest(tx)
 		return errors.Join(errs[:]...)
 	})
@@ -44,6 +49,8 @@ func statusHint(s Status) string {
 	switch {
 	case s.Net.Hint != "":
 		return s.Net.Hint
+	case s.Requests > 0:
+		return "kith contact list"
 	case s.Contacts == 0:
 		return "kith invite"
 	case s.Net.Peers == 0:

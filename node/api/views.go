@@ -33,6 +33,7 @@ type Status struct {
 	Net      Net           `json:"net"`
 	Mailbox  view.Mailbox  `json:"mailbox"`
 	Contacts int           `json:"contacts"`
+	Requests int           `json:"requests"` // of strangers, that nobody has answered
 	Unread   int           `json:"unread"`
 	Cursor   uint64        `json:"cursor"` // of the newest event
 	Hint     string        `json:"hint,omitempty"`

@@ -68,7 +68,7 @@ func boolOrder(v bool) int {
 }
 
 func shownInInbox(p *pb.Contact) bool {
-	return len(p.User) == 32 && p.State != Blocked && p.State != Member
+	return len(p.User) == 32 && p.State != Blocked && p.State != Member && p.State != Request && p.State != Ignored
 }
 
 // ChatView is one conversation with its newest message.
