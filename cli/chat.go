@@ -48,13 +48,14 @@ type line struct {
 	with   string // handle
 	group  view.Group
 	cursor uint64 // of the last event that was dealt with
+	until  uint64 // of the newest event after the last line that was typed
 
 	order []string                // of the messages that were shown
 	known map[string]view.Message // as they were shown
 	typed map[string]bool         // sent from here
 	seen  []string                // shown, and not yet said to be read
 	peek  bool
-	over  bool // the person has said /quit
+	over  bool // the input has ended, or the person has said /quit
 }
 
 const (
@@ -122,7 +123,7 @@ func (l *line) run(ctx context.Context) error {
 			}
 		})
 	}()
-	input, until := lines.Read(ctx, l.a.in, maxTyped), uint64(math.MaxUint64)
+	input := lines.Read(ctx, l.a.in, maxTyped)
 	for {
 		select {
 		case n := <-events:
@@ -133,7 +134,10 @@ func (l *line) run(ctx context.Context) error {
 		default: // nothing more to show now
 		}
 		l.tell(ctx)
-		if l.cursor >= until {
+		typed := input
+		if l.cursor < l.until {
+			typed = nil // what the last line caused is shown before the next one is read
+		} else if l.over {
 			return nil
 		}
 		select {
@@ -145,22 +149,26 @@ func (l *line) run(ctx context.Context) error {
 			}
 		case err := <-ended:
 			return err
-		case in := <-input:
-			if in.Err != nil && !errors.Is(in.Err, io.EOF) {
-				return in.Err
-			}
-			if in.Err == nil {
-				l.said(ctx, in)
-			}
-			if in.Err != nil || l.over {
-				var err error
-				if until, err = l.newest(ctx); err != nil {
-					return err
-				}
-				input = nil
+		case in := <-typed:
+			if err := l.line(ctx, in); err != nil {
+				return err
 			}
 		}
 	}
+}
+
+// line does a line of the input, or what follows from its end.
+func (l *line) line(ctx context.Context, in lines.Line) (err error) {
+	switch {
+	case errors.Is(in.Err, io.EOF):
+		l.over = true
+	case in.Err != nil:
+		return in.Err
+	default:
+		l.said(ctx, in)
+	}
+	l.until, err = l.newest(ctx)
+	return err
 }
 
 // happened shows an event, if it belongs here.
@@ -292,7 +300,11 @@ func (l *line) stage(ctx context.Context, m view.Message, n view.Notice) error {
 	}
 	m.Stage = s.Stage
 	l.keep(m)
-	return l.event(n, func() { l.a.out.Printf("%s * %s: %s\n", when(n.At), stageOf(s), firstWords(content(m))) })
+	words := firstWords(content(m))
+	if words == "" {
+		words = "a message of " + when(m.SentAt)
+	}
+	return l.event(n, func() { l.a.out.Printf("%s * %s: %s\n", when(n.At), stageOf(s), words) })
 }
 
 // tell says that what was shown has been read: that and no more.
