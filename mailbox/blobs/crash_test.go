@@ -149,7 +149,7 @@ func TestOpenRepairsWhatDoesNotFit(t *testing.T) {
 		damaged, left := spoil(s, d)
 		s = newStore(t, dir, Options{})
 		got := s.Stats()
-		if got.Damaged != damaged || got.Left != left || !holds(t, s, 2, n) || files(t, dir) != got.Chunks || s.Usage(alice) != got.Bytes {
+		if got.Damaged != damaged || got.Left != left || !holds(t, s, 2, n) || files(t, dir) != got.Chunks || s.Usage(alice) != got.cost() {
 			t.Errorf("%s: %+v, %d files, %d claimed", name, got, files(t, dir), s.Usage(alice))
 		}
 		if holds(t, s, 1, n) != (got.Chunks == 2) {

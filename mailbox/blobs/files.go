@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"syscall"
 
 	"github.com/kith-im/kith/crypto/blob"
 	"github.com/kith-im/kith/dht/boltfile"
@@ -77,8 +78,8 @@ type incoming struct {
 	d     Digest
 	size  int64
 	claim claim
-	owes  int64 // bytes held of the owner's room
-	takes int64 // bytes held of the store's room
+	owes  int64 // held of the owner's room
+	takes Usage // held of the store's room
 	sound bool  // the bytes are known to hash to d
 }
 
@@ -92,11 +93,11 @@ func (s *Store) begin(d Digest, size int64, c claim) (*incoming, error) {
 	if err := s.enter(); err != nil {
 		return nil, err
 	}
-	in := &incoming{s: s, d: d, size: size, claim: c, owes: size, takes: size}
+	in := &incoming{s: s, d: d, size: size, claim: c, owes: costOf(size), takes: Usage{1, size}}
 	here := false
 	err := s.view(func(ix index) error {
 		if r := ix.row(d); r != nil {
-			here, in.takes = true, 0
+			here, in.takes = true, Usage{}
 			if r.claimed(c.owner) {
 				in.owes = 0
 			}
@@ -131,12 +132,12 @@ func (in *incoming) reserve() error {
 	switch {
 	case s.o.OwnerBytes > 0 && in.owes > 0 && s.owners[in.claim.owner]+in.owes > s.o.OwnerBytes:
 		return fmt.Errorf("%w: bytes of the owner", ErrFull)
-	case s.o.MaxBytes > 0 && in.takes > 0 && s.total.Bytes+s.coming+in.takes > s.o.MaxBytes:
+	case s.o.MaxBytes > 0 && in.takes != (Usage{}) && s.total.cost()+s.coming.cost()+in.takes.cost() > s.o.MaxBytes:
 		return fmt.Errorf("%w: bytes of the store", ErrFull)
-	case free < uint64(s.o.Floor+s.coming+in.size):
+	case free < uint64(s.o.Floor+s.coming.Bytes+in.size):
 		return fmt.Errorf("%w: disk", ErrFull)
 	}
-	s.coming += in.takes
+	s.coming.add(in.takes)
 	s.owe(in.claim.owner, in.owes)
 	return nil
 }
@@ -144,7 +145,7 @@ func (in *incoming) reserve() error {
 // end gives the room back; what the store holds by now is counted on its own.
 func (in *incoming) end() {
 	in.s.mu.Lock()
-	in.s.coming -= in.takes
+	in.s.coming.add(Usage{-in.takes.Chunks, -in.takes.Bytes})
 	in.s.owe(in.claim.owner, -in.owes)
 	in.s.mu.Unlock()
 	in.s.leave()
@@ -274,8 +275,9 @@ func (s *Store) read(d Digest, to func(size int64) (io.Writer, error)) error {
 	return nil
 }
 
-// sound says whether the file of a chunk hashes to its name. An error says
-// that nobody knows: then nothing is dropped.
+// sound says whether the file of a chunk hashes to its name; a place of the
+// disk that cannot be read does not. Any other error says that nobody knows:
+// then nothing is dropped.
 func (s *Store) sound(d Digest) (bool, error) {
 	f, err := os.Open(s.chunkPath(d))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -293,6 +295,9 @@ func (s *Store) sound(d Digest) (bool, error) {
 		sum.Write((*buf)[:n])
 		if errors.Is(err, io.EOF) {
 			return Digest(sum.Sum(nil)) == d, nil
+		}
+		if errors.Is(err, syscall.EIO) {
+			return false, nil
 		}
 		if err != nil {
 			return false, err

@@ -156,16 +156,16 @@ func (ix index) put(c *change, d Digest, r *row) error {
 	old := ix.row(d)
 	if old == nil {
 		old = &row{size: r.size}
-		c.total.Chunks, c.total.Bytes = c.total.Chunks+1, c.total.Bytes+int64(r.size)
+		c.total.add(Usage{1, int64(r.size)})
 	}
 	for _, was := range old.claims {
-		c.owes(was.owner, -int64(old.size))
+		c.owes(was.owner, -costOf(int64(old.size)))
 		if err := ix.days.Delete(dayKey(d, was)); err != nil {
 			return err
 		}
 	}
 	for _, is := range r.claims {
-		c.owes(is.owner, int64(r.size))
+		c.owes(is.owner, costOf(int64(r.size)))
 		if err := ix.days.Put(dayKey(d, is), nil); err != nil {
 			return err
 		}
@@ -173,7 +173,7 @@ func (ix index) put(c *change, d Digest, r *row) error {
 	if len(r.claims) > 0 {
 		return ix.chunks.Put(d[:], r.encode(d))
 	}
-	c.total.Chunks, c.total.Bytes = c.total.Chunks-1, c.total.Bytes-int64(old.size)
+	c.total.add(Usage{-1, -int64(old.size)})
 	c.gone = append(c.gone, d)
 	return ix.chunks.Delete(d[:])
 }

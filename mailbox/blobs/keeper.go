@@ -81,15 +81,6 @@ func (k *Keeper) Stats() KeeperStats {
 	return s
 }
 
-// Scrub reads every chunk; see Store.Scrub.
-func (k *Keeper) Scrub(ctx context.Context, rate int) error {
-	if k.store == nil {
-		return nil
-	}
-	_, _, err := k.store.Scrub(ctx, rate)
-	return err
-}
-
 // admit lets those boxes put that the relay leases.
 func (k *Keeper) admit(box mailbox.ID) (now time.Time, err error) {
 	err = k.c.Mail.View(func(tx mailbox.Tx) (err error) {
@@ -99,13 +90,19 @@ func (k *Keeper) admit(box mailbox.ID) (now time.Time, err error) {
 	return now, err
 }
 
-// run drops what is over, now and after each tick of the relay.
+// run drops what is over, now and after each tick of the relay, and reads all
+// chunks through once a day.
 func (k *Keeper) run(ctx context.Context) {
 	t := time.NewTicker(mailbox.TickEvery)
 	defer t.Stop()
-	for {
+	for ticks := 1; ; ticks++ {
 		if err := k.expire(); err != nil {
 			k.c.Log.Warn("relay: expire chunks", "err", err)
+		}
+		if ticks%scrubTicks == 0 {
+			if _, _, err := k.store.Scrub(ctx, scrubRate); err != nil && ctx.Err() == nil {
+				k.c.Log.Warn("relay: read chunks through", "err", err)
+			}
 		}
 		select {
 		case <-t.C:

@@ -185,7 +185,4 @@ func TestARelayWithoutAStoreServesOn(t *testing.T) {
 	if why := w.keeper.Stats().Broken; !strings.Contains(why, "relay-files") {
 		t.Errorf("%q", why)
 	}
-	if err := w.keeper.Scrub(t.Context(), 0); err != nil {
-		t.Error(err)
-	}
 }

@@ -1,6 +1,10 @@
 package blobs
 
-import "time"
+import (
+	"time"
+
+	"github.com/kith-im/kith/mailbox"
+)
 
 const (
 	// MaxClaims is how many owners one chunk may have.
@@ -8,22 +12,32 @@ const (
 	// DefaultFloor is how much room on the disk is left to others, in bytes.
 	DefaultFloor = 256 << 20
 
+	// ChunkCost is what a chunk costs beside its bytes, in bytes of quotas: a file
+	// and a row. Without it tiny chunks would fill a disk's inodes.
+	ChunkCost = 16 << 10
+
 	// maxGroup is how many changes share a commit at most.
 	maxGroup = 256
 	// sweepStep is how many claims of a day that is over one commit forgets.
 	sweepStep = 128
 	// copyBuffer is what one transfer holds in memory, in bytes.
 	copyBuffer = 256 << 10
+	// scrubTicks is how many ticks lie between two looks at all chunks, a day;
+	// scrubRate how many bytes a second are read then.
+	scrubTicks = int(24 * time.Hour / mailbox.TickEvery)
+	scrubRate  = 16 << 20
 	// lockWait is how long Open waits for the lock of another process.
 	lockWait = time.Second
 
 	// MaxDigests is how many chunks one question may name.
 	MaxDigests = 1024
 
-	// maxStreamsPerPeer bounds the streams of one peer, MaxStreams those of a
-	// server.
+	// maxStreamsPerPeer bounds the streams of one peer, maxStreams those of a
+	// server: there the one that idles longest makes room.
 	maxStreamsPerPeer = 8
 	maxStreams        = 1024
+	// maxEnding is how many streams beyond that may be in the middle of ending.
+	maxEnding = 64
 	// maxTransfers is how many chunks a server moves at once, each through one
 	// buffer of copyBuffer: 32 MiB. maxTransfersOfGroup are those with one group
 	// of addresses; loopback has no such limit.

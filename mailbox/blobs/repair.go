@@ -67,10 +67,9 @@ func (s *Store) repairFolder(ix index, first byte) error {
 
 // count adds a row to the sums, and puts it where Expire looks.
 func (s *Store) count(ix index, d Digest, r *row) error {
-	s.total.Chunks++
-	s.total.Bytes += int64(r.size)
+	s.total.add(Usage{1, int64(r.size)})
 	for _, c := range r.claims {
-		s.owe(c.owner, int64(r.size))
+		s.owe(c.owner, costOf(int64(r.size)))
 		if key := dayKey(d, c); ix.days.Get(key) == nil {
 			if err := ix.days.Put(key, nil); err != nil {
 				return err

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -41,7 +42,9 @@ type Server struct {
 	slots  chan struct{} // one per transfer
 	counts serverCounts
 	times  deadlines
-	group  func(network.Stream) netip.Prefix
+	// streams is maxStreams; tests lower it.
+	streams int
+	group   func(network.Stream) netip.Prefix
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -69,6 +72,10 @@ type session struct {
 	keeps *Store
 	admit Admit
 	ended chan struct{}
+	ctx   context.Context // ends with the stream, or when it is cut off
+	stop  context.CancelFunc
+
+	asked atomic.Int64 // unix nanoseconds of the question before; 0: one is being answered
 }
 
 // ServerStats are counters since Serve.
@@ -96,9 +103,9 @@ func Serve(h host.Host, cfg Config) *Server {
 		rates:  rate.New[peer.ID](cfg.Rate.Or(rate.Limit{PerSecond: ratePerSecond, Burst: rateBurst}), maxBuckets, time.Now),
 		groups: rate.New[netip.Prefix](cfg.GroupRate.Or(rate.Limit{PerSecond: groupPerSecond, Burst: groupBurst}), maxBuckets, time.Now),
 		slots:  make(chan struct{}, maxTransfers),
-		times:  deadlines{idleWithin, roomWithin, chunkWithin},
-		group:  func(st network.Stream) netip.Prefix { return rate.Group(st.Conn().RemoteMultiaddr()) },
-		open:   make(map[*session]struct{}), of: make(map[peer.ID]int), moving: make(map[netip.Prefix]int),
+		times:  deadlines{idleWithin, roomWithin, chunkWithin}, streams: maxStreams,
+		group: func(st network.Stream) netip.Prefix { return rate.Group(st.Conn().RemoteMultiaddr()) },
+		open:  make(map[*session]struct{}), of: make(map[peer.ID]int), moving: make(map[netip.Prefix]int),
 	}
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	h.SetStreamHandler(Protocol, func(st network.Stream) { s.serve(st.Conn().RemotePeer(), s.group(st), st) })
@@ -127,7 +134,7 @@ func (s *Server) change(set func()) {
 	}
 	s.mu.Unlock()
 	for _, x := range open {
-		_ = x.st.Reset()
+		x.cut()
 	}
 	for _, x := range open {
 		<-x.ended
@@ -157,7 +164,13 @@ func (s *Server) Stats() ServerStats {
 // serve runs a stream until it ends.
 func (s *Server) serve(from peer.ID, group netip.Prefix, st stream) {
 	x := &session{wire: newWire(st), s: s, from: from, group: group, ended: make(chan struct{})}
-	if !s.admitStream(x) {
+	x.ctx, x.stop = context.WithCancel(s.ctx)
+	defer x.stop()
+	ok, idle := s.admitStream(x)
+	if idle != nil {
+		idle.cut()
+	}
+	if !ok {
 		s.counts.bad.Add(1)
 		_ = st.Reset()
 		return
@@ -176,16 +189,47 @@ func (s *Server) serve(from peer.ID, group netip.Prefix, st stream) {
 	s.cfg.Log.Debug("blobs: stream ended", "err", err)
 }
 
-func (s *Server) admitStream(x *session) bool {
+// cut ends a stream from outside; its session ends soon after.
+func (x *session) cut() {
+	x.stop()
+	_ = x.st.Reset()
+}
+
+// admitStream counts a stream in. At the limit of the server another one, which
+// idles, has to make room and is returned to be cut off.
+func (s *Server) admitStream(x *session) (ok bool, idle *session) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || s.of[x.from] >= maxStreamsPerPeer || len(s.open) >= maxStreams {
-		return false
+	if s.closed || s.of[x.from] >= maxStreamsPerPeer {
+		return false, nil
 	}
+	if len(s.open) >= s.streams {
+		if idle = s.idlest(); idle == nil {
+			return false, nil
+		}
+	}
+	x.asked.Store(time.Now().UnixNano())
 	s.open[x] = struct{}{}
 	s.of[x.from]++
 	x.own, x.keeps, x.admit = s.own, s.keeps, s.admit
-	return true
+	return true, idle
+}
+
+// idlest is the stream that has been silent for longest, nil if none is. One
+// that was chosen before and has not ended yet is chosen again, which bounds
+// how many there are.
+func (s *Server) idlest() *session {
+	var idle *session
+	since := int64(math.MaxInt64)
+	for x := range s.open {
+		if at := x.asked.Load(); at != 0 && at < since {
+			idle, since = x, at
+		}
+	}
+	if len(s.open) >= s.streams+maxEnding {
+		return nil
+	}
+	return idle
 }
 
 func (s *Server) forget(x *session) {
@@ -213,6 +257,7 @@ func (x *session) run() error {
 		if err != nil {
 			return err
 		}
+		x.asked.Store(0)
 		if !x.afford(cost) {
 			err = x.refuse(&mailbox.Refusal{Code: mailbox.RateLimited})
 		} else {
@@ -221,6 +266,7 @@ func (x *session) run() error {
 		if err != nil {
 			return err
 		}
+		x.asked.Store(time.Now().UnixNano())
 	}
 }
 
@@ -253,7 +299,7 @@ func (x *session) pause(by time.Time) bool {
 	select {
 	case <-t.C:
 		return true
-	case <-x.s.ctx.Done():
+	case <-x.ctx.Done():
 		return false
 	}
 }
@@ -284,7 +330,7 @@ func (x *session) start() bool {
 	case x.s.slots <- struct{}{}:
 		return true
 	case <-late.C:
-	case <-x.s.ctx.Done():
+	case <-x.ctx.Done():
 	}
 	x.s.countOut(x.group)
 	return false

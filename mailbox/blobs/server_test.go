@@ -161,7 +161,7 @@ func TestChunksGoUpAndDown(t *testing.T) {
 
 func TestOnlyLeasedBoxesPut(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, Options{OwnerBytes: 1000}, Config{})
+	w := newWorld(t, Options{OwnerBytes: 1000 + 2*ChunkCost}, Config{})
 	d, b := chunk(1, 600)
 	ctx := t.Context()
 	if err := w.client.Put(ctx, w.relay, seedKey("another"), d, b, later); code(err) != mailbox.NotMine {
@@ -413,13 +413,42 @@ func TestStreamsOfOnePeerAreBounded(t *testing.T) {
 	}
 }
 
+func TestAFullServerEndsWhoIsSilentForLongest(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{}, Config{})
+	w.server.streams = 2
+	ask := &pb.Ask{What: &pb.Ask_Has{Has: &pb.Has{Digests: make([]byte, 32)}}}
+	asked := func(x wire) error {
+		if err := x.send(ask); err != nil {
+			return err
+		}
+		_, err := x.in.Next(10 * time.Second)
+		return err
+	}
+	silent, busy := w.raw(t), w.raw(t)
+	for _, x := range []wire{silent, busy, busy} {
+		if err := asked(x); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := asked(w.raw(t)); err != nil {
+		t.Errorf("a newcomer: %v", err)
+	}
+	if _, err := silent.in.Next(10 * time.Second); err == nil {
+		t.Error("the silent stream is still there")
+	}
+	if err := asked(busy); err != nil {
+		t.Errorf("the busy stream: %v", err)
+	}
+}
+
 func TestTransfersOfAGroupAreBounded(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Options{}, Config{})
 	w.server.times.room = 0
 	group := netip.MustParsePrefix("192.0.2.1/32")
 	sessionOf := func(i byte, g netip.Prefix) *session {
-		return &session{s: w.server, from: peer.ID([]byte{i}), group: g}
+		return &session{s: w.server, from: peer.ID([]byte{i}), group: g, ctx: t.Context()}
 	}
 	taken := 0
 	for i := range maxTransfersOfGroup + 1 {

@@ -34,8 +34,8 @@ var (
 
 // Options of a store; Log may be nil.
 type Options struct {
-	MaxBytes   int64 // of all chunks; 0: no limit but the disk
-	OwnerBytes int64 // claimed by one owner; 0: no limit
+	MaxBytes   int64 // that all chunks may cost (ChunkCost); 0: no limit but the disk
+	OwnerBytes int64 // that the claims of one owner may cost; 0: no limit
 	Floor      int64 // bytes of the disk that are left to others; 0: DefaultFloor
 	Log        *slog.Logger
 }
@@ -57,8 +57,8 @@ type Store struct {
 	closed bool
 	using  sync.WaitGroup // of queue
 	total  Usage
-	owners map[[32]byte]int64 // bytes claimed, and those on their way
-	coming int64              // bytes on their way
+	owners map[[32]byte]int64 // cost of the claims, and of those on their way
+	coming Usage              // on their way
 }
 
 // controls are switches for tests.
@@ -73,6 +73,13 @@ type Usage struct {
 	Chunks int
 	Bytes  int64
 }
+
+// cost is what counts against quotas.
+func (u Usage) cost() int64 { return u.Bytes + int64(u.Chunks)*ChunkCost }
+
+func (u *Usage) add(o Usage) { u.Chunks, u.Bytes = u.Chunks+o.Chunks, u.Bytes+o.Bytes }
+
+func costOf(size int64) int64 { return Usage{1, size}.cost() }
 
 // Stats are counters since Open.
 type Stats struct {
@@ -276,7 +283,7 @@ func (s *Store) DropOwner(owner [32]byte) error {
 	return s.dropAll(ds, owner)
 }
 
-// Usage is how many bytes an owner claims.
+// Usage is what an owner's claims cost.
 func (s *Store) Usage(owner [32]byte) int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()

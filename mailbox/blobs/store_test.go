@@ -106,7 +106,7 @@ func TestAChunkStaysOverARestart(t *testing.T) {
 		}
 		s = newStore(t, dir, Options{})
 	}
-	if got := s.Stats(); got.Usage != before.Usage || got.Damaged+got.Left != 0 || s.Usage(alice) != got.Bytes {
+	if got := s.Stats(); got.Usage != before.Usage || got.Damaged+got.Left != 0 || s.Usage(alice) != got.cost() {
 		t.Errorf("%+v before, %+v after, %d claimed", before, got, s.Usage(alice))
 	}
 }
@@ -144,7 +144,7 @@ func TestWhatIsNoChunkIsRefused(t *testing.T) {
 
 func TestQuotasHold(t *testing.T) {
 	t.Parallel()
-	s := newStore(t, t.TempDir(), Options{MaxBytes: 1000, OwnerBytes: 600})
+	s := newStore(t, t.TempDir(), Options{MaxBytes: 1000 + 3*ChunkCost, OwnerBytes: 600 + 2*ChunkCost})
 	put(t, s, 1, 400, later, alice)
 	d, b := chunk(2, 400)
 	if err := s.Put(d, b, later, alice); !errors.Is(err, ErrFull) {
@@ -163,7 +163,7 @@ func TestQuotasHold(t *testing.T) {
 	if err := s.Drop(first, bob); !errors.Is(err, ErrNotHere) {
 		t.Errorf("another's claim was dropped: %v", err)
 	}
-	if err := s.Drop(first, alice); err != nil || holds(t, s, 1, 400) || s.Usage(alice) != 200 {
+	if err := s.Drop(first, alice); err != nil || holds(t, s, 1, 400) || s.Usage(alice) != costOf(200) {
 		t.Errorf("%v, %d claimed", err, s.Usage(alice))
 	}
 	put(t, s, 4, 400, later, alice)
@@ -171,7 +171,7 @@ func TestQuotasHold(t *testing.T) {
 
 func TestQuotasHoldForThoseWhoComeTogether(t *testing.T) {
 	t.Parallel()
-	s := newStore(t, t.TempDir(), Options{MaxBytes: 1000})
+	s := newStore(t, t.TempDir(), Options{MaxBytes: 1000 + 3*ChunkCost})
 	var held []*incoming
 	for i := range 5 {
 		d, _ := chunk(i, 300)
@@ -227,7 +227,7 @@ func TestClaimsEndByDays(t *testing.T) {
 	if holds(t, s, 7, 10) || !holds(t, s, 300, 10) || !holds(t, s, 301, 10) || !holds(t, s, 302, 10) {
 		t.Error("the wrong chunks went")
 	}
-	if files(t, dir) != 3 || s.Usage(alice) != 20 || s.Usage(bob) != 10 || s.Stats().Expired != 140 {
+	if files(t, dir) != 3 || s.Usage(alice) != 2*costOf(10) || s.Usage(bob) != costOf(10) || s.Stats().Expired != 140 {
 		t.Errorf("%d files, %+v", files(t, dir), s.Stats())
 	}
 	if err := s.Drop(shared, alice); !errors.Is(err, ErrNotHere) {
@@ -334,7 +334,7 @@ func TestManyAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got := s.Stats().Usage; got != (Usage{Chunks: 5, Bytes: 500}) || s.Usage([32]byte{}) != 500 || files(t, dir) != 5 {
+	if got := s.Stats().Usage; got != (Usage{Chunks: 5, Bytes: 500}) || s.Usage([32]byte{}) != 5*costOf(100) || files(t, dir) != 5 {
 		t.Errorf("%+v, %d files", got, files(t, dir))
 	}
 }
@@ -378,7 +378,7 @@ func TestAStoreWhoseCommitFailsTakesNoMore(t *testing.T) {
 	if err := s.Put(d, b, later, alice); err == nil || !strings.Contains(err.Error(), "open the store again") {
 		t.Errorf("the next one: %v", err)
 	}
-	if !holds(t, s, 1, 10) || files(t, dir) != 1 || s.Usage(alice) != 10 {
+	if !holds(t, s, 1, 10) || files(t, dir) != 1 || s.Usage(alice) != costOf(10) {
 		t.Errorf("%d files, %d claimed", files(t, dir), s.Usage(alice))
 	}
 }

@@ -102,9 +102,9 @@ func checkAsk(ask *pb.Ask) (cost int, err error) {
 	case *pb.Ask_Get:
 		cost, ok = 1, len(w.Get.GetDigest()) == len(Digest{})
 	case *pb.Ask_Has:
-		cost, ok = costOf(w.Has.GetDigests())
+		cost, ok = digestsCost(w.Has.GetDigests())
 	case *pb.Ask_Drop:
-		if cost, ok = costOf(w.Drop.GetDigests()); ok {
+		if cost, ok = digestsCost(w.Drop.GetDigests()); ok {
 			ok = len(w.Drop.GetKey()) == ed25519.PublicKeySize && len(w.Drop.GetSig()) == ed25519.SignatureSize
 		}
 	}
@@ -114,7 +114,7 @@ func checkAsk(ask *pb.Ask) (cost int, err error) {
 	return cost, nil
 }
 
-func costOf(digests []byte) (int, bool) {
+func digestsCost(digests []byte) (int, bool) {
 	n := len(digests) / len(Digest{})
 	return 1 + n/digestsPerToken, n > 0 && n <= MaxDigests && len(digests)%len(Digest{}) == 0
 }

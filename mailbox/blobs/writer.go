@@ -152,8 +152,7 @@ func (s *Store) account(cs []*change) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range cs {
-		s.total.Chunks += c.total.Chunks
-		s.total.Bytes += c.total.Bytes
+		s.total.add(c.total)
 		for _, o := range c.sums {
 			s.owe(o.owner, o.bytes)
 		}

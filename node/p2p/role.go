@@ -321,9 +321,6 @@ func (s *serving) scrub(ctx context.Context) (checked int, spoilt []upkeep.Spoil
 		}
 	}
 	s.beyond.Store(int64(len(damage) - len(spoilt)))
-	if err := s.chunks.Scrub(ctx, scrubRate); err != nil {
-		return 0, nil, err
-	}
 	err = s.store.View(func(tx mailbox.Tx) error { checked = tx.Total().Count; return nil })
 	return checked, spoilt, err
 }
