@@ -3,6 +3,7 @@ package p2p
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"io"
 	"log/slog"
@@ -13,9 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/crypto/blob"
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/blobs"
 	"github.com/kith-im/kith/mailbox/relay"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/metrics"
 	"github.com/kith-im/kith/node/view"
 )
@@ -233,6 +238,58 @@ func TestMetricsAreNotForEverybody(t *testing.T) {
 		t.Errorf("the port is taken: %v", err)
 		if err == nil {
 			second.Close()
+		}
+	}
+}
+
+// A relay keeps chunks for a box that it leases, over changed limits and a role that is turned off and on.
+func TestARelayKeepsAttachments(t *testing.T) {
+	r := testNode(t, "relay", func(c *Config) { c.Relay = true })
+	h, err := host.NewApart(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asks, chunks := relay.NewClient(h, nil), blobs.NewClient(h)
+	t.Cleanup(func() {
+		chunks.Close()
+		_ = asks.Close()
+		_ = h.Close()
+	})
+	at, box := r.book.Self(), ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	chunk := bytes.Repeat([]byte("x"), 1000)
+	d := blob.DigestOf(chunk)
+	put := func() error {
+		return chunks.Put(t.Context(), at, box, d, chunk, time.Now().Add(time.Hour))
+	}
+	var refusal *mailbox.Refusal
+	if err := put(); !errors.As(err, &refusal) || refusal.Code != mailbox.NotMine {
+		t.Errorf("without a lease: %v", err)
+	}
+	core := dht.SetCore{
+		Box: box.Public().(ed25519.PublicKey), Epoch: dht.FrontDoorEpoch, Number: 1, R: 1, W: 1,
+		Issued: time.Now().Truncate(time.Second), NotAfter: time.Now().Add(time.Hour).Truncate(time.Second),
+		Members: []dht.Member{{Peer: at}},
+	}
+	if _, err := asks.Commit(t.Context(), at, []ed25519.PrivateKey{box}, []dht.SetCore{core}); err != nil {
+		t.Fatal(err)
+	}
+	if err := put(); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.LimitRelay(api.RelayLimits{BlobBytes: 1 << 20, BoxBlobBytes: 2 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	v, m := r.Relay(), r.role.snapshot().Blobs
+	if v.Blobs.Chunks != 1 || v.Blobs.Bytes != 1000 || v.Blobs.Received != 1 || v.Limits.BlobBytes != 1<<20 || v.Limits.BoxBlobBytes != 2<<20 || m.LimitBytes != 1<<20 || m.Chunks != 1 {
+		t.Errorf("%+v, %+v", v, m)
+	}
+	for _, on := range []bool{false, true} {
+		if err := r.SetRelay(on); err != nil {
+			t.Fatal(err)
+		}
+		got, err := chunks.Get(t.Context(), at, d, nil)
+		if on && !bytes.Equal(got, chunk) || !on && !errors.Is(err, blobs.ErrNotHere) {
+			t.Errorf("role on: %v, %d bytes, %v", on, len(got), err)
 		}
 	}
 }
