@@ -21,10 +21,12 @@ type groupDesk struct {
 	logs    map[chat.ChatID]*group.Log     // read from the store, derived
 	orphans map[chat.ChatID][]*group.Entry // entries that came before what they build on
 	asks    *group.Asks
+	lists   map[identity.Head]*identity.DeviceList // that came before the entries which name them
+	names   map[identity.UserID]string             // of people who are not known as members yet
 }
 
 func newGroupDesk() groupDesk {
-	return groupDesk{logs: map[chat.ChatID]*group.Log{}, orphans: map[chat.ChatID][]*group.Entry{}, asks: group.NewAsks()}
+	return groupDesk{logs: map[chat.ChatID]*group.Log{}, orphans: map[chat.ChatID][]*group.Entry{}, asks: group.NewAsks(), lists: map[identity.Head]*identity.DeviceList{}, names: map[identity.UserID]string{}}
 }
 
 func (e *Engine) groupLog(t *Turn, id chat.ChatID) *group.Log {
@@ -191,7 +193,7 @@ func (e *Engine) grow(t *Turn, d *talk.Desk, l *group.Log, entries []*group.Entr
 		return talk.GroupView(t.Tx, e.user, talk.Chat(t.Tx, id)), nil
 	}
 	c, turn := d.Grow(l, entries, []*identity.DeviceList{e.list})
-	e.welcome(t, c, turn, nil)
+	e.welcome(t, c, turn)
 	var old []identity.UserID
 	for _, s := range before.GetMembers() {
 		if u := identity.UserID(s.User); u != e.user {
@@ -199,9 +201,10 @@ func (e *Engine) grow(t *Turn, d *talk.Desk, l *group.Log, entries []*group.Entr
 		}
 	}
 	e.tellEntries(t, d, l, old, turn.Came, entries)
-	e.recall(t, c, turn.Went)
-	err := e.talked(t, d, nil)
-	return talk.GroupView(t.Tx, e.user, c), err
+	e.carry(t, d)
+	e.dismiss(t, c, turn)
+	e.flush(t)
+	return talk.GroupView(t.Tx, e.user, c), t.Tx.Err()
 }
 
 // tellEntries sends new entries to those who were members, and to our other devices; whoever came gets the whole log.
@@ -249,13 +252,14 @@ func (e *Engine) pages(t *Turn, entries []*group.Entry, lists []*identity.Device
 	return talk.Pack(parts)
 }
 
-// welcome brings contacts in step with who is in a group: members that are no contacts become known, as members only.
-func (e *Engine) welcome(t *Turn, c *pb.Chat, turn talk.Turnover, names map[identity.UserID]string) {
+// dismiss ends what being in a group with us brought to those who went, after what tells them so was sent. When it is us
+// who went, what we said before still goes out.
+func (e *Engine) dismiss(t *Turn, c *pb.Chat, turn talk.Turnover) {
+	e.recall(t, c, turn.Went)
 	if c.Left {
 		for _, s := range talk.RosterOf(t.Tx, talk.IDOf(c)).GetMembers() {
 			turn.Went = append(turn.Went, identity.UserID(s.User))
 		}
-		turn.Came = nil
 	}
 	for _, u := range turn.Went {
 		if p := e.contact(t, u); p != nil {
@@ -263,11 +267,18 @@ func (e *Engine) welcome(t *Turn, c *pb.Chat, turn talk.Turnover, names map[iden
 			e.saveContact(t, p)
 		}
 	}
+}
+
+// welcome makes members that are no contacts known, as members only.
+func (e *Engine) welcome(t *Turn, c *pb.Chat, turn talk.Turnover) {
+	if c.Left {
+		return
+	}
 	taken := talk.Handles(t.Tx)
 	for _, u := range turn.Came {
 		p := e.contact(t, u)
 		if p == nil {
-			name := chat.CleanName(names[u])
+			name := e.groups.names[u]
 			p = &pb.Contact{
 				User: u[:], Handle: talk.FreeHandle(name, "member", taken), Name: name, State: talk.Member, Added: t.Now.UnixMilli(),
 				Chat: uint32(store.NextCounter(t.Tx, counterChat)),
@@ -339,90 +350,44 @@ func (e *Engine) heardGroup(t *Turn, a arrival) {
 	e.groups.asks.Lack(t.Now, group.Ask{Group: group.ID(a.content.Chat), Device: a.sender.Device(), User: a.sender.User, Want: want})
 }
 
-// tickGroups asks for what has not come by itself.
-func (e *Engine) tickGroups(t *Turn) {
-	for _, q := range e.groups.asks.Due(t.Now) {
-		id := chat.ChatID(q.Group)
-		l := e.groupLog(t, id)
-		if slices.ContainsFunc(q.Want, func(h [16]byte) bool { return !l.Has(h) }) {
-			e.groups.asks.Asked(t.Now, q)
-			ask := &chatpb.GroupAsk{Have: talk.RosterOf(t.Tx, id).GetHeads()}
-			e.sayTo(t, chat.KindGroupAsk, id, ask, q.User, []identity.DeviceID{q.Device})
-		}
-	}
-}
-
-// gotGroupAsk answers a member with what it lacks of a log.
-func (e *Engine) gotGroupAsk(t *Turn, a arrival) bool {
-	ask := &chatpb.GroupAsk{}
-	r := talk.RosterOf(t.Tx, a.content.Chat)
-	if proto.Unmarshal(a.content.Payload, ask) != nil || len(ask.Have) > group.MaxHeads || !a.own && !talk.InGroup(r, a.sender.User) {
-		return false
-	}
-	if !e.groups.asks.Answer(t.Now, group.ID(a.content.Chat), a.sender.Device()) {
-		return true
-	}
-	var have [][16]byte
-	for _, h := range ask.Have {
-		if len(h) == 16 {
-			have = append(have, [16]byte(h))
-		}
-	}
-	l := e.groupLog(t, a.content.Chat)
-	rest := l.Beyond(have)
-	pages := e.pages(t, rest, talk.Provers(t.Tx, l, rest), nil)
-	if len(have) == 0 {
-		pages = e.logPages(t, l)
-	}
-	for _, p := range pages {
-		e.sayTo(t, chat.KindGroup, a.content.Chat, p, a.sender.User, []identity.DeviceID{a.sender.Device()})
-	}
-	return true
-}
-
-// handLogs gives all our logs to another device of ours.
-func (e *Engine) handLogs(t *Turn, device identity.DeviceID) {
-	for _, c := range talk.Groups(t.Tx) {
-		for _, p := range e.logPages(t, e.groupLog(t, talk.IDOf(c))) {
-			e.sayTo(t, chat.KindGroup, talk.IDOf(c), p, e.user, []identity.DeviceID{device})
-		}
-	}
-}
-
 // gotGroup takes in entries of a group's log from a member, or whoever adds us, or another device of ours.
 func (e *Engine) gotGroup(t *Turn, a arrival) bool {
 	g := &chatpb.Group{}
 	if proto.Unmarshal(a.content.Payload, g) != nil || len(g.Entries)+len(g.Lists)+len(g.Faces) > maxGroupParts {
 		return false
 	}
-	lists, names := e.groupPeople(t, g)
+	lists := e.keepPeople(g)
 	var fresh []*group.Entry
 	for _, raw := range g.Entries {
 		if x, err := group.Parse(raw); err == nil && x.Group() == group.ID(a.content.Chat) && x.Fields().Lamport <= uint64(t.Now.Add(dht.MaxSkew).UnixMilli()) {
 			fresh = append(fresh, x)
 		}
 	}
-	return e.takeEntries(t, a, fresh, lists, names)
+	return e.takeEntries(t, a, fresh, lists)
 }
 
-// groupPeople reads the lists and names that come with entries.
-func (e *Engine) groupPeople(t *Turn, g *chatpb.Group) (lists []*identity.DeviceList, names map[identity.UserID]string) {
-	names = map[identity.UserID]string{}
+// keepPeople keeps the lists and names that come with entries, or before them.
+func (e *Engine) keepPeople(g *chatpb.Group) (lists []*identity.DeviceList) {
+	if len(e.groups.lists)+len(e.groups.names) > maxParsed {
+		clear(e.groups.lists)
+		clear(e.groups.names)
+	}
 	for _, f := range g.Faces {
 		if len(f.User) == 32 {
-			names[identity.UserID(f.User)] = f.Name
+			e.groups.names[identity.UserID(f.User)] = chat.CleanName(f.Name)
 		}
 	}
 	for _, raw := range g.Lists {
 		if l, err := e.lists.get(raw); err == nil {
 			lists = append(lists, l)
+			e.groups.lists[l.Head()] = l
 		}
 	}
-	return lists, names
+	return lists
 }
 
 // takeEntries merges entries into the log of their group, as far as they are proved, and does what follows from them.
-func (e *Engine) takeEntries(t *Turn, a arrival, fresh []*group.Entry, lists []*identity.DeviceList, names map[identity.UserID]string) bool {
+func (e *Engine) takeEntries(t *Turn, a arrival, fresh []*group.Entry, lists []*identity.DeviceList) bool {
 	id := a.content.Chat
 	if c := talk.Chat(t.Tx, id); c != nil && c.Kind != talk.Group || c == nil && !a.own && a.contact.State != contactAccepted {
 		return false
@@ -432,7 +397,7 @@ func (e *Engine) takeEntries(t *Turn, a arrival, fresh []*group.Entry, lists []*
 	var proved []*group.Entry
 	var provers []*identity.DeviceList
 	for _, x := range all {
-		if by := e.prover(t, x, lists); by != nil {
+		if by := e.prover(t, x); by != nil {
 			proved, provers = append(proved, x), append(provers, by)
 		}
 	}
@@ -442,7 +407,7 @@ func (e *Engine) takeEntries(t *Turn, a arrival, fresh []*group.Entry, lists []*
 		delete(e.groups.orphans, id)
 	}
 	if len(added) > 0 {
-		e.grown(t, l, added, provers, names)
+		e.grown(t, l, added, provers)
 	}
 	for _, list := range lists {
 		if dht.Validate(dht.UserKey(list.User()), list.Bytes(), t.Now) == nil {
@@ -461,9 +426,9 @@ func (e *Engine) takeEntries(t *Turn, a arrival, fresh []*group.Entry, lists []*
 }
 
 // prover is the list that an entry names, if it proves that a device of the author's signed it.
-func (e *Engine) prover(t *Turn, x *group.Entry, lists []*identity.DeviceList) *identity.DeviceList {
+func (e *Engine) prover(t *Turn, x *group.Entry) *identity.DeviceList {
 	known, _ := e.lists.get(talk.ListOf(t.Tx, x.Group(), x.Fields().List))
-	for _, l := range append(lists, known, e.listOf(t, x.Fields().User)) {
+	for _, l := range []*identity.DeviceList{e.groups.lists[x.Fields().List], known, e.listOf(t, x.Fields().User)} {
 		if l != nil && x.By(l) {
 			return l
 		}
@@ -473,11 +438,10 @@ func (e *Engine) prover(t *Turn, x *group.Entry, lists []*identity.DeviceList) *
 
 // grown does what follows from entries of others: who came is known from now on, and gets what this device signed without
 // knowing of it; who went gets nothing more.
-func (e *Engine) grown(t *Turn, l *group.Log, added []*group.Entry, provers []*identity.DeviceList, names map[identity.UserID]string) {
+func (e *Engine) grown(t *Turn, l *group.Log, added []*group.Entry, provers []*identity.DeviceList) {
 	d := e.desk(t)
 	c, turn := d.Grow(l, added, provers)
-	e.welcome(t, c, turn, names)
-	e.recall(t, c, turn.Went)
+	e.welcome(t, c, turn)
 	for _, x := range added {
 		if x.Fields().Kind != group.Add || x.Fields().User == e.user {
 			continue
@@ -492,4 +456,5 @@ func (e *Engine) grown(t *Turn, l *group.Log, added []*group.Entry, provers []*i
 		}
 	}
 	e.carry(t, d)
+	e.dismiss(t, c, turn)
 }

@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/hex"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -9,6 +10,7 @@ import (
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/group"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
@@ -134,4 +136,61 @@ func History(tx store.Tx) ([]view.History, error) {
 		out = append(out, v)
 	}
 	return out, tx.Err()
+}
+
+// tickGroups asks for what has not come by itself.
+func (e *Engine) tickGroups(t *Turn) {
+	for _, q := range e.groups.asks.Due(t.Now) {
+		id := chat.ChatID(q.Group)
+		l := e.groupLog(t, id)
+		if slices.ContainsFunc(q.Want, func(h [16]byte) bool { return !l.Has(h) }) {
+			e.groups.asks.Asked(t.Now, q)
+			ask := &chatpb.GroupAsk{Have: talk.RosterOf(t.Tx, id).GetHeads()}
+			e.sayTo(t, chat.KindGroupAsk, id, ask, q.User, []identity.DeviceID{q.Device})
+		}
+	}
+}
+
+// gotGroupAsk answers a member with what it lacks of a log, and who was one with what made it none.
+func (e *Engine) gotGroupAsk(t *Turn, a arrival) bool {
+	ask := &chatpb.GroupAsk{}
+	r := talk.RosterOf(t.Tx, a.content.Chat)
+	if proto.Unmarshal(a.content.Payload, ask) != nil || len(ask.Have) > group.MaxHeads {
+		return false
+	}
+	if !e.groups.asks.Answer(t.Now, group.ID(a.content.Chat), a.sender.Device()) {
+		return true
+	}
+	var have [][16]byte
+	for _, h := range ask.Have {
+		if len(h) == 16 {
+			have = append(have, [16]byte(h))
+		}
+	}
+	l := e.groupLog(t, a.content.Chat)
+	rest := l.Beyond(have)
+	if !a.own && !talk.InGroup(r, a.sender.User) { // it learns that it is none any more, and nothing after that
+		known := l.End(a.sender.User)
+		rest = slices.DeleteFunc(rest, func(x *group.Entry) bool { return !slices.Contains(known, x) })
+	}
+	if len(rest) == 0 {
+		return true
+	}
+	pages := e.pages(t, rest, talk.Provers(t.Tx, l, rest), nil)
+	if len(have) == 0 && talk.InGroup(r, a.sender.User) {
+		pages = e.logPages(t, l)
+	}
+	for _, p := range pages {
+		e.sayTo(t, chat.KindGroup, a.content.Chat, p, a.sender.User, []identity.DeviceID{a.sender.Device()})
+	}
+	return true
+}
+
+// handLogs gives all our logs to another device of ours.
+func (e *Engine) handLogs(t *Turn, device identity.DeviceID) {
+	for _, c := range talk.Groups(t.Tx) {
+		for _, p := range e.logPages(t, e.groupLog(t, talk.IDOf(c))) {
+			e.sayTo(t, chat.KindGroup, talk.IDOf(c), p, e.user, []identity.DeviceID{device})
+		}
+	}
 }

@@ -213,7 +213,7 @@ func (e *Engine) openFirst(t *Turn, f session.FirstFlight, envelope []byte) (arr
 	}
 	if dev == nil || e.listOf(t, sender.User) == nil {
 		if dev = e.stranger(t, &a); dev == nil {
-			return a, session.ErrOpen
+			return a, e.notKnown(t, a)
 		}
 	}
 	if !owns(dev, sender.User) {
@@ -434,9 +434,9 @@ func (e *Engine) dispatch(t *Turn, a arrival) bool {
 	case chat.KindHistory:
 		return a.own && e.gotHistory(t, a)
 	case chat.KindGroup:
-		return (a.own || near(a.contact)) && e.gotGroup(t, a)
+		return friend && e.gotGroup(t, a)
 	case chat.KindGroupAsk:
-		return friend && e.gotGroupAsk(t, a)
+		return e.gotGroupAsk(t, a)
 	}
 	if !a.content.Kind.Visible() {
 		return friend // of a later version: nothing for people, and nothing to repeat

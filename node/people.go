@@ -9,6 +9,7 @@ import (
 	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
@@ -136,17 +137,34 @@ func near(c *pb.Contact) bool {
 }
 
 // mayTalk reports whether what somebody says is listened to: what an accepted contact says, and what a member of a group
-// of ours says in a group, or of itself.
+// of ours says in a group, or of itself; of one who was a member what it said then.
 func (e *Engine) mayTalk(t *Turn, a arrival) bool {
 	if a.own || a.contact != nil && a.contact.State == contactAccepted {
 		return true
 	}
 	switch a.content.Kind {
 	case chat.KindReach, chat.KindRecords, chat.KindProfile:
-		return near(a.contact)
+		return near(a.contact) || a.contact != nil && a.contact.State == contactMember // it may be one again, as we will hear
 	}
 	c := talk.Chat(t.Tx, a.content.Chat)
-	return near(a.contact) && c != nil && c.Kind == talk.Group
+	return a.contact != nil && c != nil && c.Kind == talk.Group &&
+		(near(a.contact) || talk.EverInGroup(talk.RosterOf(t.Tx, a.content.Chat), a.sender.User))
+}
+
+// notKnown is what becomes of a first flight of a stranger: one who speaks as a member of a group of ours does may be one,
+// as we shall hear, and waits.
+func (e *Engine) notKnown(t *Turn, a arrival) error {
+	strangers := 0
+	for u := range e.parked {
+		if e.contact(t, u) == nil {
+			strangers++
+		}
+	}
+	x, c := &chatpb.Common{}, talk.Chat(t.Tx, a.content.Chat)
+	if strangers < maxStrangers && c != nil && c.Kind == talk.Group && proto.Unmarshal(a.content.Payload, x) == nil && len(x.Heads) > 0 {
+		return errPark
+	}
+	return session.ErrOpen
 }
 
 func (e *Engine) arrival(a arrival) talk.Arrival {

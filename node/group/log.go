@@ -259,6 +259,25 @@ func (l *Log) Beyond(have [][16]byte) []*Entry {
 	return out
 }
 
+// End lists the entries that ended a person's memberships, with all that they build on, parents first.
+func (l *Log) End(u identity.UserID) (out []*Entry) {
+	p, known := l.who[u]
+	set := newBitset(len(l.nodes))
+	for i := range l.nodes {
+		n := &l.nodes[i]
+		if known && (n.f.Kind == Remove && slices.Contains(n.users, p) || n.f.Kind == Leave && n.author == p) {
+			set.join(n.before)
+			set.set(int32(i))
+		}
+	}
+	for _, i := range l.order {
+		if set.has(i) {
+			out = append(out, l.nodes[i].Entry)
+		}
+	}
+	return out
+}
+
 // Act makes the fields of the next entry of an author: it builds on the newest heads, and is later than they are.
 func (l *Log) Act(author identity.UserID, list identity.Head, now uint64, act Act) Fields {
 	heads := l.Heads()

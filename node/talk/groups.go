@@ -36,10 +36,15 @@ func InGroup(r *pb.Roster, u identity.UserID) bool {
 	return r != nil && slices.ContainsFunc(r.Members, func(s *pb.Seat) bool { return string(s.User) == string(u[:]) })
 }
 
+// EverInGroup reports whether a person is or was a member.
+func EverInGroup(r *pb.Roster, u identity.UserID) bool {
+	return InGroup(r, u) || r != nil && slices.ContainsFunc(r.Past, func(s *pb.Seat) bool { return string(s.User) == string(u[:]) })
+}
+
 // inGroupAt reports whether a person was a member at a time.
-func inGroupAt(r *pb.Roster, u []byte, at uint64) bool {
+func inGroupAt(r *pb.Roster, u identity.UserID, at uint64) bool {
 	in := func(s *pb.Seat) bool {
-		return string(s.User) == string(u) && s.From <= at && (s.To == 0 || at < s.To)
+		return string(s.User) == string(u[:]) && s.From <= at && (s.To == 0 || at < s.To)
 	}
 	return r != nil && (slices.ContainsFunc(r.Members, in) || slices.ContainsFunc(r.Past, in))
 }
@@ -98,7 +103,7 @@ func Groups(tx store.Tx) (out []*pb.Chat) {
 	return out
 }
 
-// Turnover is who came into a group and who went, when its log grew.
+// Turnover is who came into a group and who went, when its log grew. To somebody who comes, everybody does.
 type Turnover struct {
 	Came, Went []identity.UserID
 }
@@ -134,7 +139,7 @@ func (d *Desk) Grow(l *group.Log, added []*group.Entry, lists []*identity.Device
 	d.tell(view.Notice{Type: "group", Group: &v})
 	var t Turnover
 	for _, s := range r.Members {
-		if u := identity.UserID(s.User); u != d.Me && !InGroup(old, u) {
+		if u := identity.UserID(s.User); u != d.Me && !(InGroup(old, u) && InGroup(old, d.Me)) {
 			t.Came = append(t.Came, u)
 		}
 	}
@@ -175,7 +180,7 @@ func (d *Desk) resettle(c *pb.Chat, old, r *pb.Roster) {
 			continue
 		}
 		at := sentAt(m)
-		if !m.Mine && changed[identity.UserID(m.User)] && !inGroupAt(r, m.User, at) {
+		if !m.Mine && changed[identity.UserID(m.User)] && !inGroupAt(r, identity.UserID(m.User), at) {
 			d.setAside(c, m)
 		}
 		if m.Mine && string(m.Device) == string(d.Device[:]) {
@@ -187,7 +192,7 @@ func (d *Desk) resettle(c *pb.Chat, old, r *pb.Roster) {
 	}
 	for _, id := range d.since(c.Aside, from) {
 		m := &pb.Message{}
-		if Row(d.Tx, id, m) && inGroupAt(r, m.User, sentAt(m)) {
+		if Row(d.Tx, id, m) && inGroupAt(r, identity.UserID(m.User), sentAt(m)) {
 			d.unplace(c.Aside, m)
 			d.take(c, m)
 		}
@@ -212,7 +217,7 @@ func (d *Desk) take(c *pb.Chat, m *pb.Message) {
 // aside keeps what somebody says in a group who was no member then, as far as we know; false: it is to be taken at once,
 // or there is no room.
 func (d *Desk) aside(c *pb.Chat, m *pb.Message, a Arrival) (kept, room bool) {
-	if c.Kind != Group || a.Own || inGroupAt(RosterOf(d.Tx, IDOf(c)), a.Author[:], a.Content.SentAt) {
+	if c.Kind != Group || a.Own || inGroupAt(RosterOf(d.Tx, IDOf(c)), a.Author, a.Content.SentAt) {
 		return false, true
 	}
 	if c.Aside != 0 && len(d.since(c.Aside, 0)) >= maxAside {
@@ -254,7 +259,7 @@ func (d *Desk) owe(m *pb.Message, changed map[identity.UserID]bool, old, r *pb.R
 	var to []identity.UserID
 	for _, s := range slices.Concat(r.Members, r.Past) {
 		u := identity.UserID(s.User)
-		if changed[u] && u != d.Me && InGroup(r, u) && inGroupAt(r, s.User, at) && !inGroupAt(old, s.User, at) && !slices.Contains(to, u) {
+		if changed[u] && u != d.Me && InGroup(r, u) && inGroupAt(r, u, at) && !inGroupAt(old, u, at) && !slices.Contains(to, u) {
 			to = append(to, u)
 		}
 	}
