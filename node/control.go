@@ -71,7 +71,7 @@ func (e *Engine) tellContact(t *Turn, c *pb.Contact) {
 
 // tellDevice sends our reach to a device that has not been told the newest, once there is a way to seal for it.
 func (e *Engine) tellDevice(t *Turn, dev *pb.PeerDevice) {
-	defer e.tellProfile(t, dev)
+	defer e.tellProfile(t, identity.DeviceID(dev.Device))
 	number := store.Counter(t.Tx, counterReach)
 	if number == 0 || dev.ToldReach >= number || (len(dev.Sessions) == 0 && len(dev.Record) == 0) || !e.maySpeak(t, dev) {
 		return

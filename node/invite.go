@@ -380,7 +380,7 @@ func (e *Engine) endJoin(t *Turn, c *pb.Contact, why string) {
 
 // nameAfter gives a contact whose handle was made up the handle of its own name.
 func (e *Engine) nameAfter(t *Turn, c *pb.Contact) {
-	if base, _, _ := strings.Cut(c.Handle, "-"); base != "contact" && base != "request" || talk.CleanHandle(c.Name) == "" {
+	if base, _, _ := strings.Cut(c.Handle, "-"); base != "contact" && base != "request" && base != "member" || talk.CleanHandle(c.Name) == "" {
 		return
 	}
 	taken := map[string]bool{talk.OwnHandle: true}

@@ -67,19 +67,28 @@ func (e *Engine) profileChanged(t *Turn) {
 	e.tellReach(t)
 }
 
-// tellProfile sends our profile to a device that has not been told the newest.
-func (e *Engine) tellProfile(t *Turn, dev *pb.PeerDevice) {
-	if e.self.ProfileAt == 0 || dev.ToldProfile >= e.self.ProfileAt || (len(dev.Sessions) == 0 && len(dev.Record) == 0) || !e.maySpeak(t, dev) {
+// tellProfile sends our profile to a device that has not been told the newest; to those of mere members of a group of ours
+// no more than our name.
+func (e *Engine) tellProfile(t *Turn, id identity.DeviceID) {
+	dev := e.peerDevice(t, id) // as it is now: a reach that went before has moved its session on
+	if dev == nil || (len(dev.Sessions) == 0 && len(dev.Record) == 0) || !e.maySpeak(t, dev) {
 		return
 	}
-	dev.ToldProfile = e.self.ProfileAt
-	e.saveDevice(t, dev)
-	id := identity.DeviceID(dev.Device)
-	e.supersede(t, id, chat.KindProfile)
+	c := e.contact(t, identity.UserID(dev.User))
 	p := &chatpb.Profile{Name: e.self.Name, Handles: e.self.Handles, Changed: e.self.ProfileAt}
-	if f := (&chatpb.File{}); len(e.self.Picture) > 0 && proto.Unmarshal(e.self.Picture, f) == nil {
+	told := &dev.ToldProfile
+	if c != nil && c.State != contactAccepted {
+		p = &chatpb.Profile{Name: e.self.Name, NameOnly: true, Changed: max(e.self.ProfileAt, 1)}
+		told = &dev.ToldName
+	} else if f := (&chatpb.File{}); len(e.self.Picture) > 0 && proto.Unmarshal(e.self.Picture, f) == nil {
 		p.Picture = f
 	}
+	if *told >= p.Changed {
+		return
+	}
+	*told = p.Changed
+	e.saveDevice(t, dev)
+	e.supersede(t, id, chat.KindProfile)
 	e.sendControl(t, chat.KindProfile, p, identity.UserID(dev.User), []identity.DeviceID{id})
 }
 
@@ -106,6 +115,10 @@ func (e *Engine) gotProfile(t *Turn, a arrival) bool {
 		return true
 	}
 	c := a.contact
+	if p.NameOnly || c.State != contactAccepted {
+		e.gotName(t, c, name, p.Changed)
+		return true
+	}
 	if p.Changed <= c.ProfileAt {
 		return true
 	}
@@ -120,6 +133,18 @@ func (e *Engine) gotProfile(t *Turn, a arrival) bool {
 	e.namesAt = earlier(e.namesAt, people.NextAsk(c))
 	e.tickNames(t)
 	return true
+}
+
+// gotName takes in the name of somebody with whom we share a group, or of a contact that did not know that it is one.
+func (e *Engine) gotName(t *Turn, c *pb.Contact, name string, at uint64) {
+	if at <= max(c.NameAt, c.ProfileAt) || name == "" {
+		return
+	}
+	c.Name, c.NameAt = name, at
+	e.nameAfter(t, c)
+	e.saveContact(t, c)
+	v := contactView(c, e.live)
+	e.notice(t, view.Notice{Type: "contact", Contact: &v})
 }
 
 // keepPicture has the file of a person's picture brought to relays, if it is ours, or fetched, and the one before let go.

@@ -220,6 +220,11 @@ func (e *Engine) gotRequest(t *Turn, a arrival) bool {
 	dev := e.peerDevice(t, a.sender.Device())
 	switch {
 	case c.State == contactRequest:
+		if c.Wants {
+			return true // a person is told once, however often somebody asks
+		}
+		c.Wants = true
+		e.saveContact(t, c)
 		if dev != nil {
 			e.keepReach(t, dev, r.Reach) // for the answer
 		}
@@ -227,6 +232,10 @@ func (e *Engine) gotRequest(t *Turn, a arrival) bool {
 	case c.State == contactMember && !wanted(c):
 		if !wants(c) && (r.Answer || !e.roomForRequest(t)) {
 			return false
+		}
+		if c.Name == "" {
+			c.Name = chat.CleanName(r.Name)
+			e.nameAfter(t, c)
 		}
 		e.wish(t, c, r.Note)
 	case wanted(c): // it accepts, or has asked us at the same time
@@ -244,6 +253,10 @@ func (e *Engine) gotRequest(t *Turn, a arrival) bool {
 		}
 		e.tellContact(t, c)
 	case c.State == contactAccepted && !r.Answer && dev != nil: // it has lost us, or our answer
+		if last, told := e.reachTold[a.sender.Device()]; told && t.Now.Sub(last) < time.Hour {
+			return true
+		}
+		e.reachTold[a.sender.Device()] = t.Now
 		e.keepReach(t, dev, r.Reach)
 		e.supersede(t, a.sender.Device(), chat.KindRequest)
 		e.sendControl(t, chat.KindRequest, e.request(t, "", true), a.sender.User, []identity.DeviceID{a.sender.Device()})
@@ -341,6 +354,11 @@ func (e *Engine) forgetRequests(t *Turn) {
 			e.saveContact(t, c)
 		}
 		if (c.State != contactRequest && c.State != contactIgnored) || t.Now.Sub(unixMilli(c.Asked)) < people.Forget || len(c.User) != 32 {
+			continue
+		}
+		if len(c.Groups) > 0 { // it stays what it is besides
+			c.State, c.Wants, c.Asked = contactMember, false, 0
+			e.saveContact(t, c)
 			continue
 		}
 		user := identity.UserID(c.User)

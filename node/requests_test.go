@@ -79,6 +79,14 @@ func TestARequestIsAcceptedAfterDays(t *testing.T) {
 	if _, err := a.trySend(b, "are you there?"); err != nil {
 		t.Errorf("writing to somebody who was asked: %v", err)
 	}
+	told := func() int {
+		return count(b.notices, func(n view.Notice) bool { return n.Contact != nil && n.Contact.State == "request" })
+	}
+	a.say(b, chat.KindRequest, &chatpb.Request{Name: "alice", Note: "hello?", List: a.row().List})
+	w.pass(time.Minute)
+	if n := told(); n != 1 {
+		t.Errorf("told of one request %d times", n)
+	}
 	sent := len(w.sent)
 	w.pass(5 * 24 * time.Hour)
 	w.sent = w.sent[sent:]
@@ -490,7 +498,7 @@ func TestAHostileProfile(t *testing.T) {
 func (d *device) member(to *device) {
 	d.w.t.Helper()
 	self := to.row()
-	raw, err := proto.Marshal(&pb.Contact{User: self.User, Handle: "member-of-club", State: 5, List: self.List, Chat: 900})
+	raw, err := proto.Marshal(&pb.Contact{User: self.User, Handle: "member-2", State: 5, List: self.List, Chat: 900, Groups: [][]byte{make([]byte, 16)}})
 	d.w.must(err)
 	d.stop()
 	d.w.must(d.store.Update(func(tx store.Tx) error { tx.Put(store.BucketContacts, self.User[:20], raw); return nil }))
@@ -522,12 +530,18 @@ func TestAMemberOfAGroupAsks(t *testing.T) {
 		t.Errorf("alice sees %+v %+v", x, x.Request)
 	}
 	x := b.contact(a.user())
-	if x.State != "member" || x.Request == nil || x.Request.Mine || x.Request.Note != "from the club" {
+	if x.State != "member" || x.Request == nil || x.Request.Mine || x.Request.Note != "from the club" || x.Name != "alice" || x.Handle != "alice" {
 		t.Fatalf("bob sees %+v %+v", x, x.Request)
 	}
 	w.must(b.change((*node.Engine).IgnoreContact, a))
 	if x := b.contact(a.user()); x.State != "member" || x.Request != nil {
 		t.Errorf("ignored: %+v", x)
+	}
+	handles, name := []string{"ally"}, "alice the first"
+	w.must(a.setProfile(node.ProfileChange{Name: &name, Handles: &handles}))
+	w.pass(time.Minute)
+	if x := b.contact(a.user()); x.Name != name || len(x.Names) != 0 {
+		t.Errorf("a member is told %q and %v", x.Name, x.Names)
 	}
 	a.say(b, chat.KindText, &chatpb.Text{Text: "answer me"})
 	w.pass(time.Minute)
@@ -541,6 +555,9 @@ func TestAMemberOfAGroupAsks(t *testing.T) {
 		if x.State != "accepted" || x.Request != nil {
 			t.Errorf("%+v", x)
 		}
+	}
+	if x := b.contact(a.user()); len(x.Names) != 1 {
+		t.Errorf("an accepted member is told %v", x.Names)
 	}
 }
 

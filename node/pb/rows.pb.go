@@ -312,6 +312,7 @@ type Contact struct {
 	ProfileAt     uint64                 `protobuf:"varint,25,opt,name=profile_at,json=profileAt,proto3" json:"profile_at,omitempty"`          // lamport ms of the profile that we have
 	Looked        int64                  `protobuf:"varint,26,opt,name=looked,proto3" json:"looked,omitempty"`                                 // unix ms when the DNS was last asked about a name of this contact
 	Pictures      []uint64               `protobuf:"varint,32,rep,packed,name=pictures,proto3" json:"pictures,omitempty"`                      // number of the picture in the table of transfers
+	NameAt        uint64                 `protobuf:"varint,33,opt,name=name_at,json=nameAt,proto3" json:"name_at,omitempty"`                   // lamport ms of the name, of a profile that said no more
 	Wants         bool                   `protobuf:"varint,31,opt,name=wants,proto3" json:"wants,omitempty"`                                   // a member of a group asked to be a contact
 	Groups        [][]byte               `protobuf:"bytes,30,rep,name=groups,proto3" json:"groups,omitempty"`                                  // ids of the groups in which both of us are
 	unknownFields protoimpl.UnknownFields
@@ -544,6 +545,13 @@ func (x *Contact) GetPictures() []uint64 {
 	return nil
 }
 
+func (x *Contact) GetNameAt() uint64 {
+	if x != nil {
+		return x.NameAt
+	}
+	return 0
+}
+
 func (x *Contact) GetWants() bool {
 	if x != nil {
 		return x.Wants
@@ -680,6 +688,7 @@ type PeerDevice struct {
 	PassSecret    []byte                 `protobuf:"bytes,16,opt,name=pass_secret,json=passSecret,proto3" json:"pass_secret,omitempty"`     // of our passes into its boxes
 	Passes        [][]byte               `protobuf:"bytes,17,rep,name=passes,proto3" json:"passes,omitempty"`                               // certificate signatures, parallel to boxes
 	ToldProfile   uint64                 `protobuf:"varint,18,opt,name=told_profile,json=toldProfile,proto3" json:"told_profile,omitempty"` // the change of our profile that it was told
+	ToldName      uint64                 `protobuf:"varint,19,opt,name=told_name,json=toldName,proto3" json:"told_name,omitempty"`          // the same of our name, as long as its user is no contact
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -836,6 +845,13 @@ func (x *PeerDevice) GetPasses() [][]byte {
 func (x *PeerDevice) GetToldProfile() uint64 {
 	if x != nil {
 		return x.ToldProfile
+	}
+	return 0
+}
+
+func (x *PeerDevice) GetToldName() uint64 {
+	if x != nil {
+		return x.ToldName
 	}
 	return 0
 }
@@ -2628,7 +2644,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\bpictures\x18\x15 \x03(\x04R\bpictures\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
-	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\x97\x06\n" +
+	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xb0\x06\n" +
 	"\aContact\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\tR\x06handle\x12\x12\n" +
@@ -2660,7 +2676,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\n" +
 	"profile_at\x18\x19 \x01(\x04R\tprofileAt\x12\x16\n" +
 	"\x06looked\x18\x1a \x01(\x03R\x06looked\x12\x1a\n" +
-	"\bpictures\x18  \x03(\x04R\bpictures\x12\x14\n" +
+	"\bpictures\x18  \x03(\x04R\bpictures\x12\x17\n" +
+	"\aname_at\x18! \x01(\x04R\x06nameAt\x12\x14\n" +
 	"\x05wants\x18\x1f \x01(\bR\x05wants\x12\x16\n" +
 	"\x06groups\x18\x1e \x03(\fR\x06groups\"\xbf\x01\n" +
 	"\x05Named\x12\x12\n" +
@@ -2671,7 +2688,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x04next\x18\x05 \x01(\x03R\x04next\x12\x14\n" +
 	"\x05error\x18\x06 \x01(\tR\x05error\x12\x16\n" +
 	"\x06failed\x18\a \x01(\rR\x06failed\x12\x14\n" +
-	"\x05found\x18\b \x01(\bR\x05found\"\x85\x04\n" +
+	"\x05found\x18\b \x01(\bR\x05found\"\xa2\x04\n" +
 	"\n" +
 	"PeerDevice\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
@@ -2695,7 +2712,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\vpass_secret\x18\x10 \x01(\fR\n" +
 	"passSecret\x12\x16\n" +
 	"\x06passes\x18\x11 \x03(\fR\x06passes\x12!\n" +
-	"\ftold_profile\x18\x12 \x01(\x04R\vtoldProfile\"@\n" +
+	"\ftold_profile\x18\x12 \x01(\x04R\vtoldProfile\x12\x1b\n" +
+	"\ttold_name\x18\x13 \x01(\x04R\btoldName\"@\n" +
 	"\x06Prekey\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12\x1e\n" +
 	"\n" +
