@@ -485,3 +485,67 @@ func TestTyping(t *testing.T) {
 		t.Error("who does not tell is told")
 	}
 }
+
+// Acts mean something in the conversation of their message alone: not from another one, not for what people do not see,
+// and not from somebody who is blocked.
+func TestActsStayInTheirConversation(t *testing.T) {
+	w, a, b := pair(t)
+	c := w.person("carol")
+	w.befriend(c, b)
+	w.pass(time.Minute)
+	id := a.send(b, "between us")
+	w.pass(time.Second)
+	target := b.stored(id).Id
+	c.say(b, chat.KindReact, &chatpb.React{Target: target, Emoji: "👎"}) // as a member of a group of ours would know the id
+	c.say(b, chat.KindEdit, &chatpb.Edit{Target: target, Text: "between all"})
+	c.say(b, chat.KindUnsend, &chatpb.Unsend{Target: target})
+	c.sayIn(b, chat.Direct(userID(a), userID(b)), chat.KindReact, &chatpb.React{Target: target, Emoji: "👎"})
+	a.say(b, chat.KindReact, &chatpb.React{Target: target, Emoji: "\x1b[2J"})
+	a.say(b, chat.KindReact, &chatpb.React{Target: target, Emoji: strings.Repeat("x", 33)})
+	a.say(b, chat.KindReact, &chatpb.React{Target: target[:31], Emoji: "👎"})
+	const same = `text "between us" [] edited false refused 0 unsent false erased false deleted false`
+	wantSeen(t, id, same, a, b)
+	w.must(b.do(func(e *node.Engine, t *node.Turn) error { _, err := e.BlockContact(t, "alice"); return err }))
+	a.must(func(d *talk.Desk) (view.Message, error) { return d.Edit(id, "you cannot see this") })
+	w.pass(time.Minute)
+	wantSeen(t, id, same, b)
+}
+
+// A reaction of somebody again and again costs one register, and events no more than its id.
+func TestAFloodOfReactions(t *testing.T) {
+	w, a, b := pair(t)
+	id := a.send(b, "x")
+	w.pass(time.Second)
+	target := b.stored(id).Id
+	for i := range 200 {
+		w.now = w.now.Add(time.Millisecond)
+		a.say(b, chat.KindReact, &chatpb.React{Target: target, Emoji: fmt.Sprint(i)})
+	}
+	if n := len(b.stored(id).State); n > 300 {
+		t.Errorf("the row has %d bytes of state", n)
+	}
+	largest := 0
+	_ = b.store.View(func(tx store.Tx) error {
+		tx.Scan(store.BucketEvents, nil, func(_, v []byte) bool {
+			if bytes.Contains(v, []byte("message_changed")) {
+				largest = max(largest, len(v))
+			}
+			return true
+		})
+		return nil
+	})
+	if v := b.view(id); len(v.Reactions) != 1 || v.Reactions[0].Emoji != "199" || largest == 0 || largest > 300 {
+		t.Errorf("%+v; the largest event has %d bytes", v.Reactions, largest)
+	}
+}
+
+// Notes to oneself have acts, too, and follow to one's other devices.
+func TestActsOnNotes(t *testing.T) {
+	w, a, a2, _, _ := couple(t)
+	id := a.must(func(d *talk.Desk) (view.Message, error) { return d.Send("me", talk.Words{Text: "milk"}) }).ID
+	w.pass(time.Second)
+	a2.must(func(d *talk.Desk) (view.Message, error) { return d.Edit(id, "milk and bread") })
+	a2.must(func(d *talk.Desk) (view.Message, error) { return d.React(id, "✅") })
+	w.pass(time.Minute)
+	wantSeen(t, id, `text "milk and bread" ["was milk" "✅"] edited true refused 0 unsent false erased false deleted false`, a, a2)
+}

@@ -1243,7 +1243,6 @@ type Message struct {
 	Key           string                 `protobuf:"bytes,13,opt,name=key,proto3" json:"key,omitempty"`                      // idempotency key
 	Chat          []byte                 `protobuf:"bytes,14,opt,name=chat,proto3" json:"chat,omitempty"`                    // conversation id; empty in rows of a build without groups: then that with contact
 	State         []byte                 `protobuf:"bytes,15,opt,name=state,proto3" json:"state,omitempty"`                  // what became of it (chat.State)
-	ReadAt        int64                  `protobuf:"varint,16,opt,name=read_at,json=readAt,proto3" json:"read_at,omitempty"` // lamport ms of the first read on a device of ours
 	TextAt        uint64                 `protobuf:"varint,17,opt,name=text_at,json=textAt,proto3" json:"text_at,omitempty"` // its number in the search table; 0: none
 	Mirrored      bool                   `protobuf:"varint,19,opt,name=mirrored,proto3" json:"mirrored,omitempty"`           // our other devices have been served
 	Fallback      bool                   `protobuf:"varint,18,opt,name=fallback,proto3" json:"fallback,omitempty"`           // handed to a hook, without end-to-end encryption
@@ -1385,13 +1384,6 @@ func (x *Message) GetState() []byte {
 		return x.State
 	}
 	return nil
-}
-
-func (x *Message) GetReadAt() int64 {
-	if x != nil {
-		return x.ReadAt
-	}
-	return 0
 }
 
 func (x *Message) GetTextAt() uint64 {
@@ -2751,7 +2743,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x03Day\x12\x10\n" +
 	"\x03day\x18\x01 \x01(\rR\x03day\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\rR\x02ok\x12\x16\n" +
-	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xee\x03\n" +
+	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xd5\x03\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x12\x12\n" +
@@ -2769,7 +2761,6 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x03key\x18\r \x01(\tR\x03key\x12\x12\n" +
 	"\x04chat\x18\x0e \x01(\fR\x04chat\x12\x14\n" +
 	"\x05state\x18\x0f \x01(\fR\x05state\x12\x17\n" +
-	"\aread_at\x18\x10 \x01(\x03R\x06readAt\x12\x17\n" +
 	"\atext_at\x18\x11 \x01(\x04R\x06textAt\x12\x1a\n" +
 	"\bmirrored\x18\x13 \x01(\bR\bmirrored\x12\x1a\n" +
 	"\bfallback\x18\x12 \x01(\bR\bfallback\x12\x1c\n" +

@@ -145,12 +145,8 @@ func (d *Desk) act(c *pb.Chat, m *pb.Message, kind chat.Kind, payload proto.Mess
 // Act takes in what somebody in a conversation did to one of its messages, which may not be here yet. False means that
 // whoever says it may not, or that too much waits already.
 func (d *Desk) Act(a Arrival) bool {
-	c := d.chatOf(a)
-	if c == nil {
+	if d.chatOf(a) == nil {
 		return false
-	}
-	if kept, room := d.aside(c, d.arrived(c, a), a); kept || !room {
-		return room
 	}
 	target, do := readAct(a)
 	if do == nil {

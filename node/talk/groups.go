@@ -9,6 +9,7 @@ import (
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/chat/acts"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/group"
 	"github.com/kith-im/kith/node/pb"
@@ -199,19 +200,32 @@ func (d *Desk) resettle(c *pb.Chat, old, r *pb.Roster) {
 	}
 }
 
-// take brings what lay aside into the conversation: a message, or an act on one.
+// take brings what lay aside into the conversation.
 func (d *Desk) take(c *pb.Chat, m *pb.Message) {
 	content, err := chat.Parse(m.Content)
 	if err != nil {
 		return
 	}
 	a := Arrival{ID: chat.ID(m.Id), Author: identity.UserID(m.User), Device: identity.DeviceID(m.Device), Content: content, Raw: m.Content}
-	if content.Kind.Visible() {
-		d.show(c, m, a)
-		return
+	d.show(c, m, a)
+}
+
+// byMembers leaves out edits that a message's author made while it was no member of the group, and reactions of whoever is
+// none now: of each person only the last reaction is kept, which may be from after its removal on a device that learned of
+// that late. Whoever was a member when it wrote may take that back in any case.
+func byMembers(tx store.Tx, in chat.ChatID, author []byte, x acts.Shown) acts.Shown {
+	if len(x.Edits)+len(x.Reactions) == 0 {
+		return x
 	}
-	d.Tx.Delete(store.BucketMessages, m.Id)
-	d.Act(a)
+	if c := Chat(tx, in); c == nil || c.Kind != Group {
+		return x
+	}
+	r := RosterOf(tx, in)
+	x.Edits = slices.DeleteFunc(x.Edits, func(e acts.Edit) bool { return !inGroupAt(r, author, e.At) })
+	x.Reactions = slices.DeleteFunc(x.Reactions, func(a acts.Reaction) bool {
+		return !InGroup(r, a.User) || !inGroupAt(r, a.User[:], a.At)
+	})
+	return x
 }
 
 // aside keeps what somebody says in a group who was no member then, as far as we know; false: it is to be taken at once,

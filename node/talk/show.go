@@ -159,7 +159,7 @@ func MessageView(tx store.Tx, me identity.UserID, m *pb.Message) view.Message {
 	v.Unsent, v.Deleted, v.Erased, v.Refused = x.Unsent, x.Deleted, x.Erased, x.Refused
 	if !x.Unsent && !x.Erased {
 		said(tx, &v, c)
-		became(tx, &v, x)
+		became(tx, &v, byMembers(tx, c.Chat, m.User, x))
 		if v.TTL = commonOf(c).TtlSeconds; v.TTL > 0 {
 			v.Expires = disappears(m, x, v.TTL)
 		}
