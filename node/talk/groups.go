@@ -221,9 +221,9 @@ func byMembers(tx store.Tx, in chat.ChatID, author []byte, x acts.Shown) acts.Sh
 		return x
 	}
 	r := RosterOf(tx, in)
-	x.Edits = slices.DeleteFunc(x.Edits, func(e acts.Edit) bool { return !inGroupAt(r, author, e.At) })
+	x.Edits = slices.DeleteFunc(x.Edits, func(e acts.Edit) bool { return !inGroupAt(r, identity.UserID(author), e.At) })
 	x.Reactions = slices.DeleteFunc(x.Reactions, func(a acts.Reaction) bool {
-		return !InGroup(r, a.User) || !inGroupAt(r, a.User[:], a.At)
+		return !InGroup(r, a.User) || !inGroupAt(r, a.User, a.At)
 	})
 	return x
 }
