@@ -79,7 +79,7 @@ func ours(line string) (out []string) {
 		case m == "#":
 			flush()
 			return out
-		case m == "|", m == ">", m == ";":
+		case m == "|", m == ">", m == "<", m == ";", m == "&", m == "||", m == "&&":
 			flush()
 		case strings.HasPrefix(m, "~") && words == nil: // where the output goes
 		case strings.HasPrefix(m, "<(") || strings.HasPrefix(m, "KITH_") || m == "source":
@@ -304,5 +304,50 @@ func TestInterruptedIs130(t *testing.T) {
 	}
 	if code := a.fail(t.Context(), silent{api.ExitPartial}); code != 3 {
 		t.Errorf("partial: exit %d", code)
+	}
+}
+
+// inText finds command lines in a document, in lines of its blocks, and mentions in code between backquotes.
+func inText(text string) (out, mentions []string) {
+	block := false
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		switch {
+		case strings.HasPrefix(line, "```"):
+			block = !block
+		case block:
+			out = append(out, ours(line)...)
+		default:
+			for _, m := range inlineCode.FindAllStringSubmatch(line, -1) {
+				mentions = append(mentions, ours(m[1])...)
+			}
+		}
+	}
+	return out, mentions
+}
+
+var inlineCode = regexp.MustCompile("`([^`]+)`")
+
+// TestEveryCommandInTheDocumentsRuns: what a newcomer copies from them is a command with flags that there are.
+func TestEveryCommandInTheDocumentsRuns(t *testing.T) {
+	for name, least := range map[string]int{"README.md": 60, "docs/bots/README.md": 5} {
+		found, mentions := inText(readDoc(t, "../"+name))
+		for _, c := range found {
+			if err := runnable(c); err != nil {
+				t.Errorf("%s: %q: %v", name, c, err)
+			}
+		}
+		for _, c := range mentions { // of which some are only a name
+			if runnable(c) != nil && runnable(c+" --help") != nil {
+				t.Errorf("%s: %q: %v", name, c, runnable(c))
+			}
+		}
+		if n := len(found) + len(mentions); n < least {
+			t.Errorf("%s: only %d commands found: the test does not see them", name, n)
+		}
+	}
+	found, mentions := inText("see `kith frobnicate bob` or\n```sh\nls | kith read a b\n```\n")
+	if len(found) != 1 || runnable(found[0]) == nil || len(mentions) != 1 || runnable(mentions[0]+" --help") == nil {
+		t.Errorf("the controls: %q, %q", found, mentions)
 	}
 }

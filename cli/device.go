@@ -15,7 +15,7 @@ func (a *app) cmdDevice() *cobra.Command {
 		Use: "device", GroupID: groupSelf, Args: cobra.ArbitraryArgs, Short: "Your devices",
 		Example: "  kith device add        # then on the new one: kith init --link LINK\n  kith device list", RunE: group,
 	}
-	cmd.AddCommand(a.deviceList(), a.deviceAdd(), a.deviceRemove(), a.deviceLeave())
+	cmd.AddCommand(a.deviceList(), a.deviceAdd(), a.deviceRemove(), a.deviceLeave(), a.deviceHistory())
 	return cmd
 }
 
@@ -115,4 +115,52 @@ func (a *app) deviceLeave() *cobra.Command {
 	cmd.Flags().BoolVar(&yes, "yes", false, "it cannot be undone, and I mean it")
 	cmd.Flags().BoolVar(&all, "all", false, "every device: the person leaves")
 	return cmd
+}
+
+func (a *app) deviceHistory() *cobra.Command {
+	var q api.HistoryRequest
+	var get bool
+	cmd := &cobra.Command{
+		Use: "history", Args: args(0, 0), Short: "Whether your devices have the same past, and how to get it",
+		Long: `Shows for each other device of yours whether this one has compared the past with it. A new device asks for the last 30
+days by itself, and one that was away for long for what it missed; --get asks all of them for everything, or for --days.`,
+		Example: "  kith device history\n  kith device history --get",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !get && cmd.Flags().Changed("days") {
+				return usage(cmd, "--days goes with --get")
+			}
+			if !get {
+				c, err := a.reader()
+				if err != nil {
+					return err
+				}
+				return ask(cmd.Context(), a, c, "history", api.None{}, a.showHistory)
+			}
+			c, err := a.node()
+			if err != nil {
+				return err
+			}
+			defer c.Close()
+			return ask(cmd.Context(), a, c, "history_ask", q, a.showHistory)
+		},
+	}
+	cmd.Flags().BoolVar(&get, "get", false, "compare with all of them now, and fetch what is missing here")
+	cmd.Flags().IntVar(&q.Days, "days", 0, "no further back than this (default: all of it)")
+	return cmd
+}
+
+func (a *app) showHistory(h api.History) {
+	if len(h.Devices) == 0 {
+		a.note("there is no other device of yours")
+		return
+	}
+	var rows [][]any
+	for _, d := range h.Devices {
+		state := d.State
+		if !d.Equal.IsZero() {
+			state += " " + when(d.Equal)
+		}
+		rows = append(rows, []any{short(d.Device), state, term.In(term.Bold, d.Name)})
+	}
+	a.out.Table(rows)
 }

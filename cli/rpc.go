@@ -15,7 +15,7 @@ kith api, their params an object. subscribe streams events as notifications, fro
 keeps {"consumer":NAME}, or else from now; unsubscribe and end stop. It ends with its input. docs/bots has bots to start
 from.`,
 		Example: `  echo '{"jsonrpc":"2.0","id":1,"method":"status"}' | kith rpc
-  ./bot <answers >requests & kith rpc <requests >answers`,
+  mkfifo q; ./bot < q | kith rpc > q`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := a.node()
 			if err != nil {

@@ -53,9 +53,15 @@ func marks(m view.Message) (out []string) {
 		is   bool
 		word string
 	}{
-		{m.Unsent, "unsent"}, {m.Deleted, "deleted here"}, {m.Erased, "disappeared"}, {m.Edited, "edited"},
+		{m.Unsent, "unsent"},
+		{m.Deleted, "deleted here"},
+		{m.Erased, "disappeared"},
+		{m.Edited, "edited"},
 		{m.Fallback != "", "not end-to-end encrypted"},
-		{m.Location != nil, "location"}, {m.Card != nil, "contact card"}, {m.Custom != nil, "custom"}, {m.Kind == "timer", "timer"},
+		{m.Location != nil, "location"},
+		{m.Card != nil, "contact card"},
+		{m.Custom != nil, "custom"},
+		{m.Kind == "timer", "timer"},
 	} {
 		if f.is {
 			out = append(out, f.word)

@@ -153,8 +153,10 @@ func TestAnswersAreThoseOfTheSpecification(t *testing.T) {
 		{`[]`, fail("null", invalidRequest, "at least one")},
 		{`[1]`, `[` + fail("null", invalidRequest, "object")},
 		{`[{"jsonrpc":"2.0","method":"status"}]`, ``},
-		{`[{"jsonrpc":"2.0","method":"status","id":1},{"jsonrpc":"2.0","method":"status"},{"jsonrpc":"2.0","method":"status","id":2}]`,
-			`[{"jsonrpc":"2.0","id":1,` + status + `,{"jsonrpc":"2.0","id":2,` + status + `]`},
+		{
+			`[{"jsonrpc":"2.0","method":"status","id":1},{"jsonrpc":"2.0","method":"status"},{"jsonrpc":"2.0","method":"status","id":2}]`,
+			`[{"jsonrpc":"2.0","id":1,` + status + `,{"jsonrpc":"2.0","id":2,` + status + `]`,
+		},
 		{many, fail("null", invalidRequest, "at most 64")},
 	} {
 		out, err := talk(t, &fake{}, c.in)
