@@ -377,7 +377,7 @@ func (r *role) heartbeat(s *serving) {
 func (r *role) beat() {
 	m := r.snapshot()
 	r.log.Info("relay serves", "boxes", m.Boxes, "envelopes", m.Envelopes, "bytes", m.Bytes, "deposits", m.Accepted,
-		"pushed", m.Pushed, "acked", m.Acked, "streams", m.Streams, "collectors", m.Collectors,
+		"chunks", m.Blobs.Chunks, "chunk_bytes", m.Blobs.Bytes, "pushed", m.Pushed, "acked", m.Acked, "streams", m.Streams, "collectors", m.Collectors,
 		"deficit", m.Deficit, "adopted", m.Adopted, "damaged", m.Damaged, "healed", m.Healed,
 		"clock_braked", m.ClockBraked, "leaving", m.Leaving)
 }
