@@ -31,7 +31,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
-.PHONY: root-test files crash splits hostile soak fixture
+.PHONY: root-test groups files crash splits hostile soak fixture
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -160,7 +160,12 @@ hostile: ## slow peers, a relay under attack by ten thousand streams, clocks tha
 	$(note) $(GO) test -count=1 -v -tags hostile -timeout 60m -run '$(HOSTILE)' $(TESTFLAGS) ./cli/faults
 
 soak: ## random schedules of the simulated network: cuts, crashes, liars; SEEDS of them (60)
-	$(note) SEEDS=$(SEEDS) $(GO) test -count=1 -v -run Random -timeout 60m ./simnet
+	$(note) SEEDS=$(SEEDS) $(GO) test -count=1 -v -run 'Random(Schedules|Acts)' -timeout 60m ./simnet
+
+groups: SEEDS = 1000
+groups: ## groups at odds over cuts and absences, SEEDS of them (1000); then 64 members with 3 devices each, a tenth of them away
+	$(note) SEEDS=$(SEEDS) $(GO) test -count=1 -v -run 'RandomGroups$$' -timeout 120m $(TESTFLAGS) ./simnet
+	MEMBERS=64 DEVICES=3 MESSAGES=100 $(GO) test -count=1 -v -run GroupReaches -timeout 60m ./simnet
 
 fixture: ## homes of this build that later ones have to open, when the store has a new version
 	$(GO) test -count=1 -tags fixture -run "TestWriteThe(Homes|Store)OfThisBuild" -v $(TESTFLAGS) ./cli/faults ./mailbox/boltbox

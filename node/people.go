@@ -161,7 +161,8 @@ func (e *Engine) notKnown(t *Turn, a arrival) error {
 		}
 	}
 	x, c := &chatpb.Common{}, talk.Chat(t.Tx, a.content.Chat)
-	if strangers < maxStrangers && c != nil && c.Kind == talk.Group && proto.Unmarshal(a.content.Payload, x) == nil && len(x.Heads) > 0 {
+	said := a.content.Kind == chat.KindGroup || proto.Unmarshal(a.content.Payload, x) == nil && len(x.Heads) > 0
+	if said && strangers < maxStrangers && c != nil && c.Kind == talk.Group {
 		return errPark
 	}
 	return session.ErrOpen

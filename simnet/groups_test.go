@@ -3,7 +3,9 @@ package simnet_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -160,4 +162,72 @@ func TestAGroupTalks(t *testing.T) {
 			t.Errorf("%s sees %s", d.Name(), got)
 		}
 	})
+}
+
+// Every message of a group comes to every device of every member, and to the author's own others, though a tenth of the
+// devices is away while they are written. MEMBERS and DEVICES set the size.
+func TestAGroupReachesEveryDevice(t *testing.T) {
+	members, devices, messages := size(t, "MEMBERS", 6), size(t, "DEVICES", 2), size(t, "MESSAGES", 10)
+	p := gather(t, 1, members, devices, 5, members)
+	all := slices.Concat(p.devices...)
+	var author *simnet.Device // of the message that is being written
+	copies, want := 0, messages*(len(all)-1)
+	var live []time.Duration
+	at := map[string]time.Time{}
+	away := map[*simnet.Device]bool{}
+	for _, d := range all {
+		d.Notices(func(n view.Notice) {
+			if n.Type != "message" || d == author {
+				return
+			}
+			copies++
+			if !away[d] {
+				live = append(live, p.w.Now().Sub(at[n.Message.Text]))
+			}
+		})
+	}
+	for i := 0; len(away) < len(all)/10; i += 10 {
+		away[all[(i+7)%len(all)]] = true
+	}
+	for d := range away {
+		d.Stop()
+	}
+	for i := range messages {
+		author = all[i%10*(len(all)/10)%len(all)]
+		for away[author] {
+			author = all[(slices.Index(all, author)+1)%len(all)]
+		}
+		text := fmt.Sprint("message ", i)
+		at[text] = p.w.Now()
+		if p.say(author, text) == "" {
+			t.Fatalf("%s cannot write", author.Name())
+		}
+		author = nil
+		p.w.Run(time.Second)
+	}
+	p.w.Run(10 * time.Minute)
+	for d := range away {
+		p.must(d.Start())
+	}
+	p.w.RunUntil(26*time.Hour, func() bool { return copies == want })
+	p.w.Run(time.Hour) // none comes twice
+	slices.Sort(live)
+	t.Logf("%d members with %d devices each, %d devices away: %d of %d copies of %d messages; p95 of those there %v",
+		members, devices, len(away), copies, want, messages, live[len(live)*95/100])
+	if copies != want {
+		t.Errorf("%d of %d copies arrived", copies, want)
+	}
+}
+
+// size is a number from the environment, or the given one.
+func size(t *testing.T, name string, otherwise int) int {
+	v := os.Getenv(name)
+	if v == "" {
+		return otherwise
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%s: want a number", name, v)
+	}
+	return n
 }
