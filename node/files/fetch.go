@@ -90,9 +90,12 @@ func (s *Service) manifest(r *run) (*blob.Manifest, error) {
 		if from == nil {
 			continue
 		}
-		err := s.getInto(r.ctx, *from, digest)
+		err := s.getInto(r.ctx, r, *from, digest)
 		if err == nil {
 			m, _, err := s.open(r.job)
+			if err != nil {
+				s.dropChunk(digest, ownerOf(r.job)) // rubbish that a sender named
+			}
 			return m, err
 		}
 		if errors.Is(err, ErrNoRoom) {
@@ -118,12 +121,12 @@ func (s *Service) missing(m *blob.Manifest, p *progress) (out []int) {
 }
 
 // getInto gets one chunk into the store.
-func (s *Service) getInto(ctx context.Context, from transfer.Source, d blob.Digest) error {
-	buf, err := s.buffers.take(ctx)
+func (s *Service) getInto(ctx context.Context, r *run, from transfer.Source, d blob.Digest) error {
+	buf, err := r.buffers.take(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { s.buffers.give(buf) }()
+	defer r.buffers.give(buf)
 	ctx, cancel := context.WithTimeout(ctx, chunkWithin)
 	defer cancel()
 	s.c.Log.Debug("chunk asked for", "chunk", d.String())
@@ -131,7 +134,7 @@ func (s *Service) getInto(ctx context.Context, from transfer.Source, d blob.Dige
 	if err != nil {
 		return err
 	}
-	return fullOr(s.c.Chunks.Put(d, chunk, forever, own))
+	return fullOr(s.c.Chunks.Put(d, chunk, forever, ownerOf(r.job)))
 }
 
 // from takes chunks from one source until it has no more for us.
@@ -150,11 +153,8 @@ func (f *fetching) from(i int, missing []int) {
 	wg.Wait()
 }
 
-// look asks a source which chunks it has; false: it does not answer. Few chunks are asked for without.
+// look asks a source which chunks it has; false: it does not answer. Nothing is left to a source before it has answered.
 func (f *fetching) look(i int, missing []int) bool {
-	if len(missing) <= width {
-		return true
-	}
 	for at := 0; at < len(missing); at += askMany {
 		part := missing[at:min(at+askMany, len(missing))]
 		ds := make([]blob.Digest, len(part))
@@ -184,7 +184,7 @@ func (f *fetching) take(i int) {
 		if !ok {
 			return
 		}
-		err := f.s.getInto(f.ctx, f.r.job.Sources[i], f.manifest.Chunks[c])
+		err := f.s.getInto(f.ctx, f.r, f.r.job.Sources[i], f.manifest.Chunks[c])
 		f.mu.Lock()
 		switch {
 		case err == nil:

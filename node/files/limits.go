@@ -15,10 +15,9 @@ const (
 	sealWriters = 3
 	// width is how many chunks of one file are asked of one source at once.
 	width = 3
-	// maxChunks is how many chunks are held in memory, of all files together.
-	maxChunks = 12
-	// largeJobs and smallJobs run at once; a small one is no larger than transfer.AutoSize.
-	largeJobs, smallJobs = 2, 4
+	// sealChunks, largeChunks and smallChunks are how many chunks are held in memory while files are sealed, and for one
+	// job; classJobs bounds the jobs: 23 MiB in all.
+	sealChunks, largeChunks, smallChunks = 3, 4, 2
 	// askMany is how many chunks one question names.
 	askMany = 1024
 	// chunkWithin bounds one chunk from one source, askWithin a question and its answer.
@@ -29,3 +28,6 @@ const (
 	// maxNames is how many names are tried for a file.
 	maxNames = 999
 )
+
+// classJobs is how many jobs of a class run at once.
+var classJobs = map[class]int{{fetch: true}: 2, {fetch: true, small: true}: 3, {}: 1, {small: true}: 1}

@@ -10,7 +10,8 @@ import (
 	"github.com/kith-im/kith/dht/boltfile"
 )
 
-// note lists the chunks of a file that is being sealed, in a file beside the store: 32 bytes each, the manifest last. It
+// note lists the chunks of a file that is being sealed, in a file beside the store: their owner, then 32 bytes each, the
+// manifest last. It
 // is gone when a message names the file. One that is found at the start belongs to a file that was never sent, or to one
 // whose message was written in the last moment.
 type note struct {
@@ -18,12 +19,17 @@ type note struct {
 	file *os.File
 }
 
-func (s *Service) newNote() (*note, error) {
+func (s *Service) newNote(owner [32]byte) (*note, error) {
 	f, err := os.CreateTemp(s.notes(), "seal-")
 	if err != nil {
 		return nil, boltfile.Classify(err)
 	}
-	return &note{s: s, file: f}, nil
+	n := &note{s: s, file: f}
+	if err := n.add(owner); err != nil {
+		n.remove()
+		return nil, boltfile.Classify(err)
+	}
+	return n, nil
 }
 
 func (s *Service) notes() string { return filepath.Join(s.c.Dir, "sealing") }
@@ -64,15 +70,16 @@ func (s *Service) sweep(known func(manifest []byte) bool) error {
 
 // dropNoted drops the chunks of a note.
 func (s *Service) dropNoted(path string, known func(manifest []byte) bool) {
-	raw, err := os.ReadFile(path) // 32,000 chunks at most: 1 MiB
+	raw, err := os.ReadFile(path) // 32,002 digests at most: 1 MiB
 	if err != nil {
 		return
 	}
 	raw = raw[:len(raw)-len(raw)%len(blob.Digest{})]
-	if len(raw) == 0 || known != nil && known(raw[len(raw)-len(blob.Digest{}):]) {
+	if len(raw) < 2*len(blob.Digest{}) || known != nil && known(raw[len(raw)-len(blob.Digest{}):]) {
 		return
 	}
-	for ; len(raw) > 0; raw = raw[len(blob.Digest{}):] {
-		s.dropChunk(blob.Digest(raw[:len(blob.Digest{})]))
+	owner := [32]byte(raw)
+	for raw = raw[len(owner):]; len(raw) > 0; raw = raw[len(blob.Digest{}):] {
+		s.dropChunk(blob.Digest(raw[:len(blob.Digest{})]), owner)
 	}
 }

@@ -25,9 +25,6 @@ import (
 // forever is when our own claims end: it is the ledger that lets chunks go.
 var forever = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// own is the owner of every chunk that this device keeps.
-var own = [32]byte{'o', 'w', 'n'}
-
 // Attachment is a file that a person wants to send.
 type Attachment struct {
 	Path    string
@@ -170,12 +167,13 @@ func (s *Service) seal(ctx context.Context, from io.Reader, size int64, out *Sea
 	if err != nil {
 		return nil, err
 	}
-	n, err := s.newNote()
+	owner := sealedBy(key)
+	n, err := s.newNote(owner)
 	if err != nil {
 		return nil, err
 	}
 	out.notes = append(out.notes, n)
-	if err := s.store(ctx, sealer, n); err != nil {
+	if err := s.store(ctx, sealer, n, owner); err != nil {
 		return nil, fullOr(err)
 	}
 	d, manifest, err := sealer.Manifest()
@@ -185,14 +183,14 @@ func (s *Service) seal(ctx context.Context, from io.Reader, size int64, out *Sea
 	if err := n.add(d); err != nil {
 		return nil, err
 	}
-	if err := s.c.Chunks.Put(d, manifest, forever, own); err != nil {
+	if err := s.c.Chunks.Put(d, manifest, forever, owner); err != nil {
 		return nil, fullOr(err)
 	}
 	return &chatpb.File{Key: key[:], Manifest: d[:], Size: uint64(size)}, nil
 }
 
 // store puts every chunk of a sealer into the chunk store.
-func (s *Service) store(ctx context.Context, sealer *blob.Sealer, n *note) error {
+func (s *Service) store(ctx context.Context, sealer *blob.Sealer, n *note, owner [32]byte) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	work := make(chan piece)
@@ -201,11 +199,11 @@ func (s *Service) store(ctx context.Context, sealer *blob.Sealer, n *note) error
 		wg.Go(func() {
 			for p := range work {
 				if ctx.Err() == nil {
-					if err := s.c.Chunks.Put(p.digest, p.sealed, forever, own); err != nil {
+					if err := s.c.Chunks.Put(p.digest, p.sealed, forever, owner); err != nil {
 						cancel(err)
 					}
 				}
-				s.buffers.give(p.buf)
+				s.sealing.give(p.buf)
 			}
 		})
 	}
@@ -222,7 +220,7 @@ func (s *Service) store(ctx context.Context, sealer *blob.Sealer, n *note) error
 
 func (s *Service) sealAll(ctx context.Context, sealer *blob.Sealer, n *note, work chan<- piece) error {
 	for {
-		buf, err := s.buffers.take(ctx)
+		buf, err := s.sealing.take(ctx)
 		if err != nil {
 			return err
 		}
@@ -231,7 +229,7 @@ func (s *Service) sealAll(ctx context.Context, sealer *blob.Sealer, n *note, wor
 			err = n.add(d)
 		}
 		if err != nil {
-			s.buffers.give(buf)
+			s.sealing.give(buf)
 			if errors.Is(err, io.EOF) {
 				return nil
 			}

@@ -2,6 +2,7 @@ package files
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"log/slog"
@@ -39,12 +40,13 @@ type Config struct {
 
 // Service does the jobs of a ledger.
 type Service struct {
-	c            Config
-	ctx          context.Context
-	cancel       context.CancelFunc
-	wg           sync.WaitGroup
-	buffers      buffers
-	large, small chan struct{} // a place for each job that runs
+	c       Config
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+	pool    sync.Pool // of buffers that a chunk fits
+	sealing buffers
+	places  map[class]chan struct{} // one for each job that runs
 
 	mu     sync.Mutex
 	closed bool
@@ -54,12 +56,20 @@ type Service struct {
 	timer  *time.Timer
 }
 
+// class is jobs that wait for each other. What others hold up, a fetch, holds up nothing of ours; a small job no large one.
+type class struct{ fetch, small bool }
+
+func classOf(j transfer.Job) class {
+	return class{fetch: j.Kind == transfer.Fetch, small: j.File.Size <= transfer.AutoSize}
+}
+
 // run is one job under way.
 type run struct {
 	job      transfer.Job
 	ctx      context.Context
 	cancel   context.CancelFunc
 	done     chan struct{}
+	buffers  buffers
 	progress progress
 }
 
@@ -69,12 +79,13 @@ func New(c Config) (*Service, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Service{
-		c: c, buffers: make(buffers, maxChunks), runs: map[uint64]*run{}, moved: make(chan struct{}),
-		large: make(chan struct{}, largeJobs), small: make(chan struct{}, smallJobs),
+		c: c, runs: map[uint64]*run{}, moved: make(chan struct{}), places: map[class]chan struct{}{},
+		pool: sync.Pool{New: func() any { return make([]byte, blob.MaxChunk) }},
 	}
-	for range maxChunks {
-		s.buffers <- nil
+	for of, jobs := range classJobs {
+		s.places[of] = make(chan struct{}, jobs)
 	}
+	s.sealing = s.newBuffers(sealChunks)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	return s, s.sweep(c.Known)
 }
@@ -105,6 +116,9 @@ func (s *Service) Do(jobs []transfer.Job) {
 		}
 		r := &run{job: j, done: make(chan struct{})}
 		r.progress.moved = s.sign
+		if r.buffers = s.newBuffers(largeChunks); classOf(j).small {
+			r.buffers = s.newBuffers(smallChunks)
+		}
 		r.ctx, r.cancel = context.WithCancel(s.ctx)
 		if old != nil {
 			old.cancel()
@@ -128,10 +142,7 @@ func (s *Service) work(r, before *run) {
 		s.drop(r)
 		return
 	}
-	place := s.large
-	if r.job.File.Size <= transfer.AutoSize {
-		place = s.small
-	}
+	place := s.places[classOf(r.job)]
 	select {
 	case place <- struct{}{}:
 		defer func() { <-place }()
@@ -178,7 +189,7 @@ func (s *Service) drop(r *run) {
 	}
 	all := append(m.Chunks, blob.Digest(r.job.File.Manifest))
 	for _, d := range all {
-		s.dropChunk(d)
+		s.dropChunk(d, ownerOf(r.job))
 	}
 	for _, at := range r.job.Sources {
 		for part := range slices.Chunk(all, askMany) {
@@ -192,25 +203,42 @@ func (s *Service) drop(r *run) {
 	}
 }
 
-func (s *Service) dropChunk(d blob.Digest) {
-	if err := s.c.Chunks.Drop(d, own); err != nil && !errors.Is(err, blobs.ErrNotHere) {
+// ownerOf is who claims the chunks of a file in our store. What a fetched file names belongs to its manifest, so that
+// nobody has us drop chunks of another file by naming them in one of his own. Of a file that is being sealed there is no
+// manifest yet, but nobody else has its key.
+func ownerOf(j transfer.Job) [32]byte {
+	if j.Up {
+		return sealedBy(blob.Key(j.File.Key))
+	}
+	return [32]byte(j.File.Manifest)
+}
+
+func sealedBy(k blob.Key) [32]byte { return sha256.Sum256(append([]byte("kith1 own file"), k[:]...)) }
+
+func (s *Service) dropChunk(d blob.Digest, owner [32]byte) {
+	if err := s.c.Chunks.Drop(d, owner); err != nil && !errors.Is(err, blobs.ErrNotHere) {
 		s.c.Log.Warn("a chunk was not dropped", "err", err)
 	}
 }
 
-// buffers are the chunks in memory: who takes one waits for it.
-type buffers chan []byte
+// buffers are the chunks that one piece of work holds in memory at once: who takes one waits for a place.
+type buffers struct {
+	places chan struct{}
+	pool   *sync.Pool
+}
+
+func (s *Service) newBuffers(n int) buffers { return buffers{make(chan struct{}, n), &s.pool} }
 
 func (b buffers) take(ctx context.Context) ([]byte, error) {
 	select {
-	case buf := <-b:
-		if buf == nil {
-			buf = make([]byte, blob.MaxChunk)
-		}
-		return buf, nil
+	case b.places <- struct{}{}:
+		return b.pool.Get().([]byte), nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
 }
 
-func (b buffers) give(buf []byte) { b <- buf }
+func (b buffers) give(buf []byte) {
+	b.pool.Put(buf) //nolint:staticcheck // a header of 24 bytes beside a chunk
+	<-b.places
+}

@@ -109,11 +109,11 @@ func (s *Service) lacking(ctx context.Context, cancel context.CancelCauseFunc, r
 
 // putFrom sends a relay one chunk out of the store.
 func (s *Service) putFrom(ctx context.Context, r *run, to transfer.Source, d blob.Digest) error {
-	buf, err := s.buffers.take(ctx)
+	buf, err := r.buffers.take(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { s.buffers.give(buf) }()
+	defer r.buffers.give(buf)
 	chunk, err := s.c.Chunks.Get(d)
 	if err != nil {
 		return err

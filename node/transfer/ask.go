@@ -28,8 +28,11 @@ func (l *Ledger) Save(t *Turn, w World, n uint64, preview bool, folder string) e
 		return ErrGone
 	case row.State == stateFailed:
 		return ErrFailed
-	case row.State == stateOffered, row.State == stateGone:
+	case row.State == stateOffered, row.State == stateGone, row.State == stateWaiting:
 		row.State = stateFetching
+	}
+	if row.State == stateFetching {
+		row.Expires = t.Now.Add(Life).UnixMilli()
 	}
 	row.Asked, row.Path, row.Saved, row.Error, row.Attempts, row.Next = true, folder, "", "", 0, 0
 	l.save(t, n, row)
@@ -45,7 +48,7 @@ func (l *Ledger) Cancel(t *Turn, n uint64) bool {
 	}
 	switch row.State {
 	case stateFetching:
-		row.State, row.Asked = stateOffered, false
+		row.State, row.Asked, row.Expires = stateOffered, false, 0
 	case stateUploading:
 		row.State = stateHere
 	}
@@ -58,18 +61,19 @@ func (l *Ledger) Cancel(t *Turn, n uint64) bool {
 
 // Accepted fetches what may be fetched unasked of a person who is a friend now.
 func (l *Ledger) Accepted(t *Turn, w World, author identity.UserID) {
-	room := l.room(t, author)
+	left := l.unasked(t, author)
 	rows := map[uint64]*pb.Transfer{}
 	var numbers []uint64
 	scan(t.Tx, func(n uint64, row *pb.Transfer) {
-		size := fileOf(row).GetSize()
-		if !row.Up && row.State == stateOffered && string(row.User) == string(author[:]) && size <= min(AutoSize, room) {
-			room -= size
+		if row.Up || row.State != stateOffered || string(row.User) != string(author[:]) {
+			return
+		}
+		if row.State = left.take(fileOf(row).GetSize()); row.State != stateOffered {
 			numbers, rows[n] = append(numbers, n), row
 		}
 	})
 	for _, n := range numbers {
-		rows[n].State = stateFetching
+		rows[n].Expires = t.Now.Add(Life).UnixMilli()
 		l.save(t, n, rows[n])
 	}
 	l.Tick(t, w)
@@ -82,7 +86,7 @@ var words = map[uint32]string{
 
 func word(row *pb.Transfer) string {
 	switch {
-	case row.State == stateFetching && row.Attempts > 0:
+	case row.State == stateFetching && row.Attempts > 0, row.State == stateWaiting:
 		return "queued"
 	case row.State == stateHere && row.Path != "":
 		return "saving"
@@ -109,7 +113,7 @@ func viewOf(n uint64, row *pb.Transfer) view.Transfer {
 func Views(tx store.Tx) []view.Transfer {
 	out := []view.Transfer{}
 	scan(tx, func(n uint64, row *pb.Transfer) {
-		waits := row.State == stateFetching || row.State == stateUploading || row.Path != "" || row.State == stateFailed
+		waits := row.State == stateFetching || row.State == stateWaiting || row.State == stateUploading || row.Path != "" || row.State == stateFailed
 		if waits && !row.Small {
 			out = append(out, viewOf(n, row))
 		}

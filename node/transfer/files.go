@@ -23,31 +23,67 @@ func (l *Ledger) Sent(t *Turn, author identity.UserID, message []byte, files []*
 // Came keeps the files of a message that another device sent, and returns their numbers. Small ones of a friend are
 // fetched, and the previews of large ones.
 func (l *Ledger) Came(t *Turn, w World, author identity.UserID, message []byte, files []*chatpb.File) []uint64 {
-	room := uint64(0)
+	var left unasked // nothing of a stranger
 	if len(files) > 0 && w.Friend(author) {
-		room = l.room(t, author)
+		left = l.unasked(t, author)
 	}
 	return l.keep(t, author, message, files, func(f *chatpb.File, small bool) *pb.Transfer {
-		switch {
-		case !sane(f, small):
+		if !sane(f, small) {
 			return &pb.Transfer{State: stateFailed, Error: errSenseless}
-		case f.Size > min(AutoSize, room):
-			return &pb.Transfer{State: stateOffered}
 		}
-		room -= f.Size
-		return &pb.Transfer{State: stateFetching}
+		return &pb.Transfer{State: left.take(f.Size), Expires: t.Now.Add(Life).UnixMilli()}
 	})
 }
 
-// room is how much of a person's files may still be fetched without being asked for.
-func (l *Ledger) room(t *Turn, author identity.UserID) uint64 {
-	used := uint64(0)
-	scan(t.Tx, func(_ uint64, row *pb.Transfer) {
-		if !row.Up && !row.Asked && string(row.User) == string(author[:]) && (row.State == stateFetching || row.State == stateHere) {
-			used += min(fileOf(row).GetSize(), AutoSize)
+// unasked is how much of a person's files is fetched without being asked for; nothing, if it is zero.
+type unasked struct {
+	bytes  uint64 // so much more may be here
+	places int    // so many more at once
+	waits  []uint64
+}
+
+func (l *Ledger) unasked(t *Turn, author identity.UserID) unasked {
+	u := unasked{bytes: autoRoom, places: maxUnasked}
+	scan(t.Tx, func(n uint64, row *pb.Transfer) {
+		if row.Up || row.Asked || string(row.User) != string(author[:]) {
+			return
 		}
+		switch row.State {
+		case stateFetching:
+			u.places--
+		case stateWaiting:
+			u.waits = append(u.waits, n)
+		case stateHere:
+		default:
+			return
+		}
+		u.bytes -= min(u.bytes, fileOf(row).GetSize())
 	})
-	return autoRoom - min(used, autoRoom)
+	return u
+}
+
+// take is the state of one more file.
+func (u *unasked) take(size uint64) uint32 {
+	if u.bytes == 0 || size > min(AutoSize, u.bytes) {
+		return stateOffered
+	}
+	u.bytes -= size
+	if u.places <= 0 {
+		return stateWaiting
+	}
+	u.places--
+	return stateFetching
+}
+
+// nextOf fetches the oldest that wait of an author, now that another has ended.
+func (l *Ledger) nextOf(t *Turn, author identity.UserID) {
+	u := l.unasked(t, author)
+	for _, n := range u.waits[:max(0, min(len(u.waits), u.places))] {
+		if row := load(t.Tx, n); row != nil {
+			row.State = stateFetching
+			l.save(t, n, row)
+		}
+	}
 }
 
 // keep makes a row for each file, and one for its preview before it.

@@ -25,6 +25,7 @@ const (
 	stateHere                 // every chunk is here
 	stateFailed               // for good: what was sent is not what was described
 	stateGone                 // our chunks of it were let go
+	stateWaiting              // is fetched unasked when others of its author have ended
 )
 
 // Turn is one call: the time, entropy, a transaction, and what comes of it.
@@ -72,6 +73,7 @@ type Job struct {
 	Number  uint64
 	Kind    Kind
 	File    *chatpb.File
+	Up      bool               // sealed on this device
 	Sources []Source           // of Drop: relays that have it
 	Need    int                // of Upload: so many of the sources are enough
 	Box     ed25519.PrivateKey // of Upload and Drop: the key that the relays know us by

@@ -171,6 +171,63 @@ func TestAFriendDoesNotFillTheDisk(t *testing.T) {
 	}
 }
 
+func TestOnePersonDoesNotTakeAllPlaces(t *testing.T) {
+	w := newWorld(t)
+	w.friends[bob], w.sources = true, []Source{{Peer: relay(1)}}
+	var all []uint64
+	for range 40 {
+		all = append(all, w.came(bob, file(0, 1))...)
+	}
+	fetching := func() (n int) {
+		for _, f := range all {
+			if w.file(f).State == "fetching" {
+				n++
+			}
+		}
+		return n
+	}
+	if n := fetching(); n != maxUnasked || len(w.jobs) != maxActive {
+		t.Fatalf("%d are fetched, %d jobs", n, len(w.jobs))
+	}
+	for len(w.jobs) > 0 { // as one ends, the next begins
+		j := w.jobs[0]
+		w.jobs = w.jobs[1:]
+		w.ended(Result{Number: j.Number, Kind: Fetch})
+	}
+	for _, n := range all {
+		if w.file(n).State != "here" {
+			t.Errorf("%+v", w.file(n))
+		}
+	}
+	// What nobody has is given up one day; a person may still ask.
+	vain := w.came(bob, file(5, 2))[0]
+	for range 1000 {
+		if len(w.jobs) == 0 {
+			break
+		}
+		w.jobs = nil
+		w.ended(Result{Number: vain, Kind: Fetch, Err: errors.New("nobody")})
+		if at := w.ledger.Deadline(); !at.IsZero() {
+			w.now = w.now.Add(day)
+			w.tick()
+		}
+	}
+	if v := w.file(vain); v.State != "offered" || !w.ledger.Deadline().IsZero() {
+		t.Errorf("after %v: %+v", Life, v)
+	}
+	if err := w.save(vain, "/tmp"); err != nil || len(w.jobs) != 1 {
+		t.Error(err)
+	}
+}
+
+func TestAStrangersEmptyFileAsksNobody(t *testing.T) {
+	w := newWorld(t)
+	w.sources = []Source{{Peer: relay(1)}}
+	if n := w.came(bob, file(0, 1))[0]; len(w.jobs) != 0 || w.file(n).State != "offered" {
+		t.Errorf("%+v", w.jobs)
+	}
+}
+
 func TestWhatWasUnderWayGoesOnAfterACrash(t *testing.T) {
 	w := newWorld(t)
 	w.friends[bob], w.sources = true, []Source{{Peer: relay(1)}}

@@ -7,6 +7,8 @@ const (
 	AutoSize = 8 << 20
 	// autoRoom is how much of one person's is, before the rest waits to be asked for.
 	autoRoom = 1 << 30
+	// maxUnasked is how many of one person's are fetched unasked at once: tries in vain take places too.
+	maxUnasked = 16
 	// MaxFiles is how many files one message has at most.
 	MaxFiles = 8
 	// MaxPreview is the largest preview, in bytes.

@@ -26,7 +26,7 @@ func (l *Ledger) Tick(t *Turn, w World) {
 
 func (l *Ledger) begin(t *Turn, w World, n uint64, row *pb.Transfer) {
 	l.tried[n] = t.Now
-	j := Job{Number: n, File: fileOf(row)}
+	j := Job{Number: n, File: fileOf(row), Up: row.Up}
 	complete := row.State == stateHere || row.State == stateUploading
 	switch {
 	case complete && row.Path != "":
@@ -90,6 +90,11 @@ func sources(w World, row *pb.Transfer, j Job) []Source {
 func (l *Ledger) again(t *Turn, n uint64, row *pb.Transfer, why string) {
 	row.Attempts++
 	row.Error = why
+	if row.State == stateFetching && row.Expires != 0 && row.Expires <= t.Now.UnixMilli() {
+		row.State, row.Path, row.Asked, row.Expires = stateOffered, "", false, 0 // a person may ask again
+		l.tell(t, n, row)
+		return
+	}
 	row.Next = t.Now.Add(pause(t.Rand, row.Attempts)).UnixMilli()
 	l.save(t, n, row)
 }
@@ -112,7 +117,9 @@ func (l *Ledger) Ended(t *Turn, w World, r Result) {
 	}
 	delete(l.active, r.Number)
 	if row := load(t.Tx, r.Number); row != nil {
-		l.ended(t, row, r)
+		if l.ended(t, row, r); r.Kind == Fetch && !row.Asked && row.State != stateFetching {
+			l.nextOf(t, identity.UserID(row.User))
+		}
 	}
 	l.Tick(t, w)
 }
@@ -131,14 +138,14 @@ func (l *Ledger) ended(t *Turn, row *pb.Transfer, r Result) {
 		l.uploaded(t, r.Number, row)
 		return
 	case r.Err == nil && r.Kind == Fetch:
-		row.State = stateHere
+		row.State, row.Expires = stateHere, 0
 	case r.Err == nil:
 		row.Saved, row.Path = r.Saved, ""
 		if !row.Up {
 			row.Expires = t.Now.Add(Life).UnixMilli()
 		}
 	case r.Lost && !row.Up:
-		row.State = stateFetching
+		row.State, row.Expires = stateFetching, t.Now.Add(Life).UnixMilli()
 		l.again(t, r.Number, row, r.Err.Error())
 		return
 	case r.Kind == Save:
@@ -200,7 +207,7 @@ func (l *Ledger) expire(t *Turn, w World, n uint64, row *pb.Transfer) {
 
 // letGo ends what runs for a row, and drops its chunks if no other row names them.
 func (l *Ledger) letGo(t *Turn, w World, n uint64, row *pb.Transfer) {
-	j := Job{Number: n, Kind: Drop, File: fileOf(row)}
+	j := Job{Number: n, Kind: Drop, File: fileOf(row), Up: row.Up}
 	if row.Up && row.State != stateGone { // what has expired here has at the relays
 		relays, _, box := w.Relays()
 		for _, r := range relays {
@@ -208,7 +215,7 @@ func (l *Ledger) letGo(t *Turn, w World, n uint64, row *pb.Transfer) {
 		}
 	}
 	scan(t.Tx, func(other uint64, o *pb.Transfer) {
-		if other != n && o.State != stateGone && o.State != stateOffered && string(fileOf(o).GetManifest()) == string(j.File.Manifest) {
+		if other != n && o.State != stateGone && o.State != stateOffered && o.State != stateWaiting && string(fileOf(o).GetManifest()) == string(j.File.Manifest) {
 			j.Kind = Stop
 		}
 	})
