@@ -150,7 +150,9 @@ func (s *Service) work(r, before *run) {
 		return
 	}
 	result := s.result(r)
-	if r.ctx.Err() == nil { // nobody waits for what was stopped
+	stopped := r.ctx.Err() != nil
+	s.forget(r) // the answer may bring the next job of this number at once
+	if !stopped {
 		s.c.Answer(result)
 	}
 }
