@@ -514,12 +514,16 @@ func TestActsStayInTheirConversation(t *testing.T) {
 // A reaction of somebody again and again costs one register, and events no more than its id.
 func TestAFloodOfReactions(t *testing.T) {
 	w, a, b := pair(t)
-	id := a.send(b, "x")
+	id := a.must(func(d *talk.Desk) (view.Message, error) { return d.Send("bob", talk.Words{Text: "x", TTL: 3600}) }).ID
 	w.pass(time.Second)
+	w.must(b.do(func(e *node.Engine, t *node.Turn) error { _, err := e.MarkRead(t, "alice"); return err }))
 	target := b.stored(id).Id
 	for i := range 200 {
 		w.now = w.now.Add(time.Millisecond)
 		a.say(b, chat.KindReact, &chatpb.React{Target: target, Emoji: fmt.Sprint(i)})
+	}
+	if n := b.rows(store.BucketTimes); n != 1 {
+		t.Errorf("%d times are booked for one message", n)
 	}
 	if n := len(b.stored(id).State); n > 300 {
 		t.Errorf("the row has %d bytes of state", n)

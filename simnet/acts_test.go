@@ -158,12 +158,13 @@ func temporary(d *simnet.Device, id string) (yes bool) {
 // the same, and nothing is missing.
 func TestRandomActs(t *testing.T) {
 	before, acted := 0, 0
-	for seed := range seeds(t, 3) {
+	for seed := range seeds(t, 2) {
 		s := parlour(t, seed)
-		for range 200 {
-			s.talkOnce()
+		for i := range 160 {
+			if s.talkOnce(); i%20 == 0 {
+				before += len(s.differences())
+			}
 		}
-		before += len(s.differences())
 		s.finish()
 		for _, line := range append(s.differences(), s.broken...) {
 			t.Errorf("seed %d: %s", seed, line)
@@ -186,9 +187,9 @@ func TestRandomActs(t *testing.T) {
 		}
 	}
 	if before == 0 || acted == 0 {
-		t.Errorf("control: %d differences while devices were away, %d changed messages", before, acted)
+		t.Errorf("control: %d differences on the way, %d changed messages", before, acted)
 	}
-	t.Logf("%d differences before all were back, none after; %d changed messages on all devices together", before, acted)
+	t.Logf("%d differences on the way, none in the end; %d changed messages on all devices together", before, acted)
 }
 
 // In a group everybody sees which members reacted, and nothing that somebody did who was removed meanwhile, whichever

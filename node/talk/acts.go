@@ -390,6 +390,14 @@ func (d *Desk) book(at uint64, key []byte) {
 	if at > math.MaxInt64/2 {
 		return // never, whatever the clock of a device of ours said
 	}
+	booked := false
+	d.Tx.Scan(store.BucketTimes, store.U64(at), func(k, id []byte) bool {
+		booked = booked || fromU64(k) == at && bytes.Equal(id, key)
+		return !booked && fromU64(k) == at
+	})
+	if booked {
+		return
+	}
 	n := store.NextCounter(d.Tx, counterTimes)
 	d.Tx.Put(store.BucketTimes, slices.Concat(store.U64(at), store.U64(n)), key)
 	if when := time.UnixMilli(int64(at)); d.Wake.IsZero() || when.Before(d.Wake) {

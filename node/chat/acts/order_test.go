@@ -19,7 +19,7 @@ var owners = [5]int{1, 1, 2, 2, 3}
 
 const (
 	messages = 2  // of one conversation
-	rounds   = 30 // orders of one history, for each device
+	rounds   = 20 // orders of one history, for each device
 )
 
 // fact is one content of a conversation; of a delete or a read only its author's own devices hear.
@@ -239,7 +239,7 @@ func run(h history, breaks func(*device, fact) (fact, bool)) error {
 	return nil
 }
 
-// Five devices of three people, each with an order, losses and copies of its own, show what the contents say: 15,000
+// Five devices of three people, each with an order, losses and copies of its own, show what the contents say: 10,000
 // orders in a hundred histories.
 func TestOrderDoesNotMatter(t *testing.T) {
 	orders := 0
