@@ -1,9 +1,6 @@
 package group
 
-import (
-	"bytes"
-	"slices"
-)
+import "bytes"
 
 // verdict is what is known of a removal while they are judged.
 type verdict uint8
@@ -14,94 +11,121 @@ const (
 	void
 )
 
-// judge decides which removals of a set have effect: one that only void ones hit has, one that an effective one hits has
-// not. Where removals hit each other in a circle that nothing outside decides, the one of the most senior author has
-// effect, and those of the circle that hit it have not.
-func (l *Log) judge(set bitset) (verdicts map[int32]verdict) {
-	verdicts = map[int32]verdict{}
-	by := map[int32][]int32{}
-	var waiting []int32
-	for _, i := range l.order {
-		if !set.has(i) || !l.nodes[i].f.removes() {
-			continue
+// trial is how the removals of a set are judged: one that only void ones hit has effect, one that an effective one hits
+// has none. Where removals hit each other in a circle that nothing outside decides, the one of the most senior author has
+// effect, and those of the circle that hit it have not. A log may be made for nothing but to be dear to judge: everything
+// here takes at most as many steps as there are pairs of removals.
+type trial struct {
+	l        *Log
+	verdicts map[int32]verdict
+	by       map[int32]bitset // removal -> those that hit it
+	hits     map[int32]bitset // ... and those that it hits
+	left     map[int32]int    // of by, those that are not void
+	open     bitset
+	told     []int32 // verdicts of which follow has not heard
+}
+
+// judge gives a verdict on each removal of a set.
+func (l *Log) judge(set bitset) map[int32]verdict {
+	t := &trial{l: l, verdicts: map[int32]verdict{}, by: map[int32]bitset{}, hits: map[int32]bitset{}, left: map[int32]int{}, open: newBitset(len(l.nodes))}
+	threats := l.threatened()
+	l.removals.each(func(i int32) bool {
+		if !set.has(i) {
+			return true
 		}
-		l.hitBy(i, set, func(r int32) bool {
-			if !slices.Contains(by[i], r) {
-				by[i] = append(by[i], r)
+		by := threats[i].and(set)
+		by.unset(i)
+		t.verdicts[i], t.by[i], t.left[i] = open, by, by.count()
+		t.open.set(i)
+		by.each(func(r int32) bool {
+			hits := t.hits[r]
+			hits.set(i)
+			t.hits[r] = hits
+			return true
+		})
+		return true
+	})
+	for i, n := range t.left {
+		if n == 0 {
+			t.give(i, effective)
+		}
+	}
+	for t.follow(); !t.open.empty(); t.follow() {
+		t.breakCircle()
+	}
+	return t.verdicts
+}
+
+// give gives a removal its verdict, unless it has one.
+func (t *trial) give(i int32, v verdict) {
+	if t.open.has(i) {
+		t.open.unset(i)
+		t.verdicts[i] = v
+		t.told = append(t.told, i)
+	}
+}
+
+// follow gives others the verdicts that follow from those that were given.
+func (t *trial) follow() {
+	for len(t.told) > 0 {
+		r := t.told[len(t.told)-1]
+		t.told = t.told[:len(t.told)-1]
+		t.hits[r].each(func(i int32) bool {
+			if t.verdicts[r] == effective {
+				t.give(i, void)
+			} else if t.left[i]--; t.left[i] == 0 {
+				t.give(i, effective)
 			}
 			return true
 		})
-		if verdicts[i] = effective; len(by[i]) > 0 {
-			verdicts[i] = open
-			waiting = append(waiting, i)
-		}
 	}
-	for len(waiting) > 0 {
-		before := len(waiting)
-		waiting = slices.DeleteFunc(waiting, func(i int32) bool {
-			verdicts[i] = decide(by[i], verdicts)
-			return verdicts[i] != open
-		})
-		if len(waiting) > 0 && len(waiting) == before {
-			l.breakCircle(waiting[0], by, verdicts)
-			waiting = slices.DeleteFunc(waiting, func(i int32) bool { return verdicts[i] != open })
-		}
-	}
-	return verdicts
 }
 
-// decide is the verdict on a removal that the given ones hit.
-func decide(by []int32, verdicts map[int32]verdict) verdict {
-	v := effective
-	for _, r := range by {
-		switch verdicts[r] {
-		case effective:
-			return void
-		case open:
-			v = open
-		}
-	}
-	return v
-}
-
-// breakCircle decides a circle of removals that nothing outside of it can decide, among those on which i depends.
-func (l *Log) breakCircle(i int32, by map[int32][]int32, verdicts map[int32]verdict) {
-	circle := behind(i, by, verdicts)
-	for moved := true; moved; {
-		moved = false
-		for r := range circle {
-			if inner := behind(r, by, verdicts); len(inner) < len(circle) {
-				circle, moved = inner, true
-				break
-			}
-		}
-	}
+// breakCircle decides a circle of removals that nothing outside of it can decide.
+func (t *trial) breakCircle() {
 	first := none
-	for r := range circle {
-		if first == none || l.outranks(r, first) {
+	t.circle().each(func(r int32) bool {
+		if first == none || t.l.outranks(r, first) {
 			first = r
 		}
-	}
-	verdicts[first] = effective
-	for _, r := range by[first] {
-		if verdicts[r] == open {
-			verdicts[r] = void
-		}
-	}
+		return true
+	})
+	t.give(first, effective)
+	t.by[first].each(func(r int32) bool { t.give(r, void); return true })
 }
 
-// behind are the open removals on which the verdict on i depends, over any number of steps.
-func behind(i int32, by map[int32][]int32, verdicts map[int32]verdict) map[int32]bool {
-	found := map[int32]bool{}
-	for todo := []int32{i}; len(todo) > 0; {
+// circle is a set of open removals that hit each other, directly or not, and that no other open one hits. Of two that do
+// not depend on each other it does not matter which is decided first. It is found from the last removal that a search
+// along hits comes back from: whatever leads there leads back.
+func (t *trial) circle() bitset {
+	unseen := t.open.clone()
+	last := none
+	var path []int32
+	for start := unseen.first(); start != none; start = unseen.first() {
+		unseen.unset(start)
+		for path = append(path, start); len(path) > 0; {
+			next := t.hits[path[len(path)-1]].and(unseen).first()
+			if next == none {
+				last = path[len(path)-1]
+				path = path[:len(path)-1]
+				continue
+			}
+			unseen.unset(next)
+			path = append(path, next)
+		}
+	}
+	found := newBitset(len(t.l.nodes))
+	found.set(last)
+	for todo := []int32{last}; len(todo) > 0; {
 		r := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		for _, next := range by[r] {
-			if verdicts[next] == open && !found[next] {
-				found[next] = true
+		t.by[r].and(t.open).each(func(next int32) bool {
+			if !found.has(next) {
+				found.set(next)
 				todo = append(todo, next)
 			}
-		}
+			return true
+		})
 	}
 	return found
 }
@@ -116,27 +140,24 @@ func (l *Log) outranks(a, b int32) bool {
 	return bytes.Compare(x.hash[:], y.hash[:]) < 0
 }
 
-// hits reports whether removal r makes void what entry g did: g's author is one that it removes, g was not done before
-// it, and not in a state in which it counted (its author may have been added again since).
-func (l *Log) hits(r, g int32) bool {
-	if r == g || l.nodes[r].before.has(g) {
-		return false
-	}
-	return !l.nodes[g].before.has(r) || slices.Contains(l.nodes[g].voided, r)
-}
-
-// hitBy calls each with the removals of a set that hit an entry, or one of those that gave its author the right to it,
-// until it returns false. It may call it with one of them several times.
-func (l *Log) hitBy(i int32, set bitset, each func(r int32) bool) {
-	hit := func(g int32) bool {
-		for _, r := range l.targets[l.nodes[g].author] {
-			if r != i && set.has(r) && l.hits(r, g) && !each(r) {
-				return false
+// threatened lists for every entry the removals that hit it, or one of those that gave its author the right to it. A
+// removal hits what its target did that was not done before it, and not in a state in which it counted (its target may
+// have been added again since).
+func (l *Log) threatened() []bitset {
+	for i := len(l.threats); i < len(l.nodes); i++ {
+		n := &l.nodes[i]
+		hit := l.targets[n.author].clone()
+		hit.remove(n.after)
+		before := n.before.clone()
+		before.remove(n.voided)
+		hit.remove(before)
+		hit.unset(int32(i))
+		for _, b := range []int32{n.since, n.grant} {
+			if b != none {
+				hit = hit.join(l.threats[b])
 			}
 		}
-		return true
+		l.threats = append(l.threats, hit)
 	}
-	if hit(i) {
-		l.nodes[i].basis.each(hit)
-	}
+	return l.threats
 }

@@ -2,7 +2,6 @@ package group
 
 import (
 	"bytes"
-	"math/bits"
 	"slices"
 
 	"github.com/kith-im/kith/crypto/identity"
@@ -18,8 +17,11 @@ type Log struct {
 
 	people  []identity.UserID
 	who     map[identity.UserID]int32
-	targets map[int32][]int32 // person -> removals that name it
-	tips    map[int32]int     // person -> entries of its own that nothing builds on
+	targets map[int32]bitset // person -> removals that name it
+	tips    map[int32]int    // person -> entries of its own that nothing builds on
+
+	removals bitset
+	threats  []bitset // see threatened; of the first nodes
 
 	now *view // the state of the whole log; nil: to be reduced
 }
@@ -29,10 +31,11 @@ type node struct {
 	*Entry
 	author   int32
 	users    []int32
-	before   bitset  // its ancestors
-	basis    bitset  // of those, the ones by which its author may do it, and theirs: additions, and what made an admin
-	since    int32   // the entry that made its author a member: its seniority
-	voided   []int32 // removals of its author among its ancestors that were void in their state
+	before   bitset // its ancestors
+	after    bitset // those whose ancestor it is
+	since    int32  // the entry that made its author a member: its seniority
+	grant    int32  // the entry that made its author an admin, if it was another: by these two, and theirs, it may do it
+	voided   bitset // removals of its author among its ancestors that were void in their state
 	children int
 }
 
@@ -42,7 +45,7 @@ const none int32 = -1
 func NewLog(id ID) *Log {
 	return &Log{
 		id: id, index: map[Hash]int32{}, short: map[[16]byte]int32{}, who: map[identity.UserID]int32{},
-		targets: map[int32][]int32{}, tips: map[int32]int{},
+		targets: map[int32]bitset{}, tips: map[int32]int{},
 	}
 }
 
@@ -110,13 +113,13 @@ func (l *Log) add(e *Entry, needed bool) bool {
 	if (e.f.Kind == Create) != (len(l.nodes) == 0) {
 		return false
 	}
-	n := node{Entry: e, since: none, basis: newBitset(len(l.nodes)), before: newBitset(len(l.nodes))}
+	n := node{Entry: e, since: none, grant: none, before: newBitset(len(l.nodes))}
 	for _, h := range e.f.Parents {
 		p := l.index[h]
 		if l.nodes[p].f.Lamport >= e.f.Lamport {
 			return false
 		}
-		n.before.join(l.nodes[p].before)
+		n.before = n.before.join(l.nodes[p].before)
 		n.before.set(p)
 	}
 	at := l.viewOf(n.before)
@@ -130,18 +133,8 @@ func (l *Log) add(e *Entry, needed bool) bool {
 	}
 	if e.f.Kind != Create {
 		seat := at.seats[n.author]
-		n.since = seat.since
-		for _, b := range []int32{seat.since, seat.grant} {
-			if b != none {
-				n.basis.join(l.nodes[b].basis)
-				n.basis.set(b)
-			}
-		}
-		for _, r := range at.void {
-			if slices.Contains(l.nodes[r].users, n.author) {
-				n.voided = append(n.voided, r)
-			}
-		}
+		n.since, n.grant = seat.since, seat.grant
+		n.voided = at.void.and(l.targets[n.author])
 	}
 	l.insert(n, at)
 	return true
@@ -187,10 +180,15 @@ func (l *Log) insert(n node, at *view) {
 	l.tips[n.author]++
 	where, _ := slices.BinarySearchFunc(l.order, n.Entry, func(o int32, e *Entry) int { return l.nodes[o].compare(e) })
 	l.order = slices.Insert(l.order, where, i)
+	n.before.each(func(b int32) bool { l.nodes[b].after.set(i); return true })
 	if n.f.removes() {
+		l.removals.set(i)
 		for _, u := range n.users {
-			l.targets[u] = append(l.targets[u], i)
+			set := l.targets[u]
+			set.set(i)
+			l.targets[u] = set
 		}
+		l.threats = nil // what was done at the same time is hit by it
 	}
 	if at != l.now { // it does not build on all there is
 		l.now = nil
@@ -212,13 +210,17 @@ func (l *Log) viewOf(set bitset) *view {
 
 func (l *Log) view() *view {
 	if l.now == nil {
-		all := newBitset(len(l.nodes))
-		for i := range l.nodes {
-			all.set(int32(i))
-		}
-		l.now = l.reduce(all)
+		l.now = l.reduce(l.all())
 	}
 	return l.now
+}
+
+func (l *Log) all() bitset {
+	all := newBitset(len(l.nodes))
+	for i := range l.nodes {
+		all.set(int32(i))
+	}
+	return all
 }
 
 // Heads are the entries that nothing builds on yet, the newest first.
@@ -246,7 +248,7 @@ func (l *Log) Beyond(have [][16]byte) []*Entry {
 	has := newBitset(len(l.nodes))
 	for _, h := range have {
 		if i, ok := l.short[h]; ok {
-			has.join(l.nodes[i].before)
+			has = has.join(l.nodes[i].before)
 			has.set(i)
 		}
 	}
@@ -285,38 +287,4 @@ func (l *Log) Act(author identity.UserID, list identity.Head, now uint64, act Ac
 	f.Parents = heads[:min(len(heads), MaxParents)]
 	slices.SortFunc(f.Parents, func(a, b Hash) int { return bytes.Compare(a[:], b[:]) })
 	return f
-}
-
-// bitset is a set of nodes.
-type bitset []uint64
-
-func newBitset(n int) bitset { return make(bitset, (n+63)/64) }
-
-func (b bitset) set(i int32) { b[i/64] |= 1 << (i % 64) }
-
-func (b bitset) has(i int32) bool { return int(i/64) < len(b) && b[i/64]&(1<<(i%64)) != 0 }
-
-func (b bitset) join(o bitset) {
-	for i, w := range o {
-		b[i] |= w
-	}
-}
-
-// each calls f with the members in ascending order, until it returns false.
-func (b bitset) each(f func(i int32) bool) {
-	for w, word := range b {
-		for ; word != 0; word &= word - 1 {
-			if !f(int32(w*64 + bits.TrailingZeros64(word))) {
-				return
-			}
-		}
-	}
-}
-
-func (b bitset) count() int {
-	n := 0
-	for _, w := range b {
-		n += bits.OnesCount64(w)
-	}
-	return n
 }

@@ -1,9 +1,6 @@
 package group
 
-import (
-	"bytes"
-	"slices"
-)
+import "bytes"
 
 // view is the state of a set of entries.
 type view struct {
@@ -11,7 +8,8 @@ type view struct {
 	members     int
 	name, image int32 // the entries that set them; none
 	past        []span
-	void        []int32 // removals without effect
+	void        bitset // removals without effect
+	admins      int
 }
 
 // seat is a person's place in a group.
@@ -48,10 +46,9 @@ func (l *Log) reduce(set bitset) *view {
 		if verdict == effective {
 			acting.set(r)
 		} else {
-			v.void = append(v.void, r)
+			v.void.set(r)
 		}
 	}
-	slices.Sort(v.void)
 	for _, i := range l.order {
 		if set.has(i) && !l.isVoid(i, acting) {
 			v.apply(l, i)
@@ -66,11 +63,7 @@ func (l *Log) isVoid(i int32, acting bitset) bool {
 	if n.f.removes() {
 		return !acting.has(i)
 	}
-	hit := false
-	if n.f.Kind != Leave {
-		l.hitBy(i, acting, func(int32) bool { hit = true; return false })
-	}
-	return hit
+	return n.f.Kind != Leave && l.threatened()[i].meets(acting, i)
 }
 
 // apply does what an entry says, if its author may by now.
@@ -84,7 +77,7 @@ func (v *view) apply(l *Log, i int32) {
 	}
 	switch n.f.Kind {
 	case Create:
-		v.seats[n.author], v.members = seat{in: true, admin: true, since: i, grant: none}, 1
+		v.seats[n.author], v.members, v.admins = seat{in: true, admin: true, since: i, grant: none}, 1, 1
 		v.name = i
 	case Add:
 		for _, u := range n.users {
@@ -99,7 +92,7 @@ func (v *view) apply(l *Log, i int32) {
 	case Admin:
 		for _, u := range n.users {
 			if s := &v.seats[u]; s.in && s.admin != n.f.Admin {
-				s.admin, s.grant = n.f.Admin, i
+				v.promote(s, n.f.Admin, i)
 			}
 		}
 	case Name:
@@ -116,33 +109,45 @@ func (v *view) add(u, i int32, admin bool) {
 	s := &v.seats[u]
 	switch {
 	case s.in && admin && !s.admin: // somebody else added it at the same time, as less
-		s.admin, s.grant = true, i
+		v.promote(s, true, i)
 	case !s.in && v.members < MaxMembers:
-		*s = seat{in: true, admin: admin, since: i, grant: none}
+		*s = seat{in: true, since: i, grant: none}
 		if admin {
-			s.grant = i
+			v.promote(s, true, i)
 		}
 		v.members++
+	}
+}
+
+// promote makes a member an admin, or none any more, by entry i.
+func (v *view) promote(s *seat, admin bool, i int32) {
+	if s.admin, s.grant = admin, i; admin {
+		v.admins++
+	} else {
+		v.admins--
 	}
 }
 
 func (v *view) end(l *Log, u int32, at uint64) {
 	if s := &v.seats[u]; s.in {
 		v.past = append(v.past, span{who: u, from: l.nodes[s.since].f.Lamport, to: at})
+		if v.members--; s.admin {
+			v.admins--
+		}
 		*s = seat{}
-		v.members--
 	}
 }
 
 // inherit makes the most senior member an admin when entry i left none. What it does then is void when that entry is,
 // unless its author just left, which nothing makes void.
 func (v *view) inherit(l *Log, i int32) {
+	if v.admins > 0 {
+		return
+	}
 	heir := none
 	for p, s := range v.seats {
 		switch {
 		case !s.in:
-		case s.admin:
-			return
 		case heir == none || l.seniority(s.since, int32(p), v.seats[heir].since, heir) < 0:
 			heir = int32(p)
 		}
@@ -151,7 +156,7 @@ func (v *view) inherit(l *Log, i int32) {
 		return
 	}
 	s := &v.seats[heir]
-	s.admin, s.grant = true, i
+	v.promote(s, true, i)
 	if l.nodes[i].f.Kind == Leave {
 		s.grant = none
 	}
