@@ -99,7 +99,7 @@ func (a *app) showOwnRelay(r api.Relay) {
 	}
 	if b := r.Blobs; b.Chunks > 0 || b.Received > 0 || b.Sent > 0 {
 		rows = append(rows, []any{"  attachments", fmt.Sprintf("%s of %s in %s; %d taken, %d given, %d refused, %d found damaged",
-			config.Size(b.Bytes), config.Size(r.Limits.BlobBytes), count(b.Chunks, "piece"), b.Received, b.Sent, b.Refused, b.Damaged)})
+			size(uint64(b.Bytes)), config.Size(r.Limits.BlobBytes), count(b.Chunks, "piece"), b.Received, b.Sent, b.Refused, b.Damaged)})
 	}
 	if r.ClockBraked {
 		rows = append(rows, []any{"  clock", term.In(term.Yellow, "it jumped: nothing is deleted until it is believed again")})

@@ -115,7 +115,7 @@ func (a *app) showLimits(r api.Relay) {
 		{"mailboxes", fmt.Sprint(r.Limits.MaxBoxes), fmt.Sprintf("holds %d", r.Boxes)},
 		{"one mailbox", fmt.Sprintf("%s, %d messages", config.Size(r.Limits.BoxBytes), r.Limits.BoxCount), ""},
 		{"one contact's device there", fmt.Sprintf("%s, %d messages", config.Size(r.Limits.PassBytes), r.Limits.PassCount), ""},
-		{"all attachments", config.Size(r.Limits.BlobBytes).String(), "holds " + config.Size(r.Blobs.Bytes).String()},
+		{"all attachments", config.Size(r.Limits.BlobBytes).String(), "holds " + size(uint64(r.Blobs.Bytes))},
 		{"attachments of one mailbox", config.Size(r.Limits.BoxBlobBytes).String(), ""},
 		{"one peer", rate, ""},
 	})

@@ -28,6 +28,8 @@ const (
 	scrubRate  = 16 << 20
 	// lockWait is how long Open waits for the lock of another process.
 	lockWait = time.Second
+	// closeWithin is how long Close waits for the index to close.
+	closeWithin = 5 * time.Second
 
 	// MaxDigests is how many chunks one question may name.
 	MaxDigests = 1024

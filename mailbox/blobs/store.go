@@ -147,7 +147,16 @@ func (s *Store) Close() error {
 	s.using.Wait()
 	close(s.queue)
 	<-s.ended
-	return s.db.Close()
+	closed := make(chan error, 1)
+	go func() { closed <- s.db.Close() }() // waits for ever after damage in the middle of a commit
+	late := time.NewTimer(closeWithin)
+	defer late.Stop()
+	select {
+	case err := <-closed:
+		return err
+	case <-late.C:
+		return fmt.Errorf("blobs: %s: not closed within %v", indexName, closeWithin)
+	}
 }
 
 // enter keeps the writer alive until leave; it is ErrClosed after Close.
