@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"encoding/hex"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,13 @@ func TestARequestIsAcceptedAfterDays(t *testing.T) {
 	}
 	sent := len(w.sent)
 	w.pass(5 * 24 * time.Hour)
+	for _, d := range []*device{b, b2} { // a newer bundle is no reason either
+		id, err := hex.DecodeString(d.id())
+		w.must(err)
+		key := dht.DeviceKey(identity.DeviceID(id))
+		a.input(func(e *node.Engine, t *node.Turn) { e.Looked(t, key, w.records[key]) })
+	}
+	w.pass(time.Hour)
 	w.sent = w.sent[sent:]
 	again := count(w.sent, func(p parcel) bool { return p.from == a && p.to != b })
 	if again != 0 {
@@ -589,6 +597,34 @@ func TestAForgedRequestAsksForNobody(t *testing.T) {
 		got := b.rows(store.BucketContacts) + b.rows(store.BucketDevices) + b.rows(store.BucketSessions)
 		if want := map[bool]int{true: 3, false: 0}[name == "control"]; got != want {
 			t.Errorf("%s: %d rows, want %d", name, got, want)
+		}
+	}
+}
+
+// As many as wait at once are enough, on whatever day they came.
+func TestTheQueueOfRequestsEnds(t *testing.T) {
+	for _, waiting := range []int{people.MaxRequests, people.MaxRequests - 1} {
+		w := newWorld(t)
+		a, b := w.person("alice"), w.person("bob")
+		a.meetDevice(b)
+		w.must(b.store.Update(func(tx store.Tx) error {
+			for i := range waiting {
+				l := w.list0(text(i))
+				user := l.User()
+				raw, err := proto.Marshal(&pb.Contact{
+					User: user[:], Handle: text(i), State: 2, List: l.Bytes(), Chat: uint32(1000 + i), Wants: true, Asked: w.now.UnixMilli(),
+				})
+				w.must(err)
+				tx.Put(store.BucketContacts, user[:20], raw)
+			}
+			return nil
+		}))
+		if _, err := a.ask(b, ""); err != nil {
+			t.Fatal(err)
+		}
+		w.pass(time.Minute)
+		if taken := b.contact(a.user()).State == "request"; taken != (waiting < people.MaxRequests) {
+			t.Errorf("with %d that wait: taken %t", waiting, taken)
 		}
 	}
 }
