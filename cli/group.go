@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -156,17 +157,31 @@ func (a *app) groupAdmin() *cobra.Command {
 
 func (a *app) groupSet() *cobra.Command {
 	var q api.GroupSetRequest
+	var image string
+	var none bool
 	cmd := &cobra.Command{
-		Use: "set GROUP", Args: args(1, 1), Short: "Name a group, for everybody in it",
-		Example: "  kith group set climbing --name \"Climbing on Sundays\"",
+		Use: "set GROUP", Args: args(1, 1), Short: "Name a group or give it a picture, for everybody in it",
+		Long:    "Of a picture a small copy is shown, without what a camera wrote into it. `kith save @GROUP` writes it into a folder.",
+		Example: "  kith group set climbing --name \"Climbing on Sundays\"\n  kith group set climbing --image rock.jpg\n  kith group set climbing --no-image",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if q.Group = args[0]; q.Name == "" {
-				return usage(cmd, "what is to be set? --name NAME")
+			if image != "" {
+				path, err := filepath.Abs(image)
+				if err != nil {
+					return usage(cmd, err.Error())
+				}
+				q.Image = &path
+			} else if none {
+				q.Image = &image
+			}
+			if q.Group = args[0]; q.Name == "" && q.Image == nil {
+				return usage(cmd, "what is to be set? --name NAME or --image FILE")
 			}
 			return a.changeGroup(cmd, "group_set", q)
 		},
 	}
 	cmd.Flags().StringVar(&q.Name, "name", "", "what it is called")
+	cmd.Flags().StringVar(&image, "image", "", "the file of a picture")
+	cmd.Flags().BoolVar(&none, "no-image", false, "no picture any more")
 	return cmd
 }
 

@@ -157,7 +157,7 @@ func (e *Engine) keepPicture(t *Turn, u identity.UserID, old []uint64, f *chatpb
 		}
 		raw, _ = proto.Marshal(f)
 		if list := []*chatpb.File{f}; mine {
-			numbers = e.files.Sent(ft, u, u[:], list)
+			numbers = e.files.Stands(ft, u, u[:], f)
 		} else {
 			numbers = e.files.Came(ft, w, u, u[:], list)
 		}

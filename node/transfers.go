@@ -68,6 +68,19 @@ func (f filed) Keep(m *pb.Message, files []*chatpb.File) (numbers []uint64) {
 	return numbers
 }
 
+// Show takes in the picture of a group, set by a device of somebody.
+func (f filed) Show(author identity.UserID, here bool, subject []byte, picture *chatpb.File) (numbers []uint64) {
+	f.e.onFiles(f.t, func(t *transfer.Turn, w transfer.World) {
+		if here {
+			numbers = f.e.files.Stands(t, author, subject, picture)
+		} else {
+			numbers = f.e.files.Came(t, w, author, subject, []*chatpb.File{picture})
+		}
+		f.e.files.Tick(t, w)
+	})
+	return numbers
+}
+
 // Forget drops the files of a message that is gone.
 func (f filed) Forget(numbers []uint64) {
 	f.e.onFiles(f.t, func(t *transfer.Turn, w transfer.World) { f.e.files.Forget(t, w, numbers) })
@@ -210,7 +223,7 @@ func FileOf(tx store.Tx, id string, index int, preview bool) (v view.Transfer, w
 	return v, waits, nil
 }
 
-// fileNumber finds a file of a message, or the picture of a person: "@" and the handle, or "@me".
+// fileNumber finds a file of a message, or the picture of a person or a group: "@" and the handle, or "@me".
 func fileNumber(tx store.Tx, id string, index int) (uint64, error) {
 	if who, ok := strings.CutPrefix(id, "@"); ok {
 		return pictureNumber(tx, who)
@@ -230,11 +243,14 @@ func pictureNumber(tx store.Tx, who string) (uint64, error) {
 	store.Row(tx, store.BucketMeta, keySelf, self)
 	numbers := self.Pictures
 	if strings.ToLower(who) != talk.OwnHandle {
-		c, err := talk.FindContact(tx, who)
-		if err != nil {
+		numbers = nil
+		if g, err := talk.FindGroup(tx, who); err == nil {
+			numbers = talk.RosterOf(tx, talk.IDOf(g)).GetPictures()
+		} else if c, err := talk.FindContact(tx, who); err != nil {
 			return 0, err
+		} else {
+			numbers = c.Pictures
 		}
-		numbers = c.Pictures
 	}
 	if len(numbers) != 1 {
 		return 0, &view.Problem{Class: view.ErrNotFound, Message: who + " has no picture", Hint: "kith contact list"}

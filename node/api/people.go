@@ -201,7 +201,7 @@ func groupMethods() []Method {
 		method("group_add", ScopeTalk, "group", "Make contacts members of a group; only its admins may.", turn(groupAdd)),
 		method("group_remove", ScopeTalk, "group", "Take members out of a group; only its admins may. They get nothing that we say from now on.", turn(groupRemove)),
 		method("group_admin", ScopeTalk, "group", "Make a member an admin of the group, or no admin any more.", turn(groupAdmin)),
-		method("group_set", ScopeTalk, "group", "Name a group, for everybody in it.", turn(groupSet)),
+		method("group_set", ScopeTalk, "group", "Name a group or give it a picture, for everybody in it.", groupSet),
 		method("group_leave", ScopeTalk, "group", "Leave a group, on all our devices.", turn(groupLeave)),
 	}
 }
@@ -230,8 +230,29 @@ func groupAdmin(e *node.Engine, t *node.Turn, q GroupAdminRequest) (view.Group, 
 	return e.SetGroupAdmin(t, q.Group, q.Member, q.Admin)
 }
 
-func groupSet(e *node.Engine, t *node.Turn, q GroupSetRequest) (view.Group, error) {
-	return e.NameGroup(t, q.Group, q.Name)
+func groupSet(ctx context.Context, b *Backend, q GroupSetRequest) (v view.Group, err error) {
+	var image *chatpb.File
+	if q.Image != nil && *q.Image != "" {
+		if !filepath.IsAbs(*q.Image) || b.Files == nil {
+			return v, Fail(ExitUsage, fmt.Sprintf("the path %.80q is not absolute", *q.Image), "kith group set --help")
+		}
+		sealed, err := b.Files.SealPicture(ctx, *q.Image)
+		if err != nil {
+			return v, Fail(ExitUsage, err.Error(), "kith group set --help")
+		}
+		defer settle(b, sealed)
+		image = sealed.Files[0]
+	}
+	err = b.Do(ctx, func(e *node.Engine, t *node.Turn) (err error) {
+		if q.Image != nil {
+			v, err = e.SetGroupImage(t, q.Group, image)
+		}
+		if err == nil && (q.Name != "" || q.Image == nil) {
+			v, err = e.NameGroup(t, q.Group, q.Name)
+		}
+		return err
+	})
+	return v, err
 }
 
 func groupLeave(e *node.Engine, t *node.Turn, q GroupRequest) (view.Group, error) {

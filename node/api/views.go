@@ -309,8 +309,9 @@ type GroupAdminRequest struct {
 	Admin  bool   `json:"admin"`
 }
 
-// GroupSetRequest changes what a group is called.
+// GroupSetRequest changes what a group is called or looks like; what is left out stays.
 type GroupSetRequest struct {
-	Group string `json:"group"`
-	Name  string `json:"name"`
+	Group string  `json:"group"`
+	Name  string  `json:"name,omitempty"`
+	Image *string `json:"image"` // absolute path of a picture, of which a small copy is shown; empty: none any more
 }

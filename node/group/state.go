@@ -54,6 +54,16 @@ func (l *Log) State() *State {
 	return s
 }
 
+// ImageBy says whose device set the image; false: there is none.
+func (l *Log) ImageBy() (u identity.UserID, d identity.DeviceID, ok bool) {
+	v := l.view()
+	if v.image == none {
+		return u, d, false
+	}
+	e := l.nodes[v.image]
+	return e.f.User, e.Device(), true
+}
+
 // Find looks a member up.
 func (s *State) Find(u identity.UserID) (Member, bool) {
 	for _, m := range s.Members {

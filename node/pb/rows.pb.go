@@ -1606,11 +1606,12 @@ type Transfer struct {
 	Next          int64                  `protobuf:"varint,9,opt,name=next,proto3" json:"next,omitempty"`         // unix ms of the next one
 	Expires       int64                  `protobuf:"varint,10,opt,name=expires,proto3" json:"expires,omitempty"`  // unix ms; then our chunks of it go. 0: they stay
 	Error         string                 `protobuf:"bytes,11,opt,name=error,proto3" json:"error,omitempty"`
-	User          []byte                 `protobuf:"bytes,12,opt,name=user,proto3" json:"user,omitempty"`        // author of the message
-	Saved         string                 `protobuf:"bytes,13,opt,name=saved,proto3" json:"saved,omitempty"`      // where it was saved last
-	Preview       uint64                 `protobuf:"varint,14,opt,name=preview,proto3" json:"preview,omitempty"` // number of its preview's row; 0: it has none
-	Small         bool                   `protobuf:"varint,15,opt,name=small,proto3" json:"small,omitempty"`     // this is a preview
-	Asked         bool                   `protobuf:"varint,16,opt,name=asked,proto3" json:"asked,omitempty"`     // a person asked for it
+	User          []byte                 `protobuf:"bytes,12,opt,name=user,proto3" json:"user,omitempty"`          // author of the message
+	Saved         string                 `protobuf:"bytes,13,opt,name=saved,proto3" json:"saved,omitempty"`        // where it was saved last
+	Preview       uint64                 `protobuf:"varint,14,opt,name=preview,proto3" json:"preview,omitempty"`   // number of its preview's row; 0: it has none
+	Small         bool                   `protobuf:"varint,15,opt,name=small,proto3" json:"small,omitempty"`       // this is a preview
+	Asked         bool                   `protobuf:"varint,16,opt,name=asked,proto3" json:"asked,omitempty"`       // a person asked for it
+	Standing      bool                   `protobuf:"varint,17,opt,name=standing,proto3" json:"standing,omitempty"` // of a person or a group, not of a message: it does not expire
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1753,6 +1754,13 @@ func (x *Transfer) GetSmall() bool {
 func (x *Transfer) GetAsked() bool {
 	if x != nil {
 		return x.Asked
+	}
+	return false
+}
+
+func (x *Transfer) GetStanding() bool {
+	if x != nil {
+		return x.Standing
 	}
 	return false
 }
@@ -2449,11 +2457,12 @@ func (x *History) GetSince() uint32 {
 type Roster struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Image         []byte                 `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`      // chat.File
-	Members       []*Seat                `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`  // the most senior first
-	Past          []*Seat                `protobuf:"bytes,4,rep,name=past,proto3" json:"past,omitempty"`        // memberships that have ended
-	Heads         [][]byte               `protobuf:"bytes,5,rep,name=heads,proto3" json:"heads,omitempty"`      // newest entries, 16 bytes each
-	Entries       uint32                 `protobuf:"varint,6,opt,name=entries,proto3" json:"entries,omitempty"` // so many are in the table of groups
+	Image         []byte                 `protobuf:"bytes,2,opt,name=image,proto3" json:"image,omitempty"`               // chat.File
+	Members       []*Seat                `protobuf:"bytes,3,rep,name=members,proto3" json:"members,omitempty"`           // the most senior first
+	Past          []*Seat                `protobuf:"bytes,4,rep,name=past,proto3" json:"past,omitempty"`                 // memberships that have ended
+	Heads         [][]byte               `protobuf:"bytes,5,rep,name=heads,proto3" json:"heads,omitempty"`               // newest entries, 16 bytes each
+	Entries       uint32                 `protobuf:"varint,6,opt,name=entries,proto3" json:"entries,omitempty"`          // so many are in the table of groups
+	Pictures      []uint64               `protobuf:"varint,7,rep,packed,name=pictures,proto3" json:"pictures,omitempty"` // number of its image in the table of transfers
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2528,6 +2537,13 @@ func (x *Roster) GetEntries() uint32 {
 		return x.Entries
 	}
 	return 0
+}
+
+func (x *Roster) GetPictures() []uint64 {
+	if x != nil {
+		return x.Pictures
+	}
+	return nil
 }
 
 // Seat is a membership.
@@ -2780,7 +2796,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\aSetting\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value\x12\x0e\n" +
 	"\x02at\x18\x02 \x01(\x04R\x02at\x12\x16\n" +
-	"\x06device\x18\x03 \x01(\fR\x06device\"\xee\x02\n" +
+	"\x06device\x18\x03 \x01(\fR\x06device\"\x8a\x03\n" +
 	"\bTransfer\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\fR\amessage\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\rR\x05index\x12\x0e\n" +
@@ -2798,7 +2814,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x05saved\x18\r \x01(\tR\x05saved\x12\x18\n" +
 	"\apreview\x18\x0e \x01(\x04R\apreview\x12\x14\n" +
 	"\x05small\x18\x0f \x01(\bR\x05small\x12\x14\n" +
-	"\x05asked\x18\x10 \x01(\bR\x05asked\"\x7f\n" +
+	"\x05asked\x18\x10 \x01(\bR\x05asked\x12\x1a\n" +
+	"\bstanding\x18\x11 \x01(\bR\bstanding\"\x7f\n" +
 	"\aReceipt\x12\x14\n" +
 	"\x05relay\x18\x01 \x01(\fR\x05relay\x12\x16\n" +
 	"\x06stored\x18\x02 \x01(\x03R\x06stored\x12\x14\n" +
@@ -2861,14 +2878,15 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x14\n" +
 	"\x05asked\x18\x02 \x01(\x03R\x05asked\x12\x14\n" +
 	"\x05equal\x18\x03 \x01(\x03R\x05equal\x12\x14\n" +
-	"\x05since\x18\x04 \x01(\rR\x05since\"\xb2\x01\n" +
+	"\x05since\x18\x04 \x01(\rR\x05since\"\xce\x01\n" +
 	"\x06Roster\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05image\x18\x02 \x01(\fR\x05image\x12)\n" +
 	"\amembers\x18\x03 \x03(\v2\x0f.kith.node.SeatR\amembers\x12#\n" +
 	"\x04past\x18\x04 \x03(\v2\x0f.kith.node.SeatR\x04past\x12\x14\n" +
 	"\x05heads\x18\x05 \x03(\fR\x05heads\x12\x18\n" +
-	"\aentries\x18\x06 \x01(\rR\aentries\"T\n" +
+	"\aentries\x18\x06 \x01(\rR\aentries\x12\x1a\n" +
+	"\bpictures\x18\a \x03(\x04R\bpictures\"T\n" +
 	"\x04Seat\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x14\n" +
 	"\x05admin\x18\x02 \x01(\bR\x05admin\x12\x12\n" +

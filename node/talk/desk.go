@@ -45,6 +45,8 @@ type Desk struct {
 type Files interface {
 	// Keep takes in the files of a message that is being placed, and returns their numbers.
 	Keep(m *pb.Message, files []*chatpb.File) []uint64
+	// Show takes in the picture of a group, which somebody's device set; here: this one.
+	Show(author identity.UserID, here bool, subject []byte, picture *chatpb.File) []uint64
 	// Forget lets the files of a message go: it was unsent, erased, or has expired.
 	Forget(numbers []uint64)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/kith-im/kith/node/group"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/transfer"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -129,6 +130,7 @@ func (d *Desk) Grow(l *group.Log, added []*group.Entry, lists []*identity.Device
 		d.Tx.Put(store.BucketGroups, listKey(l.ID(), list.Hash()), list.Bytes())
 	}
 	r := roster(l)
+	d.showImage(id, l, old, r)
 	store.PutRow(d.Tx, store.BucketGroups, id[:], r)
 	c.Name, c.Left = r.Name, len(r.Past) > 0 && !InGroup(r, d.Me)
 	if c.Handle == "" && InGroup(r, d.Me) {
@@ -150,6 +152,20 @@ func (d *Desk) Grow(l *group.Log, added []*group.Entry, lists []*identity.Device
 		}
 	}
 	return Chat(d.Tx, id), t
+}
+
+// showImage has the picture of a group fetched, or brought to relays if it was set here, in place of the one before.
+func (d *Desk) showImage(id chat.ChatID, l *group.Log, old, r *pb.Roster) {
+	if r.Pictures = old.Pictures; string(r.Image) == string(old.Image) || d.Files == nil {
+		return
+	}
+	d.Files.Forget(old.Pictures)
+	r.Pictures = nil
+	f := &chatpb.File{}
+	if by, on, ok := l.ImageBy(); ok && proto.Unmarshal(r.Image, f) == nil && len(f.Key) > 0 && f.Size <= transfer.MaxPreview {
+		f.Preview = nil
+		r.Pictures = d.Files.Show(by, by == d.Me && on == d.Device, id[:], f)
+	}
 }
 
 func roster(l *group.Log) *pb.Roster {
@@ -349,6 +365,9 @@ func GroupView(tx store.Tx, me identity.UserID, c *pb.Chat) view.Group {
 		return v
 	}
 	v.Entries = int(r.Entries)
+	if image := transfer.Files(tx, r.Pictures); len(image) == 1 {
+		v.Image = &image[0]
+	}
 	for _, s := range r.Members {
 		u := identity.UserID(s.User)
 		m := view.Member{User: u.String(), Handle: NameOf(tx, u), Admin: s.Admin, Since: time.UnixMilli(int64(s.From)).UTC(), Me: u == me}

@@ -20,6 +20,14 @@ func (l *Ledger) Sent(t *Turn, author identity.UserID, message []byte, files []*
 	})
 }
 
+// Stands keeps the picture of a person or a group, which this device sealed: it is brought to our relays again and again,
+// until it is forgotten.
+func (l *Ledger) Stands(t *Turn, author identity.UserID, subject []byte, f *chatpb.File) []uint64 {
+	return l.keep(t, author, subject, []*chatpb.File{f}, func(*chatpb.File, bool) *pb.Transfer {
+		return &pb.Transfer{Up: true, State: stateUploading, Standing: true, Expires: t.Now.Add(Life).UnixMilli()}
+	})
+}
+
 // Came keeps the files of a message that another device sent, and returns their numbers. Small ones of a friend are
 // fetched, and the previews of large ones.
 func (l *Ledger) Came(t *Turn, w World, author identity.UserID, message []byte, files []*chatpb.File) []uint64 {

@@ -117,14 +117,14 @@ func (l *Ledger) Ended(t *Turn, w World, r Result) {
 	}
 	delete(l.active, r.Number)
 	if row := load(t.Tx, r.Number); row != nil {
-		if l.ended(t, row, r); r.Kind == Fetch && !row.Asked && row.State != stateFetching {
+		if l.ended(t, w, row, r); r.Kind == Fetch && !row.Asked && row.State != stateFetching {
 			l.nextOf(t, identity.UserID(row.User))
 		}
 	}
 	l.Tick(t, w)
 }
 
-func (l *Ledger) ended(t *Turn, row *pb.Transfer, r Result) {
+func (l *Ledger) ended(t *Turn, w World, row *pb.Transfer, r Result) {
 	for _, p := range r.Stored {
 		if !slices.ContainsFunc(row.Peers, func(o []byte) bool { return string(o) == string(p) }) {
 			row.Peers = append(row.Peers, p)
@@ -147,6 +147,11 @@ func (l *Ledger) ended(t *Turn, row *pb.Transfer, r Result) {
 	case r.Lost && !row.Up:
 		row.State, row.Expires = stateFetching, t.Now.Add(Life).UnixMilli()
 		l.again(t, r.Number, row, r.Err.Error())
+		return
+	case r.Kind == Save && r.Final && !row.Up: // its chunks are of no use to anybody
+		row.State, row.Path, row.Error = stateFailed, "", r.Err.Error()
+		l.letGo(t, w, r.Number, row)
+		l.tell(t, r.Number, row)
 		return
 	case r.Kind == Save:
 		row.Path, row.Error = "", r.Err.Error()
@@ -197,6 +202,11 @@ func (l *Ledger) Hurry(t *Turn, w World) {
 func (l *Ledger) expire(t *Turn, w World, n uint64, row *pb.Transfer) {
 	if row.Up && w.Pending(row.Message) {
 		row.Expires = t.Now.Add(day).UnixMilli()
+		l.save(t, n, row)
+		return
+	}
+	if row.Standing { // the relays have let it go
+		row.State, row.Peers, row.Expires = stateUploading, nil, t.Now.Add(Life).UnixMilli()
 		l.save(t, n, row)
 		return
 	}
