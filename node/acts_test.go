@@ -56,13 +56,15 @@ func (d *device) view(id string) (v view.Message) {
 // stored is a message as it lies in the store; empty if it is not there.
 func (d *device) stored(id string) *pb.Message {
 	m := &pb.Message{}
-	_ = d.store.View(func(tx store.Tx) error {
-		if found, err := talk.FindMessage(tx, id); err == nil {
-			m = found
-		}
-		return nil
-	})
+	_ = d.store.View(func(tx store.Tx) error { m = d.lies(tx, id); return nil })
 	return m
+}
+
+func (d *device) lies(tx store.Tx, id string) *pb.Message {
+	if m, err := talk.FindMessage(tx, id); err == nil {
+		return m
+	}
+	return &pb.Message{}
 }
 
 // looks is what a message looks like, without what differs from device to device.
@@ -154,6 +156,11 @@ func TestWhatGoesWithAMessage(t *testing.T) {
 			len(v.Mentions) != 1 || v.Mentions[0].Start != 4 || v.Mentions[0].Length != 4 {
 			t.Errorf("%s sees %+v, reply %+v", d.name, v, v.Reply)
 		}
+	}
+	a.must(func(d *talk.Desk) (view.Message, error) { return d.Edit(id, "you could ask @bob") })
+	w.pass(time.Second)
+	if v := b2.view(id); len(v.Mentions) != 1 || v.Mentions[0].Start != 14 {
+		t.Errorf("after the edit bob is mentioned in %+v", v.Mentions)
 	}
 	if b.view(id).Mentions[0].Handle != "me" || a.view(id).Mentions[0].Handle != "bob" || b.view(id).Reply.From != "me" {
 		t.Error("a mention or an answer has the wrong name")
@@ -286,6 +293,20 @@ func TestDisappearing(t *testing.T) {
 		if where := d.holds("this will vanish"); len(where) > 0 {
 			t.Errorf("%s still holds what has disappeared, in tables %v", d.name, where)
 		}
+	}
+	timer = 0
+	w.must(a.do(func(e *node.Engine, turn *node.Turn) error {
+		return e.Talk(turn, func(d *talk.Desk) error {
+			c, err := d.SetChat(b.user(), talk.ChatChange{Timer: &timer})
+			if err == nil && (c.Last.Kind != "timer" || talk.Wiped(a.lies(d.Tx, c.Last.ID)) || c.Timer != 0) {
+				t.Errorf("the timer is off: %+v", c.Last)
+			}
+			return err
+		})
+	}))
+	w.pass(time.Minute)
+	if v := b.view(a.send(b, "this stays")); v.TTL != 0 {
+		t.Errorf("the timer is off, and bob sees %+v", v)
 	}
 	own := a.must(func(d *talk.Desk) (view.Message, error) { return d.Send(b.user(), talk.Words{Text: "for 5 s", TTL: 5}) })
 	a.stop()

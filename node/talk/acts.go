@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -53,7 +54,21 @@ func (d *Desk) Edit(id, text string) (view.Message, error) {
 	case s.EditsLeft(at) == 0:
 		return view.Message{}, refused("a message can be edited for 15 minutes")
 	}
-	return d.act(c, m, chat.KindEdit, &chatpb.Edit{Target: m.Id, Text: text}, at)
+	named, err := d.mentions(c, text, stillNamed(MessageView(d.Tx, d.Me, m), text))
+	if err != nil {
+		return view.Message{}, err
+	}
+	return d.act(c, m, chat.KindEdit, &chatpb.Edit{Target: m.Id, Text: text, Mentions: named}, at)
+}
+
+// stillNamed are those whom a message mentions and a new text of it, too.
+func stillNamed(v view.Message, text string) (handles []string) {
+	for _, x := range v.Mentions {
+		if strings.Contains(text, "@"+x.Handle) {
+			handles = append(handles, x.Handle)
+		}
+	}
+	return handles
 }
 
 // Unsend takes one of our messages back, on every device that it has reached or will reach.
@@ -291,8 +306,8 @@ func findable(m *pb.Message) string {
 
 // Wiped reports whether nothing of what a message said is left: it cannot be sealed for another device any more.
 func Wiped(m *pb.Message) bool {
-	c, err := chat.Parse(m.Content)
-	return err == nil && c.Kind.Visible() && len(c.Payload) == 0
+	x := fate(m).Show()
+	return x.Erased || x.Unsent
 }
 
 // waitFor is how long an act waits for its message: as long as its envelope could be seen again.

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
@@ -94,6 +95,9 @@ func (d *Desk) say(c *pb.Chat, kind chat.Kind, payload proto.Message, at uint64)
 		return nil, err
 	}
 	m := d.row(content)
+	if len(m.Content) > session.MaxContent {
+		return nil, usage("the text is too long, with all that goes with it", "kith edit --help")
+	}
 	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
 	d.Posts = append(d.Posts, Post{Row: m, To: d.people(c), Own: true})
 	return m, nil
