@@ -218,7 +218,7 @@ func (q *quarrel) wasIn(d *simnet.Device, user string, at time.Time) (in bool) {
 func TestRandomGroups(t *testing.T) {
 	texts, removed := 0, 0
 	from := uint64(size(t, "FROM", 1))
-	for seed := from; seed < from+seeds(t, 6); seed++ {
+	for seed := from; seed < from+seeds(t, 3); seed++ {
 		q := quarrelOf(t, seed, nil)
 		if len(q.broken) > 0 {
 			t.Fatalf("seed %d:\n%s\n%s", seed, strings.Join(q.broken, "\n"), tail(q.w))

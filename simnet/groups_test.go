@@ -167,8 +167,8 @@ func TestAGroupTalks(t *testing.T) {
 // Every message of a group comes to every device of every member, and to the author's own others, though a tenth of the
 // devices is away while they are written. MEMBERS and DEVICES set the size.
 func TestAGroupReachesEveryDevice(t *testing.T) {
-	members, devices, messages := size(t, "MEMBERS", 6), size(t, "DEVICES", 2), size(t, "MESSAGES", 10)
-	p := gather(t, 1, members, devices, 5, members)
+	members, devices, messages := size(t, "MEMBERS", 4), size(t, "DEVICES", 2), size(t, "MESSAGES", 10)
+	p := gather(t, 1, members, devices, 3, members)
 	all := slices.Concat(p.devices...)
 	var author *simnet.Device // of the message that is being written
 	copies, want := 0, messages*(len(all)-1)

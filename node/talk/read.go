@@ -85,7 +85,7 @@ func (d *Desk) MarkRead(who string, only ...string) (int, error) {
 		}
 	}
 	for _, author := range authors {
-		if p := (&pb.Contact{}); !receipts(d.Tx, c) || !store.Row(d.Tx, store.BucketContacts, author[:ContactKeySize], p) || p.State != Accepted {
+		if p := (&pb.Contact{}); !receipts(d.Tx, c) || !store.Row(d.Tx, store.BucketContacts, author[:ContactKeySize], p) || c.Kind != Group && p.State != Accepted || p.State == Blocked {
 			continue
 		}
 		for batch := range slices.Chunk(of[author], chat.MaxIDs) {

@@ -1,0 +1,177 @@
+package node_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
+	"github.com/kith-im/kith/node/view"
+)
+
+func (d *device) group(fn func(*node.Engine, *node.Turn) (view.Group, error)) (v view.Group, err error) {
+	err = d.do(func(e *node.Engine, t *node.Turn) (err error) { v, err = fn(e, t); return err })
+	d.w.settle()
+	return v, err
+}
+
+func (d *device) tell(who, text string) (v view.Message, err error) {
+	err = d.do(func(e *node.Engine, t *node.Turn) (err error) {
+		v, err = e.Send(t, node.SendRequest{To: who, Text: text})
+		return err
+	})
+	d.w.settle()
+	d.w.pass(time.Minute)
+	return v, err
+}
+
+func (d *device) groupTexts(who string) (out []string) {
+	_ = d.store.View(func(tx store.Tx) error {
+		all, err := talk.Messages(tx, who, 0)
+		for _, m := range all {
+			out = append(out, m.Text)
+		}
+		return err
+	})
+	return out
+}
+
+// ring is a group of three: ann knows both others, who do not know each other.
+func ring(t *testing.T) (w *world, ann, bob, carl *device) {
+	w = newWorld(t)
+	ann, bob, carl = w.person("ann"), w.person("bob"), w.person("carl")
+	r := w.relay("relay")
+	for _, d := range []*device{ann, bob, carl} {
+		d.meet(r)
+	}
+	w.befriend(ann, bob)
+	w.befriend(ann, carl)
+	w.pass(time.Minute)
+	_, err := ann.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.CreateGroup(t, "Ring", []string{"bob", "carl"})
+	})
+	w.must(err)
+	w.pass(time.Minute)
+	return w, ann, bob, carl
+}
+
+func TestMembersTalkWhoDoNotKnowEachOther(t *testing.T) {
+	w, ann, bob, carl := ring(t)
+	v, err := bob.tell("ring", "hello")
+	w.must(err)
+	for _, d := range []*device{ann, bob, carl} {
+		if got := d.groupTexts("ring"); !slices.Equal(got, []string{"hello"}) {
+			t.Errorf("%s shows %q", d.name, got)
+		}
+	}
+	if c := carl.contact(bob.user()); c.State != "member" || c.Handle != "bob" {
+		t.Errorf("carl knows bob as %s %s", c.State, c.Handle)
+	}
+	if _, err := carl.trySend(bob, "and you?"); !errors.Is(err, view.ErrRefused) {
+		t.Errorf("a member that is no contact is written to: %v", err)
+	}
+	w.must(carl.do(func(e *node.Engine, t *node.Turn) error { _, err := e.MarkRead(t, "ring"); return err }))
+	w.settle()
+	for _, x := range bob.status(v.ID).Deliveries {
+		want := view.StageDelivered
+		if x.Handle == "carl" {
+			want = view.StageRead
+		}
+		if x.Stage != want {
+			t.Errorf("at %s it is %s", x.Handle, x.Stage)
+		}
+	}
+}
+
+// What waits for somebody who was removed is taken back, and comes when it is a member again.
+func TestWhoIsRemovedGetsNothing(t *testing.T) {
+	w, ann, bob, carl := ring(t)
+	carl.stop()
+	w.relays[0].up = false // it would have the text already
+	early, err := ann.tell("ring", "carl is away")
+	w.must(err)
+	group := ann.rows(store.BucketOutbox)
+	_, err = ann.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.RemoveFromGroup(t, "ring", []string{"carl"})
+	})
+	w.must(err)
+	if n := ann.rows(store.BucketOutbox); n != group { // the text went, the removal came
+		t.Errorf("%d deliveries wait, %d before", n, group)
+	}
+	if !slices.ContainsFunc(ann.status(early.ID).Deliveries, func(d view.Delivery) bool { return d.Handle == "carl" && d.Stage == view.StageDropped }) {
+		t.Error("the text for carl was not taken back")
+	}
+	w.relays[0].up = true
+	_, err = bob.tell("ring", "without carl")
+	w.must(err)
+	carl.start()
+	w.pass(time.Hour)
+	if got := carl.groupTexts("ring"); len(got) > 0 {
+		t.Errorf("carl reads %q", got)
+	}
+	if v, err := carl.tell("ring", "am I there?"); !errors.Is(err, view.ErrRefused) {
+		t.Errorf("carl writes %v: %v", v.ID, err)
+	}
+	_, err = ann.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.AddToGroup(t, "ring", []string{"carl"})
+	})
+	w.must(err)
+	_, err = ann.tell("ring", "back")
+	w.must(err)
+	w.pass(time.Hour)
+	if got := carl.groupTexts("ring"); !slices.Equal(got, []string{"carl is away", "back"}) {
+		t.Errorf("carl reads %q", got)
+	}
+}
+
+func TestOnlyAdminsGovern(t *testing.T) {
+	w, ann, bob, carl := ring(t)
+	for name, act := range map[string]func(e *node.Engine, t *node.Turn) (view.Group, error){
+		"removes": func(e *node.Engine, t *node.Turn) (view.Group, error) {
+			return e.RemoveFromGroup(t, "ring", []string{"carl"})
+		},
+		"names": func(e *node.Engine, t *node.Turn) (view.Group, error) { return e.NameGroup(t, "ring", "Mine") },
+		"makes an admin of": func(e *node.Engine, t *node.Turn) (view.Group, error) {
+			return e.SetGroupAdmin(t, "ring", "me", true)
+		},
+	} {
+		if _, err := bob.group(act); !errors.Is(err, view.ErrRefused) {
+			t.Errorf("bob %s: %v", name, err)
+		}
+	}
+	_, err := ann.group(func(e *node.Engine, t *node.Turn) (view.Group, error) { return e.SetGroupAdmin(t, "ring", "bob", true) })
+	w.must(err)
+	_, err = ann.group(func(e *node.Engine, t *node.Turn) (view.Group, error) { return e.LeaveGroup(t, "ring") })
+	w.must(err)
+	v, err := bob.group(func(e *node.Engine, t *node.Turn) (view.Group, error) { return e.NameGroup(t, "ring", "Ours") })
+	w.must(err)
+	if len(v.Members) != 2 || v.Name != "Ours" {
+		t.Errorf("the group is %+v", v)
+	}
+	if _, err := carl.tell("ring", "still here"); err != nil {
+		t.Error(err)
+	}
+	if _, err := ann.tell("ring", "me too"); !errors.Is(err, view.ErrRefused) {
+		t.Errorf("who has left writes: %v", err)
+	}
+}
+
+// A device that joins later has the groups; what other devices of ours say in them is there as well.
+func TestANewDeviceHasTheGroups(t *testing.T) {
+	w, ann, bob, _ := ring(t)
+	two := bob.link("bob-2")
+	two.meet(w.relays[0])
+	w.pass(time.Hour)
+	_, err := ann.tell("ring", "to all")
+	w.must(err)
+	_, err = two.tell("ring", "from the new one")
+	w.must(err)
+	for _, d := range []*device{ann, bob, two} {
+		if got := d.groupTexts("ring"); !slices.Equal(got, []string{"to all", "from the new one"}) {
+			t.Errorf("%s shows %q", d.name, got)
+		}
+	}
+}
