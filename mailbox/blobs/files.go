@@ -200,28 +200,18 @@ func (in *incoming) receive(from io.Reader) error {
 	return err
 }
 
-// write copies the chunk to a file of its own and checks its digest.
+// write copies the chunk to a file of its own and checks its digest. A chunk
+// that is known to be sound is in memory, and is written as it lies there.
 func (in *incoming) write(from io.Reader) (path string, err error) {
 	path = filepath.Join(in.s.comingPath(), strconv.FormatUint(in.s.serial.Add(1), 16))
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
 	if err != nil {
 		return "", boltfile.Classify(err)
 	}
-	sum := sha256.New()
-	buf := buffers.Get().(*[]byte)
-	defer buffers.Put(buf)
-	for left := in.size; left > 0 && err == nil; {
-		b := (*buf)[:min(left, copyBuffer)]
-		if _, err = io.ReadFull(from, b); err == nil {
-			if !in.sound {
-				sum.Write(b)
-			}
-			_, err = f.Write(b)
-			left -= int64(len(b))
-		}
-	}
-	if err == nil && !in.sound && Digest(sum.Sum(nil)) != in.d {
-		err = ErrInvalid
+	if in.sound {
+		_, err = io.Copy(f, from)
+	} else {
+		err = in.copy(f, from)
 	}
 	if err == nil {
 		err = f.Sync()
@@ -230,6 +220,28 @@ func (in *incoming) write(from io.Reader) (path string, err error) {
 		err = fmt.Errorf("%w: disk: %w", ErrFull, err)
 	}
 	return path, err
+}
+
+// copy reads a chunk that somebody sends.
+func (in *incoming) copy(to io.Writer, from io.Reader) error {
+	sum := sha256.New()
+	buf := buffers.Get().(*[]byte)
+	defer buffers.Put(buf)
+	for left := in.size; left > 0; {
+		b := (*buf)[:min(left, copyBuffer)]
+		if _, err := io.ReadFull(from, b); err != nil {
+			return err
+		}
+		sum.Write(b)
+		if _, err := to.Write(b); err != nil {
+			return err
+		}
+		left -= int64(len(b))
+	}
+	if Digest(sum.Sum(nil)) != in.d {
+		return ErrInvalid
+	}
+	return nil
 }
 
 // read copies a chunk to where to says, once its size is known. Its last bytes
