@@ -41,13 +41,18 @@ func parlour(t *testing.T, seed uint64) *schedule {
 		s.w.Run(5 * time.Second)
 	}
 	s.w.Run(time.Minute)
+	s.must(s.people[0].devices[0].Do(func(e *node.Engine, t *node.Turn) error {
+		_, err := e.CreateGroup(t, "friends", []string{"bob", "carol"})
+		return err
+	}))
+	s.w.Run(time.Minute)
 	return s
 }
 
 // talkOnce does one random thing to a conversation on a device, or lets the device go and come back.
 func (s *schedule) talkOnce() {
 	p := pick(s.rng, s.people)
-	d, with := pick(s.rng, p.devices), pick(s.rng, s.people)
+	d, with := pick(s.rng, p.devices), pick(s.rng, []string{"alice", "bob", "carol", "friends", "friends"})
 	switch n := s.rng.IntN(20); {
 	case n == 0 && d.Up():
 		s.stop(d)
@@ -55,9 +60,9 @@ func (s *schedule) talkOnce() {
 		s.start(d)
 	case n < 5:
 		s.markRead(p, d)
-	case d.Up() && with != p:
+	case d.Up() && with != p.name:
 		s.must(d.Do(func(e *node.Engine, t *node.Turn) error {
-			_ = e.Talk(t, func(desk *talk.Desk) error { return s.actAt(desk, with.name) }) // what is refused has no effect
+			_ = e.Talk(t, func(desk *talk.Desk) error { return s.actAt(desk, with) }) // what is refused has no effect
 			return nil
 		}))
 	}
@@ -119,25 +124,38 @@ func inWords(m view.Message, me string) string {
 	return fmt.Sprintf("%s: %q %q refused %d unsent %t", name(m.From), m.Text, w, m.Refused, m.Unsent)
 }
 
-// differences compares the devices of each conversation. What was to disappear is compared by the author and the reader
-// apart: its time runs for each from another moment.
-func (s *schedule) differences() (out []string) {
+// circle is a conversation: who is in it, and what each calls it.
+type circle struct {
+	people []*person
+	handle func(*person) string
+}
+
+func (s *schedule) circles() []circle {
+	out := []circle{{s.people, func(*person) string { return "friends" }}}
 	for i, a := range s.people {
 		for _, b := range s.people[i+1:] {
-			first := map[string]string{}
-			for _, p := range []*person{a, b} {
-				with := map[*person]*person{a: b, b: a}[p]
-				for _, d := range p.devices {
-					for id, words := range looks(d, p.name, with.name) {
-						key := id
-						if temporary(p.devices[0], id) {
-							key += p.name
-						}
-						if was, known := first[key]; known && was != words {
-							out = append(out, fmt.Sprintf("%s on %s is\n%s, elsewhere\n%s", id[:8], d.Name(), words, was))
-						}
-						first[key] = words
+			out = append(out, circle{[]*person{a, b}, func(p *person) string { return map[*person]*person{a: b, b: a}[p].name }})
+		}
+	}
+	return out
+}
+
+// differences compares the devices of each conversation. What was to disappear is compared by each person apart: its
+// time runs for author and reader from another moment.
+func (s *schedule) differences() (out []string) {
+	for _, c := range s.circles() {
+		first := map[string]string{}
+		for _, p := range c.people {
+			for _, d := range p.devices {
+				for id, words := range looks(d, p.name, c.handle(p)) {
+					key := id
+					if temporary(p.devices[0], id) {
+						key += p.name
 					}
+					if was, known := first[key]; known && was != words {
+						out = append(out, fmt.Sprintf("%s on %s is\n%s, elsewhere\n%s", id[:8], d.Name(), words, was))
+					}
+					first[key] = words
 				}
 			}
 		}
@@ -169,15 +187,15 @@ func TestRandomActs(t *testing.T) {
 		for _, line := range append(s.differences(), s.broken...) {
 			t.Errorf("seed %d: %s", seed, line)
 		}
-		for _, p := range s.people {
-			for _, d := range p.devices {
-				for _, other := range s.people {
-					for id, words := range looks(d, p.name, other.name) {
-						if strings.Contains(words, "was ") || strings.Contains(words, "unsent true") {
+		for _, c := range s.circles() {
+			for _, p := range c.people {
+				for _, d := range p.devices {
+					for id, words := range looks(d, p.name, c.handle(p)) {
+						if strings.Contains(words, "was ") || strings.Contains(words, "unsent true") || strings.Contains(words, " 👍") {
 							acted++
 						}
 						for _, o := range p.devices {
-							if looks(o, p.name, other.name)[id] == "" {
+							if looks(o, p.name, c.handle(p))[id] == "" {
 								t.Errorf("seed %d: %s is on %s and not on %s", seed, id[:8], d.Name(), o.Name())
 							}
 						}
