@@ -334,6 +334,9 @@ func (e *Engine) heardGroup(t *Turn, a arrival) {
 	}
 	c := talk.Chat(t.Tx, a.content.Chat)
 	if c == nil {
+		if a.content.Chat == chat.Direct(e.user, e.user) {
+			return // our notes to ourselves, of which there are none yet
+		}
 		if strangers := slices.DeleteFunc(talk.Groups(t.Tx), func(g *pb.Chat) bool { return g.Handle != "" }); len(strangers) >= maxUnknown {
 			return
 		}

@@ -27,7 +27,11 @@ func (d *device) say(to *device, kind chat.Kind, payload proto.Message) {
 
 func (d *device) sayIn(to *device, in chat.ChatID, kind chat.Kind, payload proto.Message) {
 	d.w.t.Helper()
-	content := d.content(in, kind, payload)
+	d.sayRaw(to, d.content(in, kind, payload))
+}
+
+func (d *device) sayRaw(to *device, content []byte) {
+	d.w.t.Helper()
 	var envelope []byte
 	d.w.must(d.store.Update(func(tx store.Tx) error {
 		var all []*session.Session

@@ -201,7 +201,7 @@ func readAct(a Arrival) (target []byte, do func(*acts.State)) {
 
 // LearnDeleted takes in that a device of ours deleted a message, or recovered it.
 func (d *Desk) LearnDeleted(x *chatpb.Deleted) {
-	if len(x.Id) != 32 || len(x.Chat) != 16 {
+	if len(x.Id) != 32 || len(x.Chat) != 16 || x.At > maxShown {
 		return
 	}
 	d.Witness(x.At)
@@ -386,9 +386,9 @@ func ends(m *pb.Message, s acts.State) uint64 {
 	}
 	end := uint64(0)
 	if x.Deleted {
-		end = x.DeletedAt + uint64(acts.RecoverFor.Milliseconds())
+		end = min(x.DeletedAt, maxShown) + uint64(acts.RecoverFor.Milliseconds())
 	}
-	begin := x.Read
+	begin := min(x.Read, maxShown)
 	if m.Mine {
 		begin = m.Order
 	}

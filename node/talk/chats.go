@@ -53,12 +53,32 @@ func OpenDirect(tx store.Tx, me identity.UserID, c *pb.Contact) {
 		return
 	}
 	id := chat.Direct(me, identity.UserID(c.User))
-	if tx.Get(store.BucketConversations, id[:]) != nil {
+	switch old := Chat(tx, id); {
+	case old == nil:
+	case old.Kind != Group || RosterOf(tx, id) != nil:
 		return
+	default: // somebody has called it a group, before we knew this person
+		drop(tx, old.Aside)
 	}
 	row := &pb.Chat{Id: id[:], Kind: Direct, Contact: c.User, Number: c.Chat, Heads: c.Heads, Unread: c.Unread}
 	c.Heads, c.Unread = nil, 0 // of a build in which a contact was its conversation
 	SaveChat(tx, row)
+}
+
+// drop forgets the messages of a place.
+func drop(tx store.Tx, number uint32) {
+	var keys, ids [][]byte
+	tx.Scan(store.BucketChats, store.U32(number), func(key, id []byte) bool {
+		if number == 0 || string(key[:4]) != string(store.U32(number)) {
+			return false
+		}
+		keys, ids = append(keys, key), append(ids, id)
+		return true
+	})
+	for i, key := range keys {
+		tx.Delete(store.BucketChats, key)
+		tx.Delete(store.BucketMessages, ids[i])
+	}
 }
 
 // NewChat makes a conversation of a kind with the next local number.

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/chat/acts"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
@@ -301,7 +302,7 @@ func (d *Desk) remember(c *pb.Chat, r *chatpb.HistoryRow) {
 	}
 	m = &pb.Message{
 		Id: r.Id, Content: r.Content, User: r.User, Device: r.Device, Mine: string(r.User) == string(d.Me[:]), Contact: c.Contact,
-		Chat: c.Id, Received: r.Received, Order: r.Order, Read: true,
+		Chat: c.Id, Received: min(max(r.Received, 0), d.Now.UnixMilli()), Order: min(r.Order, uint64(d.Now.Add(dht.MaxSkew).UnixMilli())), Read: true,
 	}
 	s.Merge(d.waited(content.Chat, m.Id))
 	d.settle(m, s)

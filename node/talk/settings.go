@@ -8,6 +8,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
@@ -126,10 +127,12 @@ func Timer(tx store.Tx, c *pb.Chat) uint32 {
 	return uint32(n)
 }
 
-// setTimer takes in what somebody set in a conversation.
+// setTimer takes in what somebody set in a conversation. What is from further ahead than clocks may be does not count: it
+// would have the last word for ever.
 func (d *Desk) setTimer(a Arrival) {
 	x := &chatpb.Timer{}
-	if proto.Unmarshal(a.Content.Payload, x) == nil {
+	sound := a.Device == d.Device || a.Content.SentAt <= uint64(d.Now.Add(dht.MaxSkew).UnixMilli())
+	if proto.Unmarshal(a.Content.Payload, x) == nil && sound {
 		d.Learn(&chatpb.Setting{
 			Chat: a.Content.Chat[:], Name: SettingTimer, Value: strconv.AppendUint(nil, uint64(x.Seconds), 10),
 			At: a.Content.SentAt, Device: a.Device[:],
@@ -158,22 +161,30 @@ func Setting(tx store.Tx, in []byte, name string) string {
 	return string(s.Value)
 }
 
+// afterSetting is a time for a new write: later than the last one, whatever the clock of whoever made that.
+func afterSetting(tx store.Tx, in []byte, name string, at uint64) uint64 {
+	s := &pb.Setting{}
+	store.Row(tx, store.BucketSettings, settingKey(in, name), s)
+	return max(at, s.At+1)
+}
+
 func settingKey(in []byte, name string) []byte { return slices.Concat(in, []byte{'/'}, []byte(name)) }
 
 // Set writes a setting and tells our other devices.
 func (d *Desk) Set(c *pb.Chat, name, value string) error {
-	s := &chatpb.Setting{Name: name, Value: []byte(value), At: d.Stamp(), Device: d.Device[:]}
+	s := &chatpb.Setting{Name: name, Value: []byte(value), Device: d.Device[:]}
 	in := chat.Direct(d.Me, d.Me)
 	if c != nil {
 		s.Chat = c.Id
 	}
+	s.At = afterSetting(d.Tx, s.Chat, name, d.Stamp())
 	d.Learn(s)
 	return d.Say(chat.KindSync, in, &chatpb.Sync{Settings: []*chatpb.Setting{s}}, nil, true)
 }
 
 // Learn takes in a setting that a device of ours wrote; it reports whether it is news.
 func (d *Desk) Learn(s *chatpb.Setting) bool {
-	if len(s.Name) == 0 || len(s.Name) > maxSettingName || len(s.Value) > chat.MaxText || len(s.Device) != 32 || len(s.Chat)%16 != 0 || len(s.Chat) > 16 {
+	if len(s.Name) == 0 || len(s.Name) > maxSettingName || len(s.Value) > chat.MaxText || len(s.Device) != 32 || len(s.Chat)%16 != 0 || len(s.Chat) > 16 || s.At > maxShown {
 		return false
 	}
 	key, old := settingKey(s.Chat, s.Name), &pb.Setting{}

@@ -79,7 +79,7 @@ func ChatView(tx store.Tx, me identity.UserID, c *pb.Chat) view.Chat {
 		Receipts: Setting(tx, c.Id, SettingReceipts), Timer: Timer(tx, c),
 	}
 	if ms, err := strconv.ParseInt(Setting(tx, c.Id, SettingMute), 10, 64); err == nil {
-		v.Muted = unixMilli(ms)
+		v.Muted = unixMilli(min(max(ms, 0), maxShown))
 	}
 	for _, id := range slices.Backward(IDs(tx, c)) {
 		m := &pb.Message{}

@@ -57,6 +57,9 @@ func (d *Desk) Write(c *pb.Chat, x Draft) (view.Message, error) {
 		content.Parents = append(content.Parents, [16]byte(h[:16]))
 	}
 	content.SentAt = d.afterHeads(c, content.SentAt)
+	if x.Kind == chat.KindTimer {
+		content.SentAt = afterSetting(d.Tx, c.Id, SettingTimer, content.SentAt)
+	}
 	m := d.row(content)
 	m.Contact, m.Key = c.Contact, x.Key
 	if len(m.Content) > session.MaxContent {
