@@ -78,7 +78,7 @@ func (s *story) file(ctx context.Context) error {
 		return err
 	}
 	if !bytes.Equal(got, plain) {
-		return errors.New("Alice's phone saved another file than Carol sent")
+		return errors.New("the file that Alice's phone saved is not the one that Carol sent")
 	}
 	s.say("file", "Carol sends %d MiB; Alice's phone saves it, byte for byte", fileSize>>20)
 	return nil
