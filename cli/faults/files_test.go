@@ -75,8 +75,52 @@ func TestAFileArrivesWhoeverIsKilled(t *testing.T) {
 		}
 		t.Logf("%s: %d MiB idle, %d MiB at most", m.name, f.idle[m]>>20, f.peak[m]>>20)
 	}
+	undisturbed(ctx, c, f)
 	fromRelay(ctx, c)
 	t.Logf("%d MiB: sealed in %v, saved after %v with six kills", f.size>>20, sealed.Round(time.Millisecond), took.Round(time.Millisecond))
+}
+
+// undisturbed prints how fast a file goes when nobody is killed, and what that costs.
+func undisturbed(ctx context.Context, c *cast, f *course) {
+	t := c.t
+	t.Helper()
+	all := []*machine{c.relays[0], c.alice.machine, c.bob.machine}
+	before := make([]float64, len(all))
+	for i, m := range all {
+		before[i] = secondsOf(t, m)
+	}
+	began := time.Now()
+	id := f.send(ctx)
+	sealed := time.Since(began)
+	path := <-f.saves(ctx, id, filepath.Dir(f.path))
+	saved := time.Since(began)
+	f.uploaded(ctx)
+	uploaded := time.Since(began)
+	if got := sumOf(t, path); got != f.sum {
+		t.Error("undisturbed it is another file")
+	}
+	rate := func(d time.Duration) float64 { return float64(f.size) / 1e6 / d.Seconds() }
+	t.Logf("undisturbed: sealed at %.0f MB/s, fetched and saved at %.0f MB/s, from send to saved %.0f MB/s, at the relay after %v",
+		rate(sealed), rate(saved-sealed), rate(saved), uploaded.Round(time.Millisecond))
+	for i, m := range all {
+		spent := secondsOf(t, m) - before[i]
+		t.Logf("%s: %.2f s of a processor, %.1f ms for a MB", m.name, spent, 1e9*spent/float64(f.size))
+	}
+}
+
+// secondsOf is how much of a processor a process has used.
+func secondsOf(t testing.TB, m *machine) float64 {
+	t.Helper()
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", m.cmd.Process.Pid))
+	if err != nil {
+		return 0 // no Linux
+	}
+	fields := strings.Fields(string(raw[strings.LastIndexByte(string(raw), ')')+1:]))
+	user, err := strconv.ParseFloat(fields[11], 64)
+	check(t, err)
+	system, err := strconv.ParseFloat(fields[12], 64)
+	check(t, err)
+	return (user + system) / 100
 }
 
 // fromRelay has a relay give Bob a file of Alice, who is gone.
