@@ -128,6 +128,7 @@ func (x *session) get(d Digest) error {
 		case err == nil:
 			x.s.counts.sent.Add(1)
 			x.s.counts.out.Add(begun)
+			x.s.cfg.Log.Debug("blobs: chunk given out", "chunk", d.String())
 			return nil
 		case begun > 0: // the rest of the chunk cannot follow
 			return errors.Join(err, frame.ErrGone)

@@ -179,6 +179,11 @@ func (s *Store) Put(d Digest, chunk []byte, expires time.Time, owner [32]byte) e
 	if blob.DigestOf(chunk) != d {
 		return ErrInvalid
 	}
+	return s.PutHashed(d, chunk, expires, owner)
+}
+
+// PutHashed is Put for a chunk that the caller has hashed: as Sealer.Next and Client.Get have those that they return.
+func (s *Store) PutHashed(d Digest, chunk []byte, expires time.Time, owner [32]byte) error {
 	in, err := s.begin(d, int64(len(chunk)), claim{owner: owner, day: dayOf(expires)})
 	if err != nil || in == nil {
 		return err

@@ -129,12 +129,11 @@ func (s *Service) getInto(ctx context.Context, r *run, from transfer.Source, d b
 	defer r.buffers.give(buf)
 	ctx, cancel := context.WithTimeout(ctx, chunkWithin)
 	defer cancel()
-	s.c.Log.Debug("chunk asked for", "chunk", d.String())
 	chunk, err := s.c.Peers.Get(ctx, from, d, buf)
 	if err != nil {
 		return err
 	}
-	return fullOr(s.c.Chunks.Put(d, chunk, forever, ownerOf(r.job)))
+	return fullOr(s.c.Chunks.PutHashed(d, chunk, forever, ownerOf(r.job)))
 }
 
 // from takes chunks from one source until it has no more for us.

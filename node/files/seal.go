@@ -199,7 +199,7 @@ func (s *Service) store(ctx context.Context, sealer *blob.Sealer, n *note, owner
 		wg.Go(func() {
 			for p := range work {
 				if ctx.Err() == nil {
-					if err := s.c.Chunks.Put(p.digest, p.sealed, forever, owner); err != nil {
+					if err := s.c.Chunks.PutHashed(p.digest, p.sealed, forever, owner); err != nil {
 						cancel(err)
 					}
 				}

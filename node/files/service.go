@@ -19,7 +19,7 @@ import (
 type Peers interface {
 	// Has says which chunks a peer has.
 	Has(ctx context.Context, at transfer.Source, ds []blob.Digest) ([]bool, error)
-	// Get returns a chunk of a peer, in buf if it fits; blobs.ErrNotHere: it has none.
+	// Get returns a chunk of a peer that hashes to d, in buf if it fits; blobs.ErrNotHere: it has none.
 	Get(ctx context.Context, from transfer.Source, d blob.Digest, buf []byte) ([]byte, error)
 	// Put brings a relay a chunk, for the box of job.
 	Put(ctx context.Context, to transfer.Source, job transfer.Job, d blob.Digest, chunk []byte) error

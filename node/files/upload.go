@@ -120,10 +120,10 @@ func (s *Service) putFrom(ctx context.Context, r *run, to transfer.Source, d blo
 	}
 	ctx, cancel := context.WithTimeout(ctx, chunkWithin)
 	defer cancel()
-	s.c.Log.Debug("chunk sent", "chunk", d.String())
 	if err := s.c.Peers.Put(ctx, to, r.job, d, chunk); err != nil {
 		return err
 	}
+	s.c.Log.Debug("chunk brought to a relay", "chunk", d.String())
 	r.progress.add(int64(len(chunk)))
 	return nil
 }
