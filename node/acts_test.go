@@ -574,3 +574,26 @@ func TestActsOnNotes(t *testing.T) {
 	w.pass(time.Minute)
 	wantSeen(t, id, `text "milk and bread" ["was milk" "✅"] edited true refused 0 unsent false erased false deleted false`, a, a2)
 }
+
+// In a group those who are in it are seen to write, and nobody else.
+func TestTypingInAGroup(t *testing.T) {
+	w, a, b := pair(t)
+	c := w.person("carol")
+	w.befriend(a, c)
+	w.befriend(b, c)
+	var g view.Group
+	w.must(a.do(func(e *node.Engine, t *node.Turn) (err error) { g, err = e.CreateGroup(t, "friends", []string{"bob"}); return err }))
+	w.pass(time.Minute)
+	w.must(a.do(func(e *node.Engine, t *node.Turn) error { return e.Typing(t, g.Handle, true) }))
+	w.settle()
+	var in chat.ChatID
+	w.must(b.store.View(func(tx store.Tx) error {
+		c, err := talk.Find(tx, "friends")
+		in = talk.IDOf(c)
+		return err
+	}))
+	c.sayIn(b, in, chat.KindTyping, &chatpb.Typing{On: true})
+	if len(b.signals) != 1 || b.signals[0].Typing.From != "alice" || b.signals[0].Typing.Chat != "friends" {
+		t.Errorf("bob sees %+v", b.signals)
+	}
+}

@@ -136,8 +136,8 @@ func (d *Desk) Typing(who string, on bool) (*Post, error) {
 
 // Writes reads such a word of somebody else; false: it may not say so there. Whoever does not say it does not see it.
 func (d *Desk) Writes(a Arrival) (on, ok bool) {
-	x := &chatpb.Typing{}
-	if a.Own || d.chatOf(a) == nil || proto.Unmarshal(a.Content.Payload, x) != nil {
+	x, c := &chatpb.Typing{}, d.chatOf(a)
+	if a.Own || c == nil || proto.Unmarshal(a.Content.Payload, x) != nil || c.Kind == Group && !InGroup(RosterOf(d.Tx, IDOf(c)), a.Author) {
 		return false, false
 	}
 	return x.On && Settings(d.Tx).Typing, true
