@@ -313,23 +313,18 @@ func Wiped(m *pb.Message) bool {
 // waitFor is how long an act waits for its message: as long as its envelope could be seen again.
 const waitFor = 45 * 24 * time.Hour
 
-// waiting is the key of what waits for a message of a conversation. It is no message id, so that nobody takes it for the
-// message, and an act from another conversation never meets it.
-func waiting(in chat.ChatID, id []byte) []byte { return append(append([]byte{}, id...), in[:]...) }
+// waiting is the key of what one person did to a message of a conversation that is not here; of nobody, of the list of
+// those people. It is no message id, so that nobody takes it for the message, and an act from another conversation never
+// meets it. A row for each keeps the acts of many cheap for every single one of them.
+func waiting(in chat.ChatID, id, by []byte) []byte { return slices.Concat(id, in[:], by) }
 
-func counterWaiting(by identity.UserID) string { return "waiting/" + hexOf(by[:]) }
+func counterWaiting(by []byte) string { return "waiting/" + hexOf(by) }
 
 // wait keeps an act until its message is here; false: this person has too many that wait.
 func (d *Desk) wait(in chat.ChatID, id []byte, by identity.UserID, do func(*acts.State)) bool {
-	key, m := waiting(in, id), &pb.Message{}
-	if !store.Row(d.Tx, store.BucketMessages, key, m) {
-		n := store.Counter(d.Tx, counterWaiting(by))
-		if n >= maxWaiting {
-			return false
-		}
-		store.SetCounter(d.Tx, counterWaiting(by), n+1)
-		m = &pb.Message{User: by[:], Received: d.Now.UnixMilli()}
-		d.book(uint64(d.Now.Add(waitFor).UnixMilli()), key)
+	m := &pb.Message{}
+	if !store.Row(d.Tx, store.BucketMessages, waiting(in, id, by[:]), m) && !d.waits(in, id, by[:]) {
+		return false
 	}
 	s, err := acts.Parse(m.State)
 	if err != nil {
@@ -337,25 +332,46 @@ func (d *Desk) wait(in chat.ChatID, id []byte, by identity.UserID, do func(*acts
 	}
 	do(&s)
 	m.State = s.Marshal()
-	store.PutRow(d.Tx, store.BucketMessages, key, m)
+	store.PutRow(d.Tx, store.BucketMessages, waiting(in, id, by[:]), m)
+	return true
+}
+
+// waits notes one more person with acts on a message that is not here.
+func (d *Desk) waits(in chat.ChatID, id, by []byte) bool {
+	key, list := waiting(in, id, nil), &pb.Message{}
+	n := store.Counter(d.Tx, counterWaiting(by))
+	store.Row(d.Tx, store.BucketMessages, key, list)
+	if n >= maxWaiting || len(list.State) >= len(by)*maxActors {
+		return false
+	}
+	store.SetCounter(d.Tx, counterWaiting(by), n+1)
+	if len(list.State) == 0 {
+		d.book(uint64(d.Now.Add(waitFor).UnixMilli()), key)
+	}
+	list.State = append(list.State, by...)
+	store.PutRow(d.Tx, store.BucketMessages, key, list)
 	return true
 }
 
 // waited is what was done to a message before it came; it waits no longer.
-func (d *Desk) waited(in chat.ChatID, id []byte) acts.State {
-	key, m := waiting(in, id), &pb.Message{}
-	if !store.Row(d.Tx, store.BucketMessages, key, m) {
-		return acts.State{}
+func (d *Desk) waited(in chat.ChatID, id []byte) (all acts.State) {
+	list := &pb.Message{}
+	if !store.Row(d.Tx, store.BucketMessages, waiting(in, id, nil), list) {
+		return all
 	}
-	d.Tx.Delete(store.BucketMessages, key)
-	if n := store.Counter(d.Tx, counterWaiting(identity.UserID(m.User))); n > 0 {
-		store.SetCounter(d.Tx, counterWaiting(identity.UserID(m.User)), n-1)
+	d.Tx.Delete(store.BucketMessages, waiting(in, id, nil))
+	for by := range slices.Chunk(list.State, len(identity.UserID{})) {
+		m := &pb.Message{}
+		store.Row(d.Tx, store.BucketMessages, waiting(in, id, by), m)
+		d.Tx.Delete(store.BucketMessages, waiting(in, id, by))
+		if n := store.Counter(d.Tx, counterWaiting(by)); n > 0 {
+			store.SetCounter(d.Tx, counterWaiting(by), n-1)
+		}
+		if s, err := acts.Parse(m.State); err == nil {
+			all.Merge(s)
+		}
 	}
-	s, err := acts.Parse(m.State)
-	if err != nil {
-		return acts.State{}
-	}
-	return s
+	return all
 }
 
 func usage(message, hint string) error {

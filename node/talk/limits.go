@@ -25,6 +25,7 @@ const (
 
 	maxSettingName = 32
 	maxWaiting     = 256 // messages that are not here, of which acts of one person are kept
+	maxActors      = 512 // people whose acts on one such message are kept
 	timesBatch     = 256 // what Pass looks at in one turn
 	maxSubject     = 128 // bytes
 	maxEffect      = 32
