@@ -15,6 +15,7 @@ BENCHTIME ?= 1s# one benchmark
 COUNT     ?= 1# runs of each benchmark; benchstat wants 6 or more
 CYCLES    ?= 200# kill -9 cycles of `make crash`
 SEEDS     ?= 60# random schedules of `make soak`
+VERIFY    ?= 5# how much `make verify` simulates
 ROUNDS    ?= 3# how often each takes part in `make bench-brokers`
 PHASE     ?= 5# one phase of it
 SIZE      ?= 1 GiB# of the file of `make files`
@@ -31,7 +32,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
-.PHONY: root-test groups files crash splits hostile soak fixture
+.PHONY: root-test groups files crash splits hostile soak verify fixture
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -166,6 +167,9 @@ groups: SEEDS = 1000
 groups: ## groups at odds over cuts and absences, SEEDS of them (1000); then 64 members with 3 devices each, a tenth of them away
 	$(note) SEEDS=$(SEEDS) $(GO) test -count=1 -v -run 'RandomGroups$$' -timeout 120m $(TESTFLAGS) ./simnet
 	MEMBERS=64 DEVICES=3 MESSAGES=100 $(GO) test -count=1 -v -run GroupReaches -timeout 60m ./simnet
+
+verify: ## the population model against closed forms and published figures, each with a control; VERIFY (5) times as much
+	$(note) VERIFY=$(VERIFY) $(GO) test -count=1 -v -run TestClosedForms -timeout $(TIMEOUT) $(TESTFLAGS) ./simnet/verify
 
 fixture: ## homes of this build that later ones have to open, when the store has a new version
 	$(GO) test -count=1 -tags fixture -run "TestWriteThe(Homes|Store)OfThisBuild" -v $(TESTFLAGS) ./cli/faults ./mailbox/boltbox

@@ -1,0 +1,121 @@
+package model
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/kith-im/kith/mailbox/election"
+)
+
+// Config is a population. Default gives one that makes sense; New checks it.
+type Config struct {
+	Devices int    `json:"devices"`
+	Days    int    `json:"days"`
+	Seed    uint64 `json:"seed"`
+
+	PerUser    []float64 `json:"devices_per_user"` // share of the users with 1, 2, 3 … devices
+	Messages   float64   `json:"messages_per_user_and_day"`
+	Uneven     float64   `json:"uneven"` // sigma of the log-normal by which people write more or less; 0: all alike
+	Contacts   int       `json:"contacts"`
+	Flat       bool      `json:"flat"` // people write at all hours alike
+	People     []Part    `json:"device_classes"`
+	DirectPart float64   `json:"direct_part"` // of two devices that are there at once, how many reach each other
+
+	PerRelay   int             `json:"devices_per_relay"`
+	Relays     []Part          `json:"relay_classes"`
+	Candidates int             `json:"candidates"` // relays that a device chooses from
+	Policy     election.Policy `json:"policy"`
+	NoRepair   bool            `json:"no_repair"`
+	SendersDie bool            `json:"senders_die"` // right after custody: what relays lose is lost
+}
+
+// Default is a population of people with phones, computers and a few boxes at home, on relays at homes and in data
+// centres.
+func Default() Config {
+	return Config{
+		Devices: 10_000, Days: 30, Seed: 1,
+		PerUser: []float64{0.6, 0.3, 0.1}, Messages: 43, Uneven: 1, Contacts: 24, DirectPart: 0.7,
+		People: []Part{
+			{Churn: Presets["phone"], Share: 0.3, LifeDays: 900},
+			{Churn: Presets["desk"], Share: 0.4, LifeDays: 1500},
+			{Churn: Presets["home"], Share: 0.3, LifeDays: 1500},
+		},
+		PerRelay: 100,
+		Relays: []Part{
+			{Churn: Presets["home"], Share: 0.6, LifeDays: 100},
+			{Churn: Presets["vps"], Share: 0.3, LifeDays: 700},
+			{Churn: Presets["kad"], Share: 0.1, LifeDays: 30},
+		},
+		Candidates: 16, Policy: election.DefaultPolicy(),
+	}
+}
+
+const (
+	maxDevices = 20_000_000
+	maxDays    = 400
+	minute     = 60_000
+	dayMillis  = 24 * 60 * minute
+	forever    = 1 << 52 // milliseconds
+	maxSeats   = 8       // of a box
+)
+
+func (c *Config) check() error {
+	p := c.Policy
+	switch {
+	case c.Devices < 10 || c.Devices > maxDevices:
+		return fmt.Errorf("devices: %d, want 10 to %d", c.Devices, maxDevices)
+	case c.Days < 1 || c.Days > maxDays:
+		return fmt.Errorf("days: %d, want 1 to %d", c.Days, maxDays)
+	case !(c.Messages >= 0 && c.Messages <= 10_000):
+		return fmt.Errorf("messages: %g a day, want 0 to 10000", c.Messages)
+	case !(c.Uneven >= 0 && c.Uneven <= 3):
+		return fmt.Errorf("uneven: %g, want 0 to 3", c.Uneven)
+	case c.Contacts < 2 || c.Contacts > 10_000:
+		return fmt.Errorf("contacts: %d, want 2 to 10000", c.Contacts)
+	case !(c.DirectPart >= 0 && c.DirectPart <= 1):
+		return fmt.Errorf("direct part: %g, want 0 to 1", c.DirectPart)
+	case c.PerRelay < 1:
+		return fmt.Errorf("devices per relay: %d, want at least 1", c.PerRelay)
+	case c.Candidates < 1 || c.Candidates > 64:
+		return fmt.Errorf("candidates: %d, want 1 to 64", c.Candidates)
+	case p.R < 1 || p.W < 1 || p.W > p.R || p.S < 1 || p.R+p.S > maxSeats:
+		return fmt.Errorf("policy: R %d, W %d, S %d; want each at least 1, W at most R, and R and S together at most %d", p.R, p.W, p.S, maxSeats)
+	}
+	if err := checkParts("device classes", c.People); err != nil {
+		return err
+	}
+	if err := checkParts("relay classes", c.Relays); err != nil {
+		return err
+	}
+	return checkShares("devices per user", c.PerUser)
+}
+
+func checkParts(what string, parts []Part) error {
+	var shares []float64
+	for _, p := range parts {
+		for _, w := range []Weibull{p.Churn.On, p.Churn.Off} {
+			if !(w.Shape >= 0.2 && w.Shape <= 20 && w.Scale > 0 && w.Scale <= 1e9) {
+				return fmt.Errorf("%s: %s: shape %g, scale %g min", what, p.Churn.Name, w.Shape, w.Scale)
+			}
+		}
+		if !(p.LifeDays >= 0) {
+			return fmt.Errorf("%s: %s: a life of %g days", what, p.Churn.Name, p.LifeDays)
+		}
+		shares = append(shares, p.Share)
+	}
+	return checkShares(what, shares)
+}
+
+func checkShares(what string, shares []float64) error {
+	sum := 0.0
+	for _, s := range shares {
+		if !(s >= 0) {
+			return fmt.Errorf("%s: a share of %g", what, s)
+		}
+		sum += s
+	}
+	if len(shares) == 0 || len(shares) > 16 || math.Abs(sum-1) > 1e-6 {
+		return fmt.Errorf("%s: shares add up to %g, want 1", what, sum)
+	}
+	return nil
+}

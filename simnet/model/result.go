@@ -1,0 +1,138 @@
+package model
+
+// stats are what a world counts.
+type stats struct {
+	Counts
+	events uint64
+
+	all, there, later histogram // milliseconds
+	stored            histogram // bytes on a relay, at the end of each day
+	online, pending   int
+	at                uint64
+	onlineArea        float64
+	pendingArea       float64
+	storedSum         float64
+}
+
+// Counts of a whole run. Of every delivery exactly one thing becomes: it was There, Fetched, Recovered, Expired,
+// Orphaned, Lost, or is Pending.
+type Counts struct {
+	Messages   uint64 `json:"messages"`
+	Deliveries uint64 `json:"deliveries"` // one for each device of the recipient and each other one of the author
+	There      uint64 `json:"there"`      // reached a device that was there
+	Pushed     uint64 `json:"pushed"`     // ... of these through its relays, because no direct way was found
+	Stored     uint64 `json:"stored"`     // came to relays because the device was away
+	Custody    uint64 `json:"custody"`    // ... of these with as many receipts as make custody
+	Waited     uint64 `json:"waited"`     // had no custody at the first try
+	Fetched    uint64 `json:"fetched"`    // from relays
+	Recovered  uint64 `json:"recovered"`  // from the author's outbox, because relays gave nothing
+	Destroyed  uint64 `json:"destroyed"`  // in custody, and every copy was lost: gone without the author's outbox
+	Lost       uint64 `json:"lost"`       // ... and the outbox was gone too
+	Expired    uint64 `json:"expired"`    // the device was away for longer than mail lives
+	Orphaned   uint64 `json:"orphaned"`   // the device was replaced before it fetched
+	Pending    uint64 `json:"pending"`    // at the end
+	Held       uint64 `json:"held"`       // messages written when a device was there again
+	Elections  uint64 `json:"elections"`
+	Copies     uint64 `json:"copies"`   // made by repair
+	Deaths     uint64 `json:"deaths"`   // of relays
+	Replaced   uint64 `json:"replaced"` // devices
+	Bytes      Bytes  `json:"bytes"`
+}
+
+// Bytes on the wire of everybody, with overheads that stand in for frames.
+type Bytes struct {
+	Direct  uint64 `json:"direct"`
+	Deposit uint64 `json:"deposit"`
+	Fetch   uint64 `json:"fetch"`
+	Repair  uint64 `json:"repair"`
+}
+
+func newStats() stats {
+	return stats{all: newHistogram(), there: newHistogram(), later: newHistogram(), stored: newHistogram()}
+}
+
+// tally brings the averages over time to the present; it comes before every change.
+func (s *stats) tally(now uint64) {
+	if d := float64(now - s.at); d > 0 {
+		s.onlineArea += d * float64(s.online)
+		s.pendingArea += d * float64(s.pending)
+		s.at = now
+	}
+}
+
+func (s *stats) count(e entry, n int) {
+	if e.size != ackSize {
+		s.pending += n
+	}
+}
+
+// sample looks at the relays at the end of a day.
+func (w *World) sample() {
+	w.stats.tally(w.now)
+	for _, r := range w.slots {
+		w.stats.stored.add(w.loads[r].bytes)
+		w.stats.storedSum += float64(w.loads[r].bytes)
+	}
+}
+
+// Result is what came of a run. It holds nothing of the machine.
+type Result struct {
+	Config Config `json:"config"`
+	Days   int    `json:"days_passed"`
+	Users  int    `json:"users"`
+	Relays int    `json:"relays"`
+	Events uint64 `json:"events"`
+	Counts Counts `json:"counts"`
+
+	Seconds      Spread  `json:"delivery_seconds"`
+	SecondsThere Spread  `json:"delivery_seconds_there"`
+	SecondsAway  Spread  `json:"delivery_seconds_away"`
+	OnlineShare  float64 `json:"online_share"`
+	MeanPending  float64 `json:"mean_pending_per_device"`
+
+	StoredBytes     Spread  `json:"stored_bytes_per_relay"` // at the end of each day
+	PeakBytes       Spread  `json:"peak_bytes_per_relay"`
+	LostShare       float64 `json:"lost_share"`        // of what was in custody, the outboxes alive or not as they were
+	SenderGoneShare float64 `json:"sender_gone_share"` // ... had every outbox been gone
+	RepairPerStored float64 `json:"repair_per_deposited"`
+	DeviceBytesHour float64 `json:"bytes_per_device_hour"`
+	RelayBytesHour  float64 `json:"bytes_per_relay_hour"`
+	LookupHops      Spread  `json:"lookup_hops"`
+}
+
+// lookups is how many lookups give LookupHops, and bucket how many peers of a distance a node knows.
+const lookups, bucket = 500, 20
+
+// Result sums up what has passed so far.
+func (w *World) Result() Result {
+	s := &w.stats
+	s.tally(w.now)
+	c := s.Counts
+	c.There, c.Fetched, c.Pending = s.there.n, s.later.n-c.Recovered, uint64(s.pending)
+	r := Result{
+		Config: w.cfg, Days: w.day, Users: len(w.users), Relays: len(w.slots), Events: s.events, Counts: c,
+		Seconds: s.all.spread(1e-3), SecondsThere: s.there.spread(1e-3), SecondsAway: s.later.spread(1e-3),
+		StoredBytes: s.stored.spread(1), LostShare: part(c.Lost, c.Custody), SenderGoneShare: part(c.Destroyed, c.Custody),
+		RepairPerStored: part(c.Bytes.Repair, c.Bytes.Deposit), LookupHops: Hops(w.cfg.Devices, bucket, lookups, w.cfg.Seed),
+	}
+	peaks := newHistogram()
+	for i := range w.loads {
+		peaks.add(w.loads[i].peak)
+	}
+	r.PeakBytes = peaks.spread(1)
+	if w.now > 0 {
+		hours := float64(w.now) / (60 * minute)
+		r.OnlineShare = s.onlineArea / float64(w.now) / float64(len(w.devices))
+		r.MeanPending = s.pendingArea / float64(w.now) / float64(len(w.devices))
+		r.DeviceBytesHour = float64(c.Bytes.Direct*2+c.Bytes.Deposit+c.Bytes.Fetch) / hours / float64(len(w.devices))
+		r.RelayBytesHour = float64(c.Bytes.Deposit+c.Bytes.Fetch+c.Bytes.Repair*2) / hours / float64(len(w.slots))
+	}
+	return r
+}
+
+func part(a, b uint64) float64 {
+	if b == 0 {
+		return 0
+	}
+	return float64(a) / float64(b)
+}

@@ -1,0 +1,208 @@
+package model
+
+import (
+	"time"
+
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/election"
+)
+
+// start is when every world begins: a Tuesday, so that no hour is special.
+var start = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// retention is how long an envelope lives, in milliseconds.
+const retention = uint64(mailbox.MaxTTL / time.Millisecond)
+
+// World is a population in virtual time. It belongs to one goroutine.
+type World struct {
+	cfg   Config
+	rng   Dice
+	queue Queue
+	now   uint64 // milliseconds since start
+	day   int
+
+	users   []user
+	devices []device
+	relays  []relay
+	loads   []load  // of the relays
+	slots   []int32 // of the population of relays: who has the place now
+	up      []uint64
+	pages   []page
+	free    uint32
+
+	oldSeats []int32 // for reuse
+	known    []election.Candidate
+	serving  []election.Incumbent
+	authors  []uint32
+
+	near  []int // offsets of contacts
+	liked [256]uint8
+	stats stats
+}
+
+type user struct {
+	first   uint32  // of its devices, which follow each other
+	rate    float32 // messages an hour, on average over the day
+	backlog uint16  // messages for when a device is there again
+	n       uint8   // devices
+	zone    uint8
+}
+
+// device is a device with its mailbox: one cache line.
+type device struct {
+	user    uint32
+	born    uint32 // hundredths of a second; before that another device had its place
+	head    uint32 // newest page of its mail, +1
+	n       uint32 // entries
+	seats   [maxSeats]int32
+	members uint8 // how many seats are members'; those of standbys follow
+	taken   uint8
+	need    uint8 // receipts that make custody
+	tries   uint8 // of retries
+	chases  uint8
+	class   uint8
+	on      bool
+	retries bool // an event is planned
+	chased  bool
+	short   bool // a seat may lack something
+	stale   bool // it has to elect
+	_       [5]byte
+}
+
+// kind of an event; it stands in the top byte of What.
+type kind uint64
+
+// Events of one moment happen in this order.
+const (
+	relayDies kind = iota
+	relayTurns
+	relaySilent
+	relayMissed
+	relayBack
+	deviceDies
+	deviceTurns
+	expires
+	retries
+	chases
+	writes
+)
+
+// plan plans an event after so many milliseconds. extra has 24 bits.
+func (w *World) plan(after uint64, k kind, extra, index uint32) {
+	w.queue.Push(Event{At: w.now + after, What: uint64(k)<<56 | uint64(extra&0xffffff)<<32 | uint64(index)})
+}
+
+// New makes a population at its beginning. Who is there and who is away is as it would be after a long time; boxes are
+// empty.
+func New(c Config) (*World, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	w := &World{cfg: c, rng: NewDice(c.Seed), stats: newStats()}
+	w.makeRelays()
+	w.makePeople()
+	for i := range w.devices {
+		w.elect(uint32(i))
+	}
+	return w, nil
+}
+
+// makePeople makes users and their devices.
+func (w *World) makePeople() {
+	c := &w.cfg
+	w.devices = make([]device, 0, c.Devices)
+	for len(w.devices) < c.Devices {
+		n := min(1+w.pick(len(c.PerUser), func(i int) float64 { return c.PerUser[i] }), c.Devices-len(w.devices))
+		w.users = append(w.users, user{first: uint32(len(w.devices)), n: uint8(n)})
+		for range n {
+			w.devices = append(w.devices, device{user: uint32(len(w.users) - 1)})
+		}
+	}
+	w.makeFriends()
+	for i := range w.users {
+		u := &w.users[i]
+		u.zone = zoneOf(float64(i) / float64(len(w.users)))
+		u.rate = float32(w.activity() * c.Messages / 24)
+		if u.rate > 0 {
+			w.plan(w.nextWrite(u), writes, 0, uint32(i))
+		}
+	}
+	for i := range w.devices {
+		d := &w.devices[i]
+		d.class = uint8(w.pick(len(c.People), func(i int) float64 { return c.People[i].Share }))
+		p := &c.People[d.class]
+		d.on = w.rng.Unit() < p.Churn.Share()
+		if d.on {
+			w.stats.online++
+			w.plan(p.Churn.On.rest(w.rng), deviceTurns, 0, uint32(i))
+		} else {
+			w.away(uint32(i), p.Churn.Off.rest(w.rng))
+		}
+		if p.LifeDays > 0 {
+			w.plan(Exponential(p.LifeDays*24*60).Draw(w.rng), deviceDies, 0, uint32(i))
+		}
+	}
+}
+
+// pick draws one of n by weights that add up to 1.
+func (w *World) pick(n int, weight func(int) float64) int {
+	x := w.rng.Unit()
+	for i := range n {
+		if x -= weight(i); x < 0 {
+			return i
+		}
+	}
+	return n - 1
+}
+
+// Day lets a day pass; false: it was the last.
+func (w *World) Day() bool {
+	if w.day == w.cfg.Days {
+		return false
+	}
+	w.day++
+	limit := uint64(w.day) * dayMillis
+	for {
+		e, ok := w.queue.Pop()
+		if !ok {
+			break
+		}
+		if e.At >= limit {
+			w.queue.Push(e)
+			break
+		}
+		w.now = e.At
+		w.stats.events++
+		w.happen(kind(e.What>>56), uint32(e.What>>32)&0xffffff, uint32(e.What))
+	}
+	w.now = limit
+	w.sample()
+	return w.day < w.cfg.Days
+}
+
+func (w *World) happen(k kind, extra, i uint32) {
+	switch k {
+	case writes:
+		w.write(i)
+	case deviceTurns:
+		w.turn(i)
+	case deviceDies:
+		w.replace(i)
+	case expires:
+		w.expire(i)
+	case retries:
+		w.retry(i)
+	case chases:
+		w.chase(i)
+	case relayTurns:
+		w.relayTurn(i, extra)
+	case relayDies:
+		w.relayDie(i)
+	case relaySilent:
+		w.relaySilent(i, extra)
+	case relayMissed:
+		w.relayMissed(i, extra)
+	case relayBack:
+		w.relayBack(i, extra)
+	}
+}
