@@ -80,7 +80,10 @@ func (e *Engine) tellProfile(t *Turn, id identity.DeviceID) {
 	if c != nil && c.State != contactAccepted {
 		p = &chatpb.Profile{Name: e.self.Name, NameOnly: true, Changed: max(e.self.ProfileAt, 1)}
 		told = &dev.ToldName
-	} else if f := (&chatpb.File{}); len(e.self.Picture) > 0 && proto.Unmarshal(e.self.Picture, f) == nil {
+	} else if c == nil { // a device of ours
+		p.Device, p.Changed = e.self.DeviceName, max(e.self.ProfileAt, 1)
+	}
+	if f := (&chatpb.File{}); !p.NameOnly && len(e.self.Picture) > 0 && proto.Unmarshal(e.self.Picture, f) == nil {
 		p.Picture = f
 	}
 	if *told >= p.Changed {
@@ -105,7 +108,11 @@ func (e *Engine) gotProfile(t *Turn, a arrival) bool {
 	name, handles := chat.CleanName(p.Name), people.Handles(p.Handles)
 	picture, _ := proto.Marshal(p.Picture)
 	if a.own {
-		if p.Changed > e.self.ProfileAt && name != "" {
+		if dev := e.peerDevice(t, a.sender.Device()); dev != nil && p.Device != "" {
+			dev.Name = chat.CleanName(p.Device)
+			e.saveDevice(t, dev)
+		}
+		if p.Changed > max(e.self.ProfileAt, 1) && name != "" {
 			e.self.Name, e.self.Handles, e.self.ProfileAt = name, handles, p.Changed
 			if string(picture) != string(e.self.Picture) {
 				e.self.Picture, e.self.Pictures = e.keepPicture(t, e.user, e.self.Pictures, p.Picture, false)

@@ -365,6 +365,15 @@ func TestProfile(t *testing.T) {
 	if p.Name != name || len(p.Handles) != 2 || p.Picture == nil || len(p.Records) != 1 || p.Records[0].Text != "alice="+a.user() {
 		t.Errorf("alice's second sees %+v", p)
 	}
+	w.must(a2.store.View(func(tx store.Tx) error {
+		list, err := node.Devices(tx, nil)
+		for _, d := range list {
+			if d.Name == "" {
+				t.Errorf("alice's second does not know the name of %+v", d)
+			}
+		}
+		return err
+	}))
 	newer := "Alice again"
 	w.must(a2.setProfile(node.ProfileChange{Name: &newer}))
 	w.pass(time.Minute)

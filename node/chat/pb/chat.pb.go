@@ -1012,6 +1012,7 @@ type Profile struct {
 	Handles       []string               `protobuf:"bytes,3,rep,name=handles,proto3" json:"handles,omitempty"`
 	Changed       uint64                 `protobuf:"varint,4,opt,name=changed,proto3" json:"changed,omitempty"`                   // lamport ms; the greater wins
 	NameOnly      bool                   `protobuf:"varint,5,opt,name=name_only,json=nameOnly,proto3" json:"name_only,omitempty"` // to members of a group who are no contacts
+	Device        string                 `protobuf:"bytes,6,opt,name=device,proto3" json:"device,omitempty"`                      // name of the sending device, to one's own others
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1079,6 +1080,13 @@ func (x *Profile) GetNameOnly() bool {
 		return x.NameOnly
 	}
 	return false
+}
+
+func (x *Profile) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
 }
 
 // Request asks a stranger to become a contact.
@@ -2427,13 +2435,14 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\"\x1e\n" +
 	"\bGroupAsk\x12\x12\n" +
-	"\x04have\x18\x01 \x03(\fR\x04have\"\x99\x01\n" +
+	"\x04have\x18\x01 \x03(\fR\x04have\"\xb1\x01\n" +
 	"\aProfile\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12)\n" +
 	"\apicture\x18\x02 \x01(\v2\x0f.kith.chat.FileR\apicture\x12\x18\n" +
 	"\ahandles\x18\x03 \x03(\tR\ahandles\x12\x18\n" +
 	"\achanged\x18\x04 \x01(\x04R\achanged\x12\x1b\n" +
-	"\tname_only\x18\x05 \x01(\bR\bnameOnly\"\x85\x01\n" +
+	"\tname_only\x18\x05 \x01(\bR\bnameOnly\x12\x16\n" +
+	"\x06device\x18\x06 \x01(\tR\x06device\"\x85\x01\n" +
 	"\aRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04note\x18\x02 \x01(\tR\x04note\x12\x12\n" +
