@@ -178,8 +178,9 @@ func (e *Engine) maySend(c *pb.Contact) error {
 func (e *Engine) fanOut(t *Turn, p talk.Post) {
 	m := p.Row
 	served := len(p.To) == 0
+	may := talk.MayHave(t.Tx, m)
 	for _, u := range p.To {
-		served = e.fanOutTo(t, u, m) || served
+		served = may(u) && e.fanOutTo(t, u, m) || served
 	}
 	if p.Own && served {
 		e.mirror(t, m)
@@ -194,7 +195,7 @@ func (e *Engine) fanOut(t *Turn, p talk.Post) {
 // fanOutTo makes the deliveries for one person; false: it has to wait.
 func (e *Engine) fanOutTo(t *Turn, u identity.UserID, m *pb.Message) bool {
 	c, list := e.contact(t, u), e.listOf(t, u)
-	if c == nil || !talk.MayHave(t.Tx, u, m) {
+	if c == nil {
 		return false
 	}
 	if list == nil || !near(c) {
@@ -245,7 +246,7 @@ func (e *Engine) fanOutWaiting(t *Turn, c *pb.Contact) {
 		if !talk.Row(t.Tx, id, m) {
 			continue
 		}
-		if !talk.MayHave(t.Tx, identity.UserID(c.User), m) { // of a group that it is no member of now
+		if !talk.MayHave(t.Tx, m)(identity.UserID(c.User)) { // of a group that it is no member of now
 			c.Waiting = append(c.Waiting, id)
 			e.saveContact(t, c)
 			continue

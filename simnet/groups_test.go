@@ -231,3 +231,26 @@ func size(t *testing.T, name string, otherwise int) int {
 	}
 	return n
 }
+
+// BenchmarkGroupMessage is what one message costs its author's device: a row, and an envelope for each device of each
+// other member (one here), sealed in one turn. The store is in memory.
+func BenchmarkGroupMessage(b *testing.B) {
+	for _, members := range []int{3, 16, 64, 256} {
+		b.Run(fmt.Sprint("members=", members), func(b *testing.B) {
+			p := gather(b, 1, members, 1, 3, members)
+			d := p.devices[0][0]
+			p.say(d, "the first makes the sessions")
+			p.w.Run(time.Hour)
+			b.ResetTimer()
+			for b.Loop() {
+				if p.say(d, "hello") == "" {
+					b.Fatal("not written")
+				}
+				b.StopTimer()
+				p.w.Run(time.Minute)
+				b.StartTimer()
+			}
+			b.ReportMetric(float64(members-1), "envelopes/op")
+		})
+	}
+}

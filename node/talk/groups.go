@@ -389,13 +389,20 @@ func FindGroup(tx store.Tx, who string) (*pb.Chat, error) {
 }
 
 // MayHave reports whether content may go to a person: what is said in a group goes to its members only.
-func MayHave(tx store.Tx, u identity.UserID, m *pb.Message) bool {
+func MayHave(tx store.Tx, m *pb.Message) func(u identity.UserID) bool {
 	content, err := chat.Parse(m.Content)
 	if err != nil {
-		return false
+		return func(identity.UserID) bool { return false }
 	}
 	c := Chat(tx, content.Chat)
-	return c == nil || c.Kind != Group || content.Kind == chat.KindGroup || InGroup(RosterOf(tx, content.Chat), u)
+	if c == nil || c.Kind != Group || content.Kind == chat.KindGroup {
+		return func(identity.UserID) bool { return true }
+	}
+	members := map[identity.UserID]bool{}
+	for _, s := range RosterOf(tx, content.Chat).GetMembers() {
+		members[identity.UserID(s.User)] = true
+	}
+	return func(u identity.UserID) bool { return members[u] }
 }
 
 // Adding splits people into acts.
