@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/kith-im/kith/cli/lines"
 	"github.com/kith-im/kith/node/api"
@@ -273,12 +275,48 @@ func (l *line) reply(ctx context.Context, rest string) error {
 
 // queue sends without waiting: how far a message comes is shown as it happens.
 func (l *line) queue(ctx context.Context, q api.SendRequest) error {
+	q.Mentions = named(q.Text, l.people())
 	var sent api.Sent
 	err := l.c.Call(ctx, "send", q, &sent)
+	if err != nil && q.Mentions != nil { // who was here a moment ago may have left
+		q.Mentions = nil
+		err = l.c.Call(ctx, "send", q, &sent)
+	}
 	if err == nil {
 		l.typed[sent.Message.ID] = true
 	}
 	return err
+}
+
+// people are those of this conversation who can be named in a text.
+func (l *line) people() []string {
+	if len(l.group.Members) == 0 {
+		return []string{l.with}
+	}
+	var out []string
+	for _, m := range l.group.Members {
+		if !m.Me {
+			out = append(out, m.Handle)
+		}
+	}
+	return out
+}
+
+// maxNamed is how many people one text names.
+const maxNamed = 32
+
+// named are the people whom a text names as @handle, at the beginning of a word and to its end.
+func named(text string, people []string) (out []string) {
+	words := strings.FieldsFunc(strings.ToLower(text), func(r rune) bool {
+		return r != '@' && r != '-' && r != '_' && r != '.' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+	})
+	for _, p := range people {
+		at := func(w string) bool { return strings.TrimRight(w, ".-") == "@"+p }
+		if len(out) < maxNamed && slices.ContainsFunc(words, at) {
+			out = append(out, p)
+		}
+	}
+	return out
 }
 
 // list shows messages as they are now, with their ids.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,7 +43,7 @@ func (a *app) showStaged(m view.Message, staged bool) {
 
 func speaker(m view.Message) string {
 	if m.Mine {
-		return "me"
+		return ownHandle
 	}
 	return m.From
 }
@@ -53,7 +54,7 @@ func marks(m view.Message) (out []string) {
 		is   bool
 		word string
 	}{
-		{m.Unsent, "unsent"},
+		{m.Unsent, "unsent"}, {namesMe(m), "names you"},
 		{m.Deleted, "deleted here"},
 		{m.Erased, "disappeared"},
 		{m.Edited, "edited"},
@@ -69,6 +70,14 @@ func marks(m view.Message) (out []string) {
 	}
 	return out
 }
+
+// namesMe reports whether somebody else's text names this person.
+func namesMe(m view.Message) bool {
+	return !m.Mine && slices.ContainsFunc(m.Mentions, func(x view.Mention) bool { return x.Handle == ownHandle })
+}
+
+// ownHandle stands for the person in what the node says.
+const ownHandle = "me"
 
 // content is what a message says, in words.
 func content(m view.Message) string {
