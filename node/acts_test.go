@@ -582,7 +582,10 @@ func TestTypingInAGroup(t *testing.T) {
 	w.befriend(a, c)
 	w.befriend(b, c)
 	var g view.Group
-	w.must(a.do(func(e *node.Engine, t *node.Turn) (err error) { g, err = e.CreateGroup(t, "friends", []string{"bob"}); return err }))
+	w.must(a.do(func(e *node.Engine, t *node.Turn) (err error) {
+		g, err = e.CreateGroup(t, "friends", []string{"bob"})
+		return err
+	}))
 	w.pass(time.Minute)
 	w.must(a.do(func(e *node.Engine, t *node.Turn) error { return e.Typing(t, g.Handle, true) }))
 	w.settle()
