@@ -113,8 +113,9 @@ func (l *line) run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	events, ended := make(chan view.Notice, 256), make(chan error, 1)
+	since := l.cursor
 	go func() {
-		ended <- l.c.Events(ctx, l.cursor, func(n view.Notice) error {
+		ended <- l.c.Events(ctx, since, func(n view.Notice) error {
 			select {
 			case events <- n:
 				return nil
