@@ -440,22 +440,32 @@ func (e *Engine) prover(t *Turn, x *group.Entry) *identity.DeviceList {
 }
 
 // grown does what follows from entries of others: who came is known from now on, and gets what this device signed without
-// knowing of it; who went gets nothing more.
+// knowing of it; whom this device added gets what others signed without knowing of that; who went gets nothing more.
 func (e *Engine) grown(t *Turn, l *group.Log, added []*group.Entry, provers []*identity.DeviceList) {
 	d := e.desk(t)
 	c, turn := d.Grow(l, added, provers)
 	e.welcome(t, c, turn)
+	tell := func(entries []*group.Entry, to []identity.UserID) {
+		to = slices.DeleteFunc(slices.Clone(to), func(u identity.UserID) bool { return !talk.InGroup(talk.RosterOf(t.Tx, talk.IDOf(c)), u) })
+		if len(entries) == 0 || len(to) == 0 {
+			return
+		}
+		for _, p := range e.pages(t, entries, talk.Provers(t.Tx, l, entries), nil) {
+			_ = d.Say(chat.KindGroup, talk.IDOf(c), p, to, false) // it fails with the turn
+		}
+	}
 	for _, x := range added {
-		if x.Fields().Kind != group.Add || x.Fields().User == e.user {
+		if x.Device() == e.device {
 			continue
 		}
 		mine := slices.DeleteFunc(l.Beyond([][16]byte{x.Hash().Short()}), func(o *group.Entry) bool { return o.Device() != e.device })
-		to := slices.DeleteFunc(slices.Clone(x.Fields().Users), func(u identity.UserID) bool { return !slices.Contains(turn.Came, u) })
-		if len(mine) == 0 || len(to) == 0 {
-			continue
+		if x.Fields().Kind == group.Add {
+			tell(mine, x.Fields().Users)
 		}
-		for _, p := range e.pages(t, mine, []*identity.DeviceList{e.list}, nil) {
-			_ = d.Say(chat.KindGroup, talk.IDOf(c), p, to, false) // it fails with the turn
+		for _, o := range mine { // whom we added without knowing of x, x's author did not know
+			if o.Fields().Kind == group.Add {
+				tell([]*group.Entry{x}, o.Fields().Users)
+			}
 		}
 	}
 	e.carry(t, d)
