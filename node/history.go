@@ -55,7 +55,7 @@ func (e *Engine) gotHistory(t *Turn, a arrival) bool {
 		return false
 	}
 	device, d := a.sender.Device(), e.desk(t)
-	if h.Ask != nil {
+	if h.Ask != nil && !e.busy() && e.out.Waiting(device) < maxAckedTo { // else it asks again when it has taken what waits
 		for _, part := range d.HistoryAnswer(h.Ask) {
 			e.sayHistory(t, device, part)
 		}
@@ -158,6 +158,9 @@ func (e *Engine) gotGroupAsk(t *Turn, a arrival) bool {
 	if proto.Unmarshal(a.content.Payload, ask) != nil || len(ask.Have) > group.MaxHeads {
 		return false
 	}
+	if r == nil || e.answering(t, a.sender.Device(), chat.KindGroup) {
+		return r != nil
+	}
 	if !e.groups.asks.Answer(t.Now, group.ID(a.content.Chat), a.sender.Device()) {
 		return true
 	}
@@ -184,6 +187,16 @@ func (e *Engine) gotGroupAsk(t *Turn, a arrival) bool {
 		e.sayTo(t, chat.KindGroup, a.content.Chat, p, a.sender.User, []identity.DeviceID{a.sender.Device()})
 	}
 	return true
+}
+
+// answering reports whether an answer of a kind is still on its way to a device, or more than it takes: whoever asks again
+// and acknowledges nothing gets no more.
+func (e *Engine) answering(t *Turn, device identity.DeviceID, kind chat.Kind) bool {
+	waiting := e.out.OfDevice(device)
+	return e.busy() || len(waiting) >= maxAckedTo || slices.ContainsFunc(waiting, func(n uint64) bool {
+		d := e.delivery(t, n)
+		return d != nil && chat.Kind(d.Kind) == kind
+	})
 }
 
 // handLogs gives all our logs to another device of ours.

@@ -91,10 +91,14 @@ func (e *Engine) Talk(t *Turn, fn func(*talk.Desk) error) error {
 func (e *Engine) desk(t *Turn) *talk.Desk {
 	return &talk.Desk{
 		Now: t.Now, Rand: t.Rand, Tx: t.Tx, Me: e.user, Device: e.device, SigPub: [32]byte(e.keys.Public(0, 0).SigPub),
-		Files: filed{e, t},
-		May:   func(c *pb.Chat) error { return e.mayWrite(t, c) },
+		Files: filed{e, t}, Busy: e.busy(),
+		May: func(c *pb.Chat) error { return e.mayWrite(t, c) },
 	}
 }
+
+// busy reports whether so much is on its way that what others have us send, as answers do, has to wait: the other half of
+// the outbox is for what people write.
+func (e *Engine) busy() bool { return len(e.out.Items) > maxOutbox/2 }
 
 // talked fans out what was said at a desk and tells what happened there; it passes err on.
 func (e *Engine) talked(t *Turn, d *talk.Desk, err error) error {

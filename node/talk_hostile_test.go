@@ -9,10 +9,13 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/group"
+	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
@@ -181,4 +184,93 @@ func deviceOf(d *device) []byte {
 	raw, err := hex.DecodeString(d.id())
 	d.w.must(err)
 	return raw
+}
+
+// Who asks for a log, or for the past, and acknowledges nothing, has us send it once.
+func TestAnswersToWhoTakesNoneAreBounded(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.person("alice"), w.person("bob")
+	w.befriend(alice, bob)
+	phone := alice.link("phone")
+	g, err := alice.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.CreateGroup(t, "ring", []string{"bob"})
+	})
+	w.must(err)
+	w.settle()
+	raw, err := hex.DecodeString(g.Chat)
+	w.must(err)
+	in := chat.ChatID(raw)
+	bob.stop()
+	for range 30 {
+		bob.sayIn(alice, in, chat.KindGroupAsk, &chatpb.GroupAsk{})
+		bob.sayIn(alice, chat.ChatID{7}, chat.KindGroupAsk, &chatpb.GroupAsk{})
+		w.pass(6 * time.Second)
+	}
+	if got := alice.onTheWay(chat.KindGroup); got < 1 || got > 4 { // a small log is a page or two
+		t.Errorf("%d pages are on their way", got)
+	}
+	phone.stop()
+	self := chat.Direct(userID(alice), userID(alice))
+	for range 600 {
+		phone.sayIn(alice, self, chat.KindHistory, &chatpb.History{Ask: &chatpb.HistoryAsk{Pass: 1}})
+	}
+	if got := alice.onTheWay(chat.KindHistory); got < 100 || got > 520 {
+		t.Errorf("%d answers are on their way", got)
+	}
+}
+
+func (d *device) onTheWay(kind chat.Kind) (n int) {
+	_ = d.store.View(func(tx store.Tx) error {
+		tx.Scan(store.BucketOutbox, nil, func(_, value []byte) bool {
+			if row := (&pb.Delivery{}); proto.Unmarshal(value, row) == nil && chat.Kind(row.Kind) == kind {
+				n++
+			}
+			return true
+		})
+		return nil
+	})
+	return n
+}
+
+// An admin that says of somebody that it came long ago does not have everybody send all of the past.
+func TestAnAdminDoesNotSendThePast(t *testing.T) {
+	w := newWorld(t)
+	alice, bob, carol := w.person("alice"), w.person("bob"), w.person("carol")
+	w.befriend(alice, bob)
+	w.befriend(alice, carol)
+	g, err := alice.group(func(e *node.Engine, t *node.Turn) (view.Group, error) { return e.CreateGroup(t, "ring", []string{"bob"}) })
+	w.must(err)
+	_, err = alice.group(func(e *node.Engine, t *node.Turn) (view.Group, error) { return e.SetGroupAdmin(t, "ring", "bob", true) })
+	w.must(err)
+	w.settle()
+	say := func(n int) {
+		for i := range n {
+			w.must(alice.do(func(e *node.Engine, t *node.Turn) error {
+				_, err := e.Send(t, node.SendRequest{To: "ring", Text: text(i)})
+				return err
+			}))
+			w.settle()
+		}
+	}
+	say(10)
+	w.pass(31 * 24 * time.Hour)
+	say(3)
+	raw, err := hex.DecodeString(g.Chat)
+	w.must(err)
+	keys, err := identity.ParseDeviceKeys(bob.row().DeviceKeys)
+	w.must(err)
+	list, err := listOf(bob.row().List)
+	w.must(err)
+	var entry *group.Entry
+	w.must(bob.store.View(func(tx store.Tx) error {
+		l := talk.LoadLog(tx, chat.ChatID(raw))
+		add := group.Act{Kind: group.Add, Users: []identity.UserID{userID(carol)}}
+		entry, err = group.Sign(keys, l.Act(userID(bob), list.Head(), 0, add)) // right after it became an admin
+		return err
+	}))
+	carol.stop()
+	bob.sayIn(alice, chat.ChatID(raw), chat.KindGroup, &chatpb.Group{Entries: [][]byte{entry.Bytes()}, Lists: [][]byte{list.Bytes()}})
+	if got := alice.onTheWay(chat.KindText); got != 3 {
+		t.Errorf("%d earlier messages are on their way to carol, want the 3 of the last month", got)
+	}
 }

@@ -36,6 +36,8 @@ type Desk struct {
 	// May says whether a person may write to a conversation now.
 	May   func(*pb.Chat) error
 	Files Files // who keeps the files of messages; nil: nobody
+	Busy  bool  // so much is on its way that nothing of the past is added
+	owed  int   // of what was posted, copies of the past
 
 	Posts   []Post        // for the engine to fan out
 	Notices []view.Notice // for the engine to persist, and to tell

@@ -285,7 +285,12 @@ func changes(old, r *pb.Roster) (map[identity.UserID]bool, uint64) {
 	return who, first
 }
 
+// owe posts a message to people who were members when it was written, as it turns out, if it is no older than what may
+// still be on its way: an admin may say of anybody that it came long ago.
 func (d *Desk) owe(m *pb.Message, changed map[identity.UserID]bool, old, r *pb.Roster, at uint64) {
+	if d.Busy || at < uint64(d.Now.Add(-maxBehind).UnixMilli()) {
+		return
+	}
 	var to []identity.UserID
 	for _, s := range slices.Concat(r.Members, r.Past) {
 		u := identity.UserID(s.User)
@@ -293,7 +298,8 @@ func (d *Desk) owe(m *pb.Message, changed map[identity.UserID]bool, old, r *pb.R
 			to = append(to, u)
 		}
 	}
-	if len(to) > 0 {
+	if to = to[:min(len(to), maxOwed-d.owed)]; len(to) > 0 {
+		d.owed += len(to)
 		d.Posts = append(d.Posts, Post{Row: m, To: to})
 	}
 }

@@ -37,6 +37,7 @@ const (
 	shownReply     = 80      // runes of the text that a message answers
 
 	maxSaidHeads = 4    // newest entries of a log that ride in a message
+	maxOwed      = 4096 // copies of earlier messages, one a person, that one change of a log has sent
 	maxAside     = 1024 // messages of a group whose author is no member, as far as we know
 )
 
