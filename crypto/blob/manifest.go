@@ -19,6 +19,15 @@ type Manifest struct {
 // ChunkLen is how many bytes the i-th sealed chunk has.
 func (m *Manifest) ChunkLen(i int) int { return chunkLen(Padded(m.Size), i) + Overhead }
 
+// ManifestLen is how many bytes the sealed manifest of a file of a size has; 0: there is no such file.
+func ManifestLen(size int64) int {
+	n, _, err := Chunks(size)
+	if err != nil {
+		return 0
+	}
+	return manifestOver + manifestHead + n*len(Digest{})
+}
+
 // encode is version 1 | size u64 | digest 32 each. Padding, chunk size and the
 // number of chunks follow from the size, so that nothing is said twice.
 func (m *Manifest) encode() []byte {

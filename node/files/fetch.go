@@ -90,7 +90,7 @@ func (s *Service) manifest(r *run) (*blob.Manifest, error) {
 		if from == nil {
 			continue
 		}
-		err := s.getInto(r.ctx, r, *from, digest)
+		err := s.getInto(r.ctx, r, *from, digest, blob.ManifestLen(int64(r.job.File.Size)))
 		if err == nil {
 			m, _, err := s.open(r.job)
 			if err != nil {
@@ -98,7 +98,7 @@ func (s *Service) manifest(r *run) (*blob.Manifest, error) {
 			}
 			return m, err
 		}
-		if errors.Is(err, ErrNoRoom) {
+		if errors.Is(err, ErrNoRoom) || errors.Is(err, errLies) {
 			return nil, err
 		}
 	}
@@ -121,17 +121,24 @@ func (s *Service) missing(m *blob.Manifest, p *progress) (out []int) {
 }
 
 // getInto gets one chunk into the store.
-func (s *Service) getInto(ctx context.Context, r *run, from transfer.Source, d blob.Digest) error {
+func (s *Service) getInto(ctx context.Context, r *run, from transfer.Source, d blob.Digest, size int) error {
 	buf, err := r.buffers.take(ctx)
 	if err != nil {
 		return err
 	}
 	defer r.buffers.give(buf)
-	ctx, cancel := context.WithTimeout(ctx, chunkWithin)
+	within := chunkWithin
+	if size <= smallChunk {
+		within = askWithin
+	}
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	chunk, err := s.c.Peers.Get(ctx, from, d, buf)
 	if err != nil {
 		return err
+	}
+	if len(chunk) != size { // it is what its digest says: the description lies, and would have us keep more than it counts
+		return errLies
 	}
 	return fullOr(s.c.Chunks.PutHashed(d, chunk, forever, ownerOf(r.job)))
 }
@@ -183,7 +190,7 @@ func (f *fetching) take(i int) {
 		if !ok {
 			return
 		}
-		err := f.s.getInto(f.ctx, f.r, f.r.job.Sources[i], f.manifest.Chunks[c])
+		err := f.s.getInto(f.ctx, f.r, f.r.job.Sources[i], f.manifest.Chunks[c], f.manifest.ChunkLen(c))
 		f.mu.Lock()
 		switch {
 		case err == nil:
@@ -192,7 +199,7 @@ func (f *fetching) take(i int) {
 			f.r.progress.add(blob.ChunkSize)
 		case errors.Is(err, blobs.ErrNotHere):
 			f.plan.Lacks(i, c, true)
-		case errors.Is(err, ErrNoRoom):
+		case errors.Is(err, ErrNoRoom), errors.Is(err, errLies):
 			f.plan.Lacks(i, c, true)
 			f.cancel(err)
 		default:

@@ -36,6 +36,7 @@ type world struct {
 	mu     sync.Mutex
 	stores map[byte]*blobs.Store
 	lies   map[byte]bool // answers with other bytes
+	fat    bool          // what digests name is larger than what a manifest says: its author made it so
 	gets   map[blob.Digest]int
 	puts   map[blob.Digest]int
 	held   int
@@ -90,7 +91,11 @@ func (w *world) Get(_ context.Context, from transfer.Source, d blob.Digest, _ []
 		return nil, blobs.ErrInvalid // the client finds out
 	}
 	defer w.count(w.gets, d)()
-	return st.Get(d)
+	chunk, err := st.Get(d)
+	if w.fat && err == nil {
+		chunk = append(chunk, make([]byte, blob.MaxChunk-len(chunk))...)
+	}
+	return chunk, err
 }
 
 func (w *world) Put(_ context.Context, to transfer.Source, j transfer.Job, d blob.Digest, chunk []byte) error {
@@ -289,7 +294,19 @@ func TestLiesAboutAFileAreFinal(t *testing.T) {
 			t.Errorf("%s: %+v", name, r)
 		}
 	}
-	if n := bob.c.Chunks.Stats().Chunks; n > 1 { // the manifest that was good but for the key
+	w.fat = true
+	if r := fetch(func(*chatpb.File) {}); !r.Final { // of the manifest
+		t.Errorf("a large manifest of a small file: %+v", r)
+	}
+	m := must(alice.c.Chunks.Get(blob.Digest(f.Manifest)))
+	if err := bob.c.Chunks.Put(blob.Digest(f.Manifest), m, forever, ownerOf(transfer.Job{File: f})); err != nil {
+		t.Fatal(err)
+	}
+	if r := fetch(func(*chatpb.File) {}); !r.Final { // of its chunk
+		t.Errorf("a large chunk of a small file: %+v", r)
+	}
+	w.fat = false
+	if n := bob.c.Chunks.Stats().Chunks; n > 1 { // the manifest
 		t.Errorf("%d chunks of lies stay", n)
 	}
 	if r := fetch(func(*chatpb.File) {}); r.Err != nil {

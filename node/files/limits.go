@@ -16,11 +16,13 @@ const (
 	// width is how many chunks of one file are asked of one source at once.
 	width = 3
 	// sealChunks, largeChunks and smallChunks are how many chunks are held in memory while files are sealed, and for one
-	// job; classJobs bounds the jobs: 23 MiB in all.
+	// job; classJobs bounds the jobs: 27 MiB in all.
 	sealChunks, largeChunks, smallChunks = 3, 4, 2
 	// askMany is how many chunks one question names.
 	askMany = 1024
-	// chunkWithin bounds one chunk from one source, askWithin a question and its answer.
+	// chunkWithin bounds one chunk from one source, askWithin a question and its answer, and a chunk of no more bytes than
+	// smallChunk.
+	smallChunk  = 64 << 10
 	chunkWithin = 2 * time.Minute
 	askWithin   = 20 * time.Second
 	// tellEvery is the least time between two signs of progress.
@@ -30,4 +32,4 @@ const (
 )
 
 // classJobs is how many jobs of a class run at once.
-var classJobs = map[class]int{{fetch: true}: 2, {fetch: true, small: true}: 3, {}: 1, {small: true}: 1}
+var classJobs = map[class]int{{fetch: true}: 2, {fetch: true, small: true}: 5, {}: 1, {small: true}: 1}

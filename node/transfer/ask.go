@@ -52,7 +52,7 @@ func (l *Ledger) Cancel(t *Turn, n uint64) bool {
 	case stateUploading:
 		row.State = stateHere
 	}
-	delete(l.active, n)
+	l.over(n)
 	row.Path, row.Error, row.Attempts, row.Next = "", "", 0, 0
 	t.Jobs = append(t.Jobs, Job{Number: n, Kind: Stop, File: fileOf(row)})
 	l.tell(t, n, row)

@@ -97,13 +97,14 @@ type Result struct {
 type Ledger struct {
 	due    outbox.Due
 	active map[uint64]Kind
+	guests map[uint64]string    // of these, fetches that nobody asked for, and their authors
 	queue  []uint64             // due, and waiting for others to end
 	tried  map[uint64]time.Time // last try, for Hurry
 }
 
 // Load reads the rows. What was under way when the process ended is due at once.
 func Load(tx store.Tx) *Ledger {
-	l := &Ledger{due: outbox.NewDue(), active: map[uint64]Kind{}, tried: map[uint64]time.Time{}}
+	l := &Ledger{due: outbox.NewDue(), active: map[uint64]Kind{}, guests: map[uint64]string{}, tried: map[uint64]time.Time{}}
 	tx.Scan(store.BucketTransfers, nil, func(key, value []byte) bool {
 		if row := (&pb.Transfer{}); len(key) == 8 && proto.Unmarshal(value, row) == nil {
 			l.due.Set(number(key), dueAt(row))

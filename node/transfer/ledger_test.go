@@ -127,7 +127,7 @@ func file(size uint64, of byte) *chatpb.File {
 	return &chatpb.File{Key: make([]byte, 32), Manifest: bytes.Repeat([]byte{of}, 32), Size: size, Name: "a.txt"}
 }
 
-var bob = identity.UserID{2}
+var bob, carol = identity.UserID{2}, identity.UserID{3}
 
 func TestAFileOfAFriendIsFetchedAndOfAStrangerNot(t *testing.T) {
 	w := newWorld(t)
@@ -186,9 +186,22 @@ func TestOnePersonDoesNotTakeAllPlaces(t *testing.T) {
 		}
 		return n
 	}
-	if n := fetching(); n != maxUnasked || len(w.jobs) != maxActive {
+	if n := fetching(); n != maxUnasked || len(w.jobs) != maxGuestsOf {
 		t.Fatalf("%d are fetched, %d jobs", n, len(w.jobs))
 	}
+	// Its sources never answer: what others send, and what a person asks for, goes on.
+	w.friends[carol] = true
+	theirs, asked := w.came(carol, file(0, 2))[0], all[len(all)-1]
+	w.turn(func(t *Turn, l *Ledger) { _ = l.Save(t, w, asked, false, "/folder") })
+	for _, n := range []uint64{theirs, asked} {
+		if !slices.ContainsFunc(w.jobs, func(j Job) bool { return j.Number == n }) {
+			t.Errorf("file %d has to wait", n)
+		}
+	}
+	w.jobs = slices.DeleteFunc(w.jobs, func(j Job) bool { return j.Number == theirs || j.Number == asked })
+	w.ended(Result{Number: theirs, Kind: Fetch})
+	w.ended(Result{Number: asked, Kind: Fetch})
+	w.ended(Result{Number: asked, Kind: Save})
 	for len(w.jobs) > 0 { // as one ends, the next begins
 		j := w.jobs[0]
 		w.jobs = w.jobs[1:]

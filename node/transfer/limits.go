@@ -25,6 +25,8 @@ const (
 	maxStrikes = 2
 	// maxActive is how many jobs run at once.
 	maxActive = 8
+	// maxGuests of these fetch what nobody asked for, maxGuestsOf for one author.
+	maxGuests, maxGuestsOf = 4, 2
 
 	// Life is how long a sender's device keeps what it sent, and how long a device keeps its copy of a file after it
 	// was saved.

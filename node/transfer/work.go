@@ -14,14 +14,41 @@ import (
 
 // Tick begins what is due.
 func (l *Ledger) Tick(t *Turn, w World) {
-	l.queue = append(l.queue, l.due.Take(t.Now)...)
-	for len(l.queue) > 0 && len(l.active) < maxActive {
-		n := l.queue[0]
-		l.queue = l.queue[1:]
-		if row := load(t.Tx, n); row != nil && l.active[n] == 0 {
+	queue := append(l.queue, l.due.Take(t.Now)...)
+	l.queue = nil
+	for len(queue) > 0 && len(l.active) < maxActive {
+		n := queue[0]
+		queue = queue[1:]
+		switch row := load(t.Tx, n); {
+		case row == nil, l.active[n] != 0:
+		case l.crowded(row):
+			l.queue = append(l.queue, n)
+		default:
 			l.begin(t, w, n, row)
 		}
 	}
+	l.queue = append(l.queue, queue...)
+}
+
+// crowded reports whether a fetch that nobody asked for has to wait for others of its kind. Sources that somebody names
+// may never answer: his files hold up one another, and not what other people send, or what is sent and saved here.
+func (l *Ledger) crowded(row *pb.Transfer) bool {
+	if row.State != stateFetching || row.Asked {
+		return false
+	}
+	of := 0
+	for _, author := range l.guests {
+		if author == string(row.User) {
+			of++
+		}
+	}
+	return of >= maxGuestsOf || len(l.guests) >= maxGuests
+}
+
+// over notes that no job of a row runs any more.
+func (l *Ledger) over(n uint64) {
+	delete(l.active, n)
+	delete(l.guests, n)
 }
 
 func (l *Ledger) begin(t *Turn, w World, n uint64, row *pb.Transfer) {
@@ -54,6 +81,9 @@ func (l *Ledger) begin(t *Turn, w World, n uint64, row *pb.Transfer) {
 		return
 	}
 	l.active[n] = j.Kind
+	if j.Kind == Fetch && !row.Asked {
+		l.guests[n] = string(row.User)
+	}
 	t.Jobs = append(t.Jobs, j)
 	if row.Attempts == 0 && !row.Small {
 		t.Changed = append(t.Changed, viewOf(n, row))
@@ -115,7 +145,7 @@ func (l *Ledger) Ended(t *Turn, w World, r Result) {
 	if l.active[r.Number] != r.Kind {
 		return // it was dropped meanwhile
 	}
-	delete(l.active, r.Number)
+	l.over(r.Number)
 	if row := load(t.Tx, r.Number); row != nil {
 		if l.ended(t, w, row, r); r.Kind == Fetch && !row.Asked && row.State != stateFetching {
 			l.nextOf(t, identity.UserID(row.User))
@@ -229,7 +259,7 @@ func (l *Ledger) letGo(t *Turn, w World, n uint64, row *pb.Transfer) {
 			j.Kind = Stop
 		}
 	})
-	delete(l.active, n)
+	l.over(n)
 	delete(l.tried, n)
 	l.due.Set(n, time.Time{})
 	t.Jobs = append(t.Jobs, j)
