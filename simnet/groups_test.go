@@ -53,6 +53,9 @@ func gather(t testing.TB, seed uint64, people, devices, relays, invited int) *pa
 		var link string
 		p.must(p.devices[0][0].Do(func(e *node.Engine, t *node.Turn) error { v, err := e.CreateInvite(t, 0); link = v.Text; return err }))
 		p.must(p.devices[i][0].Do(func(e *node.Engine, t *node.Turn) error { _, err := e.Join(t, link, ""); return err }))
+		if i%32 == 0 { // so many links may be open
+			p.w.Run(time.Minute)
+		}
 	}
 	p.w.Run(5 * time.Minute)
 	for i := range people {

@@ -91,15 +91,3 @@ func (s *State) Past(each func(u identity.UserID, p Span)) {
 		}
 	}
 }
-
-// Was reports whether a person is or ever was a member.
-func (s *State) Was(u identity.UserID) bool {
-	_, ok := s.Find(u)
-	return ok || len(s.past[u]) > 0
-}
-
-// May reports whether a person may do a kind of act now.
-func (s *State) May(u identity.UserID, k Kind) bool {
-	m, ok := s.Find(u)
-	return ok && (m.Admin || k == Leave)
-}
