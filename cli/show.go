@@ -54,7 +54,8 @@ func marks(m view.Message) (out []string) {
 		is   bool
 		word string
 	}{
-		{m.Unsent, "unsent"}, {namesMe(m), "names you"},
+		{m.Unsent, "unsent"},
+		{namesMe(m), "names you"},
 		{m.Deleted, "deleted here"},
 		{m.Erased, "disappeared"},
 		{m.Edited, "edited"},
