@@ -241,17 +241,19 @@ func IDs(tx store.Tx, c *pb.Chat) [][]byte {
 	}
 	from := store.U32(c.Number)
 	last, ties := "", 0
+	sort := func() { slices.SortFunc(out[ties:], bytes.Compare) } // once a time: somebody may have written all at one
 	tx.Scan(store.BucketChats, from, func(key, value []byte) bool {
 		if string(key[:4]) != string(from) {
 			return false
 		}
 		if at := string(key[4:12]); at != last {
+			sort()
 			last, ties = at, len(out)
 		}
 		out = append(out, value)
-		slices.SortFunc(out[ties:], bytes.Compare)
 		return true
 	})
+	sort()
 	return out
 }
 

@@ -191,14 +191,14 @@ func (d *Desk) resettle(c *pb.Chat, old, r *pb.Roster) {
 	if len(changed) == 0 {
 		return
 	}
-	for _, id := range d.since(c.Number, from) {
+	for _, p := range d.since(c.Number, from) {
 		m := &pb.Message{}
-		if !Row(d.Tx, id, m) {
+		if !Row(d.Tx, p.id, m) {
 			continue
 		}
 		at := sentAt(m)
 		if !m.Mine && changed[identity.UserID(m.User)] && !inGroupAt(r, identity.UserID(m.User), at) {
-			d.setAside(c, m)
+			d.setAside(c, p.key, m)
 		}
 		if m.Mine && string(m.Device) == string(d.Device[:]) {
 			d.owe(m, changed, old, r, at)
@@ -207,10 +207,10 @@ func (d *Desk) resettle(c *pb.Chat, old, r *pb.Roster) {
 	if c.Aside == 0 {
 		return
 	}
-	for _, id := range d.since(c.Aside, from) {
+	for _, p := range d.since(c.Aside, from) {
 		m := &pb.Message{}
-		if Row(d.Tx, id, m) && inGroupAt(r, identity.UserID(m.User), sentAt(m)) {
-			d.unplace(c.Aside, m)
+		if Row(d.Tx, p.id, m) && inGroupAt(r, identity.UserID(m.User), sentAt(m)) {
+			d.Tx.Delete(store.BucketChats, p.key)
 			d.take(c, m)
 		}
 	}
@@ -304,16 +304,19 @@ func (d *Desk) owe(m *pb.Message, changed map[identity.UserID]bool, old, r *pb.R
 	}
 }
 
+// placed is a message in a place.
+type placed struct{ key, id []byte }
+
 // since lists the messages of a place from a time on, oldest first.
-func (d *Desk) since(number uint32, from uint64) (ids [][]byte) {
-	d.Tx.Scan(store.BucketChats, slices.Concat(store.U32(number), store.U64(from)), func(key, value []byte) bool {
+func (d *Desk) since(number uint32, from uint64) (out []placed) {
+	d.Tx.Scan(store.BucketChats, slices.Concat(store.U32(number), store.U64(from)), func(key, id []byte) bool {
 		if string(key[:4]) != string(store.U32(number)) {
 			return false
 		}
-		ids = append(ids, value)
+		out = append(out, placed{key, id})
 		return true
 	})
-	return ids
+	return out
 }
 
 // sentAt is the time that a message's author gave it.
@@ -325,27 +328,9 @@ func sentAt(m *pb.Message) uint64 {
 	return c.SentAt
 }
 
-// unplace takes a message out of a place.
-func (d *Desk) unplace(number uint32, m *pb.Message) {
-	from := slices.Concat(store.U32(number), store.U64(m.Order))
-	var found []byte
-	d.Tx.Scan(store.BucketChats, from, func(key, value []byte) bool {
-		if string(key[:12]) != string(from) {
-			return false
-		}
-		if string(value) == string(m.Id) {
-			found = key
-		}
-		return found == nil
-	})
-	if found != nil {
-		d.Tx.Delete(store.BucketChats, found)
-	}
-}
-
 // setAside moves a message out of the conversation: its author was no member when it was written.
-func (d *Desk) setAside(c *pb.Chat, m *pb.Message) {
-	d.unplace(c.Number, m)
+func (d *Desk) setAside(c *pb.Chat, place []byte, m *pb.Message) {
+	d.Tx.Delete(store.BucketChats, place)
 	if !m.Read && c.Unread > 0 {
 		c.Unread--
 	}

@@ -3,6 +3,7 @@ package talk_test
 import (
 	"bytes"
 	"encoding/binary"
+	"slices"
 	"testing"
 
 	"github.com/kith-im/kith/crypto/identity"
@@ -87,4 +88,26 @@ func TestActsThatWaitCostWhatTheyAre(t *testing.T) {
 			t.Errorf("%d rows are left", rows-1)
 		}
 	})
+}
+
+// Somebody gives all messages one time: they are ordered by their ids, in steps that grow with their number (with the
+// square of it, as they once did, this takes minutes).
+func TestMessagesOfOneTimeAreOrderedOnce(t *testing.T) {
+	s := store.NewMemory()
+	const messages = 50_000
+	if err := s.Update(func(tx store.Tx) error {
+		c := talk.NewChat(tx, chat.ChatID{9}, talk.Group)
+		for i := range uint64(messages) {
+			id := make([]byte, 32)
+			binary.BigEndian.PutUint64(id, i*0x9e3779b97f4a7c15) // in no order
+			tx.Put(store.BucketChats, slices.Concat(store.U32(c.Number), store.U64(7), store.U64(i)), id)
+		}
+		ids := talk.IDs(tx, c)
+		if len(ids) != messages || !slices.IsSortedFunc(ids, bytes.Compare) {
+			t.Errorf("%d ids, in another order", len(ids))
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 }
