@@ -447,10 +447,8 @@ func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
 	}
 	admitted := (c.State == contactRequest || c.State == contactIgnored) && p.State == contactAccepted
 	c.User, c.Name, c.State, c.Verified, c.Changed = p.User, chat.CleanName(p.Name), p.State, p.Verified, p.Changed
-	if h := talk.CleanHandle(p.Handle); h != "" && h != talk.OwnHandle {
-		if _, err := talk.FindContact(t.Tx, h); err != nil {
-			c.Handle = h
-		}
+	if h := talk.CleanHandle(p.Handle); h != "" && !talk.Handles(t.Tx)[h] {
+		c.Handle = h
 	}
 	e.saveContact(t, c)
 	if known := e.listOf(t, list.User()); known == nil || list.Order(known) == identity.Newer {

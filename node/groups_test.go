@@ -58,6 +58,33 @@ func ring(t *testing.T) (w *world, ann, bob, carl *device) {
 	return w, ann, bob, carl
 }
 
+// A handle is one conversation's alone: what is written to a group never goes to a person who calls itself the same.
+func TestAPersonDoesNotTakeTheHandleOfAGroup(t *testing.T) {
+	w, ann, bob, _ := ring(t)
+	err := ann.do(func(e *node.Engine, t *node.Turn) error { _, err := e.RenameContact(t, "bob", "Ring"); return err })
+	if !errors.Is(err, view.ErrRefused) {
+		t.Errorf("a contact is renamed to a group: %v", err)
+	}
+	for _, same := range []string{"bob", "robert"} { // as it is, and free
+		w.must(ann.do(func(e *node.Engine, t *node.Turn) error { _, err := e.RenameContact(t, bob.user(), same); return err }))
+	}
+	namesake := w.person("ring")
+	_, err = namesake.ask(ann, "")
+	w.must(err)
+	w.pass(time.Minute)
+	w.must(ann.change((*node.Engine).AcceptContact, namesake))
+	w.pass(time.Minute)
+	if c := ann.contact(namesake.user()); c.Handle != "ring-2" {
+		t.Errorf("the namesake of a group is called %q", c.Handle)
+	}
+	other := ann.link("ann's second") // which learns of the group, and of people by other names
+	w.must(ann.do(func(e *node.Engine, t *node.Turn) error { _, err := e.RenameContact(t, "ring-2", "namesake"); return err }))
+	w.pass(time.Minute)
+	if c := other.contact(namesake.user()); c.Handle != "namesake" {
+		t.Errorf("the other device calls it %q", c.Handle)
+	}
+}
+
 func TestMembersTalkWhoDoNotKnowEachOther(t *testing.T) {
 	w, ann, bob, carl := ring(t)
 	v, err := bob.tell("ring", "hello")

@@ -383,11 +383,7 @@ func (e *Engine) nameAfter(t *Turn, c *pb.Contact) {
 	if base, _, _ := strings.Cut(c.Handle, "-"); base != "contact" && base != "request" && base != "member" || talk.CleanHandle(c.Name) == "" {
 		return
 	}
-	taken := map[string]bool{talk.OwnHandle: true}
-	for _, o := range e.contacts(t) {
-		taken[o.Handle] = true
-	}
-	c.Handle = talk.FreeHandle(c.Name, "contact", taken)
+	c.Handle = talk.FreeHandle(c.Name, "contact", talk.Handles(t.Tx))
 }
 
 func inviteView(id []byte, row *pb.Invite) view.Invite {

@@ -78,8 +78,8 @@ func (e *Engine) RenameContact(t *Turn, who, name string) (view.Contact, error) 
 	if h == "" || h == talk.OwnHandle {
 		return view.Contact{}, &view.Problem{Class: view.ErrUsage, Message: "a handle needs a letter or digit, and is not \"me\"", Hint: "kith contact rename " + c.Handle + " NAME"}
 	}
-	if other, err := talk.FindContact(t.Tx, h); err == nil && other.Handle == h && string(other.User) != string(c.User) {
-		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: h + " is another contact already", Hint: "kith contact show " + h}
+	if h != c.Handle && talk.Handles(t.Tx)[h] {
+		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: h + " is another contact or a group already", Hint: "kith inbox"}
 	}
 	c.Handle = h
 	e.changeContact(t, c)
