@@ -78,7 +78,10 @@ func TestAPersonDoesNotTakeTheHandleOfAGroup(t *testing.T) {
 		t.Errorf("the namesake of a group is called %q", c.Handle)
 	}
 	other := ann.link("ann's second") // which learns of the group, and of people by other names
-	w.must(ann.do(func(e *node.Engine, t *node.Turn) error { _, err := e.RenameContact(t, "ring-2", "namesake"); return err }))
+	w.must(ann.do(func(e *node.Engine, t *node.Turn) error {
+		_, err := e.RenameContact(t, "ring-2", "namesake")
+		return err
+	}))
 	w.pass(time.Minute)
 	if c := other.contact(namesake.user()); c.Handle != "namesake" {
 		t.Errorf("the other device calls it %q", c.Handle)

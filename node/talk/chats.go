@@ -3,6 +3,7 @@ package talk
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -234,27 +235,52 @@ func CleanHandle(name string) string {
 
 // IDs lists the message ids of a conversation in order: by Lamport time, then by id. The key, which stands in the
 // clear, has a local number in the id's place.
-func IDs(tx store.Tx, c *pb.Chat) [][]byte {
-	var out [][]byte
-	if c.Number == 0 {
+func IDs(tx store.Tx, c *pb.Chat) [][]byte { return between(tx, c.Number, 0, math.MaxUint64) }
+
+// between lists those of a place from one Lamport time to another. Those of one time are sorted once: somebody may have
+// written all at one.
+func between(tx store.Tx, place uint32, first, last uint64) (out [][]byte) {
+	if place == 0 {
 		return nil
 	}
-	from := store.U32(c.Number)
-	last, ties := "", 0
-	sort := func() { slices.SortFunc(out[ties:], bytes.Compare) } // once a time: somebody may have written all at one
-	tx.Scan(store.BucketChats, from, func(key, value []byte) bool {
-		if string(key[:4]) != string(from) {
+	at, ties := first, 0
+	tx.Scan(store.BucketChats, slices.Concat(store.U32(place), store.U64(first)), func(key, id []byte) bool {
+		order := fromU64(key[4:12])
+		if string(key[:4]) != string(store.U32(place)) || order > last {
 			return false
 		}
-		if at := string(key[4:12]); at != last {
-			sort()
-			last, ties = at, len(out)
+		if order != at {
+			slices.SortFunc(out[ties:], bytes.Compare)
+			at, ties = order, len(out)
 		}
-		out = append(out, value)
+		out = append(out, id)
 		return true
 	})
-	sort()
+	slices.SortFunc(out[ties:], bytes.Compare)
 	return out
+}
+
+// backwards visits the ids of a conversation from the newest on, until fn returns false. A table is read forwards alone,
+// so it looks at the time just before the newest message, and then at ever longer times before that: what somebody does
+// with the end of a conversation costs the same however long it is.
+func backwards(tx store.Tx, c *pb.Chat, fn func(id []byte) bool) {
+	first, m := uint64(0), &pb.Message{}
+	for _, h := range c.Heads {
+		if Row(tx, h, m) {
+			first = max(first, m.Order)
+		}
+	}
+	for last, step := uint64(math.MaxUint64), uint64(lookBack.Milliseconds()); ; last, step = first-1, 8*step {
+		first -= min(first, step)
+		for _, id := range slices.Backward(between(tx, c.Number, first, last)) {
+			if !fn(id) {
+				return
+			}
+		}
+		if first == 0 {
+			return
+		}
+	}
 }
 
 // FindMessage resolves a unique prefix (leastDigits or more) of a message id.

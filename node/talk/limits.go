@@ -24,10 +24,11 @@ const (
 	maxKey   = 128
 
 	maxSettingName = 32
-	maxWaiting     = 256 // messages that are not here, of which acts of one person are kept
-	maxActors      = 512 // people whose acts on one such message are kept
-	timesBatch     = 256 // what Pass looks at in one turn
-	maxSubject     = 128 // bytes
+	maxWaiting     = 256       // messages that are not here, of which acts of one person are kept
+	maxActors      = 512       // people whose acts on one such message are kept
+	timesBatch     = 256       // what Pass looks at in one turn
+	lookBack       = time.Hour // before the newest message: how far backwards looks first
+	maxSubject     = 128       // bytes
 	maxEffect      = 32
 	maxMentions    = 32
 	maxLabel       = 128 // bytes of a place's name

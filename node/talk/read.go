@@ -65,19 +65,26 @@ func (d *Desk) MarkRead(who string, only ...string) (int, error) {
 	if err != nil || c.Unread == 0 {
 		return 0, err
 	}
+	var unread []*pb.Message
+	left := c.Unread
+	backwards(d.Tx, c, func(id []byte) bool {
+		if m := (&pb.Message{}); Row(d.Tx, id, m) && !m.Read {
+			left--
+			if len(only) == 0 || slices.Contains(only, shortID(id)) {
+				unread = append(unread, m)
+			}
+		}
+		return left > 0
+	})
+	slices.Reverse(unread)
 	of := map[identity.UserID][][]byte{}
 	var authors []identity.UserID
-	var unread []*pb.Message
-	for _, id := range IDs(d.Tx, c) {
-		m := &pb.Message{}
-		if len(only) > 0 && !slices.Contains(only, shortID(id)) || !Row(d.Tx, id, m) || m.Read {
-			continue
-		}
+	for _, m := range unread {
 		author := identity.UserID(m.User)
 		if of[author] == nil {
 			authors = append(authors, author)
 		}
-		of[author], unread = append(of[author], id), append(unread, m)
+		of[author] = append(of[author], m.Id)
 	}
 	for batch := range slices.Chunk(unread, chat.MaxIDs) {
 		if err := d.readHere(c, batch); err != nil {

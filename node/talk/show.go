@@ -81,14 +81,13 @@ func ChatView(tx store.Tx, me identity.UserID, c *pb.Chat) view.Chat {
 	if ms, err := strconv.ParseInt(Setting(tx, c.Id, SettingMute), 10, 64); err == nil {
 		v.Muted = unixMilli(min(max(ms, 0), maxShown))
 	}
-	for _, id := range slices.Backward(IDs(tx, c)) {
-		m := &pb.Message{}
-		if Row(tx, id, m) && !fate(m).Show().Deleted {
+	backwards(tx, c, func(id []byte) bool {
+		if m := (&pb.Message{}); Row(tx, id, m) && !fate(m).Show().Deleted {
 			last := MessageView(tx, me, m)
 			v.Last = &last
-			break
 		}
-	}
+		return v.Last == nil
+	})
 	return v
 }
 
@@ -116,15 +115,12 @@ func messages(tx store.Tx, who string, limit int, shown func(acts.Shown) bool) (
 	}
 	me := Me(tx)
 	var out []view.Message
-	for _, id := range slices.Backward(IDs(tx, c)) {
-		m := &pb.Message{}
-		if limit > 0 && len(out) == limit {
-			break
-		}
-		if Row(tx, id, m) && shown(fate(m).Show()) {
+	backwards(tx, c, func(id []byte) bool {
+		if m := (&pb.Message{}); Row(tx, id, m) && shown(fate(m).Show()) {
 			out = append(out, MessageView(tx, me, m))
 		}
-	}
+		return limit <= 0 || len(out) < limit
+	})
 	slices.Reverse(out)
 	return out, tx.Err()
 }

@@ -1,0 +1,104 @@
+package talk_test
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
+)
+
+// looked counts the pairs that are read from tables.
+type looked struct {
+	store.Tx
+	pairs int
+}
+
+func (l *looked) Scan(b store.Bucket, from []byte, fn func(key, value []byte) bool) {
+	l.Tx.Scan(b, from, func(key, value []byte) bool { l.pairs++; return fn(key, value) })
+}
+
+// lines is a conversation with Bob of messages at these times, of which some are unread, and the newest is the head if
+// there is one.
+func lines(t interface{ Fatal(...any) }, at []uint64, unread int, head bool, fn func(d *talk.Desk)) {
+	err := store.NewMemory().Update(func(tx store.Tx) error {
+		store.PutRow(tx, store.BucketMeta, []byte("self"), &pb.Self{User: alice[:]})
+		p := &pb.Contact{User: bob[:], Handle: "bob", State: talk.Accepted, Chat: 1}
+		talk.OpenDirect(tx, alice, p)
+		store.PutRow(tx, store.BucketContacts, bob[:talk.ContactKeySize], p)
+		in := chat.Direct(alice, bob)
+		c := talk.Chat(tx, in)
+		c.Unread = uint32(unread)
+		for i, ms := range at {
+			a := said(bob, bob, chat.KindText, time.UnixMilli(int64(ms)), i, &chatpb.Text{Text: fmt.Sprint(i)})
+			store.PutRow(tx, store.BucketMessages, a.ID[:], &pb.Message{
+				Id: a.ID[:], Content: a.Raw, User: bob[:], Device: a.Device[:], Chat: in[:], Order: ms, Received: int64(ms), Read: i >= unread,
+			})
+			tx.Put(store.BucketChats, slices.Concat(store.U32(c.Number), store.U64(ms), store.U64(uint64(i))), a.ID[:])
+			if head && ms == slices.Max(at) {
+				c.Heads = [][]byte{a.ID[:]}
+			}
+		}
+		talk.SaveChat(tx, c)
+		fn(&talk.Desk{Now: begun, Rand: bytes.NewReader(make([]byte, 1<<12)), Tx: tx, Me: alice})
+		return tx.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// However the times of messages lie, the newest of them are the last ones of all, and whatever is unread is found.
+func TestTheNewestAreTheLastOfAll(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		at := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) uint64 {
+			return uint64(begun.UnixMilli()) - rapid.Uint64Range(0, 3).Draw(t, "n")<<rapid.Uint64Range(0, 36).Draw(t, "bits")
+		}), 0, 30).Draw(t, "at")
+		limit, unread := rapid.IntRange(1, 10).Draw(t, "limit"), rapid.IntRange(0, len(at)).Draw(t, "unread")
+		lines(t, at, unread, rapid.Bool().Draw(t, "head"), func(d *talk.Desk) {
+			all := talk.IDs(d.Tx, talk.Chat(d.Tx, chat.Direct(alice, bob)))
+			got, err := talk.Messages(d.Tx, "bob", limit)
+			if err != nil || len(all) != len(at) || len(got) != min(limit, len(all)) {
+				t.Fatalf("%d of %d messages: %v", len(got), len(all), err)
+			}
+			for i, v := range got {
+				if !bytes.Equal(v.Whole, all[len(all)-len(got)+i]) {
+					t.Errorf("%d of the last %d is another", i, len(got))
+				}
+			}
+			if n, err := d.MarkRead("bob"); err != nil || n != unread {
+				t.Errorf("%d of %d read: %v", n, unread, err)
+			}
+		})
+	})
+}
+
+// What somebody does at the end of a long conversation does not read all of it.
+func TestALongConversationIsNotReadFromItsBeginning(t *testing.T) {
+	var at []uint64
+	for i := range 1000 {
+		at = append(at, uint64(begun.Add(-time.Duration(i)*10*time.Minute).UnixMilli()))
+	}
+	lines(t, at, 1, true, func(d *talk.Desk) {
+		for name, act := range map[string]func() (int, error){
+			"messages": func() (int, error) { v, err := talk.Messages(d.Tx, "bob", 10); return len(v), err },
+			"inbox":    func() (int, error) { v, err := talk.Inbox(d.Tx); return len(v), err },
+			"read":     func() (int, error) { return d.MarkRead("bob") },
+		} {
+			count := &looked{Tx: d.Tx}
+			d.Tx = count
+			n, err := act()
+			if d.Tx = count.Tx; err != nil || n == 0 || count.pairs > 100 {
+				t.Errorf("%s: %d pairs of tables read for %d: %v", name, count.pairs, n, err)
+			}
+		}
+	})
+}
