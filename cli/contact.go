@@ -42,7 +42,11 @@ func (a *app) showContacts(l api.Contacts) {
 	}
 	var rows [][]any
 	for _, c := range l.Contacts {
-		rows = append(rows, []any{term.In(term.Bold, c.Handle), contactWords(c), count(c.Devices, "device"), c.Name})
+		name := c.Name
+		if r := c.Request; r != nil && !r.Mine && r.Note != "" {
+			name += ": " + r.Note
+		}
+		rows = append(rows, []any{term.In(term.Bold, c.Handle), contactWords(c), count(c.Devices, "device"), name})
 	}
 	a.out.Table(rows)
 }
@@ -59,7 +63,7 @@ func contactWords(c view.Contact) string {
 	for _, w := range []struct {
 		say  bool
 		word string
-	}{{c.Verified, "verified"}, {c.EpochChanged, "identity changed"}, {c.Left, "has left"}, {c.Online, "online"}} {
+	}{{c.State == "member" && c.Request != nil, "request"}, {c.Verified, "verified"}, {c.EpochChanged, "identity changed"}, {c.Left, "has left"}, {c.Online, "online"}} {
 		if w.say {
 			words += ", " + w.word
 		}

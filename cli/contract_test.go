@@ -48,6 +48,7 @@ func runnable(line string) error {
 	if len(words) >= 2 && words[0] == "--home" {
 		words = words[2:]
 	}
+	words = southAndWest(words)
 	c, rest, err := (&app{}).root().Find(words)
 	if err != nil {
 		return err

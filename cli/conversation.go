@@ -54,7 +54,7 @@ func chatWords(c view.Chat) (out []string) {
 // forever is how long something is muted that nobody said an end for.
 const forever = 100 * 365 * 24 * time.Hour
 
-// timeSpan reads 90s, 8h, 7d, 2w.
+// timeSpan reads 90s, 8h, 7d, 2w. What is less than a second would be no time at all where seconds count: not disappearing.
 func timeSpan(s string) (time.Duration, bool) {
 	for unit, of := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
 		if digits, ok := strings.CutSuffix(s, unit); ok {
@@ -63,7 +63,7 @@ func timeSpan(s string) (time.Duration, bool) {
 		}
 	}
 	d, err := time.ParseDuration(s)
-	return d, err == nil && d > 0
+	return d, err == nil && d >= time.Second
 }
 
 func (a *app) cmdPin() *cobra.Command {
@@ -91,7 +91,7 @@ func (a *app) cmdMute() *cobra.Command {
 			switch {
 			case off && len(args) == 2:
 				return usage(cmd, "either a time, or --off")
-			case off:
+			case off || len(args) == 2 && args[1] == "off": // as a timer says it
 				until = time.Time{}
 			case len(args) == 2:
 				d, ok := timeSpan(args[1])

@@ -48,7 +48,7 @@ func membersWords(g view.Group) string {
 	}
 	words := count(len(g.Members), "member")
 	if len(others) > 0 && len(others) <= 8 {
-		words += ", you and " + strings.Join(others, ", ")
+		words += ", " + strings.Join(append([]string{"you"}, others[:len(others)-1]...), ", ") + " and " + others[len(others)-1]
 	}
 	return words
 }
@@ -73,7 +73,11 @@ func (a *app) groupList() *cobra.Command {
 					a.next("kith group create NAME CONTACT")
 					return
 				}
-				a.showInbox(in)
+				var rows [][]any
+				for _, c := range in.Chats {
+					rows = append(rows, []any{term.In(term.Bold, c.Handle), inboxWords(c), c.Name})
+				}
+				a.out.Table(rows)
 			})
 		},
 	}

@@ -36,7 +36,7 @@ func (a *app) showInbox(in api.Chats) {
 		row := []any{term.In(term.Bold, c.Handle), inboxWords(c), "", ""}
 		if c.Last != nil {
 			// The text of another stands last: nothing of ours is right of it.
-			row[2], row[3] = when(c.Last.SentAt), from(*c.Last)+firstWords(content(*c.Last))
+			row[2], row[3] = when(c.Last.SentAt), from(*c.Last)+lastWords(*c.Last)
 		}
 		rows = append(rows, row)
 	}
@@ -46,6 +46,9 @@ func (a *app) showInbox(in api.Chats) {
 // inboxWords say what is special about a conversation, the news first.
 func inboxWords(c view.Chat) string {
 	words := chatWords(c)
+	if c.Left {
+		words = append([]string{"no member any more"}, words...)
+	}
 	if c.Unread > 0 {
 		words = append([]string{fmt.Sprintf("%d new", c.Unread)}, words...)
 	}
@@ -60,6 +63,18 @@ func from(m view.Message) string {
 		return m.From + ": "
 	}
 	return ""
+}
+
+// lastWords are what the newest message of a conversation says, or what became of it, or what came with it.
+func lastWords(m view.Message) string {
+	words := firstWords(content(m))
+	switch {
+	case m.Unsent || m.Deleted || m.Erased:
+		words = "(" + strings.Join(marks(m), ", ") + ")"
+	case words == "" && len(m.Files) > 0:
+		words = "(" + count(len(m.Files), "file") + ") " + firstWords(m.Files[0].Name)
+	}
+	return words
 }
 
 // firstWords shortens a text for a list.

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -12,13 +13,13 @@ func (a *app) cmdLocation() *cobra.Command {
 	var f sendFlags
 	cmd := &cobra.Command{
 		Use: "location TO LAT LON [LABEL]", GroupID: groupTalk, Args: args(3, 4), Short: "Send a place",
-		Long:    "Sends a place, in degrees north and east. What is south or west begins with a minus: write -- before it.",
-		Example: "  kith location bob 52.5163 13.3777 \"at the gate\"\n  kith location bob -- -33.8568 151.2153",
+		Long:    "Sends a place, in degrees north and east. What is south or west begins with a minus.",
+		Example: "  kith location bob 52.5163 13.3777 \"at the gate\"\n  kith location bob -33.8568 151.2153",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			q := api.LocationRequest{To: args[0], Key: f.key}
 			var err, err2 error
-			q.Lat, err = strconv.ParseFloat(args[1], 64)
-			if q.Lon, err2 = strconv.ParseFloat(args[2], 64); err != nil || err2 != nil {
+			q.Lat, err = strconv.ParseFloat(strings.TrimSpace(args[1]), 64)
+			if q.Lon, err2 = strconv.ParseFloat(strings.TrimSpace(args[2]), 64); err != nil || err2 != nil {
 				return usage(cmd, "a place is two numbers: degrees north and degrees east")
 			}
 			if len(args) == 4 {

@@ -18,6 +18,9 @@ func (a *app) cmdRead() *cobra.Command {
 		Long:    "Prints the newest messages, oldest first, and tells their authors that you read them unless --peek is given.",
 		Example: "  kith read bob\n  kith read bob --peek -n 5\n  kith read bob -v                      # with ids, stages and earlier texts\n  kith read bob --jq '.messages[].text'",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if n < 0 {
+				return usage(cmd, "--number is how many messages: 1 or more")
+			}
 			return a.doRead(cmd, api.MessagesRequest{Chat: args[0], Limit: n, Deleted: deleted}, peek || deleted)
 		},
 	}

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -57,11 +58,26 @@ func (a *app) run(ctx context.Context, args []string) int {
 	a.json = slices.ContainsFunc(args, func(s string) bool { return s == "--json" || strings.HasPrefix(s, "--jq") })
 	a.writers("auto")
 	root := a.root()
-	root.SetArgs(args)
+	root.SetArgs(southAndWest(args))
 	root.SetIn(a.in)
 	root.SetOut(a.out)
 	root.SetErr(a.err)
 	return a.fail(ctx, root.ExecuteContext(ctx))
+}
+
+// southAndWest keeps the negative degrees of `kith location bob -33.86 151.21` from being taken for flags, none of which
+// is a digit: with a space before it a word is no flag, and the command takes the space away again.
+func southAndWest(args []string) []string {
+	if !slices.Contains(args, "location") || slices.Contains(args, "--") {
+		return args
+	}
+	args = slices.Clone(args)
+	for i, s := range args {
+		if _, err := strconv.ParseFloat(s, 64); err == nil && strings.HasPrefix(s, "-") {
+			args[i] = " " + s
+		}
+	}
+	return args
 }
 
 // sub runs a command inside another one, with the same streams and no input; quiet leaves its answer out. It returns the
@@ -214,6 +230,7 @@ func group(cmd *cobra.Command, args []string) error {
 		return cmd.Help()
 	}
 	why := "there is no command " + cmd.CommandPath() + " " + args[0]
+	cmd.SuggestionsMinimumDistance = 2 // what cobra takes for its own words
 	if near := cmd.SuggestionsFor(args[0]); len(near) > 0 {
 		why += "; did you mean " + strings.Join(near, ", ") + "?"
 	}

@@ -88,7 +88,7 @@ func content(m view.Message) string {
 	case m.Location != nil:
 		return strings.TrimSpace(fmt.Sprintf("%.5f %.5f %s", m.Location.Lat, m.Location.Lon, m.Location.Label))
 	case m.Card != nil:
-		return m.Card.User[:min(16, len(m.Card.User))] + " " + m.Card.Name
+		return strings.TrimSpace(m.Card.Name + " " + m.Card.User)
 	case m.Custom != nil:
 		return m.Custom.Fallback
 	case m.Text == "" && m.Kind != "" && m.Kind != "text":

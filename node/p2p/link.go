@@ -324,6 +324,7 @@ type joiner struct {
 func (j *joiner) search(ctx context.Context, found chan peer.AddrInfo) error {
 	known := map[peer.ID]peer.AddrInfo{}
 	var last error
+	j.params.Progress("looking for the other device")
 	for failures := 0; ; failures++ {
 		select {
 		case info := <-found:
@@ -379,7 +380,6 @@ func (j *joiner) gaveUp(known int, last error) error {
 func (j *joiner) try(ctx context.Context, info peer.AddrInfo) error {
 	ctx, cancel := context.WithTimeout(ctx, linkWithin)
 	defer cancel()
-	j.params.Progress("looking for the other device")
 	if err := j.host.Connect(ctx, info); err != nil {
 		return err
 	}

@@ -71,7 +71,19 @@ func timerText(seconds uint32) string {
 	if seconds == 0 {
 		return "messages stay"
 	}
-	return "messages disappear after " + (time.Duration(seconds) * time.Second).String()
+	unit, of := "second", uint32(1)
+	for _, u := range []struct {
+		name    string
+		seconds uint32
+	}{{"minute", 60}, {"hour", 3600}, {"day", 86400}} {
+		if seconds%u.seconds == 0 {
+			unit, of = u.name, u.seconds
+		}
+	}
+	if seconds/of != 1 {
+		unit += "s"
+	}
+	return fmt.Sprintf("messages disappear after %d %s", seconds/of, unit)
 }
 
 func showText(tx store.Tx, v *view.Message, c chat.Content, x *chatpb.Text) {

@@ -74,9 +74,12 @@ func shownInInbox(p *pb.Contact) bool {
 // ChatView is one conversation with its newest message.
 func ChatView(tx store.Tx, me identity.UserID, c *pb.Chat) view.Chat {
 	v := view.Chat{
-		Chat: hexOf(c.Id), Kind: kindNames[c.Kind], Handle: HandleOf(tx, c), Unread: int(c.Unread),
+		Chat: hexOf(c.Id), Kind: kindNames[c.Kind], Handle: HandleOf(tx, c), Unread: int(c.Unread), Left: c.Left,
 		Pinned: Setting(tx, c.Id, SettingPin) == "1", Draft: Setting(tx, c.Id, SettingDraft),
 		Receipts: Setting(tx, c.Id, SettingReceipts), Timer: Timer(tx, c),
+	}
+	if c.Kind == Group {
+		v.Name = c.Name
 	}
 	if ms, err := strconv.ParseInt(Setting(tx, c.Id, SettingMute), 10, 64); err == nil {
 		v.Muted = unixMilli(min(max(ms, 0), maxShown))

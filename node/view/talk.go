@@ -7,6 +7,8 @@ type Chat struct {
 	Chat     string    `json:"chat"` // conversation id
 	Kind     string    `json:"kind"` // direct, group, self
 	Handle   string    `json:"handle"`
+	Name     string    `json:"name,omitempty"` // of a group: what all of it calls it
+	Left     bool      `json:"left,omitempty"` // a group that this person is no member of any more
 	Unread   int       `json:"unread"`
 	Pinned   bool      `json:"pinned,omitempty"`
 	Muted    time.Time `json:"muted_until,omitzero"`
