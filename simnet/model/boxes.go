@@ -38,15 +38,18 @@ const (
 	destroyed // every copy in custody was lost with its disk
 )
 
-// page holds entries of one box; all but the newest are full. One cache line.
+// page holds entries of one box: one cache line.
 type page struct {
-	entries [5]entry
+	entries [pageSize]entry
 	next    uint32
 }
 
-func (w *World) push(b *device, e entry) {
-	at := b.n % 5
-	if at == 0 {
+const pageSize = 5
+
+// push adds an entry to a box. The newest lie beside the device, which has just been looked at; full pages go elsewhere.
+func (w *World) push(d *device, e entry) {
+	at := d.n % pageSize
+	if at == 0 && d.n > 0 {
 		p := w.free
 		if p == 0 {
 			w.pages = append(w.pages, page{})
@@ -54,31 +57,37 @@ func (w *World) push(b *device, e entry) {
 		} else {
 			w.free = w.pages[p-1].next
 		}
-		w.pages[p-1].next = b.head
-		b.head = p
+		w.pages[p-1] = d.top
+		d.top.next = p
 	}
-	w.pages[b.head-1].entries[at] = e
-	b.n++
+	d.top.entries[at] = e
+	d.n++
 	w.stats.count(e, 1)
 }
 
 // sift goes through the entries of a box and keeps those for which keep says so, as it changed them.
 func (w *World) sift(i uint32, keep func(entry) (entry, bool)) {
 	w.stats.tally(w.now)
-	b := &w.devices[i]
-	p, n := b.head, int(b.n)
-	b.head, b.n = 0, 0
-	for used := (n-1)%5 + 1; p != 0; used = 5 {
-		old := w.pages[p-1]
-		w.pages[p-1].next = w.free
-		w.free = p
+	d := &w.devices[i]
+	if d.n == 0 {
+		return
+	}
+	old, used := d.top, (d.n-1)%pageSize+1
+	d.n, d.top.next = 0, 0
+	for {
 		for _, e := range old.entries[:used] {
 			w.stats.count(e, -1)
 			if e, ok := keep(e); ok {
-				w.push(b, e)
+				w.push(d, e)
 			}
 		}
-		p = old.next
+		p := old.next
+		if p == 0 {
+			return
+		}
+		old, used = w.pages[p-1], pageSize
+		w.pages[p-1].next = w.free
+		w.free = p
 	}
 }
 
@@ -154,7 +163,7 @@ func (w *World) deposit(from, to uint32, size uint8) {
 		b.short = true
 	}
 	w.push(b, e)
-	if w.devices[to].on {
+	if w.there.has(to) {
 		w.planChase(to)
 	}
 }
@@ -170,8 +179,11 @@ func (w *World) custody(b *device, e *entry) {
 
 // alive says whether the outbox that an entry came from can send it again.
 func (w *World) alive(e entry) bool {
-	return w.devices[e.from].born <= e.at && (!w.cfg.SendersDie || e.was&inCustody == 0)
+	return w.wrote(e) && (!w.cfg.SendersDie || e.was&inCustody == 0)
 }
+
+// wrote says whether the device that wrote an entry is still the one in its place.
+func (w *World) wrote(e entry) bool { return !w.second.has(e.from) || w.devices[e.from].born <= e.at }
 
 func (w *World) over(e entry) bool { return w.now-uint64(e.at)*10 >= retention }
 
@@ -203,7 +215,7 @@ func (w *World) retry(i uint32) {
 			w.end(e, &w.stats.Expired)
 			return e, false
 		}
-		if w.alive(e) && w.devices[e.from].on {
+		if w.alive(e) && w.there.has(e.from) {
 			more := targets &^ e.mask
 			w.paid(more, sizes[e.size])
 			w.hold(i, more, e.size)
@@ -246,7 +258,7 @@ func (w *World) collect(i uint32, chase bool) {
 		case e.mask&up != 0:
 			w.stats.Bytes.Fetch += sizes[e.size] + fetchOverhead
 			w.fetched(e, fetchLegs*leg)
-		case chase && w.alive(e) && w.devices[e.from].on:
+		case chase && w.alive(e) && w.there.has(e.from):
 			w.stats.Bytes.Direct += sizes[e.size] + directOverhead
 			w.end(e, &w.stats.Recovered)
 			w.fetched(e, dialLegs*leg)
@@ -282,7 +294,7 @@ func (w *World) fetched(e entry, after uint64) {
 			return
 		}
 	}
-	if w.devices[e.from].born <= e.at {
+	if w.wrote(e) {
 		w.authors = append(w.authors, e.from)
 	}
 }
@@ -305,7 +317,7 @@ func (w *World) planChase(i uint32) {
 func (w *World) chase(i uint32) {
 	b := &w.devices[i]
 	b.chased = false
-	if !w.devices[i].on || b.n == 0 {
+	if !w.there.has(i) || b.n == 0 {
 		b.chases = 0
 		return
 	}
@@ -314,7 +326,7 @@ func (w *World) chase(i uint32) {
 
 // expire drops what was too old for a device that is away for longer than mail lives.
 func (w *World) expire(i uint32) {
-	if w.devices[i].on {
+	if w.there.has(i) {
 		return
 	}
 	var freed bytesBySeat

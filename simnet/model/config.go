@@ -21,17 +21,20 @@ type Config struct {
 	People     []Part    `json:"device_classes"`
 	DirectPart float64   `json:"direct_part"` // of two devices that are there at once, how many reach each other
 
-	PerRelay   int             `json:"devices_per_relay"`
-	Relays     []Part          `json:"relay_classes"`
-	Candidates int             `json:"candidates"` // relays that a device chooses from
-	Policy     election.Policy `json:"policy"`
-	NoRepair   bool            `json:"no_repair"`
-	SendersDie bool            `json:"senders_die"` // right after custody: what relays lose is lost
+	PerRelay   int    `json:"devices_per_relay"`
+	Relays     []Part `json:"relay_classes"`
+	Candidates int    `json:"candidates"` // relays that a device chooses from
+	R          int    `json:"r"`          // members of a set, receipts that make custody, standbys
+	W          int    `json:"w"`
+	S          int    `json:"s"`
+	NoRepair   bool   `json:"no_repair"`
+	SendersDie bool   `json:"senders_die"` // right after custody: what relays lose is lost
 }
 
 // Default is a population of people with phones, computers and a few boxes at home, on relays at homes and in data
 // centres.
 func Default() Config {
+	p := election.DefaultPolicy()
 	return Config{
 		Devices: 10_000, Days: 30, Seed: 1,
 		PerUser: []float64{0.6, 0.3, 0.1}, Messages: 43, Uneven: 1, Contacts: 24, DirectPart: 0.7,
@@ -46,8 +49,15 @@ func Default() Config {
 			{Churn: Presets["vps"], Share: 0.3, LifeDays: 700},
 			{Churn: Presets["kad"], Share: 0.1, LifeDays: 30},
 		},
-		Candidates: 16, Policy: election.DefaultPolicy(),
+		Candidates: 16, R: p.R, W: p.W, S: p.S,
 	}
+}
+
+// policy is how devices elect.
+func (c *Config) policy() election.Policy {
+	p := election.DefaultPolicy()
+	p.R, p.W, p.S = c.R, c.W, c.S
+	return p
 }
 
 const (
@@ -60,7 +70,6 @@ const (
 )
 
 func (c *Config) check() error {
-	p := c.Policy
 	switch {
 	case c.Devices < 10 || c.Devices > maxDevices:
 		return fmt.Errorf("devices: %d, want 10 to %d", c.Devices, maxDevices)
@@ -78,8 +87,8 @@ func (c *Config) check() error {
 		return fmt.Errorf("devices per relay: %d, want at least 1", c.PerRelay)
 	case c.Candidates < 1 || c.Candidates > 64:
 		return fmt.Errorf("candidates: %d, want 1 to 64", c.Candidates)
-	case p.R < 1 || p.W < 1 || p.W > p.R || p.S < 1 || p.R+p.S > maxSeats:
-		return fmt.Errorf("policy: R %d, W %d, S %d; want each at least 1, W at most R, and R and S together at most %d", p.R, p.W, p.S, maxSeats)
+	case c.R < 1 || c.W < 1 || c.W > c.R || c.S < 1 || c.R+c.S > maxSeats:
+		return fmt.Errorf("R %d, W %d, S %d: want each at least 1, W at most R, and R and S together at most %d", c.R, c.W, c.S, maxSeats)
 	}
 	if err := checkParts("device classes", c.People); err != nil {
 		return err

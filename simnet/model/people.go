@@ -94,8 +94,8 @@ func (w *World) write(i uint32) {
 	x := w.rng.Uint64()
 	for k := range uint32(u.n) {
 		from := u.first + (uint32(x>>40)+k)%uint32(u.n)
-		if w.devices[from].on {
-			w.send(from, x)
+		if w.there.has(from) {
+			w.send(i, from, x)
 			return
 		}
 	}
@@ -106,8 +106,7 @@ func (w *World) write(i uint32) {
 }
 
 // send fans a message out: to each device of the recipient and each other one of the author, as the engine does.
-func (w *World) send(from uint32, x uint64) {
-	me := w.devices[from].user
+func (w *World) send(me, from uint32, x uint64) {
 	size := uint8(x >> 9 & 15)
 	w.stats.Messages++
 	for _, u := range [2]uint32{w.contact(me, x), me} {
@@ -135,7 +134,7 @@ var sizes = func() (out [ackSize + 1]uint64) {
 
 // deliver brings an envelope to a device: at once if it is there, else to its relays.
 func (w *World) deliver(from, to uint32, size uint8, ack bool) {
-	if !w.devices[to].on {
+	if !w.there.has(to) {
 		w.deposit(from, to, size)
 		return
 	}
@@ -176,13 +175,12 @@ func (w *World) turn(i uint32) {
 	d := &w.devices[i]
 	w.stats.tally(w.now)
 	churn := &w.cfg.People[d.class].Churn
-	if d.on {
-		d.on = false
+	w.there.flip(i)
+	if !w.there.has(i) {
 		w.stats.online--
 		w.away(i, churn.Off.Draw(w.rng))
 		return
 	}
-	d.on = true
 	w.stats.online++
 	w.plan(churn.On.Draw(w.rng), deviceTurns, 0, i)
 	if d.n > 0 {
@@ -192,7 +190,7 @@ func (w *World) turn(i uint32) {
 		w.elect(i)
 	}
 	for u := &w.users[d.user]; u.backlog > 0; u.backlog-- {
-		w.send(i, w.rng.Uint64())
+		w.send(d.user, i, w.rng.Uint64())
 	}
 }
 
@@ -215,7 +213,9 @@ func (w *World) replace(i uint32) {
 		return e, false
 	})
 	w.forget(i, &freed)
-	d.born = uint32(w.now/10) + 1
+	if d.born = uint32(w.now/10) + 1; !w.second.has(i) {
+		w.second.flip(i)
+	}
 	w.plan(Exponential(w.cfg.People[d.class].LifeDays*24*60).Draw(w.rng), deviceDies, 0, i)
 }
 

@@ -31,7 +31,7 @@ type load struct{ bytes, peak uint64 }
 const aged = 60 * dayMillis
 
 func (w *World) makeRelays() {
-	n := max(w.cfg.Devices/w.cfg.PerRelay, w.cfg.Policy.R+w.cfg.Policy.S+3)
+	n := max(w.cfg.Devices/w.cfg.PerRelay, w.cfg.R+w.cfg.S+3)
 	w.slots = make([]int32, n)
 	for i := range w.slots {
 		w.addRelay(i, aged)
@@ -54,7 +54,7 @@ func (w *World) addRelay(slot int, age uint64) {
 		w.plan(Exponential(p.LifeDays*24*60).Draw(w.rng), relayDies, 0, uint32(slot))
 	}
 	if age == 0 || w.rng.Unit() < p.Churn.Share() {
-		w.up[i>>6] |= 1 << (i & 63)
+		w.up.flip(uint32(i))
 		w.plan(p.Churn.On.rest(w.rng), relayTurns, 0, uint32(i))
 	} else {
 		w.plan(p.Churn.Off.rest(w.rng), relayTurns, 0, uint32(i))
@@ -73,7 +73,7 @@ func peerOf(seed uint64, i int) dht.Peer {
 	}
 }
 
-func (w *World) isUp(r int32) bool { return w.up[r>>6]>>(r&63)&1 == 1 }
+func (w *World) isUp(r int32) bool { return w.up.has(uint32(r)) }
 
 // relayTurn has a relay come or go.
 func (w *World) relayTurn(i, turns uint32) {
@@ -88,7 +88,7 @@ func (w *World) relayTurn(i, turns uint32) {
 	}
 	r.since = w.now
 	r.turns++
-	w.up[i>>6] ^= 1 << (i & 63)
+	w.up.flip(i)
 	if up {
 		off := churn.Off.Draw(w.rng)
 		w.plan(off, relayTurns, r.turns, i)
@@ -103,12 +103,12 @@ func (w *World) relayTurn(i, turns uint32) {
 func (w *World) missing(i uint32, off uint64) {
 	turns := w.relays[i].turns
 	noticed := uint64(w.rng.Below(int(repair.Every / time.Millisecond))) // by the first visit that fails
-	for j := range w.cfg.Policy.S {
+	for j := range w.cfg.S {
 		if wait := uint64(repair.Patience(j)/time.Millisecond) + noticed; wait < off && !w.cfg.NoRepair {
 			w.plan(wait, relaySilent, turns, i)
 		}
 	}
-	if wait := uint64(w.cfg.Policy.Dead/time.Millisecond) + uint64(w.rng.Below(60*minute)); wait < off {
+	if wait := uint64(w.policy.Dead/time.Millisecond) + uint64(w.rng.Below(60*minute)); wait < off {
 		w.plan(wait, relayMissed, turns, i)
 	}
 }
@@ -119,7 +119,7 @@ func (w *World) relayDie(slot uint32) {
 	r := &w.relays[i]
 	w.stats.Deaths++
 	if w.isUp(int32(i)) {
-		w.up[i>>6] ^= 1 << (i & 63)
+		w.up.flip(i)
 		r.since = w.now
 	}
 	r.dead = true
@@ -168,7 +168,7 @@ func (w *World) relayMissed(i, turns uint32) {
 		return
 	}
 	for _, b := range append([]uint32(nil), w.relays[i].boxes...) {
-		if w.devices[b].stale = true; w.devices[b].on {
+		if w.devices[b].stale = true; w.there.has(b) {
 			w.elect(b)
 		}
 	}
@@ -184,7 +184,7 @@ func (w *World) relayBack(i, turns uint32) {
 		if x.short {
 			w.complete(b)
 		}
-		if x.n > 0 && w.devices[b].on {
+		if x.n > 0 && w.there.has(b) {
 			w.drain(b)
 		}
 	})
@@ -237,7 +237,7 @@ func (w *World) elect(i uint32) {
 	w.oldSeats = old
 	var seed [32]byte
 	binary.BigEndian.PutUint64(seed[:], mix(w.cfg.Seed, uint64(i)<<1))
-	members, standbys, need := election.Choose(seed, w.candidates(i, old), w.incumbents(old), nil, w.cfg.Policy, w.moment())
+	members, standbys, need := election.Choose(seed, w.candidates(i, old), w.incumbents(old), nil, w.policy, w.moment())
 	w.stats.Elections++
 	if b.stale = len(members) == 0; b.stale {
 		return

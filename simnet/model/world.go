@@ -15,18 +15,21 @@ const retention = uint64(mailbox.MaxTTL / time.Millisecond)
 
 // World is a population in virtual time. It belongs to one goroutine.
 type World struct {
-	cfg   Config
-	rng   Dice
-	queue Queue
-	now   uint64 // milliseconds since start
-	day   int
+	cfg    Config
+	policy election.Policy
+	rng    Dice
+	queue  Queue
+	now    uint64 // milliseconds since start
+	day    int
 
 	users   []user
 	devices []device
 	relays  []relay
 	loads   []load  // of the relays
 	slots   []int32 // of the population of relays: who has the place now
-	up      []uint64
+	up      bitset  // relays that are there
+	there   bitset  // devices that are there
+	second  bitset  // devices that are not the first in their place
 	pages   []page
 	free    uint32
 
@@ -48,11 +51,10 @@ type user struct {
 	zone    uint8
 }
 
-// device is a device with its mailbox: one cache line.
+// device is a device with its mailbox: two cache lines.
 type device struct {
 	user    uint32
 	born    uint32 // hundredths of a second; before that another device had its place
-	head    uint32 // newest page of its mail, +1
 	n       uint32 // entries
 	seats   [maxSeats]int32
 	members uint8 // how many seats are members'; those of standbys follow
@@ -61,13 +63,19 @@ type device struct {
 	tries   uint8 // of retries
 	chases  uint8
 	class   uint8
-	on      bool
 	retries bool // an event is planned
 	chased  bool
 	short   bool // a seat may lack something
 	stale   bool // it has to elect
-	_       [5]byte
+	_       [10]byte
+	top     page // its newest mail, and where the rest is
 }
+
+// bitset answers what is asked of everybody all the time without a look at a device, which would be a cache miss.
+type bitset []uint64
+
+func (b bitset) has(i uint32) bool { return b[i>>6]>>(i&63)&1 == 1 }
+func (b bitset) flip(i uint32)     { b[i>>6] ^= 1 << (i & 63) }
 
 // kind of an event; it stands in the top byte of What.
 type kind uint64
@@ -98,7 +106,7 @@ func New(c Config) (*World, error) {
 	if err := c.check(); err != nil {
 		return nil, err
 	}
-	w := &World{cfg: c, rng: NewDice(c.Seed), stats: newStats()}
+	w := &World{cfg: c, policy: c.policy(), rng: NewDice(c.Seed), stats: newStats()}
 	w.makeRelays()
 	w.makePeople()
 	for i := range w.devices {
@@ -118,6 +126,7 @@ func (w *World) makePeople() {
 			w.devices = append(w.devices, device{user: uint32(len(w.users) - 1)})
 		}
 	}
+	w.there, w.second = make(bitset, (c.Devices+63)/64), make(bitset, (c.Devices+63)/64)
 	w.makeFriends()
 	for i := range w.users {
 		u := &w.users[i]
@@ -131,8 +140,8 @@ func (w *World) makePeople() {
 		d := &w.devices[i]
 		d.class = uint8(w.pick(len(c.People), func(i int) float64 { return c.People[i].Share }))
 		p := &c.People[d.class]
-		d.on = w.rng.Unit() < p.Churn.Share()
-		if d.on {
+		if w.rng.Unit() < p.Churn.Share() {
+			w.there.flip(uint32(i))
 			w.stats.online++
 			w.plan(p.Churn.On.rest(w.rng), deviceTurns, 0, uint32(i))
 		} else {
@@ -179,6 +188,9 @@ func (w *World) Day() bool {
 	w.sample()
 	return w.day < w.cfg.Days
 }
+
+// Days is how many days have passed.
+func (w *World) Days() int { return w.day }
 
 func (w *World) happen(k kind, extra, i uint32) {
 	switch k {

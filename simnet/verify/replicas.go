@@ -17,7 +17,7 @@ func durability(seed uint64, devices, r, s int, life float64) model.Config {
 		{Churn: model.Churn{Name: "never", On: model.Exponential(0.001), Off: model.Exponential(1e9)}, Share: 0.5},
 	}
 	c.Relays[0].LifeDays = life
-	c.Policy.R, c.Policy.W, c.Policy.S = r, r, s
+	c.R, c.W, c.S = r, r, s
 	return c
 }
 
@@ -32,7 +32,7 @@ func replicas() []Check {
 				m, err := mean(6*scale, seed, func(s uint64) float64 {
 					c := turns(plain(300, 20, s), model.Exponential(120), model.Exponential(120))
 					c.Relays = []model.Part{{Churn: model.Churn{Name: "check", On: model.Exponential(180), Off: model.Exponential(60)}, Share: 1}}
-					c.PerRelay, c.Policy.R, c.Policy.W, c.Policy.S, c.Messages = 2, 2, 1, 1, 10
+					c.PerRelay, c.R, c.W, c.S, c.Messages = 2, 2, 1, 1, 10
 					n := play(c).Counts
 					return float64(n.Waited) / float64(n.Stored)
 				})
