@@ -274,10 +274,14 @@ func (e *Engine) welcome(t *Turn, c *pb.Chat, turn talk.Turnover) {
 	if c.Left {
 		return
 	}
-	taken := talk.Handles(t.Tx)
+	taken, room := talk.Handles(t.Tx), e.roomForMembers(t, len(turn.Came))
 	for _, u := range turn.Came {
 		p := e.contact(t, u)
+		if p == nil && room <= 0 {
+			continue
+		}
 		if p == nil {
+			room--
 			name := e.groups.names[u]
 			p = &pb.Contact{
 				User: u[:], Handle: talk.FreeHandle(name, "member", taken), Name: name, State: talk.Member, Added: t.Now.UnixMilli(),
@@ -294,6 +298,31 @@ func (e *Engine) welcome(t *Turn, c *pb.Chat, turn talk.Turnover) {
 		}
 		e.fanOutWaiting(t, p)
 	}
+}
+
+// roomForMembers is how many more people may be known as members only, after those who are members of nothing any more
+// were forgotten to make room for so many: whoever makes groups names whom he likes.
+func (e *Engine) roomForMembers(t *Turn, coming int) int {
+	room := maxMembers
+	var former []*pb.Contact
+	for _, p := range e.contacts(t) {
+		if p.State == contactMember {
+			room--
+			if len(p.Groups) == 0 && !p.Wants && p.Asked == 0 {
+				former = append(former, p)
+			}
+		}
+	}
+	for _, p := range former {
+		if room < coming {
+			e.forgetContact(t, p)
+			room++
+		}
+	}
+	if room < coming {
+		e.warn(t, "your groups have more members than are known at once; some get nothing from this device")
+	}
+	return room
 }
 
 // recall takes back what is still on its way, from us, to people who are no members any more. It waits for them to come
@@ -393,6 +422,9 @@ func (e *Engine) keepPeople(g *chatpb.Group) (lists []*identity.DeviceList) {
 func (e *Engine) takeEntries(t *Turn, a arrival, fresh []*group.Entry, lists []*identity.DeviceList) bool {
 	id := a.content.Chat
 	if c := talk.Chat(t.Tx, id); c != nil && c.Kind != talk.Group || c == nil && !a.own && a.contact.State != contactAccepted {
+		return false
+	}
+	if !a.own && talk.RosterOf(t.Tx, id) == nil && len(talk.Groups(t.Tx)) >= maxGroups {
 		return false
 	}
 	l := e.groupLog(t, id)

@@ -126,6 +126,8 @@ const (
 	maxAckedTo    = 512  // deliveries to one device from which on it gets no acknowledgement: it asks again when it is back
 	maxStrangers  = 32   // people whom we do not know, and whose words wait because they may be members of a group
 	maxWaiting    = 1024 // messages that wait for one person
+	maxMembers    = 2048 // people who are known from groups only
+	maxGroups     = 1024 // others are not entered
 	maxUnknown    = 64   // groups of which only messages are here
 	maxListsTold  = 32   // device lists of members that come with a log; the directory has the others
 	maxGroupParts = 64   // of one content

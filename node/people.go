@@ -58,8 +58,13 @@ func (e *Engine) changeContact(t *Turn, c *pb.Contact) {
 
 // newContact makes a contact with a free handle. User may be the prefix of a link.
 func (e *Engine) newContact(t *Turn, user []byte, wish string, state uint32) (*pb.Contact, error) {
-	handles := talk.Handles(t.Tx)
-	if len(handles) > maxContacts {
+	handles, known := talk.Handles(t.Tx), 0
+	for _, c := range e.contacts(t) {
+		if c.State != contactMember { // whom others have put into groups takes nobody's place
+			known++
+		}
+	}
+	if known >= maxContacts {
 		return nil, &view.Problem{Class: view.ErrRefused, Message: "too many contacts", Hint: "kith contact list"}
 	}
 	return &pb.Contact{

@@ -361,16 +361,22 @@ func (e *Engine) forgetRequests(t *Turn) {
 			e.saveContact(t, c)
 			continue
 		}
-		user := identity.UserID(c.User)
-		if list := e.listOf(t, user); list != nil {
-			for _, d := range deviceIDs(list) {
-				e.forgetDevice(t, user, d)
-			}
-		}
-		chatID := chat.Direct(e.user, user)
-		t.Tx.Delete(store.BucketConversations, chatID[:])
-		t.Tx.Delete(store.BucketContacts, contactKey(user))
+		e.forgetContact(t, c)
 	}
+}
+
+// forgetContact drops the rows of somebody with whom nothing was written.
+func (e *Engine) forgetContact(t *Turn, c *pb.Contact) {
+	user := identity.UserID(c.User)
+	if list := e.listOf(t, user); list != nil {
+		for _, d := range deviceIDs(list) {
+			e.forgetDevice(t, user, d)
+		}
+	}
+	delete(e.wants, dht.UserKey(user))
+	chatID := chat.Direct(e.user, user)
+	t.Tx.Delete(store.BucketConversations, chatID[:])
+	t.Tx.Delete(store.BucketContacts, contactKey(user))
 }
 
 // VerifyContact compares the safety number that a contact reads out with ours.

@@ -238,7 +238,9 @@ func TestAnAdminDoesNotSendThePast(t *testing.T) {
 	alice, bob, carol := w.person("alice"), w.person("bob"), w.person("carol")
 	w.befriend(alice, bob)
 	w.befriend(alice, carol)
-	g, err := alice.group(func(e *node.Engine, t *node.Turn) (view.Group, error) { return e.CreateGroup(t, "ring", []string{"bob"}) })
+	g, err := alice.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.CreateGroup(t, "ring", []string{"bob"})
+	})
 	w.must(err)
 	_, err = alice.group(func(e *node.Engine, t *node.Turn) (view.Group, error) { return e.SetGroupAdmin(t, "ring", "bob", true) })
 	w.must(err)

@@ -1,0 +1,82 @@
+package node_test
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/chat"
+	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/group"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
+)
+
+// A contact fills groups with people who do not exist: so many are known and no more, and who is removed makes room.
+func TestNobodyFillsTheTableOfContacts(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.person("alice"), w.person("bob")
+	w.befriend(alice, bob)
+	keys, err := identity.ParseDeviceKeys(bob.row().DeviceKeys)
+	w.must(err)
+	list, err := listOf(bob.row().List)
+	w.must(err)
+	next := uint32(1)
+	crowd := func() (users []identity.UserID) {
+		for range group.MaxUsers {
+			u := identity.UserID{0xee}
+			binary.BigEndian.PutUint32(u[1:], next)
+			users, next = append(users, u), next+1
+		}
+		return users
+	}
+	fill := func(members int, gone bool) {
+		first, err := group.Sign(keys, group.Fields{User: userID(bob), List: list.Head(), Lamport: uint64(next), Act: group.Act{Kind: group.Create, Data: []byte("x")}})
+		w.must(err)
+		l := group.NewLog(first.Group())
+		l.Merge([]*group.Entry{first})
+		all := []*group.Entry{first}
+		act := func(kind group.Kind, users []identity.UserID) {
+			x, err := group.Sign(keys, l.Act(userID(bob), list.Head(), 1, group.Act{Kind: kind, Users: users}))
+			w.must(err)
+			if added, _ := l.Merge([]*group.Entry{x}); len(added) != 1 {
+				t.Fatal("control: the entry is refused")
+			}
+			all = append(all, x)
+		}
+		act(group.Add, []identity.UserID{userID(alice)})
+		var came [][]identity.UserID
+		for range members / group.MaxUsers {
+			came = append(came, crowd())
+			act(group.Add, came[len(came)-1])
+		}
+		for i := 0; gone && i < len(came); i++ {
+			act(group.Remove, came[i])
+		}
+		for some := range slices.Chunk(all, 4) {
+			page := &chatpb.Group{Lists: [][]byte{list.Bytes()}}
+			for _, x := range some {
+				page.Entries = append(page.Entries, x.Bytes())
+			}
+			bob.sayIn(alice, chat.ChatID(first.Group()), chat.KindGroup, page)
+		}
+	}
+	fill(240, true)
+	gone := alice.rows(store.BucketContacts)
+	for range 9 {
+		fill(240, false)
+	}
+	if got := alice.rows(store.BucketContacts); got > 2048+1 || got < 2000 || gone < 2 {
+		t.Errorf("%d contacts", got)
+	}
+	carol := w.person("carol")
+	w.befriend(alice, carol)
+	g, err := alice.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.CreateGroup(t, "ring", []string{"carol"})
+	})
+	if err != nil || len(g.Members) != 2 {
+		t.Errorf("%+v, %v", g, err)
+	}
+}
