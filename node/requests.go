@@ -365,6 +365,31 @@ func (e *Engine) forgetRequests(t *Turn) {
 	}
 }
 
+// roomForMembers is how many more people may be known as members only, after those who are members of nothing any more
+// were forgotten to make room for so many: whoever makes groups names whom he likes.
+func (e *Engine) roomForMembers(t *Turn, coming int) int {
+	room := maxMembers
+	var former []*pb.Contact
+	for _, p := range e.contacts(t) {
+		if p.State == contactMember {
+			room--
+			if len(p.Groups) == 0 && !p.Wants && p.Asked == 0 {
+				former = append(former, p)
+			}
+		}
+	}
+	for _, p := range former {
+		if room < coming {
+			e.forgetContact(t, p)
+			room++
+		}
+	}
+	if room < coming {
+		e.warn(t, "your groups have more members than are known at once; some get nothing from this device")
+	}
+	return room
+}
+
 // forgetContact drops the rows of somebody with whom nothing was written.
 func (e *Engine) forgetContact(t *Turn, c *pb.Contact) {
 	user := identity.UserID(c.User)
