@@ -239,18 +239,19 @@ func fileNumber(tx store.Tx, id string, index int) (uint64, error) {
 }
 
 func pictureNumber(tx store.Tx, who string) (uint64, error) {
-	self := &pb.Self{}
-	store.Row(tx, store.BucketMeta, keySelf, self)
-	numbers := self.Pictures
-	if strings.ToLower(who) != talk.OwnHandle {
-		numbers = nil
-		if g, err := talk.FindGroup(tx, who); err == nil {
-			numbers = talk.RosterOf(tx, talk.IDOf(g)).GetPictures()
-		} else if c, err := talk.FindContact(tx, who); err != nil {
+	var numbers []uint64
+	if strings.ToLower(who) == talk.OwnHandle {
+		self := &pb.Self{}
+		store.Row(tx, store.BucketMeta, keySelf, self)
+		numbers = self.Pictures
+	} else if g, err := talk.FindGroup(tx, who); err == nil {
+		numbers = talk.RosterOf(tx, talk.IDOf(g)).GetPictures()
+	} else {
+		c, err := talk.FindContact(tx, who)
+		if err != nil {
 			return 0, err
-		} else {
-			numbers = c.Pictures
 		}
+		numbers = c.Pictures
 	}
 	if len(numbers) != 1 {
 		return 0, &view.Problem{Class: view.ErrNotFound, Message: who + " has no picture", Hint: "kith contact list"}

@@ -26,10 +26,9 @@ type refFacts struct {
 }
 
 type refSeat struct {
-	admin  bool
-	since  Hash
-	grant  Hash
-	inheir bool
+	admin bool
+	since Hash
+	grant Hash
 }
 
 type refState struct {

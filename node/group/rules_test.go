@@ -124,8 +124,12 @@ func TestWhoMayDoWhat(t *testing.T) {
 	meet(people[:4])
 	people[4].log = people[0].log
 	everything := []Act{
-		{Kind: Add, Users: who(people[4])}, remove(people[1]), {Kind: Admin, Users: who(people[1])},
-		{Kind: Name, Data: []byte("x")}, {Kind: Image, Data: []byte("x")}, {Kind: Leave},
+		{Kind: Add, Users: who(people[4])},
+		remove(people[1]),
+		{Kind: Admin, Users: who(people[1])},
+		{Kind: Name, Data: []byte("x")},
+		{Kind: Image, Data: []byte("x")},
+		{Kind: Leave},
 	}
 	for name, c := range map[string]struct {
 		p    *person
@@ -136,8 +140,10 @@ func TestWhoMayDoWhat(t *testing.T) {
 		"who is no admin":  {people[3], everything[:5]},
 		"a second creator": {people[0], []Act{{Kind: Create}}},
 		"an admin who changes nothing": {people[0], []Act{
-			{Kind: Add, Users: who(people[1])}, remove(people[2]), remove(people[4]),
-			{Kind: Admin, Users: who(people[3])}, {Kind: Admin, Admin: true, Users: who(people[1], people[3])},
+			{Kind: Add, Users: who(people[1])},
+			remove(people[2]), remove(people[4]),
+			{Kind: Admin, Users: who(people[3])},
+			{Kind: Admin, Admin: true, Users: who(people[1], people[3])},
 		}},
 	} {
 		for _, a := range c.acts {
