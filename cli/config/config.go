@@ -299,15 +299,6 @@ func (s *Settings) Set(name, value string, o Origin) error {
 // Check is for after the flags were set.
 func (s *Settings) Check() error { return s.valid() }
 
-// Names lists the settings in the order of the file.
-func Names() []string {
-	var out []string
-	for _, k := range keys {
-		out = append(out, k.name)
-	}
-	return out
-}
-
 // Get returns a setting's value.
 func (s *Settings) Get(name string) any {
 	for _, k := range keys {

@@ -11,9 +11,8 @@ import (
 )
 
 // note lists the chunks of a file that is being sealed, in a file beside the store: their owner, then 32 bytes each, the
-// manifest last. It
-// is gone when a message names the file. One that is found at the start belongs to a file that was never sent, or to one
-// whose message was written in the last moment.
+// manifest last. It is gone when a message names the file. One that is found at the start belongs to a file that was
+// never sent, or to one whose message was written in the last moment.
 type note struct {
 	s    *Service
 	file *os.File

@@ -1242,7 +1242,7 @@ type Message struct {
 	Order         uint64                 `protobuf:"varint,12,opt,name=order,proto3" json:"order,omitempty"`                 // lamport ms, clamped
 	Key           string                 `protobuf:"bytes,13,opt,name=key,proto3" json:"key,omitempty"`                      // idempotency key
 	Chat          []byte                 `protobuf:"bytes,14,opt,name=chat,proto3" json:"chat,omitempty"`                    // conversation id; empty in rows of a build without groups: then that with contact
-	State         []byte                 `protobuf:"bytes,15,opt,name=state,proto3" json:"state,omitempty"`                  // what became of it (chat.State)
+	State         []byte                 `protobuf:"bytes,15,opt,name=state,proto3" json:"state,omitempty"`                  // what became of it (acts.State)
 	TextAt        uint64                 `protobuf:"varint,17,opt,name=text_at,json=textAt,proto3" json:"text_at,omitempty"` // its number in the search table; 0: none
 	Mirrored      bool                   `protobuf:"varint,19,opt,name=mirrored,proto3" json:"mirrored,omitempty"`           // our other devices have been served
 	Fallback      bool                   `protobuf:"varint,18,opt,name=fallback,proto3" json:"fallback,omitempty"`           // handed to a hook, without end-to-end encryption

@@ -22,7 +22,7 @@ const (
 	BucketFlights                    // prekey id | EA -> session reference: the replay cache of first flights
 	BucketInvites                    // invite id -> pb.Invite
 	BucketRelays                     // peer id -> pb.Relay: election candidates and what we observed of them
-	BucketMessages                   // message id -> pb.Message
+	BucketMessages                   // message id -> pb.Message; message id | conversation id ( | user id): acts that wait for it
 	BucketSeen                       // envelope id -> day u32, then the sender's device and message id where known
 	BucketChats                      // ordered: chat number u32 | lamport ms u64 | arrival u64 -> message id
 	BucketOutbox                     // ordered: delivery number u64 -> pb.Delivery
@@ -32,11 +32,11 @@ const (
 	BucketParked                     // ordered: number u64 -> pb.Parked: envelopes that wait for a record
 
 	BucketConversations // conversation id -> pb.Chat
-	BucketSettings      // conversation id or nothing | name -> pb.Setting
-	BucketGroups        // group id | entry hash -> entry of its membership log; or what else a group needs
+	BucketSettings      // conversation id or nothing | "/" | name -> pb.Setting
+	BucketGroups        // group id -> pb.Roster; then | "e" | number u32 -> entry of its log, | "l" | hash -> device list that entries name
 	BucketTexts         // ordered: number u64 -> what search reads
 	BucketTransfers     // ordered: number u64 -> pb.Transfer
-	BucketTimes         // ordered: unix ms u64 | number u64 -> message id: when a message disappears or is erased
+	BucketTimes         // ordered: unix ms u64 | number u64 -> message id, or key of acts that wait for one: when they are over
 	bucketEnd
 )
 

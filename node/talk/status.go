@@ -72,7 +72,7 @@ func DoneView(tx store.Tx, me identity.UserID, d *pb.Done) view.Delivery {
 	c := &pb.Contact{}
 	switch {
 	case v.Own:
-		v.Handle = "me"
+		v.Handle = OwnHandle
 	case len(d.User) == 32 && store.Row(tx, store.BucketContacts, d.User[:ContactKeySize], c):
 		v.Handle = c.Handle
 	}

@@ -175,7 +175,7 @@ type Typing struct {
 type Notice struct {
 	Cursor   uint64    `json:"cursor"`
 	At       time.Time `json:"at"`
-	Type     string    `json:"type"` // message, message_changed, unreachable (nobody has Message: a fallback is asked for), stage, expiring, expired, contact, group, transfer, setting, typing, device, mailbox, invite, identity, warning
+	Type     string    `json:"type"` // message, message_changed, unreachable (nobody has Message: a fallback is asked for), stage, expiring, expired, contact, group, transfer, setting, typing, history, device, mailbox, invite, identity, warning
 	Message  *Message  `json:"message,omitempty"`
 	Stage    *Delivery `json:"stage,omitempty"`
 	ID       string    `json:"id,omitempty"` // message id of a stage
