@@ -40,7 +40,7 @@ type Config struct {
 	Policy election.Policy // of the election of our own relays
 
 	// Unreachable is how long a message has to find neither a relay nor a device before the person's fallback is asked
-	// for (fallback.go); 0: there is none.
+	// for (border.go); 0: there is none.
 	Unreachable time.Duration
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
@@ -203,5 +204,43 @@ func TestANewDeviceHasTheGroups(t *testing.T) {
 		if got := d.groupTexts("ring"); !slices.Equal(got, []string{"to all", "from the new one"}) {
 			t.Errorf("%s shows %q", d.name, got)
 		}
+	}
+}
+
+// Messages wait for somebody who is not found yet; there is an end to that, which is said and not silent.
+func TestWhatWaitsForAPersonIsBounded(t *testing.T) {
+	w, ann, bob, carl := ring(t)
+	wait := func(d, on *device, n int) {
+		w.must(d.store.Update(func(tx store.Tx) error {
+			user, _ := node.ParseUser(on.user())
+			c := &pb.Contact{}
+			store.Row(tx, store.BucketContacts, user[:talk.ContactKeySize], c)
+			c.List, c.Waiting = nil, slices.Repeat([][]byte{make([]byte, 32)}, n)
+			store.PutRow(tx, store.BucketContacts, user[:talk.ContactKeySize], c)
+			return nil
+		}))
+	}
+	ended := func(id string, on *device) bool {
+		return slices.ContainsFunc(ann.status(id).Deliveries, func(x view.Delivery) bool { return x.User == on.user() && x.Stage == view.StageDropped })
+	}
+	write := func(who string) (string, error) {
+		var v view.Message
+		err := ann.do(func(e *node.Engine, t *node.Turn) (err error) {
+			v, err = e.Send(t, node.SendRequest{To: who, Text: "hello"})
+			return err
+		})
+		return v.ID, err
+	}
+	wait(ann, carl, 1023)
+	id, err := write("ring")
+	w.must(err)
+	if ended(id, carl) {
+		t.Error("a message does not wait though there is room")
+	}
+	if id, err = write("ring"); err != nil || !ended(id, carl) || ended(id, bob) {
+		t.Errorf("one message too many: %v, %+v", err, ann.status(id).Deliveries)
+	}
+	if _, err = write("carl"); !errors.Is(err, view.ErrRefused) {
+		t.Errorf("one message too many for a contact: %v", err)
 	}
 }

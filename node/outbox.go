@@ -140,6 +140,9 @@ func (e *Engine) mayWrite(t *Turn, c *pb.Chat) error {
 		if err := e.maySend(p); err != nil {
 			return err
 		}
+		if len(p.Waiting) >= maxWaiting {
+			return &view.Problem{Class: view.ErrRefused, Message: "too many messages wait for " + p.Handle + " already", Hint: "kith contact show " + p.Handle}
+		}
 		e.refresh(t, p)
 	}
 	if len(e.out.Items) > maxOutbox {
@@ -202,7 +205,11 @@ func (e *Engine) fanOutTo(t *Turn, u identity.UserID, m *pb.Message) bool {
 	if c == nil {
 		return false
 	}
-	if list == nil || !near(c) {
+	switch wait := list == nil || !near(c); {
+	case wait && len(c.Waiting) >= maxWaiting: // of a group, which goes on without it
+		m.Done = append(m.Done, &pb.Done{User: c.User, Stage: view.StageDropped.Number()})
+		return true
+	case wait:
 		c.Waiting = append(c.Waiting, m.Id)
 		m.Unsent = true
 		e.saveContact(t, c)
