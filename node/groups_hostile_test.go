@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node"
@@ -78,5 +79,28 @@ func TestNobodyFillsTheTableOfContacts(t *testing.T) {
 	})
 	if err != nil || len(g.Members) != 2 {
 		t.Errorf("%+v, %v", g, err)
+	}
+}
+
+// An admin whose clock is ahead, on purpose or not, adds somebody: what that member says is heard at once all the same.
+func TestWhoIsAddedInTheFutureIsHeard(t *testing.T) {
+	w := newWorld(t)
+	alice, bob, carol := w.person("alice"), w.person("bob"), w.person("carol")
+	w.befriend(alice, bob)
+	w.befriend(alice, carol)
+	w.befriend(bob, carol)
+	alice.skew = 20 * time.Hour
+	_, err := alice.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.CreateGroup(t, "ring", []string{"bob", "carol"})
+	})
+	w.must(err)
+	w.settle()
+	w.must(bob.do(func(e *node.Engine, t *node.Turn) error {
+		_, err := e.Send(t, node.SendRequest{To: "ring", Text: "hello"})
+		return err
+	}))
+	w.pass(time.Minute)
+	if got := carol.groupTexts("ring"); len(got) != 1 {
+		t.Errorf("carol shows %q", got)
 	}
 }

@@ -92,7 +92,7 @@ func (d *Desk) say(c *pb.Chat, kind chat.Kind, payload proto.Message, at uint64)
 	if err != nil {
 		return nil, err
 	}
-	content, err := chat.New(d.Rand, kind, IDOf(c), at, raw)
+	content, err := chat.New(d.Rand, kind, IDOf(c), d.asMember(c, at), raw)
 	if err != nil {
 		return nil, err
 	}

@@ -143,6 +143,17 @@ func (d *Desk) afterHeads(c *pb.Chat, at uint64) uint64 {
 			at = m.Order + 1
 		}
 	}
+	return d.asMember(c, at)
+}
+
+// asMember makes a time in a group no earlier than our membership, which somebody with a clock that is ahead may have
+// begun: what we say before it would be nobody's.
+func (d *Desk) asMember(c *pb.Chat, at uint64) uint64 {
+	for _, s := range d.roster(c).GetMembers() {
+		if string(s.User) == string(d.Me[:]) && s.From <= uint64(d.Now.Add(dht.MaxSkew).UnixMilli()) {
+			return max(at, s.From)
+		}
+	}
 	return at
 }
 
