@@ -49,8 +49,8 @@ func TestHistoryFollows(t *testing.T) {
 	}
 
 	phone.Stop()
-	write(8, 5*24*time.Hour)
-	s.w.Run(35 * 24 * time.Hour)
+	write(4, 2*24*time.Hour)
+	s.w.Run(31 * 24 * time.Hour)
 	laptop.Stop()
 	s.must(phone.Start())
 	s.w.Run(24 * time.Hour)
@@ -60,7 +60,7 @@ func TestHistoryFollows(t *testing.T) {
 	s.must(laptop.Start())
 	s.w.Run(12 * time.Hour)
 	if got := texts(phone, "bob"); got != want {
-		t.Fatalf("after 75 days the phone shows %q, want %q\n%s", got, want, tail(s.w))
+		t.Fatalf("after 39 days the phone shows %q, want %q\n%s", got, want, tail(s.w))
 	}
 	if got := texts(laptop, "bob"); got != want {
 		t.Fatalf("the laptop shows %q, want %q", got, want)
