@@ -88,8 +88,10 @@ func (e *Engine) take(t *Turn, envelope, peer []byte) bool {
 		return true // not marked as seen: an attacker's copy must not shadow a later, honest arrival
 	default:
 		a.live = peer != nil
-		if !e.accept(t, a) || passing(a.content.Kind) {
+		if ok := e.accept(t, a); !ok {
 			a = arrival{} // nothing to acknowledge
+		} else if passing(a.content.Kind) {
+			return true // a second copy does not open any more, and would say the same
 		}
 		e.unpark(t, a.sender.User, a.content.Kind == chat.KindWelcome || a.content.Kind == chat.KindJoin)
 	}

@@ -136,6 +136,31 @@ func (d *device) lastID(who string) (id []byte) {
 	return id
 }
 
+// Who says for hours that he types leaves nothing on the disk.
+func TestTypingLeavesNothing(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.person("alice"), w.person("bob")
+	w.befriend(alice, bob)
+	in := chat.Direct(userID(alice), userID(bob))
+	rows := func() (n int) {
+		for _, b := range []store.Bucket{store.BucketSeen, store.BucketSeenDays, store.BucketMessages, store.BucketEvents, store.BucketOutbox} {
+			n += alice.rows(b)
+		}
+		return n
+	}
+	before := rows()
+	for i := range 20 {
+		bob.sayIn(alice, in, chat.KindTyping, &chatpb.Typing{On: i%2 == 0})
+	}
+	if got := rows(); got != before {
+		t.Errorf("%d rows more", got-before)
+	}
+	bob.sayIn(alice, in, chat.KindText, &chatpb.Text{Text: "control"})
+	if got := rows(); got == before {
+		t.Error("control: a text leaves nothing either")
+	}
+}
+
 // A device of our own in hostile hands says that things happened beyond the end of the calendar: what cannot be shown
 // would end every turn and every list that shows it.
 func TestASiblingsTimesAreBounded(t *testing.T) {
