@@ -26,7 +26,7 @@ func (a *app) cmdChat() *cobra.Command {
 		Use: "chat CHAT", GroupID: groupTalk, Args: args(1, 1), Short: "Talk in a conversation, line by line",
 		Long: `Shows the newest messages and then what comes, a line each and nothing else: it moves no cursor, draws nothing and
 works with a screen reader, in a pipe and without a terminal. What you type is sent; a line that begins with / is a
-command, /help lists them. It ends at the end of the input.
+command, /help lists them. It ends at the end of the input, from a pipe with exit code 3 if a line of it failed.
 
 Line mode is what there is today, on a terminal too; --plain asks for it and goes on asking for it.`,
 		Example: `  kith chat bob
@@ -56,6 +56,8 @@ type line struct {
 	seen  []string                // shown, and not yet said to be read
 	peek  bool
 	over  bool // the input has ended, or the person has said /quit
+
+	failed bool // a line did not do what it says
 }
 
 const (
@@ -76,6 +78,9 @@ func (a *app) doChat(ctx context.Context, to string, f chatFlags) error {
 	err = l.run(ctx)
 	if ctx.Err() != nil {
 		return silent{api.ExitInterrupted}
+	}
+	if err == nil && l.failed && !isTerminal(a.in) { // nobody was there who read what went wrong
+		return silent{api.ExitPartial}
 	}
 	return err
 }

@@ -36,6 +36,7 @@ func (l *line) said(ctx context.Context, in lines.Line) {
 	text := string(in.Text)
 	switch {
 	case in.Long:
+		l.failed = true
 		l.a.err.Printf("error: that is longer than the %d bytes of a message; nothing was sent\n", api.MaxText)
 	case strings.TrimSpace(text) == "":
 	case strings.HasPrefix(text, "//"): // a text that begins with /
@@ -60,17 +61,19 @@ func (l *line) do(ctx context.Context, name, rest string) {
 		} else {
 			var argv []string
 			if argv, err = c.argv(l, rest); err == nil {
-				l.a.sub(ctx, argv, c.told)
+				l.failed = l.a.sub(ctx, argv, c.told) != api.ExitOK || l.failed
 			}
 		}
 		if errors.Is(err, errTakes) {
 			err = api.Fail(api.ExitUsage, "/"+strings.TrimSpace(c.name+" "+c.takes)+" "+c.does, "")
 		}
 		if err != nil {
+			l.failed = true
 			l.a.fail(ctx, err)
 		}
 		return
 	}
+	l.failed = true
 	l.a.err.Printf("error: there is no command /%s; /help lists them, and // sends a text that begins with /\n", name)
 }
 

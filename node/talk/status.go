@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
@@ -22,20 +23,42 @@ func deliveries(tx store.Tx, me identity.UserID, m *pb.Message) (view.Stage, []v
 			all = append(all, DeliveryView(tx, me, d))
 		}
 	}
-	if len(all) == 0 && !m.Unsent {
-		return "", nil
-	}
 	devices := map[string][]view.Stage{} // of each recipient
 	for _, v := range all {
 		if !v.Own {
 			devices[v.User] = append(devices[v.User], v.Stage)
 		}
 	}
+	switch {
+	case len(devices) == 0 && forNobodyElse(tx, m):
+		own := []view.Stage{view.StageDelivered} // it is here, and there is nobody else whom it could be short of
+		for _, v := range all {
+			if v.Stage != view.StageDropped {
+				own = append(own, v.Stage)
+			}
+		}
+		return view.Least(own), all
+	case len(all) == 0 && !m.Unsent:
+		return "", nil
+	}
 	var persons []view.Stage
 	for _, of := range devices {
 		persons = append(persons, view.Together(of))
 	}
 	return together(persons), all
+}
+
+// forNobodyElse reports whether a message of ours is a note to oneself, or said in a group that has nobody else.
+func forNobodyElse(tx store.Tx, m *pb.Message) bool {
+	if !m.Mine || len(m.Chat) != 16 {
+		return false
+	}
+	c := Chat(tx, chat.ChatID(m.Chat))
+	if c == nil || c.Kind != Group {
+		return c != nil && c.Kind == Self
+	}
+	r := RosterOf(tx, IDOf(c))
+	return r != nil && len(r.Members) == 1
 }
 
 // together is how far a message is with all its recipients. Who has no device left does not hold the others back.
