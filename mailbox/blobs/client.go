@@ -10,9 +10,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
-	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kith-im/kith/crypto/blob"
 	"github.com/kith-im/kith/dht"
@@ -51,31 +48,13 @@ type lane struct {
 // NewClient returns a client that dials with h.
 func NewClient(h host.Host) *Client {
 	c := &Client{
-		open: func(ctx context.Context, server dht.Peer) (stream, error) { return openStream(ctx, h, server) },
+		open: func(ctx context.Context, server dht.Peer) (stream, error) {
+			return frame.Open(ctx, h, server, Protocol)
+		},
 		late: answerWithin, each: make(map[string]*lanes),
 	}
 	c.self, c.stop = context.WithCancel(context.Background())
 	return c
-}
-
-// openStream dials where needed and opens a stream.
-func openStream(ctx context.Context, h host.Host, server dht.Peer) (stream, error) {
-	id, err := peer.IDFromBytes(server.ID)
-	if err != nil {
-		return nil, fmt.Errorf("blobs: peer id: %w", err)
-	}
-	var addrs []ma.Multiaddr
-	for _, raw := range server.Addrs {
-		if a, err := ma.NewMultiaddrBytes(raw); err == nil {
-			addrs = append(addrs, a)
-		}
-	}
-	h.Peerstore().AddAddrs(id, addrs, peerstore.TempAddrTTL)
-	st, err := h.NewStream(ctx, id, Protocol)
-	if err != nil {
-		return nil, fmt.Errorf("blobs: open: %w", err)
-	}
-	return st, nil
 }
 
 // Close ends all streams and waits for the calls on them.

@@ -25,6 +25,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/blobs/pb"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/rate"
 )
 
@@ -295,7 +296,7 @@ func TestALyingServerIsFoundOut(t *testing.T) {
 // raw is a stream of a client that keeps to no rules.
 func (w *world) raw(t *testing.T) wire {
 	t.Helper()
-	st, err := openStream(t.Context(), w.dialer, w.relay)
+	st, err := frame.Open(t.Context(), w.dialer, w.relay, Protocol)
 	if err != nil {
 		t.Fatal(err)
 	}

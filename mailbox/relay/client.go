@@ -9,12 +9,10 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
-	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
 )
 
@@ -53,7 +51,7 @@ func NewClient(h host.Host, now func() time.Time) *Client {
 		now = time.Now
 	}
 	return &Client{
-		open:     func(ctx context.Context, relay dht.Peer) (stream, error) { return openStream(ctx, h, relay) },
+		open:     func(ctx context.Context, relay dht.Peer) (stream, error) { return frame.Open(ctx, h, relay, Protocol) },
 		now:      now,
 		times:    deadlines{firstFrameWithin, bodyWithin, writeWithin},
 		late:     answerWithin,
@@ -61,26 +59,6 @@ func NewClient(h host.Host, now func() time.Time) *Client {
 		watching: make(map[*watcher]struct{}),
 		done:     make(chan struct{}),
 	}
-}
-
-// openStream dials where needed and opens a stream.
-func openStream(ctx context.Context, h host.Host, relay dht.Peer) (stream, error) {
-	id, err := peer.IDFromBytes(relay.ID)
-	if err != nil {
-		return nil, fmt.Errorf("relay: peer id: %w", err)
-	}
-	var addrs []ma.Multiaddr
-	for _, raw := range relay.Addrs {
-		if a, err := ma.NewMultiaddrBytes(raw); err == nil {
-			addrs = append(addrs, a)
-		}
-	}
-	h.Peerstore().AddAddrs(id, addrs, peerstore.TempAddrTTL)
-	st, err := h.NewStream(ctx, id, Protocol)
-	if err != nil {
-		return nil, fmt.Errorf("relay: open: %w", err)
-	}
-	return st, nil
 }
 
 // Close ends all held streams and waits for their readers.
