@@ -271,8 +271,8 @@ func (e *Engine) dismiss(t *Turn, c *pb.Chat, turn talk.Turnover) {
 
 // welcome makes members that are no contacts known, as members only.
 func (e *Engine) welcome(t *Turn, c *pb.Chat, turn talk.Turnover) {
-	if c.Left {
-		return
+	if !talk.InGroup(talk.RosterOf(t.Tx, talk.IDOf(c)), e.user) {
+		return // nobody makes people known to us by a group in which we are not
 	}
 	taken, room := talk.Handles(t.Tx), e.roomForMembers(t, len(turn.Came))
 	for _, u := range turn.Came {

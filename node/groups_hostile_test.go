@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"encoding/binary"
+	"encoding/hex"
 	"slices"
 	"testing"
 	"time"
@@ -12,6 +13,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/group"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
 )
 
@@ -102,5 +104,43 @@ func TestWhoIsAddedInTheFutureIsHeard(t *testing.T) {
 	w.pass(time.Minute)
 	if got := carol.groupTexts("ring"); len(got) != 1 {
 		t.Errorf("carol shows %q", got)
+	}
+}
+
+// A group in which we are not, and which we do not see, makes nobody known to us.
+func TestAGroupOfOthersMakesNobodyKnown(t *testing.T) {
+	w := newWorld(t)
+	alice, bob, mallory := w.person("alice"), w.person("bob"), w.person("mallory")
+	w.befriend(alice, bob)
+	w.befriend(bob, mallory)
+	g, err := bob.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.CreateGroup(t, "ring", []string{"mallory"})
+	})
+	w.must(err)
+	raw, err := hex.DecodeString(g.Chat)
+	w.must(err)
+	page := &chatpb.Group{}
+	w.must(bob.store.View(func(tx store.Tx) error {
+		l := talk.LoadLog(tx, chat.ChatID(raw))
+		for _, x := range l.Beyond(nil) {
+			page.Entries = append(page.Entries, x.Bytes())
+		}
+		page.Lists = [][]byte{bob.row().List, mallory.row().List}
+		return nil
+	}))
+	bob.sayIn(alice, chat.ChatID(raw), chat.KindGroup, page)
+	if !alice.hasChat(chat.ChatID(raw)) {
+		t.Fatal("control: the log was not taken")
+	}
+	if got := alice.rows(store.BucketContacts); got != 1 {
+		t.Errorf("%d people are known, want bob alone", got)
+	}
+	_, err = bob.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.AddToGroup(t, "ring", []string{"alice"})
+	})
+	w.must(err)
+	w.pass(time.Minute)
+	if got := alice.rows(store.BucketContacts); got != 2 {
+		t.Errorf("control: %d people are known to a member", got)
 	}
 }
