@@ -9,6 +9,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
@@ -98,6 +99,39 @@ func TestALongConversationIsNotReadFromItsBeginning(t *testing.T) {
 			n, err := act()
 			if d.Tx = count.Tx; err != nil || n == 0 || count.pairs > 100 {
 				t.Errorf("%s: %d pairs of tables read for %d: %v", name, count.pairs, n, err)
+			}
+		}
+	})
+}
+
+// A message that lies aside is not among those that are counted as unread, and is not when another device of ours, which
+// shows it, says that it was read.
+func TestWhatLiesAsideIsNotCounted(t *testing.T) {
+	lines(t, nil, 0, false, func(d *talk.Desk) {
+		in, at := chat.ChatID{7}, uint64(begun.UnixMilli())
+		c := talk.NewChat(d.Tx, in, talk.Group)
+		c.Handle = "ring"
+		talk.SaveChat(d.Tx, c)
+		store.PutRow(d.Tx, store.BucketGroups, in[:], &pb.Roster{
+			Members: []*pb.Seat{{User: alice[:]}, {User: bob[:]}}, Past: []*pb.Seat{{User: carol[:], To: at}},
+		})
+		var ids [][32]byte
+		for i, by := range []identity.UserID{bob, carol} {
+			a := said(by, bob, chat.KindText, begun, i, &chatpb.Text{Text: "hello"})
+			a.Content.Chat = in
+			a.Raw = a.Content.Bytes()
+			a.ID = chat.MessageID(by, [32]byte(by), a.Raw)
+			if !d.Message(a) {
+				t.Fatal(i, "was refused")
+			}
+			ids = append(ids, a.ID)
+		}
+		for i, want := range []uint32{1, 0} {
+			m := &pb.Message{}
+			talk.Row(d.Tx, ids[1-i][:], m)
+			d.SetRead(m, at)
+			if n := talk.Chat(d.Tx, in).Unread; n != want {
+				t.Errorf("%d unread after %d were read, want %d", n, i+1, want)
 			}
 		}
 	})

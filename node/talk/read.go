@@ -30,13 +30,18 @@ func (d *Desk) SetRead(m *pb.Message, at uint64) {
 		}
 	}
 	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
-	if c := ChatOf(d.Tx, d.Me, m); fresh && c != nil && c.Unread > 0 {
+	if c := ChatOf(d.Tx, d.Me, m); fresh && c != nil && c.Unread > 0 && d.shows(c, m) {
 		c.Unread--
 		SaveChat(d.Tx, c)
 	}
 	if first { // it is known when it disappears
 		d.changed(m)
 	}
+}
+
+// shows reports whether a message is in its conversation, and not aside.
+func (d *Desk) shows(c *pb.Chat, m *pb.Message) bool {
+	return c.Kind != Group || m.Mine || inGroupAt(RosterOf(d.Tx, IDOf(c)), identity.UserID(m.User), sentAt(m))
 }
 
 func ttlOf(m *pb.Message) uint32 {
