@@ -20,7 +20,7 @@ const (
 // makeFriends draws who knows whom: everybody knows those at the same distances, most of them near, which is to say in
 // the same time zone. Knowing is mutual. People write to the first most: like 1/rank.
 func (w *World) makeFriends() {
-	n, half := len(w.users), max(w.cfg.Contacts/2, 1)
+	n, half := w.users.len(), max(w.cfg.Contacts/2, 1)
 	for i := range half {
 		reach := max(n/200, 20)
 		if i%5 == 4 {
@@ -36,7 +36,7 @@ func (w *World) makeFriends() {
 
 // contact is somebody whom u knows.
 func (w *World) contact(u uint32, x uint64) uint32 {
-	n := len(w.users)
+	n := w.users.len()
 	off := w.near[w.liked[x&0xff]]
 	if x&0x100 != 0 {
 		off = n - off
@@ -67,14 +67,14 @@ func (w *World) activity() float64 {
 }
 
 // nextWrite is when a user writes next: the next point of a Poisson process whose rate follows the hours of its day.
-func (w *World) nextWrite(u *user) uint64 {
-	left := w.rng.Exp()
+func (w *World) nextWrite(i uint32) uint64 {
+	left, mean := w.rng.Exp(), float64(w.users.rate[i])
 	if w.cfg.Flat {
-		return uint64(left/float64(u.rate)*60*minute) + 1
+		return uint64(left/mean*60*minute) + 1
 	}
-	at := w.now + uint64(24+zones[u.zone].hours)*60*minute // local time, some day
+	at := w.now + uint64(24+zones[w.users.zone[i]].hours)*60*minute // local time, some day
 	for passed := uint64(0); ; {
-		rate := float64(u.rate) * diurnal[at/(60*minute)%24] / (60 * minute)
+		rate := mean * diurnal[at/(60*minute)%24] / (60 * minute)
 		room := 60*minute - at%(60*minute)
 		if left < rate*float64(room) {
 			return passed + uint64(left/rate) + 1
@@ -89,18 +89,19 @@ func (w *World) nextWrite(u *user) uint64 {
 
 // write has a user write a message, if one of its devices is there; else it does when one is.
 func (w *World) write(i uint32) {
-	u := &w.users[i]
-	w.plan(w.nextWrite(u), writes, 0, i)
+	w.plan(w.nextWrite(i), writes, 0, i)
 	x := w.rng.Uint64()
-	for k := range uint32(u.n) {
-		from := u.first + (uint32(x>>40)+k)%uint32(u.n)
+	first, end := w.users.of(i)
+	n := end - first
+	for k := range n {
+		from := first + (uint32(x>>40)+k)%n
 		if w.there.has(from) {
 			w.send(i, from, x)
 			return
 		}
 	}
-	if u.backlog < math.MaxUint16 {
-		u.backlog++
+	if w.users.backlog[i] < math.MaxUint16 {
+		w.users.backlog[i]++
 		w.stats.Held++
 	}
 }
@@ -110,8 +111,8 @@ func (w *World) send(me, from uint32, x uint64) {
 	size := uint8(x >> 9 & 15)
 	w.stats.Messages++
 	for _, u := range [2]uint32{w.contact(me, x), me} {
-		v := &w.users[u]
-		for to := v.first; to < v.first+uint32(v.n); to++ {
+		to, end := w.users.of(u)
+		for ; to < end; to++ {
 			if to != from {
 				w.stats.Deliveries++
 				w.deliver(from, to, size, false)
@@ -189,7 +190,7 @@ func (w *World) turn(i uint32) {
 	if d.stale {
 		w.elect(i)
 	}
-	for u := &w.users[d.user]; u.backlog > 0; u.backlog-- {
+	for waiting := &w.users.backlog[d.user]; *waiting > 0; *waiting-- {
 		w.send(d.user, i, w.rng.Uint64())
 	}
 }

@@ -27,7 +27,7 @@ type Counts struct {
 	Fetched    uint64 `json:"fetched"`    // from relays
 	Recovered  uint64 `json:"recovered"`  // from the author's outbox, because relays gave nothing
 	Destroyed  uint64 `json:"destroyed"`  // in custody, and every copy was lost: gone without the author's outbox
-	Lost       uint64 `json:"lost"`       // ... and the outbox was gone too
+	Lost       uint64 `json:"lost"`       // nobody has it any more, its author neither
 	Expired    uint64 `json:"expired"`    // the device was away for longer than mail lives
 	Orphaned   uint64 `json:"orphaned"`   // the device was replaced before it fetched
 	Pending    uint64 `json:"pending"`    // at the end
@@ -110,7 +110,7 @@ func (w *World) Result() Result {
 	c := s.Counts
 	c.There, c.Fetched, c.Pending = s.there.n, s.later.n-c.Recovered, uint64(s.pending)
 	r := Result{
-		Config: w.cfg, Days: w.day, Users: len(w.users), Relays: len(w.slots), Events: s.events, Counts: c,
+		Config: w.cfg, Days: w.day, Users: w.users.len(), Relays: len(w.slots), Events: s.events, Counts: c,
 		Seconds: s.all.spread(1e-3), SecondsThere: s.there.spread(1e-3), SecondsAway: s.later.spread(1e-3),
 		StoredBytes: s.stored.spread(1), LostShare: part(c.Lost, c.Custody), SenderGoneShare: part(c.Destroyed, c.Custody),
 		RepairPerStored: part(c.Bytes.Repair, c.Bytes.Deposit), LookupHops: Hops(w.cfg.Devices, bucket, lookups, w.cfg.Seed),

@@ -22,7 +22,7 @@ type World struct {
 	now    uint64 // milliseconds since start
 	day    int
 
-	users   []user
+	users   users
 	devices []device
 	relays  []relay
 	loads   []load  // of the relays
@@ -43,13 +43,18 @@ type World struct {
 	stats stats
 }
 
-type user struct {
-	first   uint32  // of its devices, which follow each other
-	rate    float32 // messages an hour, on average over the day
-	backlog uint16  // messages for when a device is there again
-	n       uint8   // devices
-	zone    uint8
+// users lie apart by what is asked of them: whoever is written to is looked at by its devices alone.
+type users struct {
+	first   []uint32  // device; the others follow, up to the next user's first
+	rate    []float32 // messages an hour, on average over the day
+	backlog []uint16  // messages for when a device is there again
+	zone    []uint8
 }
+
+func (u *users) len() int { return len(u.first) - 1 }
+
+// of are the devices of a user: from the first to before the last.
+func (u *users) of(i uint32) (from, to uint32) { return u.first[i], u.first[i+1] }
 
 // device is a device with its mailbox: two cache lines.
 type device struct {
@@ -119,21 +124,22 @@ func New(c Config) (*World, error) {
 func (w *World) makePeople() {
 	c := &w.cfg
 	w.devices = make([]device, 0, c.Devices)
+	u := &w.users
 	for len(w.devices) < c.Devices {
 		n := min(1+w.pick(len(c.PerUser), func(i int) float64 { return c.PerUser[i] }), c.Devices-len(w.devices))
-		w.users = append(w.users, user{first: uint32(len(w.devices)), n: uint8(n)})
 		for range n {
-			w.devices = append(w.devices, device{user: uint32(len(w.users) - 1)})
+			w.devices = append(w.devices, device{user: uint32(len(u.first))})
 		}
+		u.first = append(u.first, uint32(len(w.devices)-n))
 	}
+	u.first = append(u.first, uint32(c.Devices))
 	w.there, w.second = make(bitset, (c.Devices+63)/64), make(bitset, (c.Devices+63)/64)
 	w.makeFriends()
-	for i := range w.users {
-		u := &w.users[i]
-		u.zone = zoneOf(float64(i) / float64(len(w.users)))
-		u.rate = float32(w.activity() * c.Messages / 24)
-		if u.rate > 0 {
-			w.plan(w.nextWrite(u), writes, 0, uint32(i))
+	u.rate, u.backlog, u.zone = make([]float32, u.len()), make([]uint16, u.len()), make([]uint8, u.len())
+	for i := range u.len() {
+		u.zone[i] = zoneOf(float64(i) / float64(u.len()))
+		if u.rate[i] = float32(w.activity() * c.Messages / 24); u.rate[i] > 0 {
+			w.plan(w.nextWrite(uint32(i)), writes, 0, uint32(i))
 		}
 	}
 	for i := range w.devices {
