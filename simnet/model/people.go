@@ -89,8 +89,8 @@ func (w *World) nextWrite(i uint32) uint64 {
 
 // write has a user write a message, if one of its devices is there; else it does when one is.
 func (w *World) write(i uint32) {
+	x := w.words(i, w.now)
 	w.plan(w.nextWrite(i), writes, 0, i)
-	x := w.rng.Uint64()
 	first, end := w.users.of(i)
 	n := end - first
 	for k := range n {
@@ -103,6 +103,22 @@ func (w *World) write(i uint32) {
 	if w.users.backlog[i] < math.MaxUint16 {
 		w.users.backlog[i]++
 		w.stats.Held++
+	}
+}
+
+// words decides what a user writes at a time, and to whom. It can be asked before: see ahead.
+func (w *World) words(i uint32, at uint64) uint64 { return mix(at, w.cfg.Seed^uint64(i)<<32) }
+
+// ahead looks at what an event will look at. Events come in the order of their time, and that is no order in memory: asked for
+// one by one, most of the time would go into waiting for it.
+func (w *World) ahead(e Event) {
+	i := uint32(e.What)
+	switch kind(e.What >> 56) {
+	case writes:
+		to, _ := w.users.of(w.contact(i, w.words(i, e.At)))
+		w.seen += w.devices[to].n + w.devices[to].top.next + uint32(w.users.rate[i])
+	case deviceTurns:
+		w.seen += w.devices[i].n + w.devices[i].top.next
 	}
 }
 

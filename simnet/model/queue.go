@@ -20,6 +20,10 @@ type Event struct {
 //
 // The zero value is an empty queue at time 0.
 type Queue struct {
+	// Ahead, if not nil, hears of each event some time before it is taken: whoever looks at what the event will need has
+	// it in the cache by then. It must not push.
+	Ahead func(Event)
+
 	now    uint64
 	n      int
 	levels uint16            // bit i: level i holds something
@@ -124,6 +128,11 @@ func (q *Queue) refill() bool {
 			next, n := x.next, x.n
 			for i := range n {
 				q.put(q.chunks[c-1].events[i])
+			}
+			if level == 1 && q.Ahead != nil {
+				for i := range n {
+					q.Ahead(q.chunks[c-1].events[i])
+				}
 			}
 			c = q.release(c, next)
 		}

@@ -13,7 +13,8 @@ func frail(seed uint64) model.Config {
 	c := small(300, 25, seed)
 	c.PerRelay, c.Messages, c.Uneven = 10, 8, 0
 	c.People = []model.Part{{Churn: model.Churn{Name: "test", On: model.Exponential(600), Off: model.Exponential(2 * 24 * 60)}, Share: 1}}
-	c.Relays = []model.Part{{Churn: model.Presets["home"], Share: 1, LifeDays: 15}}
+	c.Relays = []model.Part{{Churn: model.Presets["vps"], Share: 1, LifeDays: 15}}
+	c.R, c.W, c.S = 2, 2, 5
 	return c
 }
 
@@ -26,6 +27,7 @@ func TestRepairAndOutboxesKeepMail(t *testing.T) {
 	c := frail(1)
 	c.NoRepair = true
 	without := run(t, c).Counts
+	t.Logf("%d with, %d without", with.Destroyed, without.Destroyed)
 	if without.Destroyed < 2*with.Destroyed || without.Copies != 0 {
 		t.Errorf("control: without repair %d destroyed (%d copies), with it %d", without.Destroyed, without.Copies, with.Destroyed)
 	}

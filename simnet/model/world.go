@@ -41,6 +41,7 @@ type World struct {
 	near  []int // offsets of contacts
 	liked [256]uint8
 	stats stats
+	seen  uint32 // nothing: so that looking ahead is not left out
 }
 
 // users lie apart by what is asked of them: whoever is written to is looked at by its devices alone.
@@ -112,6 +113,7 @@ func New(c Config) (*World, error) {
 		return nil, err
 	}
 	w := &World{cfg: c, policy: c.policy(), rng: NewDice(c.Seed), stats: newStats()}
+	w.queue.Ahead = w.ahead
 	w.makeRelays()
 	w.makePeople()
 	for i := range w.devices {
