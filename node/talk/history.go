@@ -162,7 +162,7 @@ func (d *Desk) HistoryAnswer(ask *chatpb.HistoryAsk) []*chatpb.History {
 		return true
 	})
 	for _, key := range sortedKeys(w.theirs) { // spans of which we have nothing
-		if c := Chat(d.Tx, chat.ChatID(key[:16])); c != nil && before(key, stop) {
+		if c := d.pastOf([]byte(key[:16])); c != nil && before(key, stop) {
 			w.span(c, key, nil)
 		}
 	}
@@ -171,6 +171,12 @@ func (d *Desk) HistoryAnswer(ask *chatpb.HistoryAsk) []*chatpb.History {
 	}
 	next := &chatpb.HistoryAsk{From: stop, End: ask.End, Since: ask.Since, Pass: ask.Pass, Differed: ask.Differed + w.differed}
 	return append(w.out, &chatpb.History{Part: &chatpb.HistoryPart{Next: next}})
+}
+
+// pastOf is the conversation that another device of ours has a past of. That with oneself has no row before its first
+// message, which may come to this device in that way.
+func (d *Desk) pastOf(id []byte) *pb.Chat {
+	return d.chatOf(Arrival{Author: d.Me, Own: true, Content: chat.Content{Chat: chat.ChatID(id)}})
 }
 
 // comparison is one answer being made.
@@ -259,7 +265,7 @@ const (
 // HistoryPart takes in a part of an answer, and returns the next question, if there is one.
 func (d *Desk) HistoryPart(p *chatpb.HistoryPart) (*chatpb.History, HistoryEnd) {
 	if len(p.Chat) == 16 {
-		if c := Chat(d.Tx, chat.ChatID(p.Chat)); c != nil {
+		if c := d.pastOf(p.Chat); c != nil {
 			for _, r := range p.Rows {
 				d.remember(c, r)
 			}

@@ -129,7 +129,7 @@ func compare(a, b *half, now time.Time, since uint32) talk.HistoryEnd {
 // shows is everything that a person sees of the past on a device, but for when it came there.
 func (h *half) shows() (out []string) {
 	if err := h.store.View(func(tx store.Tx) error {
-		for _, who := range []string{"friend0", "friend1"} {
+		for _, who := range []string{"friend0", "friend1", talk.OwnHandle} {
 			list, err := talk.Messages(tx, who, 0)
 			if err != nil {
 				return err
@@ -157,7 +157,7 @@ func TestTwoDevicesThatDisagreeConverge(t *testing.T) {
 			by := rapid.SampledFrom([]identity.UserID{alice, bob, carol}).Draw(rt, "by")
 			with := by
 			if by == alice {
-				with = bob
+				with = rapid.SampledFrom([]identity.UserID{bob, alice}).Draw(rt, "with") // or a note to herself
 			}
 			text := said(by, with, chat.KindText, now, i, &chatpb.Text{Text: fmt.Sprint("text ", i)})
 			where := rapid.IntRange(0, 2).Draw(rt, "where")
