@@ -300,8 +300,11 @@ func (e *Engine) welcome(t *Turn, c *pb.Chat, turn talk.Turnover) {
 	}
 }
 
+// stillTold is what also those get who are no members any more.
+var stillTold = []chat.Kind{chat.KindGroup, chat.KindUnsend}
+
 // recall takes back what is still on its way, from us, to people who are no members any more. It waits for them to come
-// back.
+// back. That a message was taken back is told all the same: they may have it, and learn nothing from that.
 func (e *Engine) recall(t *Turn, c *pb.Chat, went []identity.UserID) {
 	for _, u := range went {
 		p, list := e.contact(t, u), e.listOf(t, u)
@@ -311,7 +314,7 @@ func (e *Engine) recall(t *Turn, c *pb.Chat, went []identity.UserID) {
 		for _, device := range list.Devices() {
 			for _, n := range e.out.OfDevice(device.ID()) {
 				d, m := e.delivery(t, n), &pb.Message{}
-				if d == nil || chat.Kind(d.Kind) == chat.KindGroup || !talk.Row(t.Tx, d.Message, m) || string(m.Chat) != string(c.Id) {
+				if d == nil || slices.Contains(stillTold, chat.Kind(d.Kind)) || !talk.Row(t.Tx, d.Message, m) || string(m.Chat) != string(c.Id) {
 					continue
 				}
 				if chat.Kind(d.Kind).Visible() && len(p.Waiting) < maxWaiting && !slices.ContainsFunc(p.Waiting, func(id []byte) bool { return string(id) == string(m.Id) }) {

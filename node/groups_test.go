@@ -158,6 +158,33 @@ func TestWhoIsRemovedGetsNothing(t *testing.T) {
 	}
 }
 
+// A message that was taken back before its reader was removed is taken back there as well.
+func TestWhoIsRemovedKeepsNothingThatWasTakenBack(t *testing.T) {
+	w, ann, bob, carl := ring(t)
+	v, err := ann.tell("ring", "a slip")
+	w.must(err)
+	if got := carl.groupTexts("ring"); !slices.Equal(got, []string{"a slip"}) {
+		t.Fatalf("carl reads %q", got)
+	}
+	carl.stop()
+	w.relays[0].up = false // the unsend is still on its way when carl is removed
+	w.must(ann.do(func(e *node.Engine, t *node.Turn) error {
+		return e.Talk(t, func(d *talk.Desk) error { _, err := d.Unsend(v.ID); return err })
+	}))
+	_, err = ann.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.RemoveFromGroup(t, "ring", []string{"carl"})
+	})
+	w.must(err)
+	w.relays[0].up = true
+	carl.start()
+	w.pass(time.Hour)
+	for _, d := range []*device{bob, carl} {
+		if got := d.groupTexts("ring"); !slices.Equal(got, []string{""}) {
+			t.Errorf("%s reads %q", d.name, got)
+		}
+	}
+}
+
 func TestOnlyAdminsGovern(t *testing.T) {
 	w, ann, bob, carl := ring(t)
 	for name, act := range map[string]func(e *node.Engine, t *node.Turn) (view.Group, error){
