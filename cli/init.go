@@ -33,6 +33,7 @@ func (a *app) cmdInit() *cobra.Command {
 With --link this device becomes one more device of an identity that you have; the link comes from 'kith device add'.`,
 		Example: `  kith init --name Ada
   kith init --link LINK --device-name laptop      # after on the other device: kith device add
+  kith init --link LINK --loopback                # both on this machine, to try it
   kith init --name Ada --passphrase-file secret   # every start needs the passphrase`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.doInit(cmd, f) },
 	}

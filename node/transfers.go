@@ -233,7 +233,7 @@ func fileNumber(tx store.Tx, id string, index int) (uint64, error) {
 		return 0, err
 	}
 	if index < 0 || index >= len(m.Transfers) {
-		return 0, &view.Problem{Class: view.ErrNotFound, Message: fmt.Sprintf("the message has %d files", len(m.Transfers)), Hint: "kith inbox"}
+		return 0, &view.Problem{Class: view.ErrNotFound, Message: fmt.Sprintf("the message has no file %d (%d in all)", index+1, len(m.Transfers)), Hint: "kith inbox"}
 	}
 	return m.Transfers[index], nil
 }
