@@ -226,6 +226,7 @@ func TestActsInAGroup(t *testing.T) {
 		act(d, func(desk *talk.Desk) error { _, err := desk.React(id, emoji); return err })
 	}
 	react(third, "👍")
+	p.w.Run(time.Second) // of two at one time the order is the ids'
 	react(first, "❤️")
 	p.w.Run(time.Minute)
 	for _, d := range []*simnet.Device{first, second, third} {

@@ -93,6 +93,36 @@ func Provers(tx store.Tx, l *group.Log, entries []*group.Entry) (lists []*identi
 	return lists
 }
 
+// nameGroup gives a group its handle, which the caller saves: the one that another device of ours has given it, else one
+// of our own, of which the others hear.
+func (d *Desk) nameGroup(c *pb.Chat, name string) {
+	taken := Handles(d.Tx)
+	if known := Setting(d.Tx, c.Id, settingHandle); known != "" {
+		if c.Handle = known; taken[known] {
+			c.Handle = FreeHandle(name, "group", taken)
+		}
+		return
+	}
+	c.Handle = FreeHandle(name, "group", taken)
+	_ = d.Set(c, settingHandle, c.Handle) // that others of ours hear of it is a convenience: the group is there in any case
+}
+
+// rename takes the handle that another device of ours has given a group; a group that has it here takes ours. So a name
+// means the same group on all of them, as far as no person has it.
+func (d *Desk) rename(c *pb.Chat, handle string) {
+	if c == nil || c.Kind != Group || c.Handle == "" || c.Handle == handle || handle != CleanHandle(handle) {
+		return
+	}
+	if other := groupNamed(d.Tx, handle); other != nil {
+		other.Handle = c.Handle
+		SaveChat(d.Tx, other)
+	} else if Handles(d.Tx)[handle] {
+		return
+	}
+	c.Handle = handle
+	SaveChat(d.Tx, c)
+}
+
 // Groups lists the conversations that are groups.
 func Groups(tx store.Tx) (out []*pb.Chat) {
 	tx.Scan(store.BucketConversations, nil, func(_, value []byte) bool {
@@ -134,7 +164,7 @@ func (d *Desk) Grow(l *group.Log, added []*group.Entry, lists []*identity.Device
 	store.PutRow(d.Tx, store.BucketGroups, id[:], r)
 	c.Name, c.Left = r.Name, len(r.Past) > 0 && !InGroup(r, d.Me)
 	if c.Handle == "" && InGroup(r, d.Me) {
-		c.Handle = FreeHandle(r.Name, "group", Handles(d.Tx))
+		d.nameGroup(c, r.Name)
 	}
 	SaveChat(d.Tx, c)
 	d.resettle(c, old, r)

@@ -22,6 +22,7 @@ const (
 	SettingMute     = "mute" // unix ms until when, decimal
 	SettingDraft    = "draft"
 	SettingReceipts = "read_receipts" // on, off; empty: as everywhere, and everywhere: on
+	settingHandle   = "handle"        // of a group: what our devices call it
 	SettingTyping   = "typing"        // on, off; empty: on
 	SettingTimer    = "timer"         // seconds that new messages live, decimal; what the newest KindTimer says
 )
@@ -196,7 +197,11 @@ func (d *Desk) Learn(s *chatpb.Setting) bool {
 	store.PutRow(d.Tx, store.BucketSettings, key, &pb.Setting{Value: s.Value, At: s.At, Device: s.Device})
 	v := view.Setting{Name: s.Name, Value: string(s.Value)}
 	if len(s.Chat) == 16 {
-		if c := Chat(d.Tx, chat.ChatID(s.Chat)); c != nil {
+		c := Chat(d.Tx, chat.ChatID(s.Chat))
+		if s.Name == settingHandle {
+			d.rename(c, string(s.Value))
+		}
+		if c != nil {
 			v.Chat = HandleOf(d.Tx, c)
 		}
 	}

@@ -88,7 +88,7 @@ func (c *Config) check() error {
 	case c.Candidates < 1 || c.Candidates > 64:
 		return fmt.Errorf("candidates: %d, want 1 to 64", c.Candidates)
 	case c.R < 1 || c.W < 1 || c.W > c.R || c.S < 1 || c.R+c.S > maxSeats:
-		return fmt.Errorf("R %d, W %d, S %d: want each at least 1, W at most R, and R and S together at most %d", c.R, c.W, c.S, maxSeats)
+		return fmt.Errorf("policy R %d, W %d, S %d: want each at least 1, W at most R, and R and S together at most %d", c.R, c.W, c.S, maxSeats)
 	}
 	if err := checkParts("device classes", c.People); err != nil {
 		return err
