@@ -109,6 +109,8 @@ func (l *loop) close() {
 func (l *loop) do(ctx context.Context, c call) error {
 	answer := make(chan error, 1)
 	c.local, c.after = true, func(err error) { answer <- err }
+	var at claim
+	c = at.guard(ctx, c)
 	select {
 	case l.calls <- c:
 	case <-l.done:
@@ -116,16 +118,23 @@ func (l *loop) do(ctx context.Context, c call) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	return l.outcome(ctx, answer)
+	select {
+	case <-ctx.Done():
+		if at.leave() {
+			return ctx.Err()
+		}
+	case err := <-answer:
+		return err
+	case <-l.done:
+	}
+	return l.outcome(answer)
 }
 
 // outcome waits for an answer. What was committed before the loop ended counts.
-func (l *loop) outcome(ctx context.Context, answer chan error) error {
+func (l *loop) outcome(answer chan error) error {
 	select {
 	case err := <-answer:
 		return err
-	case <-ctx.Done():
-		return ctx.Err()
 	case <-l.done:
 	}
 	select {
@@ -150,7 +159,7 @@ func (l *loop) post(c call) {
 func (l *loop) postWait(fn func(e *node.Engine, t *node.Turn) error) error {
 	answer := make(chan error, 1)
 	l.post(call{fn: fn, after: func(err error) { answer <- err }})
-	return l.outcome(context.Background(), answer)
+	return l.outcome(answer)
 }
 
 func (l *loop) run() {

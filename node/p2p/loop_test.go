@@ -418,6 +418,43 @@ func TestACallerThatGaveUpBlocksNobody(t *testing.T) {
 	})
 }
 
+// What a call writes is its caller's when the call has returned, and never after: a caller that goes while its call runs
+// waits for it, and a call whose caller has gone is not run at all.
+func TestACallEndsBeforeItsCallerGoes(t *testing.T) {
+	inLoop(t, func(t *testing.T, r *rig) {
+		ctx, cancel := context.WithCancel(t.Context())
+		wrote := 0
+		if err := r.do(ctx, call{fn: func(*node.Engine, *node.Turn) error {
+			cancel()
+			synctest.Wait() // a caller that did not wait would be gone now
+			wrote++
+			return nil
+		}}); err != nil || wrote != 1 {
+			t.Errorf("%v, written %d times", err, wrote)
+		}
+
+		hold, late := make(chan struct{}), 0
+		go func() {
+			_ = r.do(t.Context(), call{fn: func(*node.Engine, *node.Turn) error { <-hold; return nil }})
+		}()
+		synctest.Wait()
+		ctx, cancel = context.WithCancel(t.Context())
+		gone := make(chan error, 1)
+		go func() {
+			gone <- r.do(ctx, call{fn: func(*node.Engine, *node.Turn) error { late++; return nil }})
+		}()
+		synctest.Wait()
+		cancel()
+		if err := <-gone; !errors.Is(err, context.Canceled) {
+			t.Error(err)
+		}
+		close(hold)
+		if err := r.do(t.Context(), row("next")); err != nil || late != 0 {
+			t.Errorf("%v; run %d times after its caller had gone", err, late)
+		}
+	})
+}
+
 func TestCloseAnswersEverybody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -252,3 +253,35 @@ func (n *Node) DrainRelay(ctx context.Context, within time.Duration) error {
 
 // ScrubRelay reads and checks everything that this node stores as a relay.
 func (n *Node) ScrubRelay(ctx context.Context) (api.Scrub, error) { return n.role.check(ctx) }
+
+// claim says who was first: the turn that runs a call, or its caller who gave up. A call whose caller has gone is not
+// run any more, and one that has begun is waited for: it writes to what its caller reads.
+type claim struct{ state atomic.Int32 }
+
+const (
+	begun = 1 + iota
+	left
+)
+
+func (c *claim) begin() bool { return c.state.CompareAndSwap(0, begun) || c.state.Load() == begun }
+func (c *claim) leave() bool { return c.state.CompareAndSwap(0, left) || c.state.Load() == left }
+
+func (c *claim) guard(ctx context.Context, x call) call {
+	if fn := x.fn; fn != nil {
+		x.fn = func(e *node.Engine, t *node.Turn) error {
+			if !c.begin() {
+				return ctx.Err()
+			}
+			return fn(e, t)
+		}
+	}
+	if look := x.look; look != nil {
+		x.look = func(tx store.Tx, e *node.Engine, now time.Time) error {
+			if !c.begin() {
+				return ctx.Err()
+			}
+			return look(tx, e, now)
+		}
+	}
+	return x
+}
