@@ -248,9 +248,10 @@ func cmdFlip(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), raw, 0o600))
 }
 
-// cmdSees waits until an event of a home fits, from its first one on: sees HOME CONDITION.
+// cmdSees waits until an event of a home fits, from its first one on: sees HOME CONDITION. It waits for longer than a lost
+// envelope takes to be sealed anew.
 func cmdSees(ts *testscript.TestScript, _ bool, args []string) {
-	run(ts, 0, []string{"--home", ts.MkAbs(args[0]), "events", "--since", "0", "--timeout", "20s", "--count", "1", "--jq", "select(" + args[1] + ") | .cursor"})
+	run(ts, 0, []string{"--home", ts.MkAbs(args[0]), "events", "--since", "0", "--timeout", "100s", "--count", "1", "--jq", "select(" + args[1] + ") | .cursor"})
 }
 
 // cmdClean checks that the last output could not move a cursor or turn the direction of text.
