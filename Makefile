@@ -24,9 +24,7 @@ TESTFLAGS ?=# more flags for go test, for example -v
 DEMOFLAGS ?=# more flags for kith demo, for example --json
 
 # The rooms with goroutines; pure packages have none, so nothing to race. cli/faults starts whole processes of the same
-# rooms, which would take minutes more. Each command of a story is a process, which the detector would keep for a second. The
-# story of acts is left out: at the pace of the detector an act to a device that was just linked can get lost, which is a
-# fault of ours and is not mended yet.
+# rooms, which would take minutes more. Each command of a story is a process, which the detector would keep for a second.
 RACE := $(patsubst %,./%/...,$(wildcard dht/kad mailbox/blobs mailbox/boltbox mailbox/relay mailbox/upkeep node/boltstore node/files node/host node/metrics node/p2p node/api)) \
 	$(addprefix ./,$(wildcard cli cli/bench cli/demo cli/hooks cli/lines cli/rpc cli/term))
 
@@ -70,7 +68,7 @@ test: ## all tests; no privileges, no network beyond loopback
 
 race: ## the packages with goroutines under the race detector (needs a C compiler)
 	@if [ -z '$(RACE)' ]; then echo 'no package with goroutines yet'; exit 0; fi; \
-	set -x; GORACE=atexit_sleep_ms=0 $(GO) test -race -count=1 -skip "^TestStories$$/^acts$$" -timeout $(TIMEOUT) $(TESTFLAGS) $(RACE)
+	set -x; GORACE=atexit_sleep_ms=0 $(GO) test -race -count=1 -timeout $(TIMEOUT) $(TESTFLAGS) $(RACE)
 
 lint: ## formatting, vet, static checks, layering and purity with types
 	$(GO) run $(GOLANGCI_LINT) run ./...

@@ -80,6 +80,10 @@ type Engine struct {
 	parked    map[identity.UserID]int         // envelopes of a user that wait
 	unparking bool
 
+	historyAt time.Time                  // when to compare the past with our other devices; zero: as its row says
+	compared  time.Time                  // ... and when that was done last
+	gaps      map[identity.DeviceID]bool // with which it still has to be done
+
 	files   *transfer.Ledger
 	reviews outbox.Due     // when to audit a delivery, or warn of its end
 	asks    map[string]ask // audits whose answer is on its way
@@ -121,7 +125,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},
 		groups: newGroupDesk(), passes: map[string][]byte{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
-		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID][12]byte{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
+		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID][12]byte{}, gaps: map[identity.DeviceID]bool{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 		typing: map[typist]time.Time{}, typed: map[chat.ChatID]time.Time{},
 	}
 	if !store.Row(t.Tx, store.BucketMeta, keySelf, e.self) {
@@ -248,7 +252,7 @@ func (e *Engine) Deadline() time.Time {
 		return next
 	}
 	next = nextWant(next, e.wants)
-	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.namesAt, e.prekeysAt, e.groups.asks.Next(), unixMilli(e.self.BundleDue), e.timesAt} {
+	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.namesAt, e.prekeysAt, e.groups.asks.Next(), unixMilli(e.self.BundleDue), e.timesAt, e.historyAt} {
 		next = earlier(next, at)
 	}
 	for _, at := range e.typing {
@@ -286,6 +290,7 @@ func (e *Engine) Tick(t *Turn) {
 	e.tickElection(t)
 	e.tickReviews(t)
 	e.tickGroups(t)
+	e.tickHistory(t)
 	e.tickFiles(t)
 	e.tickTalk(t)
 	if due(e.reachAt, t.Now) {

@@ -18,7 +18,8 @@ import (
 )
 
 // With each other device of ours the past is compared when it is heard of for the first time, and every historyEvery
-// from then on: so a device that was away for longer than relays keep mail closes its gap.
+// from then on: so a device that was away for longer than relays keep mail closes its gap. It is also compared soon after
+// somebody showed that it holds another list of our devices: what it said went to the devices on that list only.
 
 func historyKey(device identity.DeviceID) []byte { return append([]byte("history/"), device[:]...) }
 
@@ -26,9 +27,11 @@ func historyKey(device identity.DeviceID) []byte { return append([]byte("history
 func (e *Engine) compareHistory(t *Turn, device identity.DeviceID) {
 	row := &pb.History{}
 	store.Row(t.Tx, store.BucketMeta, historyKey(device), row)
-	if t.Now.Sub(unixMilli(row.Equal)) < historyEvery || t.Now.Sub(unixMilli(row.Asked)) < historyRetry {
+	again := e.gaps[device] && !e.answering(t, device, chat.KindHistory)
+	if !again && (t.Now.Sub(unixMilli(row.Equal)) < historyEvery || t.Now.Sub(unixMilli(row.Asked)) < historyRetry) {
 		return
 	}
+	delete(e.gaps, device)
 	since := row.Since
 	if since == 0 && row.Equal == 0 {
 		since = talk.MonthAt(t.Now.Add(-historyOffered))
@@ -36,6 +39,37 @@ func (e *Engine) compareHistory(t *Turn, device identity.DeviceID) {
 		since = talk.MonthAt(unixMilli(row.Equal).Add(-historyOverlap))
 	}
 	e.askHistory(t, device, row, since)
+}
+
+// missed plans a comparison because others of our devices may lack what this one just got. That they are to be compared
+// is on disk; that it happens soon is not.
+func (e *Engine) missed(t *Turn) {
+	if !e.historyAt.IsZero() {
+		return
+	}
+	e.historyAt = t.Now.Add(historySoon)
+	if next := e.compared.Add(historyPause); next.After(e.historyAt) {
+		e.historyAt = next
+	}
+	for _, device := range e.siblings() {
+		row := &pb.History{}
+		if store.Row(t.Tx, store.BucketMeta, historyKey(device), row) && row.Equal != 0 {
+			row.Equal = 0
+			store.PutRow(t.Tx, store.BucketMeta, historyKey(device), row)
+		}
+	}
+}
+
+// tickHistory compares what missed planned: at once, or where a comparison is under way already when that is over.
+func (e *Engine) tickHistory(t *Turn) {
+	if !due(e.historyAt, t.Now) {
+		return
+	}
+	e.historyAt, e.compared = time.Time{}, t.Now
+	for _, device := range e.siblings() {
+		e.gaps[device] = true
+		e.compareHistory(t, device)
+	}
 }
 
 func (e *Engine) askHistory(t *Turn, device identity.DeviceID, row *pb.History, since uint32) {

@@ -379,31 +379,6 @@ func (e *Engine) accept(t *Turn, a arrival) bool {
 	return true
 }
 
-// noteHeads follows the sender's word on its own device list: a head that we do not hold is looked up.
-func (e *Engine) noteHeads(t *Turn, a arrival) {
-	dev := e.peerDevice(t, a.sender.Device())
-	if dev == nil {
-		return
-	}
-	dev.Heard, dev.Received = t.Now.UnixMilli(), max(dev.Received, a.body.Counter)
-	e.saveDevice(t, dev)
-	list := e.listOf(t, a.sender.User)
-	if list != nil && a.body.OwnHead != [12]byte{} && a.body.OwnHead != list.Head().Digest() && a.content.Kind != chat.KindRecords {
-		e.need(t, dht.UserKey(a.sender.User))
-	}
-	head := e.list.Head().Digest()
-	if friend := a.own || near(a.contact); friend && a.body.YourHead != [12]byte{} &&
-		a.body.YourHead != head && e.pushed[a.sender.Device()] != head {
-		e.pushTo(t, a.sender.User, a.sender.Device())
-	}
-}
-
-// pushTo hands our device list to a device that showed that it has another one.
-func (e *Engine) pushTo(t *Turn, user identity.UserID, device identity.DeviceID) {
-	e.pushed[device] = e.list.Head().Digest()
-	e.sendControl(t, chat.KindRecords, &chatpb.Records{Lists: [][]byte{e.list.Bytes()}}, user, []identity.DeviceID{device})
-}
-
 // dispatch acts by kind; false means that this sender may not say this.
 func (e *Engine) dispatch(t *Turn, a arrival) bool {
 	friend := e.mayTalk(t, a)

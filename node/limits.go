@@ -54,6 +54,8 @@ const (
 	historyRetry   = 6 * time.Hour
 	historyOffered = 30 * day // what a new device gets by itself
 	historyOverlap = 2 * Retention
+	historySoon    = 5 * time.Second  // after a message whose sender holds another list of our devices
+	historyPause   = 10 * time.Minute // at most so often for that reason
 )
 
 // Clock bounds on what others claim.

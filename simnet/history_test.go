@@ -66,3 +66,30 @@ func TestHistoryFollows(t *testing.T) {
 		t.Fatalf("the laptop shows %q, want %q", got, want)
 	}
 }
+
+// Somebody who writes before she knows of a new device of ours seals for the others only: the device has it a little
+// later nonetheless, unread.
+func TestANewDeviceMissesNothing(t *testing.T) {
+	s, laptop, bob := friends(t, 12, 3)
+	s.w.Part("alice")
+	phone, err := s.w.LinkDevice("bob-phone", bob)
+	s.must(err)
+	s.must(phone.Start())
+	s.w.Run(time.Hour)
+	s.text(laptop, "bob", "before I knew")
+	s.w.Heal()
+	s.w.Run(3 * time.Second)
+	if texts(bob, "alice") == "" || texts(phone, "alice") != "" {
+		t.Fatalf("control: the desk shows %q and the phone %q: nothing is missing", texts(bob, "alice"), texts(phone, "alice"))
+	}
+	s.w.Run(time.Minute)
+	if got := texts(phone, "alice"); got != "before I knew;" {
+		t.Fatalf("the phone shows %q\n%s", got, tail(s.w))
+	}
+	phone.View(func(tx store.Tx) error {
+		if c, err := talk.Find(tx, "alice"); err != nil || c.Unread != 1 {
+			t.Errorf("%v unread, %v", c, err)
+		}
+		return nil
+	})
+}

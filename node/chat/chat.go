@@ -75,6 +75,9 @@ const (
 // Visible reports whether people see messages of this kind in a conversation.
 func (k Kind) Visible() bool { return k > 0 && k < 16 }
 
+// Act reports whether content of this kind changes what a message shows.
+func (k Kind) Act() bool { return k == KindReact || k == KindEdit || k == KindUnsend }
+
 // ID is a message id. People see the first 16 bytes.
 type ID [32]byte
 

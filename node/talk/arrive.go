@@ -6,6 +6,7 @@ import (
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/chat/acts"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
@@ -63,15 +64,18 @@ func (d *Desk) show(c *pb.Chat, m *pb.Message, a Arrival) {
 func (d *Desk) catchUp(m *pb.Message, a Arrival) {
 	s := d.waited(a.Content.Chat, m.Id)
 	s.Arrive(a.Author, a.Content.SentAt)
+	d.begin(m, s)
+}
+
+// begin gives a new message, whose row the caller saves, the state that it has from the first.
+func (d *Desk) begin(m *pb.Message, s acts.State) {
 	if at, read := ReadNote(d.Tx.Get(store.BucketSeen, m.Id[:16])); read {
 		if m.Read = true; !m.Mine && ttlOf(m) > 0 {
 			s.Read(cmp.Or(at, uint64(d.Now.UnixMilli())))
 		}
 	}
-	x := s.Show()
-	m.Read = m.Read || x.Deleted
-	d.settle(m, s)
-	if x = fate(m).Show(); x.Erased {
+	m.Read = m.Read || s.Show().Deleted
+	if d.settle(m, s); fate(m).Show().Erased {
 		m.Read = true
 	}
 }

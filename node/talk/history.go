@@ -16,6 +16,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // Two devices of one person compare what they have of the past, span by span: a conversation in a month. The one that
@@ -238,6 +239,7 @@ func parts(in []byte, rows []*pb.Message) (out []*chatpb.History) {
 	for _, m := range rows {
 		row := &chatpb.HistoryRow{
 			Id: m.Id, Content: m.Content, User: m.User, Device: m.Device, Received: m.Received, Order: m.Order,
+			Unread: !m.Read && !m.Mine,
 		}
 		states := fate(m).Split(partRoom - proto.Size(row) - 8)
 		row.State = states[0].Marshal()
@@ -297,8 +299,9 @@ func (d *Desk) remember(c *pb.Chat, r *chatpb.HistoryRow) {
 	if Row(d.Tx, r.Id, m) {
 		if at, err := chat.Parse(m.Content); err == nil && at.Chat == IDOf(c) {
 			merged := fate(m)
-			merged.Merge(s)
-			d.become(m, merged)
+			if merged.Merge(s); d.become(m, merged) {
+				d.changed(m)
+			}
 		}
 		return
 	}
@@ -308,11 +311,17 @@ func (d *Desk) remember(c *pb.Chat, r *chatpb.HistoryRow) {
 	}
 	m = &pb.Message{
 		Id: r.Id, Content: r.Content, User: r.User, Device: r.Device, Mine: string(r.User) == string(d.Me[:]), Contact: c.Contact,
-		Chat: c.Id, Received: min(max(r.Received, 0), d.Now.UnixMilli()), Order: min(r.Order, uint64(d.Now.Add(dht.MaxSkew).UnixMilli())), Read: true,
+		Chat: c.Id, Received: min(max(r.Received, 0), d.Now.UnixMilli()), Order: min(r.Order, uint64(d.Now.Add(dht.MaxSkew).UnixMilli())),
 	}
+	m.Read = m.Mine || !r.Unread || !d.shows(c, m)
 	s.Merge(d.waited(content.Chat, m.Id))
-	d.settle(m, s)
-	d.insert(c, m) // nobody's parent any more, and nothing new to read
+	d.begin(m, s)
+	if d.insert(c, m); !m.Read { // nobody's parent any more
+		c.Unread++
+		SaveChat(d.Tx, c)
+		v := MessageView(d.Tx, d.Me, m)
+		d.tell(view.Notice{Type: "message", ID: v.ID, Message: &v})
+	}
 }
 
 // SettingBatches are all settings, for a device of ours that knows none, in contents' sizes.

@@ -135,7 +135,7 @@ func (h *half) shows() (out []string) {
 				return err
 			}
 			for _, m := range list {
-				m.Received, m.Read = time.Time{}, false
+				m.Received = time.Time{}
 				out = append(out, fmt.Sprintf("%+v", m))
 			}
 		}

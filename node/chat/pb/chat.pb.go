@@ -1444,6 +1444,7 @@ type HistoryRow struct {
 	Received      int64                  `protobuf:"varint,5,opt,name=received,proto3" json:"received,omitempty"`
 	Order         uint64                 `protobuf:"varint,6,opt,name=order,proto3" json:"order,omitempty"`
 	State         []byte                 `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`
+	Unread        bool                   `protobuf:"varint,8,opt,name=unread,proto3" json:"unread,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1525,6 +1526,13 @@ func (x *HistoryRow) GetState() []byte {
 		return x.State
 	}
 	return nil
+}
+
+func (x *HistoryRow) GetUnread() bool {
+	if x != nil {
+		return x.Unread
+	}
+	return false
 }
 
 // Ids names messages: of an acknowledgement (machine) or a read receipt (human).
@@ -2469,7 +2477,7 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\vHistoryPart\x12\x12\n" +
 	"\x04chat\x18\x01 \x01(\fR\x04chat\x12)\n" +
 	"\x04rows\x18\x02 \x03(\v2\x15.kith.chat.HistoryRowR\x04rows\x12)\n" +
-	"\x04next\x18\x03 \x01(\v2\x15.kith.chat.HistoryAskR\x04next\"\xaa\x01\n" +
+	"\x04next\x18\x03 \x01(\v2\x15.kith.chat.HistoryAskR\x04next\"\xc2\x01\n" +
 	"\n" +
 	"HistoryRow\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
@@ -2478,7 +2486,8 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x06device\x18\x04 \x01(\fR\x06device\x12\x1a\n" +
 	"\breceived\x18\x05 \x01(\x03R\breceived\x12\x14\n" +
 	"\x05order\x18\x06 \x01(\x04R\x05order\x12\x14\n" +
-	"\x05state\x18\a \x01(\fR\x05state\"\x17\n" +
+	"\x05state\x18\a \x01(\fR\x05state\x12\x16\n" +
+	"\x06unread\x18\b \x01(\bR\x06unread\"\x17\n" +
 	"\x03Ids\x12\x10\n" +
 	"\x03ids\x18\x01 \x03(\fR\x03ids\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
