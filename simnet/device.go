@@ -312,9 +312,9 @@ func (d *Device) direct(x node.Direct) {
 		return
 	}
 	d.connect(to)
-	d.w.after(d.w.latency(), func() {
+	d.w.carry(Parcel{d.name, to.name, "direct", x.Envelope}, func() {
 		to.input(func(e *node.Engine, t *node.Turn) { e.Received(t, d.self.ID, x.Envelope) })
-	})
+	}, nil)
 	d.reply(func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, true) })
 }
 
@@ -325,10 +325,14 @@ func (d *Device) deposit(x node.Deposit) {
 		return
 	}
 	d.connect(r)
-	d.w.after(d.w.latency(), func() {
+	answer := func(rec *mailbox.Receipt, err error) {
+		d.input(func(e *node.Engine, t *node.Turn) { e.Deposited(t, x.Ref, x.Relay.ID, rec, err) })
+	}
+	silence := func() { answer(nil, errAway) }
+	d.w.carry(Parcel{d.name, r.name, "deposit", x.Deposit.Envelope}, func() {
 		rec, err := r.deposit(x.Deposit)
-		d.reply(func(e *node.Engine, t *node.Turn) { e.Deposited(t, x.Ref, x.Relay.ID, rec, err) })
-	})
+		d.w.carry(Parcel{r.name, d.name, "receipt", nil}, func() { answer(rec, err) }, silence)
+	}, silence)
 }
 
 // Deafen makes every audit of the device come to nothing: what a test compares with.
@@ -370,6 +374,7 @@ func (d *Device) elect(out *node.Effects) {
 	}
 	for _, x := range out.Sets {
 		if r, ok := d.w.relayAt(d, x.Relay.ID); ok {
+			d.w.show(Parcel{d.name, r.name, "set", x.Set})
 			d.w.after(d.w.latency(), func() { r.putSet(x.Set) })
 		}
 	}
@@ -396,10 +401,16 @@ func (d *Device) watch() {
 // collected brings what a relay pushed into the engine.
 func (d *Device) collected(r *Relay, box mailbox.ID, items []mailbox.Stored) {
 	var in []node.Collected
+	fate := inTime
 	for _, s := range items {
 		in = append(in, node.Collected{Box: box, ID: s.ID, Envelope: s.Envelope})
+		if f := d.w.show(Parcel{r.name, d.name, "mail", s.Envelope}); len(f) > 0 {
+			fate = f // of the page as a whole
+		}
 	}
-	d.reply(func(e *node.Engine, t *node.Turn) { e.Collected(t, r.self, in) })
+	for _, late := range fate {
+		d.w.after(d.w.latency()+late, func() { d.input(func(e *node.Engine, t *node.Turn) { e.Collected(t, r.self, in) }) })
+	}
 }
 
 func (d *Device) linkUp(peer []byte) {

@@ -212,6 +212,7 @@ func (v virtual) Copies(_ context.Context, p dht.Peer, box mailbox.ID, ids []mai
 		}
 		out, err = r.rules.Copies(tx, r.w.now, v.from.self.ID, box, there)
 		for i := range out {
+			r.w.show(Parcel{r.name, v.from.name, "copy", out[i].Envelope})
 			if r.cuts {
 				out[i].Expires = r.w.now.Add(3 * time.Hour)
 			}

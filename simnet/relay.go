@@ -29,7 +29,7 @@ type Relay struct {
 	self    dht.Peer
 	key     ed25519.PrivateKey
 	rules   *mailbox.Relay
-	store   *mailbox.Memory
+	store   mailbox.Store
 	up      bool
 	links   []string
 	adverts uint64
@@ -262,6 +262,19 @@ func (r *Relay) tellFreed(box mailbox.ID) {
 	})
 }
 
+// Wrap puts a store in front of the relay's, to plant a fault.
+func (r *Relay) Wrap(with func(mailbox.Store) mailbox.Store) { r.store = with(r.store) }
+
+// Holds reports whether the relay could hand out an envelope of a box.
+func (r *Relay) Holds(box mailbox.ID, id mailbox.EnvelopeID) (holds bool) {
+	_ = r.store.View(func(tx mailbox.Tx) error {
+		e, found := tx.Find(box, id)
+		holds = found && !e.Buried && !r.lost[id]
+		return nil
+	})
+	return holds
+}
+
 // Held counts the live envelopes of all boxes.
 func (r *Relay) Held() int {
 	n := 0
@@ -322,6 +335,7 @@ func (w *World) commit(from host, x node.Commit) ([]dht.Lease, error) {
 
 // put stores a record if it is valid and newer than what is there: the directory, without its network.
 func (w *World) put(p node.Put) {
+	w.show(Parcel{Kind: "record", Bytes: p.Value})
 	if dht.Validate(p.Key, p.Value, w.now) != nil {
 		w.fail("an engine publishes an invalid record")
 		return

@@ -45,6 +45,7 @@ type World struct {
 	side    map[string]bool // hosts on one side of a cut
 	alike   int             // events at this very moment
 	apart   bool            // relays leave each other alone
+	tap     func(Parcel) Fate
 }
 
 // NoRepair keeps the relays from each other: the control of what repair does.
