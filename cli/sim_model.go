@@ -12,12 +12,13 @@ import (
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/simnet/model"
+	"github.com/kith-im/kith/simnet/result"
 )
 
 // modelAnswer holds nothing of the machine that ran it: one seed, one answer, byte for byte.
 type modelAnswer struct {
 	Partial bool `json:"partial"` // it was interrupted
-	model.Result
+	model.Totals
 }
 
 func (a *app) simModel() *cobra.Command {
@@ -70,12 +71,12 @@ func (a *app) playModel(ctx context.Context, c model.Config, line string) error 
 	}
 	told := time.Now()
 	for more := true; more && ctx.Err() == nil; {
-		if more = w.Day(); time.Since(told) >= simProgress {
+		if more = w.Step(); time.Since(told) >= simProgress {
 			told = time.Now()
-			a.note("day %d of %d", w.Days(), c.Days)
+			a.note("%s", w.Progress())
 		}
 	}
-	answer := modelAnswer{Result: w.Result(), Partial: w.Days() < c.Days}
+	answer := modelAnswer{Totals: w.Totals(), Partial: w.Days() < c.Days}
 	err = a.emitAs("sim_model", answer, func() { a.showModel(answer) })
 	if err == nil && answer.Partial {
 		return silent{api.ExitInterrupted}
@@ -111,7 +112,7 @@ func (a *app) showModel(m modelAnswer) {
 }
 
 // spread is a distribution in one line.
-func spread(s model.Spread) string {
+func spread(s result.Spread) string {
 	if s.N == 0 {
 		return "none"
 	}

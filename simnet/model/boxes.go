@@ -287,8 +287,8 @@ func (w *World) fetched(e entry, after uint64) {
 		return
 	}
 	took := w.now - uint64(e.at)*10 + after
-	w.stats.later.add(took)
-	w.stats.all.add(took)
+	w.stats.later.Add(took)
+	w.stats.all.Add(took)
 	for _, a := range w.authors[max(0, len(w.authors)-8):] {
 		if a == e.from {
 			return

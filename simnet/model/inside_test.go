@@ -20,18 +20,6 @@ func TestSizes(t *testing.T) {
 	}
 }
 
-func TestHistogramIsClose(t *testing.T) {
-	h := newHistogram()
-	for v := uint64(1); v <= 100_000; v++ {
-		h.add(v)
-	}
-	for permille, want := range map[uint64]float64{500: 50_000, 900: 90_000, 999: 99_900} {
-		if got := h.at(permille); got > want || got < want*(1-1.0/64) {
-			t.Errorf("%d of 1000 lie below %v, want %v", permille, got, want)
-		}
-	}
-}
-
 // The rest of a Weibull at a random moment has mean E[X^2]/2E[X]: populations begin as they go on.
 func TestRest(t *testing.T) {
 	w, d := Weibull{0.7, 100}, NewDice(1)

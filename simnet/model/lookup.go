@@ -3,19 +3,21 @@ package model
 import (
 	"math/bits"
 	"slices"
+
+	"github.com/kith-im/kith/simnet/result"
 )
 
 // Hops walks to random targets through n nodes with random ids, each of which knows k random nodes of every distance, and
 // counts the steps until nobody known is closer. That is the walk of Kademlia (Maymounkov and Mazières 2002) with full
 // buckets, one question at a time, everybody alive.
-func Hops(n, k, walks int, seed uint64) Spread {
+func Hops(n, k, walks int, seed uint64) result.Spread {
 	d := NewDice(seed ^ 0x686f7073)
 	ids := make([]uint64, min(n, 1<<22)) // beyond, hops grow by a constant that is known
 	for i := range ids {
 		ids[i] = d.Uint64()
 	}
 	slices.Sort(ids)
-	h := newHistogram()
+	h := result.NewHistogram()
 	for range walks {
 		target, at := d.Uint64(), ids[d.Below(len(ids))]
 		hops := uint64(0)
@@ -23,9 +25,9 @@ func Hops(n, k, walks int, seed uint64) Spread {
 			at = next
 			hops++
 		}
-		h.add(hops)
+		h.Add(hops)
 	}
-	return h.spread(1)
+	return h.Spread("lookup.hops", "hops", result.Lower, 1)
 }
 
 // step is the node nearest to the target among k that at knows of those that share one bit more with the target than it

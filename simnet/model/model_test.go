@@ -8,15 +8,15 @@ import (
 	"github.com/kith-im/kith/simnet/model"
 )
 
-func run(t testing.TB, c model.Config) model.Result {
+func run(t testing.TB, c model.Config) model.Totals {
 	t.Helper()
 	w, err := model.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for w.Day() {
+	for w.Step() {
 	}
-	return w.Result()
+	return w.Totals()
 }
 
 func small(devices, days int, seed uint64) model.Config {
@@ -25,7 +25,7 @@ func small(devices, days int, seed uint64) model.Config {
 	return c
 }
 
-func raw(t testing.TB, r model.Result) string {
+func raw(t testing.TB, r model.Totals) string {
 	t.Helper()
 	out, err := json.Marshal(r)
 	if err != nil {

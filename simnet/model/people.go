@@ -182,8 +182,8 @@ func (w *World) arrived(after uint64, size uint8, ack bool) {
 	if ack {
 		return
 	}
-	w.stats.there.add(after)
-	w.stats.all.add(after)
+	w.stats.there.Add(after)
+	w.stats.all.Add(after)
 	w.stats.Bytes.Direct += sizes[ackSize] + directOverhead
 }
 

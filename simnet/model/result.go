@@ -1,17 +1,19 @@
 package model
 
+import "github.com/kith-im/kith/simnet/result"
+
 // stats are what a world counts.
 type stats struct {
 	Counts
 	events uint64
 
-	all, there, later histogram // milliseconds
-	stored            histogram // bytes on a relay, at the end of each day
+	all, there, later result.Histogram // milliseconds
+	stored            result.Histogram // bytes on a relay, at the end of each day
 	online, pending   int
 	at                uint64
 	onlineArea        float64
 	pendingArea       float64
-	storedSum         float64
+	course            course
 }
 
 // Counts of a whole run. Of every delivery exactly one thing becomes: it was There, Fetched, Recovered, Expired,
@@ -48,7 +50,10 @@ type Bytes struct {
 }
 
 func newStats() stats {
-	return stats{all: newHistogram(), there: newHistogram(), later: newHistogram(), stored: newHistogram()}
+	return stats{
+		all: result.NewHistogram(), there: result.NewHistogram(), later: result.NewHistogram(), stored: result.NewHistogram(),
+		course: newCourse(),
+	}
 }
 
 // tally brings the averages over time to the present; it comes before every change.
@@ -70,13 +75,12 @@ func (s *stats) count(e entry, n int) {
 func (w *World) sample() {
 	w.stats.tally(w.now)
 	for _, r := range w.slots {
-		w.stats.stored.add(w.loads[r].bytes)
-		w.stats.storedSum += float64(w.loads[r].bytes)
+		w.stats.stored.Add(w.loads[r].bytes)
 	}
 }
 
-// Result is what came of a run. It holds nothing of the machine.
-type Result struct {
+// Totals are what came of a run, with the words of the model.
+type Totals struct {
 	Config Config `json:"config"`
 	Days   int    `json:"days_passed"`
 	Users  int    `json:"users"`
@@ -84,42 +88,47 @@ type Result struct {
 	Events uint64 `json:"events"`
 	Counts Counts `json:"counts"`
 
-	Seconds      Spread  `json:"delivery_seconds"`
-	SecondsThere Spread  `json:"delivery_seconds_there"`
-	SecondsAway  Spread  `json:"delivery_seconds_away"`
-	OnlineShare  float64 `json:"online_share"`
-	MeanPending  float64 `json:"mean_pending_per_device"`
+	Seconds      result.Spread `json:"delivery_seconds"`
+	SecondsThere result.Spread `json:"delivery_seconds_there"`
+	SecondsAway  result.Spread `json:"delivery_seconds_away"`
+	OnlineShare  float64       `json:"online_share"`
+	MeanPending  float64       `json:"mean_pending_per_device"`
 
-	StoredBytes     Spread  `json:"stored_bytes_per_relay"` // at the end of each day
-	PeakBytes       Spread  `json:"peak_bytes_per_relay"`
-	LostShare       float64 `json:"lost_share"`        // of what was in custody, the outboxes alive or not as they were
-	SenderGoneShare float64 `json:"sender_gone_share"` // ... had every outbox been gone
-	RepairPerStored float64 `json:"repair_per_deposited"`
-	DeviceBytesHour float64 `json:"bytes_per_device_hour"`
-	RelayBytesHour  float64 `json:"bytes_per_relay_hour"`
-	LookupHops      Spread  `json:"lookup_hops"`
+	StoredBytes     result.Spread `json:"stored_bytes_per_relay"` // at the end of each day
+	PeakBytes       result.Spread `json:"peak_bytes_per_relay"`
+	LostShare       float64       `json:"lost_share"`        // of what was in custody, the outboxes alive or not as they were
+	SenderGoneShare float64       `json:"sender_gone_share"` // ... had every outbox been gone
+	RepairPerStored float64       `json:"repair_per_deposited"`
+	DeviceBytesHour float64       `json:"bytes_per_device_hour"`
+	RelayBytesHour  float64       `json:"bytes_per_relay_hour"`
+	LookupHops      result.Spread `json:"lookup_hops"`
 }
 
 // lookups is how many lookups give LookupHops, and bucket how many peers of a distance a node knows.
 const lookups, bucket = 500, 20
 
-// Result sums up what has passed so far.
-func (w *World) Result() Result {
+// Totals sums up what has passed so far.
+func (w *World) Totals() Totals {
 	s := &w.stats
 	s.tally(w.now)
 	c := s.Counts
-	c.There, c.Fetched, c.Pending = s.there.n, s.later.n-c.Recovered, uint64(s.pending)
-	r := Result{
-		Config: w.cfg, Days: w.day, Users: w.users.len(), Relays: len(w.slots), Events: s.events, Counts: c,
-		Seconds: s.all.spread(1e-3), SecondsThere: s.there.spread(1e-3), SecondsAway: s.later.spread(1e-3),
-		StoredBytes: s.stored.spread(1), LostShare: part(c.Lost, c.Custody), SenderGoneShare: part(c.Destroyed, c.Custody),
-		RepairPerStored: part(c.Bytes.Repair, c.Bytes.Deposit), LookupHops: Hops(w.cfg.Devices, bucket, lookups, w.cfg.Seed),
-	}
-	peaks := newHistogram()
+	c.There, c.Fetched, c.Pending = s.there.N(), s.later.N()-c.Recovered, uint64(s.pending)
+	peaks := result.NewHistogram()
 	for i := range w.loads {
-		peaks.add(w.loads[i].peak)
+		peaks.Add(w.loads[i].peak)
 	}
-	r.PeakBytes = peaks.spread(1)
+	const low = result.Lower
+	r := Totals{
+		Config: w.cfg, Days: w.day, Users: w.users.len(), Relays: len(w.slots), Events: s.events, Counts: c,
+		Seconds:      s.all.Spread("delivery.seconds", "s", low, 1e-3),
+		SecondsThere: s.there.Spread("delivery.there.seconds", "s", low, 1e-3),
+		SecondsAway:  s.later.Spread("delivery.away.seconds", "s", low, 1e-3),
+		StoredBytes:  s.stored.Spread("stored.bytes", "B", low, 1),
+		PeakBytes:    peaks.Spread("peak.bytes", "B", low, 1),
+		LostShare:    part(c.Lost, c.Custody), SenderGoneShare: part(c.Destroyed, c.Custody),
+		RepairPerStored: part(c.Bytes.Repair, c.Bytes.Deposit),
+		LookupHops:      Hops(w.cfg.Devices, bucket, lookups, w.cfg.Seed),
+	}
 	if w.now > 0 {
 		hours := float64(w.now) / (60 * minute)
 		r.OnlineShare = s.onlineArea / float64(w.now) / float64(len(w.devices))
@@ -135,4 +144,48 @@ func part(a, b uint64) float64 {
 		return 0
 	}
 	return float64(a) / float64(b)
+}
+
+// Result sums it up in the words of all simulations.
+func (w *World) Result() *result.Result {
+	t := w.Totals()
+	c := t.Counts
+	r := &result.Result{Format: result.Format, Kind: "model", Crypto: "none", Seed: w.cfg.Seed, Partial: w.day < w.cfg.Days}
+	count := func(name, better string, n uint64) {
+		r.Values = append(r.Values, result.Value{Name: name, Better: better, Value: float64(n)})
+	}
+	share := func(name, unit, better string, v float64) {
+		r.Values = append(r.Values, result.Value{Name: name, Unit: unit, Better: better, Value: v})
+	}
+	const lower, higher = result.Lower, result.Higher
+	count("lost.count", lower, c.Lost)
+	share("lost.share", "", lower, t.LostShare)
+	count("destroyed.count", lower, c.Destroyed)
+	share("destroyed.share", "", lower, t.SenderGoneShare)
+	count("expired.count", lower, c.Expired)
+	count("orphaned.count", "", c.Orphaned)
+	count("pending.count", "", c.Pending)
+	share("pending.mean", "", lower, t.MeanPending)
+	share("custody.share", "", higher, part(c.Custody, c.Stored))
+	count("waited.count", lower, c.Waited)
+	count("messages.count", "", c.Messages)
+	count("deliveries.count", "", c.Deliveries)
+	count("there.count", "", c.There)
+	count("fetched.count", "", c.Fetched)
+	count("recovered.count", lower, c.Recovered)
+	share("online.share", "", "", t.OnlineShare)
+	count("users.count", "", uint64(t.Users))
+	count("relays.count", "", uint64(t.Relays))
+	count("relay.deaths.count", "", c.Deaths)
+	count("replaced.count", "", c.Replaced)
+	count("elections.count", lower, c.Elections)
+	count("copies.count", lower, c.Copies)
+	share("repair.per_stored", "", lower, t.RepairPerStored)
+	share("device.bytes_hour", "B/h", lower, t.DeviceBytesHour)
+	share("relay.bytes_hour", "B/h", lower, t.RelayBytesHour)
+	count("events", "", t.Events)
+	r.Spreads = []result.Spread{t.Seconds, t.SecondsThere, t.SecondsAway, t.StoredBytes, t.PeakBytes, t.LookupHops}
+	r.Series = w.stats.course.series
+	r.Maps = []result.Map{result.Daily(&r.Series[deliveriesHour])}
+	return r
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kith-im/kith/simnet/model"
+	"github.com/kith-im/kith/simnet/result"
 )
 
 // frail is a population whose relays die often and whose people are away for days.
@@ -73,7 +74,7 @@ func TestPresetsHaveSources(t *testing.T) {
 func TestPercentiles(t *testing.T) {
 	c := small(300, 2, 1)
 	r := run(t, c)
-	for _, s := range []model.Spread{r.Seconds, r.SecondsThere, r.SecondsAway, r.StoredBytes, r.PeakBytes, r.LookupHops} {
+	for _, s := range []result.Spread{r.Seconds, r.SecondsThere, r.SecondsAway, r.StoredBytes, r.PeakBytes, r.LookupHops} {
 		if s.N == 0 || s.Min > s.P50 || s.P50 > s.P90 || s.P90 > s.P99 || s.P99 > s.P999 || s.P999 > s.Max || s.Mean < s.Min || s.Mean > s.Max {
 			t.Errorf("%+v", s)
 		}

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/kith-im/kith/mailbox"
@@ -172,8 +173,8 @@ func (w *World) pick(n int, weight func(int) float64) int {
 	return n - 1
 }
 
-// Day lets a day pass; false: it was the last.
-func (w *World) Day() bool {
+// Step lets a day pass; false: it was the last.
+func (w *World) Step() bool {
 	if w.day == w.cfg.Days {
 		return false
 	}
@@ -188,14 +189,19 @@ func (w *World) Day() bool {
 			w.queue.Push(e)
 			break
 		}
+		w.hours(e.At)
 		w.now = e.At
 		w.stats.events++
 		w.happen(kind(e.What>>56), uint32(e.What>>32)&0xffffff, uint32(e.What))
 	}
+	w.hours(limit)
 	w.now = limit
 	w.sample()
 	return w.day < w.cfg.Days
 }
+
+// Progress says how far it is.
+func (w *World) Progress() string { return fmt.Sprintf("day %d of %d", w.day, w.cfg.Days) }
 
 // Days is how many days have passed.
 func (w *World) Days() int { return w.day }

@@ -25,14 +25,14 @@ func turns(c model.Config, on, off model.Weibull) model.Config {
 }
 
 // play lets a population live.
-func play(c model.Config) model.Result {
+func play(c model.Config) model.Totals {
 	w, err := model.New(c)
 	if err != nil {
 		panic("verify: " + err.Error())
 	}
-	for w.Day() {
+	for w.Step() {
 	}
-	return w.Result()
+	return w.Totals()
 }
 
 // people are checks of sessions, messages and mailboxes.
