@@ -17,21 +17,22 @@ import (
 
 // Device is one production engine with its store in memory.
 type Device struct {
-	w      *World
-	name   string
-	rng    io.Reader
-	self   dht.Peer
-	store  store.Store
-	engine *node.Engine // nil while the process is down
-	config node.Config
-	skew   time.Duration
-	up     bool
-	links  []string // peer ids that are connected
-	timer  uint64   // number of the newest tick planned
-	Shown  []view.Message
-	seen   map[string]int
-	told   func(view.Notice)
-	deaf   bool
+	w       *World
+	name    string
+	shortID string
+	rng     io.Reader
+	self    dht.Peer
+	store   store.Store
+	engine  *node.Engine // nil while the process is down
+	config  node.Config
+	skew    time.Duration
+	up      bool
+	links   []string // peer ids that are connected
+	timer   uint64   // number of the newest tick planned
+	Shown   []view.Message
+	seen    map[string]int
+	told    func(view.Notice)
+	deaf    bool
 }
 
 // AddDevice makes a person with a first device, offline.
@@ -288,12 +289,16 @@ func (w *World) deviceName(id string) string {
 	return "?"
 }
 
+// id is empty until the device has an identity, which it then keeps.
 func (d *Device) id() string {
-	var v view.Identity
-	if d.store.View(func(tx store.Tx) (err error) { v, err = node.Identity(tx); return err }) != nil {
-		return ""
+	if d.shortID != "" {
+		return d.shortID
 	}
-	return v.Device
+	var v view.Identity
+	if d.store.View(func(tx store.Tx) (err error) { v, err = node.Identity(tx); return err }) == nil {
+		d.shortID = v.Device
+	}
+	return d.shortID
 }
 
 func (d *Device) ack(a node.RelayAck) {
