@@ -16,7 +16,7 @@ func (a *app) cmdSim() *cobra.Command {
 		Use: "sim", GroupID: groupResearch, Args: cobra.ArbitraryArgs, Short: "Simulated networks in virtual time",
 		Example: "  kith sim list\n  kith sim run first-steps --seed 7", RunE: group,
 	})
-	cmd.AddCommand(a.simRun(), a.simList(), a.simModel())
+	cmd.AddCommand(a.simRun(), a.simList(), a.simModel(), a.simCompare())
 	return cmd
 }
 
