@@ -1,98 +1,143 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/strict"
 	"github.com/kith-im/kith/simnet/scenario"
 )
 
 func (a *app) cmdSim() *cobra.Command {
 	cmd := tolerant(&cobra.Command{
 		Use: "sim", GroupID: groupResearch, Args: cobra.ArbitraryArgs, Short: "Simulated networks in virtual time",
-		Example: "  kith sim list\n  kith sim run first-steps --seed 7", RunE: group,
+		Example: "  kith sim list\n  kith sim run steady --seed 7 --out DIR", RunE: group,
 	})
-	cmd.AddCommand(a.simRun(), a.simList(), a.simModel(), a.simCompare())
+	cmd.AddCommand(a.simRun(), a.simList())
 	return cmd
 }
 
 func (a *app) simList() *cobra.Command {
 	return tolerant(&cobra.Command{
-		Use: "list", Args: args(0, 0), Short: "The scenarios", Example: "  kith sim list",
+		Use: "list", Args: args(0, 0), Short: "The scenarios that come along, with the question that each answers", Example: "  kith sim list",
 		RunE: func(*cobra.Command, []string) error {
 			type row struct {
-				Name     string `json:"name"`
-				Question string `json:"question"`
+				Name     string          `json:"name"`
+				Kind     string          `json:"kind"`
+				Question string          `json:"question"`
+				Sweep    []scenario.Axis `json:"sweep,omitempty"`
 			}
 			var answer struct {
 				Scenarios []row `json:"scenarios"`
 			}
-			for _, name := range scenario.Names() {
-				answer.Scenarios = append(answer.Scenarios, row{name, scenario.Stories[name].Question})
+			for _, name := range scenario.Library() {
+				text, _ := scenario.Source(name)
+				s, err := scenario.Parse(name+".toml", text)
+				if err != nil {
+					return err
+				}
+				answer.Scenarios = append(answer.Scenarios, row{name, s.Kind(), s.Question(), s.Axes()})
 			}
 			return a.emitAs("scenarios", answer, func() {
+				var rows [][]any
 				for _, r := range answer.Scenarios {
-					a.out.Printf("%s  %s\n", term.In(term.Bold, r.Name), r.Question)
+					rows = append(rows, []any{term.In(term.Bold, r.Name), r.Kind, r.Question})
 				}
+				a.out.Table(rows)
 			})
 		},
 	})
 }
 
-// simAnswer holds nothing of the machine that ran it: one seed, one answer, byte for byte.
-type simAnswer struct {
-	Scenario string   `json:"scenario"`
-	Seed     uint64   `json:"seed"`
-	OK       bool     `json:"ok"`
-	Broken   []string `json:"broken"`
-	Events   int      `json:"events"`
-	Seconds  float64  `json:"virtual_seconds"`
-	Trace    []string `json:"trace"`
-}
+// onceSeed is --seed: given twice, one of the two would be ignored.
+type onceSeed struct{ text string }
 
-func (a *app) simRun() *cobra.Command {
-	var seed uint64
-	cmd := tolerant(&cobra.Command{
-		Use: "run SCENARIO", Args: args(1, 1), Short: "Play a scenario",
-		Long:    "Plays a scenario with the production engines in virtual time. One seed gives one trace, byte for byte.",
-		Example: "  kith sim run first-steps --seed 7\n  kith sim run first-steps --jq .ok",
-		RunE: func(cmd *cobra.Command, args []string) error {
-			story, ok := scenario.Stories[args[0]]
-			if !ok {
-				return api.Fail(api.ExitNotFound, fmt.Sprintf("there is no scenario %q; there is: %s", args[0], strings.Join(scenario.Names(), ", ")), "kith sim list")
-			}
-			r, err := story.Run(seed)
-			if err != nil {
-				return err
-			}
-			return a.showSim(r)
-		},
-	})
-	cmd.Flags().Uint64Var(&seed, "seed", 1, "where all chance comes from")
-	return cmd
-}
-
-func (a *app) showSim(r scenario.Result) error {
-	answer := simAnswer{
-		Scenario: r.Name, Seed: r.Seed, OK: len(r.Broken) == 0, Broken: append([]string{}, r.Broken...),
-		Events: r.Events, Seconds: r.Time.Seconds(), Trace: r.Trace,
+func (s *onceSeed) String() string { return s.text }
+func (s *onceSeed) Type() string   { return "number" }
+func (s *onceSeed) Set(text string) error {
+	if s.text != "" {
+		return fmt.Errorf("the seed is given twice, %s and %s", s.text, text)
 	}
-	err := a.emitAs("sim", answer, func() {
-		a.out.Printf("sim run %s --seed %d\n", r.Name, r.Seed)
-		for _, b := range r.Broken {
-			a.out.Printf("%s %s\n", term.In(term.Red, "broken:"), b)
+	s.text = text
+	return nil
+}
+
+// assignments are the values of --set.
+func assignments(cmd *cobra.Command, sets []string, seed string) (out []scenario.Set, err error) {
+	for _, x := range sets {
+		key, value, ok := strings.Cut(x, "=")
+		if key, value = strings.TrimSpace(key), strings.TrimSpace(value); !ok || key == "" {
+			return nil, usage(cmd, fmt.Sprintf("--set %s: wants KEY=VALUE", x))
 		}
-		for _, line := range r.Trace {
-			a.out.Printf("  %s\n", line)
+		if key == "seed" && seed != "" {
+			return nil, usage(cmd, fmt.Sprintf("the seed is given twice, --seed %s and --set %s", seed, x))
 		}
-		a.out.Printf("%s, %s of virtual time, %s broken\n", count(r.Events, "event"), r.Time, count(len(r.Broken), "expectation"))
-	})
-	if err == nil && !answer.OK {
-		return silent{api.ExitFailed}
+		out = append(out, scenario.Set{Key: key, Value: value})
+	}
+	if seed != "" {
+		out = append(out, scenario.Set{Key: "seed", Value: seed})
+	}
+	return out, nil
+}
+
+// source is the text of a scenario: a file, or one that comes along.
+func source(name string) (file, text string, err error) {
+	if strings.HasSuffix(name, ".toml") || strings.ContainsRune(name, os.PathSeparator) {
+		raw, err := os.ReadFile(name)
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			return "", "", api.Fail(api.ExitNotFound, "there is no file "+name, "kith sim list")
+		case err != nil:
+			return "", "", api.Fail(api.ExitUsage, err.Error(), "kith sim list")
+		}
+		return name, string(raw), nil
+	}
+	text, ok := scenario.Source(name)
+	if !ok {
+		return "", "", api.Fail(api.ExitNotFound, strict.Unknown("scenario", name, scenario.Library())+" A file of yours ends in .toml", "kith sim list")
+	}
+	return name + ".toml", text, nil
+}
+
+// wrong is what cannot be used of a scenario.
+func wrong(err error) error {
+	if bad, ok := errors.AsType[*strict.Error](err); ok {
+		return api.Fail(api.ExitUsage, bad.Error(), "kith sim list")
 	}
 	return err
+}
+
+// runFolder makes the folder of a run, or refuses one that holds something else. marker is a file that ours have.
+func runFolder(dir, marker string) error {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		if err = os.MkdirAll(dir, 0o755); err == nil {
+			return nil
+		}
+	case err == nil && len(entries) == 0:
+		return nil
+	case err == nil:
+		if _, err := os.Stat(filepath.Join(dir, marker)); err == nil {
+			return nil
+		}
+		return api.Fail(api.ExitUsage, dir+" exists and is no folder of a run (it has no "+marker+"): nothing was written", "kith sim list")
+	}
+	return api.Fail(api.ExitUsage, "--out: "+err.Error(), "kith sim list")
+}
+
+// keepFile writes a file whole, or not at all.
+func keepFile(path string, raw []byte) error {
+	fresh := path + ".new"
+	if err := os.WriteFile(fresh, raw, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(fresh, path)
 }

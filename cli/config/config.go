@@ -18,11 +18,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/BurntSushi/toml"
-
 	"github.com/kith-im/kith/cli/hooks"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/relay"
+	"github.com/kith-im/kith/node/strict"
 )
 
 // Config is every setting.
@@ -189,23 +188,29 @@ func (s *Settings) readFile() error {
 		return nil
 	case err != nil:
 		return err
-	case len(raw) > maxFile:
-		return &Error{Where: s.Path, Why: fmt.Sprintf("longer than %d bytes", maxFile)}
 	}
-	meta, err := toml.Decode(string(raw), &s.Config)
-	if bad, ok := errors.AsType[toml.ParseError](err); ok {
-		return &Error{Where: fmt.Sprintf("%s:%d", s.Path, bad.Position.Line), Why: strings.TrimPrefix(bad.LastKey+": "+bad.Message, ": ")}
+	meta, err := strict.Decode(s.Path, string(raw), maxFile, &s.Config)
+	if bad, ok := errors.AsType[*strict.Error](err); ok {
+		return &Error{Where: bad.Where(), Why: bad.Why}
 	}
 	if err != nil {
-		return &Error{Where: s.Path, Why: err.Error()}
+		return err
 	}
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
-		return &Error{Where: s.Path, Why: fmt.Sprintf("there is no setting %q", unknown[0].String())}
+		bad := strict.Error{File: s.Path, Line: strict.Line(string(raw), strings.Join(unknown[0], "."))}
+		return &Error{Where: bad.Where(), Why: strict.Unknown("setting", unknown[0].String(), names())}
 	}
 	for _, k := range meta.Keys() {
 		s.origins[k.String()] = FromFile
 	}
 	return nil
+}
+
+func names() (out []string) {
+	for _, k := range keys {
+		out = append(out, k.name)
+	}
+	return out
 }
 
 // maxFile is the size of config.toml in bytes.

@@ -53,7 +53,7 @@ func TestAFlagWinsOverTheEnvironmentOverTheFileOverTheDefault(t *testing.T) {
 
 func TestASettingThatCannotBeUsedIsNamed(t *testing.T) {
 	for text, want := range map[string]string{
-		"rely = true":           "rely",
+		"rely = true":           `config.toml:1: there is no setting "rely"; did you mean "relay"?`,
 		"relay = true\nmdns =":  ":2",
 		"color = \"pink\"":      "color",
 		"log_level = \"loud\"":  "log_level",
@@ -75,7 +75,7 @@ func TestASettingThatCannotBeUsedIsNamed(t *testing.T) {
 		"metrics = \"127.0.0.1\"":            "metrics",
 		"dns = \"dns.example.org\"":          "dns",
 		"[hooks]\nunreachable = \"sms 'x\"":  "hooks.unreachable",
-		"[hooks]\non_messages = \"x\"":       "on_messages",
+		"[hooks]\non_messages = \"x\"":       `config.toml:2: there is no setting "hooks.on_messages"; did you mean "hooks.on_message"?`,
 		"[hooks]\nunreachable_after = \"0\"": "hooks.unreachable_after",
 	} {
 		_, err := config.Load(write(t, text), env(nil))

@@ -247,7 +247,8 @@ func (w *World) drain(i uint32) { w.collect(i, false) }
 
 // collect drains a box; chase also takes what authors who are there send anew.
 func (w *World) collect(i uint32, chase bool) {
-	up := w.upSeats(i)
+	givers := w.givers(i)
+	up := w.upSeats(i) & givers
 	leg := latencyMin + w.rng.Uint64()&0xffff*2*latencyMin>>16
 	var freed bytesBySeat
 	w.authors = w.authors[:0]
@@ -262,7 +263,7 @@ func (w *World) collect(i uint32, chase bool) {
 			w.stats.Bytes.Direct += sizes[e.size] + directOverhead
 			w.end(e, &w.stats.Recovered)
 			w.fetched(e, dialLegs*leg)
-		case e.mask == 0 && !w.alive(e):
+		case e.mask&givers == 0 && !w.alive(e):
 			w.end(e, &w.stats.Lost)
 		default:
 			return e, true

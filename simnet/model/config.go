@@ -3,8 +3,10 @@ package model
 import (
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/mailbox/repair"
 )
 
 // Config is a population. Default gives one that makes sense; New checks it.
@@ -21,14 +23,23 @@ type Config struct {
 	People     []Part    `json:"device_classes"`
 	DirectPart float64   `json:"direct_part"` // of two devices that are there at once, how many reach each other
 
-	PerRelay   int    `json:"devices_per_relay"`
-	Relays     []Part `json:"relay_classes"`
-	Candidates int    `json:"candidates"` // relays that a device chooses from
-	R          int    `json:"r"`          // members of a set, receipts that make custody, standbys
-	W          int    `json:"w"`
-	S          int    `json:"s"`
-	NoRepair   bool   `json:"no_repair"`
-	SendersDie bool   `json:"senders_die"` // right after custody: what relays lose is lost
+	HotShare float64 `json:"hot_share"` // of the messages go to few
+	HotUsers int     `json:"hot_users"` // ... to so many
+	Rush     Rush    `json:"rush"`
+	Faults   []Fault `json:"faults"`
+
+	RelayCount int           `json:"relays"` // 0: by PerRelay
+	PerRelay   int           `json:"devices_per_relay"`
+	Relays     []Part        `json:"relay_classes"`
+	Candidates int           `json:"candidates"` // relays that a device chooses from
+	R          int           `json:"r"`          // members of a set, receipts that make custody, standbys
+	W          int           `json:"w"`
+	S          int           `json:"s"`
+	NoRepair   bool          `json:"no_repair"`
+	Silent     time.Duration `json:"silent"`      // how long a relay is silent before the first standby counts it as lost
+	Visits     time.Duration `json:"visits"`      // how often relays visit each other
+	Epoch      time.Duration `json:"epoch"`       // how often a device elects without a reason; 0: never
+	SendersDie bool          `json:"senders_die"` // right after custody: what relays lose is lost
 }
 
 // Default is a population of people with phones, computers and a few boxes at home, on relays at homes and in data
@@ -49,7 +60,7 @@ func Default() Config {
 			{Churn: Presets["vps"], Share: 0.3, LifeDays: 700},
 			{Churn: Presets["kad"], Share: 0.1, LifeDays: 30},
 		},
-		Candidates: 16, R: p.R, W: p.W, S: p.S,
+		Candidates: 16, R: p.R, W: p.W, S: p.S, Silent: repair.SilentFor, Visits: repair.Every,
 	}
 }
 
@@ -69,7 +80,8 @@ const (
 	maxSeats   = 8       // of a box
 )
 
-func (c *Config) check() error {
+// Check finds what makes no sense.
+func (c *Config) Check() error {
 	switch {
 	case c.Devices < 10 || c.Devices > maxDevices:
 		return fmt.Errorf("devices: %d, want 10 to %d", c.Devices, maxDevices)
@@ -83,12 +95,17 @@ func (c *Config) check() error {
 		return fmt.Errorf("contacts: %d, want 2 to 10000", c.Contacts)
 	case !(c.DirectPart >= 0 && c.DirectPart <= 1):
 		return fmt.Errorf("direct part: %g, want 0 to 1", c.DirectPart)
+	case c.RelayCount < 0 || c.RelayCount > maxDevices:
+		return fmt.Errorf("relays: %d, want 1 to %d, or 0 for as many as the devices need", c.RelayCount, maxDevices)
 	case c.PerRelay < 1:
 		return fmt.Errorf("devices per relay: %d, want at least 1", c.PerRelay)
 	case c.Candidates < 1 || c.Candidates > 64:
 		return fmt.Errorf("candidates: %d, want 1 to 64", c.Candidates)
 	case c.R < 1 || c.W < 1 || c.W > c.R || c.S < 1 || c.R+c.S > maxSeats:
 		return fmt.Errorf("policy R %d, W %d, S %d: want each at least 1, W at most R, and R and S together at most %d", c.R, c.W, c.S, maxSeats)
+	}
+	if err := c.checkFaults(); err != nil {
+		return err
 	}
 	if err := checkParts("device classes", c.People); err != nil {
 		return err

@@ -36,6 +36,9 @@ func (w *World) makeFriends() {
 
 // contact is somebody whom u knows.
 func (w *World) contact(u uint32, x uint64) uint32 {
+	if v, ok := w.hot(x); ok && v != u {
+		return v
+	}
 	n := w.users.len()
 	off := w.near[w.liked[x&0xff]]
 	if x&0x100 != 0 {
@@ -69,18 +72,23 @@ func (w *World) activity() float64 {
 // nextWrite is when a user writes next: the next point of a Poisson process whose rate follows the hours of its day.
 func (w *World) nextWrite(i uint32) uint64 {
 	left, mean := w.rng.Exp(), float64(w.users.rate[i])
-	if w.cfg.Flat {
+	if w.cfg.Flat && w.cfg.Rush.For == 0 {
 		return uint64(left/mean*60*minute) + 1
 	}
-	at := w.now + uint64(24+zones[w.users.zone[i]].hours)*60*minute // local time, some day
+	ahead := uint64(24+zones[w.users.zone[i]].hours) * 60 * minute // of the clock there, and a day
 	for passed := uint64(0); ; {
-		rate := mean * diurnal[at/(60*minute)%24] / (60 * minute)
-		room := 60*minute - at%(60*minute)
+		at := w.now + passed + ahead
+		factor, until := w.cfg.rushed(w.now+passed, ahead)
+		rate := mean * factor / (60 * minute)
+		if !w.cfg.Flat {
+			rate *= diurnal[at/(60*minute)%24]
+		}
+		room := min(60*minute-at%(60*minute), until)
 		if left < rate*float64(room) {
 			return passed + uint64(left/rate) + 1
 		}
 		left -= rate * float64(room)
-		passed, at = passed+room, at+room
+		passed += room
 		if passed > forever/2 {
 			return passed
 		}
@@ -188,10 +196,14 @@ func (w *World) arrived(after uint64, size uint8, ack bool) {
 }
 
 // turn has a device come or go.
-func (w *World) turn(i uint32) {
+func (w *World) turn(i, turns uint32) {
 	d := &w.devices[i]
+	if uint32(d.turns) != turns {
+		return
+	}
 	w.stats.tally(w.now)
 	churn := &w.cfg.People[d.class].Churn
+	d.turns++
 	w.there.flip(i)
 	if !w.there.has(i) {
 		w.stats.online--
@@ -199,7 +211,7 @@ func (w *World) turn(i uint32) {
 		return
 	}
 	w.stats.online++
-	w.plan(churn.On.Draw(w.rng), deviceTurns, 0, i)
+	w.plan(churn.On.Draw(w.rng), deviceTurns, uint32(d.turns), i)
 	if d.n > 0 {
 		w.drain(i)
 	}
@@ -213,7 +225,7 @@ func (w *World) turn(i uint32) {
 
 // away plans the return of a device; of a long absence it plans the expiry of its mail too.
 func (w *World) away(i uint32, d uint64) {
-	w.plan(d, deviceTurns, 0, i)
+	w.plan(d, deviceTurns, uint32(w.devices[i].turns), i)
 	if d > retention {
 		w.plan(retention, expires, 0, i)
 	}

@@ -52,6 +52,9 @@ var Presets = map[string]Churn{
 		Name: "vps", On: Weibull{1, 30 * 24 * hour}, Off: Weibull{0.7, 34.1},
 		Source: "assumed: 99.9 % up, a failure a month",
 	},
+	"never": {
+		Name: "never", On: Weibull{1, 0.001}, Off: Weibull{1, 1e9}, Source: "never there: for checks against closed forms",
+	},
 	"always": {
 		Name: "always", On: Weibull{1, 1e9}, Off: Weibull{1, 0.001}, Source: "never away: for checks against closed forms",
 	},

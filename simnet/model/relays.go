@@ -31,7 +31,10 @@ type load struct{ bytes, peak uint64 }
 const aged = 60 * dayMillis
 
 func (w *World) makeRelays() {
-	n := max(w.cfg.Devices/w.cfg.PerRelay, w.cfg.R+w.cfg.S+3)
+	n := w.cfg.RelayCount
+	if n == 0 {
+		n = max(w.cfg.Devices/w.cfg.PerRelay, w.cfg.R+w.cfg.S+3)
+	}
 	w.slots = make([]int32, n)
 	for i := range w.slots {
 		w.addRelay(i, aged)
@@ -51,7 +54,7 @@ func (w *World) addRelay(slot int, age uint64) {
 		w.up = append(w.up, 0)
 	}
 	if p.LifeDays > 0 {
-		w.plan(Exponential(p.LifeDays*24*60).Draw(w.rng), relayDies, 0, uint32(slot))
+		w.plan(Exponential(p.LifeDays*24*60).Draw(w.rng), relayDies, uint32(i), uint32(slot))
 	}
 	if age == 0 || w.rng.Unit() < p.Churn.Share() {
 		w.up.flip(uint32(i))
@@ -90,21 +93,37 @@ func (w *World) relayTurn(i, turns uint32) {
 	r.turns++
 	w.up.flip(i)
 	if up {
-		off := churn.Off.Draw(w.rng)
-		w.plan(off, relayTurns, r.turns, i)
-		w.missing(i, off)
+		w.gone(i, churn.Off.Draw(w.rng))
 		return
 	}
 	w.plan(churn.On.Draw(w.rng), relayTurns, r.turns, i)
 	w.plan(2000+uint64(w.rng.Below(13_000)), relayBack, r.turns, i)
 }
 
+// gone plans the return of a relay that is away now.
+func (w *World) gone(i uint32, off uint64) {
+	w.plan(off, relayTurns, w.relays[i].turns, i)
+	w.missing(i, off)
+}
+
+// relayLeaves has a relay be away for so long, whether it was there or not.
+func (w *World) relayLeaves(i uint32, off uint64) {
+	r := &w.relays[i]
+	r.turns++ // what was planned for it does not count
+	if w.isUp(int32(i)) {
+		r.upFor += w.now - r.since
+		r.since = w.now
+		w.up.flip(i)
+	}
+	w.gone(i, off)
+}
+
 // missing plans what others do about a relay that will be away for so long: its standbys take over, its owners elect.
 func (w *World) missing(i uint32, off uint64) {
 	turns := w.relays[i].turns
-	noticed := uint64(w.rng.Below(int(repair.Every / time.Millisecond))) // by the first visit that fails
+	noticed := uint64(w.rng.Below(int(millis(w.cfg.Visits)))) // by the first visit that fails
 	for j := range w.cfg.S {
-		if wait := uint64(repair.Patience(j)/time.Millisecond) + noticed; wait < off && !w.cfg.NoRepair {
+		if wait := w.cfg.patience(j) + noticed; wait < off && !w.cfg.NoRepair {
 			w.plan(wait, relaySilent, turns, i)
 		}
 	}
@@ -114,8 +133,11 @@ func (w *World) missing(i uint32, off uint64) {
 }
 
 // relayDie ends a relay and its disk. Somebody else begins one.
-func (w *World) relayDie(slot uint32) {
+func (w *World) relayDie(slot, who uint32) {
 	i := uint32(w.slots[slot])
+	if i&0xffffff != who&0xffffff {
+		return // it died before its time
+	}
 	r := &w.relays[i]
 	w.stats.Deaths++
 	if w.isUp(int32(i)) {
@@ -195,7 +217,7 @@ func (w *World) active(i uint32) uint8 {
 	seats, members := w.seatsOf(i), int(w.devices[i].members)
 	mask := uint8(1)<<members - 1
 	for j := range len(seats) - members {
-		patience := uint64(repair.Patience(j) / time.Millisecond)
+		patience := w.cfg.patience(j)
 		lost := 0
 		for _, r := range seats[:members+j] {
 			if !w.isUp(r) && w.now-w.relays[r].since >= patience {
@@ -216,9 +238,10 @@ func (w *World) complete(i uint32) {
 		return
 	}
 	up, active := w.upSeats(i), w.active(i)
+	give := up & w.givers(i)
 	b.short = false
 	w.sift(i, func(e entry) (entry, bool) {
-		if more := active & up &^ e.mask; more != 0 && e.mask&up != 0 && !w.over(e) {
+		if more := active & up &^ e.mask; more != 0 && e.mask&give != 0 && !w.over(e) {
 			n := uint64(bits.OnesCount8(more))
 			w.stats.Copies += n
 			w.stats.Bytes.Repair += n * (sizes[e.size] + fetchOverhead)

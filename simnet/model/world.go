@@ -31,6 +31,7 @@ type World struct {
 	up      bitset  // relays that are there
 	there   bitset  // devices that are there
 	second  bitset  // devices that are not the first in their place
+	liars   bitset  // relays that sign and give nothing
 	pages   []page
 	free    uint32
 
@@ -72,9 +73,10 @@ type device struct {
 	class   uint8
 	retries bool // an event is planned
 	chased  bool
-	short   bool // a seat may lack something
-	stale   bool // it has to elect
-	_       [10]byte
+	short   bool   // a seat may lack something
+	stale   bool   // it has to elect
+	turns   uint16 // how often it came or went: tells events of an earlier time
+	_       [8]byte
 	top     page // its newest mail, and where the rest is
 }
 
@@ -100,6 +102,8 @@ const (
 	retries
 	chases
 	writes
+	epochEnds
+	faultBegins
 )
 
 // plan plans an event after so many milliseconds. extra has 24 bits.
@@ -110,7 +114,7 @@ func (w *World) plan(after uint64, k kind, extra, index uint32) {
 // New makes a population at its beginning. Who is there and who is away is as it would be after a long time; boxes are
 // empty.
 func New(c Config) (*World, error) {
-	if err := c.check(); err != nil {
+	if err := c.Check(); err != nil {
 		return nil, err
 	}
 	w := &World{cfg: c, policy: c.policy(), rng: NewDice(c.Seed), stats: newStats()}
@@ -119,7 +123,11 @@ func New(c Config) (*World, error) {
 	w.makePeople()
 	for i := range w.devices {
 		w.elect(uint32(i))
+		if c.Epoch > 0 {
+			w.plan(uint64(w.rng.Below(int(millis(c.Epoch)))), epochEnds, 0, uint32(i))
+		}
 	}
+	w.planFaults()
 	return w, nil
 }
 
@@ -211,7 +219,7 @@ func (w *World) happen(k kind, extra, i uint32) {
 	case writes:
 		w.write(i)
 	case deviceTurns:
-		w.turn(i)
+		w.turn(i, extra)
 	case deviceDies:
 		w.replace(i)
 	case expires:
@@ -223,12 +231,16 @@ func (w *World) happen(k kind, extra, i uint32) {
 	case relayTurns:
 		w.relayTurn(i, extra)
 	case relayDies:
-		w.relayDie(i)
+		w.relayDie(i, extra)
 	case relaySilent:
 		w.relaySilent(i, extra)
 	case relayMissed:
 		w.relayMissed(i, extra)
 	case relayBack:
 		w.relayBack(i, extra)
+	case epochEnds:
+		w.renew(i)
+	case faultBegins:
+		w.faultBegins(i)
 	}
 }

@@ -2,6 +2,7 @@ package verify
 
 import (
 	"math"
+	"time"
 
 	"github.com/kith-im/kith/mailbox/repair"
 	"github.com/kith-im/kith/simnet/model"
@@ -14,7 +15,7 @@ func durability(seed uint64, devices, r, s int, life float64) model.Config {
 	c.Messages, c.PerRelay, c.SendersDie = 1, 1, true
 	c.People = []model.Part{
 		{Churn: model.Presets["always"], Share: 0.5},
-		{Churn: model.Churn{Name: "never", On: model.Exponential(0.001), Off: model.Exponential(1e9)}, Share: 0.5},
+		{Churn: model.Presets["never"], Share: 0.5},
 	}
 	c.Relays[0].LifeDays = life
 	c.R, c.W, c.S = r, r, s
@@ -48,7 +49,7 @@ func replicas() []Check {
 					n := play(c).Counts
 					return float64(n.Destroyed) / float64(n.Custody)
 				})
-				return finding{m, err, lostBy(3, 30), lostBy(2, 30)}
+				return finding{m, err, LostWithoutRepair(3, 3, 1, 30, waitDays), LostWithoutRepair(2, 2, 1, 30, waitDays)}
 			},
 		},
 		{
@@ -58,36 +59,48 @@ func replicas() []Check {
 					n := play(durability(s, 2000, 2, 6, 60)).Counts
 					return float64(n.Destroyed) / float64(n.Custody)
 				})
-				return finding{m, err, lostInWindow(60, 1), lostInWindow(60, 2)}
+				return finding{m, err, lostInWindow(60, waitDays, 1, repair.SilentFor, repair.Every), lostInWindow(60, waitDays, 2, repair.SilentFor, repair.Every)}
 			},
 		},
 	}
 }
 
-// lostBy is the share of mail of which every one of r copies is gone at the end. It was written while at least r of r+1
-// relays were left, for else there was no custody: rather early than late.
-func lostBy(r int, life float64) float64 {
+// LostWithoutRepair is the share of mail in custody of which every copy is gone after so many days, if relays are always
+// there until they die, nobody elects anew and mail is written all the time. A message has a copy at each of the first r of
+// r+s relays that are left, and custody where these are at least w: it was written rather early than late.
+func LostWithoutRepair(r, w, s int, life, days float64) float64 {
 	lost, written := 0.0, 0.0
 	for i := range steps {
-		t := (float64(i) + 0.5) / steps * waitDays
-		q := math.Exp(-t / life)
-		custody := math.Pow(q, float64(r+1)) + float64(r+1)*math.Pow(q, float64(r))*(1-q)
-		written += custody
-		lost += custody * math.Pow(1-math.Exp(-(waitDays-t)/life), float64(r))
+		t := (float64(i) + 0.5) / steps * days
+		q, gone := math.Exp(-t/life), 1-math.Exp(-(days-t)/life)
+		ways := 1.0 // of k of r+s being left
+		for k := range r + s + 1 {
+			if k >= w {
+				custody := ways * math.Pow(q, float64(k)) * math.Pow(1-q, float64(r+s-k))
+				written += custody
+				lost += custody * math.Pow(gone, float64(min(k, r)))
+			}
+			ways *= float64(r+s-k) / float64(k+1)
+		}
 	}
 	return lost / written
 }
 
+// LostWithRepair is the same with repair, for two members and standbys enough.
+func LostWithRepair(life, days float64, silent, visits time.Duration) float64 {
+	return lostInWindow(life, days, 1, silent, visits)
+}
+
 // lostInWindow is the share where a standby copies once a death was noticed: gone is what loses its other copy before that.
-// The first standby waits for repair.Patience(0) and half a round of visits. Each standby that is dead already is passed
+// The first standby waits until a relay was silent for long enough and half a round of visits. Each standby that is dead already is passed
 // over, for a step of patience: as many as come, in a row of relays of which a part d is dead, before the third alive.
-func lostInWindow(life, times float64) float64 {
+func lostInWindow(life, days, times float64, silent, visits time.Duration) float64 {
 	lost, sum := 0.0, 0.0
 	for i := range steps { // backwards: sum is what comes after a message was written
-		t := waitDays - (float64(i)+0.5)/steps*waitDays
+		t := days - (float64(i)+0.5)/steps*days
 		d := 1 - math.Exp(-t/life)
-		window := repair.Patience(0).Hours() + repair.Every.Hours()/2 + 3*d/(1-d)*repair.StepFor.Hours()
-		sum += 2 / life * (1 - math.Exp(-times*window/24/life)) * waitDays / steps
+		window := silent.Hours() + visits.Hours()/2 + 3*d/(1-d)*repair.StepFor.Hours()
+		sum += 2 / life * (1 - math.Exp(-times*window/24/life)) * days / steps
 		lost += 1 - math.Exp(-sum)
 	}
 	return lost / steps

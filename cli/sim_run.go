@@ -1,0 +1,198 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kith-im/kith/cli/term"
+	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/simnet/result"
+	"github.com/kith-im/kith/simnet/scenario"
+)
+
+func (a *app) simRun() *cobra.Command {
+	var sets []string
+	var out string
+	seed := &onceSeed{}
+	cmd := tolerant(&cobra.Command{
+		Use: "run NAME|FILE", Args: args(1, 1), Short: "Play a scenario",
+		Long: "Plays a scenario that comes along (kith sim list) or a file that ends in .toml, in virtual time. The first line repeats\n" +
+			"every value; what went wrong stands before what came out. With --out a folder has the resolved scenario, result.json and\n" +
+			"series.csv, and a report. One seed gives one result, byte for byte. The exit code is 0 if everything in [expect] holds and\n" +
+			"1 if not; an interrupt keeps what came out so far, marked partial.",
+		Example: "  kith sim run steady --seed 7 --out DIR\n  kith sim run steady --set devices=100000 --set relay_life=30d\n  kith sim run my.toml --jq .ok",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, text, err := source(args[0])
+			if err != nil {
+				return err
+			}
+			given, err := assignments(cmd, sets, seed.text)
+			if err != nil {
+				return err
+			}
+			s, err := scenario.Parse(file, text, given...)
+			if err != nil {
+				return wrong(err)
+			}
+			return a.playScenario(cmd.Context(), s, args[0], out)
+		},
+	})
+	f := cmd.Flags()
+	f.Var(seed, "seed", "where all chance comes from (default: as the scenario says)")
+	f.StringArrayVar(&sets, "set", nil, "KEY=VALUE instead of the scenario's own value; may be repeated")
+	f.StringVar(&out, "out", "", "folder for what comes out")
+	_ = cmd.MarkFlagDirname("out")
+	return cmd
+}
+
+// simProgress is how often progress is told.
+const simProgress = time.Second
+
+// runLine is a command that plays the same again.
+func runLine(s *scenario.Scenario, name string) string {
+	words := []string{"kith sim run", quote(name), "--seed", fmt.Sprint(s.Seed())}
+	for _, p := range s.Parameters() {
+		value := p.Value
+		if number, unit, ok := strings.Cut(value, " "); ok && !strings.Contains(unit, " ") {
+			value = number + unit
+		}
+		words = append(words, "--set", quote(p.Name+"="+value))
+	}
+	return strings.Join(words, " ")
+}
+
+func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out string) error {
+	if out != "" {
+		if err := runFolder(out, result.ResultFile); err != nil {
+			return err
+		}
+	}
+	run, err := s.Start()
+	if err != nil {
+		return wrong(err)
+	}
+	if !a.json {
+		a.out.Printf("%s\n", runLine(s, name))
+	}
+	told := time.Now()
+	for more := true; more && ctx.Err() == nil; {
+		if more = run.Step(); time.Since(told) >= simProgress {
+			told = time.Now()
+			a.progress(run.Progress())
+		}
+	}
+	r := run.Result()
+	s.Finish(r)
+	if out != "" {
+		if err := writeRun(out, s, r); err != nil {
+			return err
+		}
+	}
+	answer := struct {
+		OK bool `json:"ok"`
+		*result.Result
+		Trace []string `json:"trace,omitempty"`
+	}{r.OK() && !r.Partial, r, nil}
+	if t, ok := run.(interface{ Trace() []string }); ok {
+		answer.Trace = t.Trace()
+	}
+	if err := a.emitAs("sim", answer, func() { a.showRun(r, answer.Trace) }); err != nil {
+		return err
+	}
+	if out != "" {
+		a.note("written: %s", out)
+	}
+	switch {
+	case r.Partial:
+		return silent{api.ExitInterrupted}
+	case !r.OK():
+		return silent{api.ExitFailed}
+	}
+	return nil
+}
+
+// progress is one line on stderr, also for programs.
+func (a *app) progress(text string) {
+	if object, err := api.Object("progress", struct {
+		Text string `json:"text"`
+	}{text}); err == nil && a.json && !a.quiet {
+		a.err.JSON(object)
+	}
+	a.note("%s", text)
+}
+
+// writeRun writes the folder of a run. The result comes last: a folder that has one is whole.
+func writeRun(dir string, s *scenario.Scenario, r *result.Result) error {
+	raw, err := r.JSON()
+	if err != nil {
+		return err
+	}
+	series, err := r.CSV()
+	if err != nil {
+		return err
+	}
+	for _, old := range []string{result.ReportFile, result.EventsFile} { // of an earlier run
+		if err := os.Remove(filepath.Join(dir, old)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+	}
+	for _, f := range []struct {
+		name string
+		raw  []byte
+	}{{result.ScenarioFile, []byte(s.Text())}, {result.SeriesFile, series}, {result.ResultFile, raw}} {
+		if err := keepFile(filepath.Join(dir, f.name), f.raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// showRun prints a result: failures first.
+func (a *app) showRun(r *result.Result, trace []string) {
+	if r.Partial {
+		a.out.Printf("%s\n", term.In(term.Red, "partial: interrupted, nothing was checked"))
+	}
+	held := 0
+	for _, c := range r.Checks {
+		word := term.In(term.Green, "ok")
+		if !c.OK {
+			word = term.In(term.Red, "FAILED")
+		} else {
+			held++
+		}
+		a.out.Printf("%-7s %s is %s, want %s\n", word, c.Name, c.Got, c.Want)
+	}
+	for _, line := range trace {
+		a.out.Printf("  %s\n", line)
+	}
+	var rows [][]any
+	for _, v := range r.Values {
+		rows = append(rows, []any{v.Name, scenario.Figure(v.Value, v.Unit)})
+	}
+	a.out.Table(rows)
+	if len(r.Spreads) > 0 {
+		rows = [][]any{{"", "min", "avg", "P50", "P90", "P99", "P99.9", "max", "n"}}
+		for _, d := range r.Spreads {
+			row := []any{d.Name}
+			for _, v := range []float64{d.Min, d.Mean, d.P50, d.P90, d.P99, d.P999, d.Max} {
+				text := "-"
+				if d.N > 0 {
+					text = scenario.Figure(v, d.Unit)
+				}
+				row = append(row, text)
+			}
+			rows = append(rows, append(row, fmt.Sprint(d.N)))
+		}
+		a.out.Table(rows)
+	}
+	if !r.Partial {
+		a.out.Printf("%d of %s held\n", held, count(len(r.Checks), "expectation"))
+	}
+}

@@ -1,0 +1,198 @@
+package scenario_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kith-im/kith/simnet/result"
+	"github.com/kith-im/kith/simnet/scenario"
+)
+
+func parse(t *testing.T, name string, sets ...scenario.Set) *scenario.Scenario {
+	t.Helper()
+	text, ok := scenario.Source(name)
+	if !ok {
+		t.Fatalf("there is no %s", name)
+	}
+	s, err := scenario.Parse(name+".toml", text, sets...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// Each scenario begins with its question; what it expects is counted; and its resolved form is the same scenario.
+func TestTheLibraryIsRight(t *testing.T) {
+	for _, name := range scenario.Library() {
+		text, _ := scenario.Source(name)
+		s := parse(t, name)
+		first, _, _ := strings.Cut(text, "\n")
+		if q := s.Question(); !strings.HasSuffix(q, "?") || !strings.Contains(first, q) {
+			t.Errorf("%s begins with %q; its question is %q", name, first, q)
+		}
+		again, err := scenario.Parse("resolved.toml", s.Text())
+		if err != nil {
+			t.Fatalf("%s, resolved: %v", name, err)
+		}
+		if diff := cmp.Diff(s.Text(), again.Text()); diff != "" || again.Name() != name {
+			t.Errorf("%s, resolved twice: %s", name, diff)
+		}
+		for _, a := range s.Axes() {
+			if len(a.Values) < 2 {
+				t.Errorf("%s: a sweep over one %s", name, a.Key)
+			}
+		}
+		var small []scenario.Set // so that beginning is quick
+		if s.Kind() == scenario.KindModel {
+			small = append(small, scenario.Set{Key: "devices", Value: "20"})
+		}
+		if _, err := parse(t, name, small...).Start(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func play(t *testing.T, s *scenario.Scenario) (*result.Result, string) {
+	t.Helper()
+	run, err := s.Start()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for run.Step() {
+	}
+	r := run.Result()
+	s.Finish(r)
+	raw, err := r.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, string(raw)
+}
+
+// One text gives one result, also in its resolved form; another seed another.
+func TestOneSeedOneResult(t *testing.T) {
+	sets := []scenario.Set{{Key: "devices", Value: "200"}, {Key: "span", Value: "3d"}, {Key: "seed", Value: "7"}}
+	s := parse(t, "steady", sets...)
+	r, first := play(t, s)
+	again, err := scenario.Parse("scenario.toml", s.Text())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, second := play(t, again); first != second {
+		t.Error("the resolved scenario gives another result")
+	}
+	sets[2].Value = "8"
+	if _, other := play(t, parse(t, "steady", sets...)); other == first {
+		t.Error("control: another seed gives the same")
+	}
+	if r.Seed != 7 || r.Scenario != "steady" || len(r.Checks) == 0 || !slices.Contains(r.Parameters, result.Parameter{Name: "span", Value: "3 d"}) {
+		t.Errorf("%+v", r.Checks)
+	}
+}
+
+// What is expected sets the verdict, and what failed stands first.
+func TestExpectations(t *testing.T) {
+	r, _ := play(t, parse(t, "steady", scenario.Set{Key: "devices", Value: "100"}, scenario.Set{Key: "span", Value: "1d"},
+		scenario.Set{Key: "expect.delivery.seconds.p50", Value: "> 400 d"}, scenario.Set{Key: "expect.users.count", Value: ">= 10"}))
+	if r.OK() || r.Checks[0].OK || r.Checks[0].Name != "delivery.seconds.p50" || r.Checks[0].Want != "> 400 d" {
+		t.Errorf("%+v", r.Checks)
+	}
+	if last := r.Checks[len(r.Checks)-1]; !last.OK {
+		t.Errorf("%+v", last)
+	}
+}
+
+const good = `question = "What?"
+kind = "model"
+span = "3 d"
+devices = 50
+`
+
+func TestWhatCannotBeUsedIsNamedWithItsLine(t *testing.T) {
+	for bad, want := range map[string]string{
+		good + "relay = 4":                            `x.toml:5: there is no key "relay"; did you mean "relays"?`,
+		good + "Weather = 4":                          `x.toml:5: there is no key "Weather"`,
+		good + "messages = 43":                        `x.toml:5: messages: has no unit: write "43 /d" or "/h"`,
+		good + "relay_life = 30":                      `x.toml:5: relay_life: has no unit: write "30 d", h, min, s or ms`,
+		good + "direct = 70":                          `x.toml:5: direct: has no unit: write "70 %"`,
+		good + `direct = "170 %"`:                     `x.toml:5: direct: wants a share from 0 % to 100 %`,
+		good + `span = "4 d"`:                         `x.toml:5: `,
+		good + "seed = 1\nseed = 2":                   `x.toml:6: `,
+		good + "seed = -1":                            `x.toml:5: seed: wants a whole number`,
+		good + "r = 3\nw = 4":                         `x.toml:6: w: 4 receipts of 3 members can never be had`,
+		good + "r = 0":                                `x.toml:5: r: wants a whole number from 1 to 7, not 0`,
+		good + "r = 2.5":                              `x.toml:5: r: wants a whole number from 1 to 7, not 2.5`,
+		good + "r = [1, 2]":                           `x.toml:5: r: wants a text, a number`,
+		good + "known = 20":                           `x.toml:5: "known" is a key of kind lookup`,
+		good + `relay_classes = "hume 100 %"`:         `x.toml:5: relay_classes: wants classes as`,
+		good + `relay_classes = "home 60 %"`:          `x.toml:5: relay_classes: wants at most 16 classes whose shares add up to 100 %, not 60 %`,
+		good + "[[fault]]\nkind = \"relays-dye\"":     `x.toml:6: fault.0.kind: is one of relays-die,`,
+		good + "[[fault]]\nat = \"1 d\"":              `x.toml:5: fault.0.kind: is missing`,
+		good + "[[fault]]\nshar = \"1 %\"":            `x.toml:6: there is no key of a fault "shar"; did you mean "share"?`,
+		good + "[expect]\n\"lost.count\" = \"0\"":     `x.toml:6: expect.lost.count: wants a comparison`,
+		good + "[expect]\n\"lost.cunt\" = \"== 0\"":   `x.toml:6: there is no figure "lost.cunt"; did you mean "lost.count"?`,
+		good + "[expect]\n\"lost.count\" = \"< 3 s\"": `x.toml:6: expect.lost.count: is counted in plain numbers`,
+		good + "[sweep]\nrelay = \"4, 8\"":            `x.toml:6: there is no key "relay"`,
+		good + "[sweep]\nrelays = \"4, x\"":           `x.toml:6: sweep.relays: wants a whole number`,
+		"kind = \"model\"":                            `x.toml: question: is missing`,
+		"question = \"What?\"\nkind = \"modell\"":     `x.toml:2: kind: is one of model,`,
+		"question = \"What?\"":                        `x.toml: kind: is one of model,`,
+		"question = ":                                 `x.toml:1: `,
+		good + "[[fault]]\nkind = \"relays-away\"\n":  `x.toml: fault relays-away: say for how long`,
+		good + "relays = 2":                           `x.toml:5: relays: 2 cannot be 3 members`,
+		good + "flat = 1":                             `x.toml:5: flat: is true or false, not 1`,
+		good + "devices_per_user = \"60 % + 30 %\"":   `x.toml:5: devices_per_user: wants at most 16 shares that add up to 100 %, not 90 %`,
+		strings.Repeat("# long\n", 10_000):            `x.toml: longer than`,
+		good + "name = \"" + strings.Repeat("x", 500): `x.toml:5: `,
+	} {
+		s, err := scenario.Parse("x.toml", bad)
+		if err == nil {
+			_, err = s.Start()
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%.60q\n got %v\nwant %s", bad[min(len(bad), len(good)):], err, want)
+		}
+	}
+	if s, err := scenario.Parse("x.toml", good); err != nil {
+		t.Error(err)
+	} else if _, err := s.Start(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestSetsAreHeldToTheSame(t *testing.T) {
+	for set, want := range map[scenario.Set]string{
+		{Key: "relay", Value: "4"}:         `--set relay=4: there is no key "relay"; did you mean "relays"?`,
+		{Key: "span", Value: "30"}:         `--set span=30: span: has no unit`,
+		{Key: "kind", Value: "lookup"}:     `--set kind=lookup: kind: stands in the scenario`,
+		{Key: "fault.3.share", Value: "1"}: `--set fault.3.share=1: there is no fault "3"`,
+	} {
+		if _, err := scenario.Parse("x.toml", good, set); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v: %v", set, err)
+		}
+	}
+	twice := scenario.Set{Key: "r", Value: "3"}
+	if _, err := scenario.Parse("x.toml", good, twice, twice); err == nil || !strings.Contains(err.Error(), "twice") {
+		t.Errorf("twice: %v", err)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, name := range scenario.Library() {
+		text, _ := scenario.Source(name)
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := scenario.Parse("x.toml", text)
+		if err != nil {
+			return
+		}
+		again, err := scenario.Parse("x.toml", s.Text())
+		if err != nil || again.Text() != s.Text() {
+			t.Errorf("resolved: %v\n%s", err, s.Text())
+		}
+	})
+}

@@ -1,0 +1,168 @@
+package scenario
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kith-im/kith/simnet/model"
+)
+
+// Kinds of scenarios: what plays them.
+const (
+	KindModel  = "model"  // a population, without keys and wire
+	KindLookup = "lookup" // walks through the directory
+	KindStory  = "story"  // a few production engines, line by line
+)
+
+var kinds = []string{KindModel, KindLookup, KindStory}
+
+// config is every value of a scenario. The words that several kinds share stand in the model's.
+type config struct {
+	name, question, kind string
+	seed                 uint64
+	model                model.Config
+	relayLife            time.Duration // of all classes; 0: of each its own
+	closedForm           bool
+	nodes                []int
+	bucket, walks        int
+	story                string
+	faults               []fault
+}
+
+// fault is a table [[fault]].
+type fault struct {
+	kind     string
+	at, for_ time.Duration
+	share    float64
+}
+
+func newConfig(kind string) *config {
+	return &config{kind: kind, seed: 1, model: model.Default(), nodes: []int{100, 1000, 10_000, 100_000, 1_000_000}, bucket: 20, walks: 2000}
+}
+
+// setting is one key: which kinds have it, and where its value lies.
+type setting struct {
+	name  string
+	kinds []string
+	at    func(c *config) field
+}
+
+var (
+	every  = kinds
+	people = []string{KindModel}
+)
+
+const (
+	most     = 10_000_000
+	longest  = 400 * 24 * time.Hour
+	shortest = time.Minute
+)
+
+// settings are all keys in the order of a resolved scenario.
+var settings = []setting{
+	{"name", every, func(c *config) field { return word{&c.name, nil} }},
+	{"question", every, func(c *config) field { return word{&c.question, nil} }},
+	{"kind", every, func(c *config) field { return word{&c.kind, kinds} }},
+	{"seed", every, func(c *config) field { return seedOf{&c.seed} }},
+	{"span", people, func(c *config) field { return days{&c.model.Days} }},
+	{"devices", people, func(c *config) field { return whole{&c.model.Devices, 10, most} }},
+	{"devices_per_user", people, func(c *config) field { return shares{&c.model.PerUser} }},
+	{"device_classes", people, func(c *config) field { return parts{&c.model.People} }},
+	{"direct", people, func(c *config) field { return share{&c.model.DirectPart} }},
+	{"messages", people, func(c *config) field { return perDay{&c.model.Messages} }},
+	{"uneven", people, func(c *config) field { return number{&c.model.Uneven, 0, 3} }},
+	{"flat", people, func(c *config) field { return flag{&c.model.Flat} }},
+	{"contacts", people, func(c *config) field { return whole{&c.model.Contacts, 2, 10_000} }},
+	{"hot_share", people, func(c *config) field { return share{&c.model.HotShare} }},
+	{"hot_users", people, func(c *config) field { return whole{&c.model.HotUsers, 0, 1 << 20} }},
+	{"rush_factor", people, func(c *config) field { return number{&c.model.Rush.Factor, 0, 1000} }},
+	{"rush_at", people, func(c *config) field { return span{&c.model.Rush.At, 0, longest} }},
+	{"rush_for", people, func(c *config) field { return span{&c.model.Rush.For, 0, longest} }},
+	{"rush_local", people, func(c *config) field { return flag{&c.model.Rush.Local} }},
+	{"relays", people, func(c *config) field { return whole{&c.model.RelayCount, 0, most} }},
+	{"devices_per_relay", people, func(c *config) field { return whole{&c.model.PerRelay, 1, most} }},
+	{"relay_classes", people, func(c *config) field { return parts{&c.model.Relays} }},
+	{"relay_life", people, func(c *config) field { return span{&c.relayLife, 0, 10_000 * 24 * time.Hour} }},
+	{"candidates", people, func(c *config) field { return whole{&c.model.Candidates, 1, 64} }},
+	{"r", people, func(c *config) field { return whole{&c.model.R, 1, 7} }},
+	{"w", people, func(c *config) field { return whole{&c.model.W, 1, 7} }},
+	{"s", people, func(c *config) field { return whole{&c.model.S, 1, 7} }},
+	{"repair", people, func(c *config) field { return unset{&c.model.NoRepair} }},
+	{"silent", people, func(c *config) field { return span{&c.model.Silent, shortest, longest} }},
+	{"visits", people, func(c *config) field { return span{&c.model.Visits, shortest, longest} }},
+	{"epoch", people, func(c *config) field { return span{&c.model.Epoch, 0, longest} }},
+	{"senders_die", people, func(c *config) field { return flag{&c.model.SendersDie} }},
+	{"closed_form", people, func(c *config) field { return flag{&c.closedForm} }},
+	{"story", []string{KindStory}, func(c *config) field { return word{&c.story, Names()} }},
+	{"nodes", []string{KindLookup}, func(c *config) field { return wholes{&c.nodes, 2, most} }},
+	{"known", []string{KindLookup}, func(c *config) field { return whole{&c.bucket, 1, 256} }},
+	{"walks", []string{KindLookup}, func(c *config) field { return whole{&c.walks, 1, 1_000_000} }},
+}
+
+// faultKeys are the keys of a table [[fault]], of each kind with the faults that it knows.
+var faultKeys = []struct {
+	name string
+	at   func(c *config, f *fault) field
+}{
+	{"kind", func(c *config, f *fault) field { return word{&f.kind, faultKinds(c.kind)} }},
+	{"at", func(_ *config, f *fault) field { return span{&f.at, 0, longest} }},
+	{"for", func(_ *config, f *fault) field { return span{&f.for_, 0, longest} }},
+	{"share", func(_ *config, f *fault) field { return share{&f.share} }},
+}
+
+func faultKinds(kind string) []string {
+	if kind == KindModel {
+		return model.FaultKinds()
+	}
+	return nil
+}
+
+const maxFaults = 64
+
+// find is the field of a key, or why there is none. A fault is made when its first key is set.
+func (c *config) find(name string) (field, string) {
+	if rest, ok := strings.CutPrefix(name, "fault."); ok {
+		return c.findFault(rest)
+	}
+	i := slices.IndexFunc(settings, func(s setting) bool { return s.name == name })
+	if i < 0 {
+		return nil, unknown("key", name, keyNames(c.kind))
+	}
+	if !slices.Contains(settings[i].kinds, c.kind) {
+		return nil, strconv.Quote(name) + " is a key of kind " + strings.Join(settings[i].kinds, " and ") + ", and this is a scenario of kind " + c.kind
+	}
+	return settings[i].at(c), ""
+}
+
+func (c *config) findFault(rest string) (field, string) {
+	number, name, _ := strings.Cut(rest, ".")
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 0 || n > len(c.faults) || n >= maxFaults || faultKinds(c.kind) == nil {
+		return nil, "there is no fault " + strconv.Quote(number) + " in a scenario of kind " + c.kind
+	}
+	for _, k := range faultKeys {
+		if k.name == name {
+			if n == len(c.faults) {
+				c.faults = append(c.faults, fault{share: 1})
+			}
+			return k.at(c, &c.faults[n]), ""
+		}
+	}
+	var known []string
+	for _, k := range faultKeys {
+		known = append(known, k.name)
+	}
+	return nil, unknown("key of a fault", name, known)
+}
+
+// keyNames are the keys of a kind.
+func keyNames(kind string) (out []string) {
+	for _, s := range settings {
+		if slices.Contains(s.kinds, kind) {
+			out = append(out, s.name)
+		}
+	}
+	return append(out, "fault", "expect", "sweep")
+}
