@@ -29,7 +29,7 @@ var ioRooms = []string{
 // they compute, and nothing else.
 var pureModules = []string{
 	"golang.org/x/crypto", "google.golang.org/protobuf", "github.com/ipfs/go-cid",
-	"github.com/BurntSushi/toml", "github.com/HdrHistogram/hdrhistogram-go",
+	"github.com/BurntSushi/toml", "github.com/rogpeppe/go-internal/txtar", "github.com/HdrHistogram/hdrhistogram-go",
 }
 
 // impureStd are the standard packages (with everything below them) closed to

@@ -3,13 +3,10 @@ package simnet
 import (
 	"errors"
 	"io"
-	"slices"
 	"time"
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/dht"
-	"github.com/kith-im/kith/mailbox"
-	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
@@ -17,21 +14,27 @@ import (
 
 // Device is one production engine with its store in memory.
 type Device struct {
-	w      *World
-	name   string
-	rng    io.Reader
-	self   dht.Peer
-	store  store.Store
-	engine *node.Engine // nil while the process is down
-	config node.Config
-	skew   time.Duration
-	up     bool
-	links  []string // peer ids that are connected
-	timer  uint64   // number of the newest tick planned
-	Shown  []view.Message
-	seen   map[string]int
-	told   func(view.Notice)
-	deaf   bool
+	w       *World
+	name    string
+	shortID string
+	rng     io.Reader
+	self    dht.Peer
+	store   store.Store
+	engine  *node.Engine // nil while the process is down
+	config  node.Config
+	skew    time.Duration
+	up      bool
+	away    bool // the process runs, without a network
+	at      port
+	links   links
+	timer   time.Time // of the next tick that is planned, on the world's clock; zero: none
+	knows   []*Relay  // those whose adverts it asks for; nil: all
+	looked  time.Time
+	opens   bool // its streams are about to be opened
+	Shown   []view.Message
+	seen    map[string]int
+	told    func(view.Notice)
+	deaf    bool
 }
 
 // AddDevice makes a person with a first device, offline.
@@ -51,9 +54,9 @@ func (w *World) AddDevice(name string) (*Device, error) {
 func (w *World) blankDevice(name string) *Device {
 	d := &Device{
 		w: w, name: name, rng: w.entropy(name), store: store.NewMemory(), seen: map[string]int{},
-		config: node.Config{Policy: election.LocalPolicy()},
+		config: node.Config{Policy: w.policy},
 	}
-	_, d.self = w.newPeer(d.rng)
+	_, d.self = w.newPeer(d.rng, 0)
 	w.hosts[string(d.self.ID)] = d
 	w.devices = append(w.devices, d)
 	return d
@@ -93,7 +96,7 @@ func (w *World) LinkDevice(name string, old *Device) (*Device, error) {
 
 // Name is the device's name in the trace.
 func (d *Device) Name() string   { return d.name }
-func (d *Device) online() bool   { return d.up }
+func (d *Device) online() bool   { return d.up && !d.away }
 func (d *Device) peer() dht.Peer { return d.self }
 
 // Skew sets the device's clock off the world's.
@@ -124,9 +127,7 @@ func (d *Device) Start() error {
 	d.up = true
 	d.w.Log(d.name, "starts")
 	d.perform(out)
-	for _, r := range d.w.relays {
-		d.connect(r)
-	}
+	d.meet()
 	d.plan()
 	return nil
 }
@@ -134,10 +135,44 @@ func (d *Device) Start() error {
 // Stop ends the process: memory is gone, the store stays. It is the same for a crash, because the store commits turns whole.
 func (d *Device) Stop() {
 	d.w.Log(d.name, "stops")
-	d.up, d.engine = false, nil
-	for _, peer := range slices.Clone(d.links) {
+	d.up, d.engine, d.timer = false, nil, time.Time{}
+	d.hangUp()
+}
+
+func (d *Device) hangUp() {
+	for _, peer := range d.links.all() {
 		d.w.disconnect(d, peer)
 	}
+}
+
+// Leave takes the device off the network; its process runs on.
+func (d *Device) Leave() {
+	if !d.away {
+		d.w.Log(d.name, "goes away")
+		d.away = true
+		d.hangUp()
+	}
+}
+
+// Return brings it back onto the network.
+func (d *Device) Return() {
+	if d.away {
+		d.w.Log(d.name, "is back")
+		d.away = false
+		d.meet()
+	}
+}
+
+// Here reports whether the device runs and is on the network.
+func (d *Device) Here() bool { return d.online() }
+
+// Lose destroys the device's disk: the process is gone, and so is what nobody else has. It does not start again.
+func (d *Device) Lose() {
+	if d.up {
+		d.Stop()
+	}
+	d.w.Log(d.name, "loses its disk")
+	d.store = store.NewMemory()
 }
 
 // Do runs one turn, commits, and performs its effects. A turn that does not commit leaves the engine's memory ahead of
@@ -183,7 +218,7 @@ func (d *Device) ID() string { return d.id() }
 // Notices hands every notice of the device to fn, after its commit.
 func (d *Device) Notices(fn func(view.Notice)) { d.told = fn }
 
-// plan books the engine's next tick.
+// plan books the engine's next tick. One that is planned for an earlier time stays: it looks again.
 func (d *Device) plan() {
 	if d.engine == nil {
 		return
@@ -192,18 +227,33 @@ func (d *Device) plan() {
 	if next.IsZero() {
 		return
 	}
-	d.timer++
-	mine := d.timer
-	d.w.at(next.Add(-d.skew), func() {
-		if d.engine != nil && d.timer == mine {
-			d.input(func(e *node.Engine, t *node.Turn) { e.Tick(t) })
-		}
-	})
+	at := next.Add(-d.skew)
+	if at.Before(d.w.now) {
+		at = d.w.now
+	}
+	if !d.timer.IsZero() && !d.timer.After(at) {
+		return
+	}
+	d.timer = at
+	d.w.at(at, func() { d.tick(at) })
 }
 
-// reply brings an answer of the network into the engine, after a latency.
-func (d *Device) reply(fn func(*node.Engine, *node.Turn)) {
-	d.w.after(d.w.latency(), func() { d.input(fn) })
+// tick runs what is due, unless another tick has taken the place of the one that was planned for this time.
+func (d *Device) tick(planned time.Time) {
+	if d.engine == nil || !d.timer.Equal(planned) {
+		return
+	}
+	d.timer = time.Time{}
+	if next := d.engine.Deadline(); next.IsZero() || next.After(d.time()) {
+		d.plan()
+		return
+	}
+	d.input(func(e *node.Engine, t *node.Turn) { e.Tick(t) })
+}
+
+// reply brings an answer into the engine after a time.
+func (d *Device) reply(wait time.Duration, fn func(*node.Engine, *node.Turn)) {
+	d.w.after(wait, func() { d.input(fn) })
 }
 
 func (d *Device) perform(out *node.Effects) {
@@ -229,11 +279,10 @@ func (d *Device) perform(out *node.Effects) {
 		d.await(x)
 	}
 	for _, key := range out.Lookups {
-		d.reply(func(e *node.Engine, t *node.Turn) { e.Looked(t, key, d.w.records[key]) })
+		d.find(key)
 	}
 	for _, p := range out.Puts {
-		d.w.put(p)
-		d.reply(func(e *node.Engine, t *node.Turn) { e.Published(t, p.Key, 1) })
+		d.publish(p)
 	}
 	for _, p := range out.Connects {
 		if h, ok := d.w.reach(d, p.ID); ok {
@@ -242,12 +291,27 @@ func (d *Device) perform(out *node.Effects) {
 	}
 	d.elect(out)
 	if out.Watches && d.engine != nil {
-		d.w.after(0, d.watch)
+		d.watchSoon()
 	}
 }
 
 // note checks the invariants that a person would notice, and keeps the trace.
 func (d *Device) note(n view.Notice) {
+	if !d.w.quiet {
+		d.describe(n)
+	}
+	if n.Type == "message" {
+		if d.seen[n.ID]++; d.seen[n.ID] > 1 {
+			d.w.fail("%s shows a message twice", d.name)
+		}
+		d.w.note(uint64(len(d.seen)))
+	}
+	if d.told != nil {
+		d.told(n)
+	}
+}
+
+func (d *Device) describe(n view.Notice) {
 	switch {
 	case n.Type == "message" && !n.Message.Mine:
 		d.Shown = append(d.Shown, *n.Message)
@@ -261,14 +325,6 @@ func (d *Device) note(n view.Notice) {
 	default:
 		d.w.Log(d.name, "%s: %s", n.Type, n.Text)
 	}
-	if n.Type == "message" {
-		if d.seen[n.ID]++; d.seen[n.ID] > 1 {
-			d.w.fail("%s shows a message twice", d.name)
-		}
-	}
-	if d.told != nil {
-		d.told(n)
-	}
 }
 
 func clip(s string) string {
@@ -280,171 +336,28 @@ func clip(s string) string {
 
 // deviceName finds a device's name by its id, which is drawn from the seed and so the same in every run.
 func (w *World) deviceName(id string) string {
-	for _, d := range w.devices {
-		if d.id() == id {
-			return d.name
+	if w.named[id] == "" {
+		for _, d := range w.devices {
+			w.named[d.id()] = d.name
 		}
+		delete(w.named, "")
+	}
+	if name := w.named[id]; name != "" {
+		return name
 	}
 	return "?"
 }
 
+// id is empty until the device has an identity, which it then keeps.
 func (d *Device) id() string {
+	if d.shortID != "" {
+		return d.shortID
+	}
 	var v view.Identity
-	if d.store.View(func(tx store.Tx) (err error) { v, err = node.Identity(tx); return err }) != nil {
-		return ""
+	if d.store.View(func(tx store.Tx) (err error) { v, err = node.Identity(tx); return err }) == nil {
+		d.shortID = v.Device
 	}
-	return v.Device
-}
-
-func (d *Device) ack(a node.RelayAck) {
-	r, ok := d.w.relayAt(d, a.Relay.ID)
-	if !ok {
-		return
-	}
-	d.w.after(d.w.latency(), func() { r.ack(a) })
-}
-
-func (d *Device) direct(x node.Direct) {
-	h, ok := d.w.reach(d, x.Peer.ID)
-	to, device := h.(*Device)
-	if !ok || !device {
-		d.reply(func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, false) })
-		return
-	}
-	d.connect(to)
-	d.w.carry(Parcel{d.name, to.name, "direct", x.Envelope}, func() {
-		to.input(func(e *node.Engine, t *node.Turn) { e.Received(t, d.self.ID, x.Envelope) })
-	}, nil)
-	d.reply(func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, true) })
-}
-
-func (d *Device) deposit(x node.Deposit) {
-	r, ok := d.w.relayAt(d, x.Relay.ID)
-	if !ok {
-		d.reply(func(e *node.Engine, t *node.Turn) { e.Deposited(t, x.Ref, x.Relay.ID, nil, errAway) })
-		return
-	}
-	d.connect(r)
-	answer := func(rec *mailbox.Receipt, err error) {
-		d.input(func(e *node.Engine, t *node.Turn) { e.Deposited(t, x.Ref, x.Relay.ID, rec, err) })
-	}
-	silence := func() { answer(nil, errAway) }
-	d.w.carry(Parcel{d.name, r.name, "deposit", x.Deposit.Envelope}, func() {
-		rec, err := r.deposit(x.Deposit)
-		d.w.carry(Parcel{r.name, d.name, "receipt", nil}, func() { answer(rec, err) }, silence)
-	}, silence)
-}
-
-// Deafen makes every audit of the device come to nothing: what a test compares with.
-func (d *Device) Deafen() { d.deaf = true }
-
-func (d *Device) audit(x node.Audit) {
-	r, ok := d.w.relayAt(d, x.Relay.ID)
-	if !ok || d.deaf {
-		d.reply(func(e *node.Engine, t *node.Turn) { e.Audited(t, x.Ref, x.Relay.ID, mailbox.Possession{}, errAway) })
-		return
-	}
-	d.w.after(d.w.latency(), func() {
-		p, err := r.possess(x)
-		d.reply(func(e *node.Engine, t *node.Turn) { e.Audited(t, x.Ref, x.Relay.ID, p, err) })
-	})
-}
-
-// await asks a relay to tell when a box has room; a relay that is away, or goes away, ends the wait.
-func (d *Device) await(x node.Await) {
-	freed := func(err error) {
-		d.reply(func(e *node.Engine, t *node.Turn) { e.Freed(t, x.Relay.ID, x.Box, err) })
-	}
-	r, ok := d.w.relayAt(d, x.Relay.ID)
-	if !ok {
-		freed(errAway)
-		return
-	}
-	d.connect(r)
-	d.w.after(d.w.latency(), func() { r.await(x.Box, string(d.self.ID), freed) })
-}
-
-func (d *Device) elect(out *node.Effects) {
-	for _, x := range out.Reserves {
-		d.reply(func(e *node.Engine, t *node.Turn) { e.Reserved(t, x.Round, x.Relay.ID, d.w.reserve(d, x)) })
-	}
-	for _, x := range out.Commits {
-		leases, err := d.w.commit(d, x)
-		d.reply(func(e *node.Engine, t *node.Turn) { e.Committed(t, x.Round, x.Relay.ID, leases, err) })
-	}
-	for _, x := range out.Sets {
-		if r, ok := d.w.relayAt(d, x.Relay.ID); ok {
-			d.w.show(Parcel{d.name, r.name, "set", x.Set})
-			d.w.after(d.w.latency(), func() { r.putSet(x.Set) })
-		}
-	}
-}
-
-// watch opens the collect streams that the engine wants at the relays that are up.
-func (d *Device) watch() {
-	if d.engine == nil {
-		return
-	}
-	var watches []node.Watch
-	if err := d.store.View(func(tx store.Tx) error { watches = d.engine.Watches(d.turnOn(tx, &node.Effects{})); return nil }); err != nil {
-		d.w.fail("%s: watches: %v", d.name, err)
-		return
-	}
-	for _, x := range watches {
-		if r, ok := d.w.relayAt(d, x.Relay.ID); ok {
-			d.connect(r)
-			r.watch(x.Box, d)
-		}
-	}
-}
-
-// collected brings what a relay pushed into the engine.
-func (d *Device) collected(r *Relay, box mailbox.ID, items []mailbox.Stored) {
-	var in []node.Collected
-	fate := inTime
-	for _, s := range items {
-		in = append(in, node.Collected{Box: box, ID: s.ID, Envelope: s.Envelope})
-		if f := d.w.show(Parcel{r.name, d.name, "mail", s.Envelope}); len(f) > 0 {
-			fate = f // of the page as a whole
-		}
-	}
-	for _, late := range fate {
-		d.w.after(d.w.latency()+late, func() { d.input(func(e *node.Engine, t *node.Turn) { e.Collected(t, r.self, in) }) })
-	}
-}
-
-func (d *Device) linkUp(peer []byte) {
-	d.links = append(d.links, string(peer))
-	d.input(func(e *node.Engine, t *node.Turn) { e.PeerUp(t, peer) })
-	if r, ok := d.w.relayAt(d, peer); ok {
-		d.input(func(e *node.Engine, t *node.Turn) { e.Advertised(t, r.advert(), election.SourceDHT) })
-		d.w.after(0, d.watch)
-	}
-}
-
-func (d *Device) linkDown(peer []byte) {
-	d.links = slices.DeleteFunc(d.links, func(p string) bool { return p == string(peer) })
-	d.input(func(e *node.Engine, t *node.Turn) { e.PeerDown(t, peer) })
-}
-
-// connect makes a link, if there is none.
-func (d *Device) connect(h host) {
-	peer := h.peer().ID
-	if !d.up || !h.online() || h == host(d) || d.w.parted(d, h) || slices.Contains(d.links, string(peer)) {
-		return
-	}
-	d.links = append(d.links, string(peer)) // so that the turn below does not connect again
-	h.linkUp(d.self.ID)
-	d.links = d.links[:len(d.links)-1]
-	d.linkUp(peer)
-}
-
-// disconnect ends the link of a host with a peer, on both sides.
-func (w *World) disconnect(h host, peer string) {
-	h.linkDown([]byte(peer))
-	if o, ok := w.hosts[peer]; ok {
-		o.linkDown(h.peer().ID)
-	}
+	return d.shortID
 }
 
 // View reads the device's store, whether its process is up or not. A store in memory does not fail.

@@ -21,7 +21,8 @@ type mending struct {
 	timer   uint64 // number of the newest wake-up planned
 	offers  []offer
 	drain   *repair.Drain
-	known   *dht.Advert // its own, as others see it for a while
+	known   []byte // its own advert, as others see it for a while
+	signed  time.Time
 }
 
 // offer is what a relay wants to be compared with.
@@ -33,7 +34,7 @@ type offer struct {
 // boot begins a process: what the one before knew of other relays is gone.
 func (r *Relay) boot() {
 	r.planner, r.known, r.offers = repair.New(r.self.ID), nil, nil
-	r.mendAt(r.w.now.Add(time.Second))
+	r.mendAt(r.time().Add(time.Second))
 }
 
 // mendAt plans the next wake-up.
@@ -43,7 +44,7 @@ func (r *Relay) mendAt(at time.Time) {
 	}
 	r.timer++
 	mine := r.timer
-	r.w.at(at, func() {
+	r.w.at(at.Add(-r.skew), func() {
 		if r.up && r.timer == mine {
 			r.mend()
 		}
@@ -57,10 +58,10 @@ func (r *Relay) mend() {
 	}
 	r.look()
 	for _, o := range r.offers {
-		r.planner.Offered(o.from, r.w.now, o.boxes)
+		r.planner.Offered(o.from, r.time(), o.boxes)
 	}
 	r.offers = nil
-	for _, v := range r.planner.Due(r.w.now, r.rng) {
+	for _, v := range r.planner.Due(r.time(), r.rng) {
 		out, err := r.local().Visit(context.Background(), virtual{r}, v)
 		if out.Adopted > 0 {
 			r.w.Log(r.name, "takes %d copies over from %s", out.Adopted, r.w.relayName(v.Peer.ID))
@@ -69,9 +70,9 @@ func (r *Relay) mend() {
 			r.w.Log(r.name, "catches %s lying", r.w.relayName(v.Peer.ID))
 		}
 		if err != nil {
-			r.planner.Unreachable(v.Peer.ID, r.w.now, r.rng)
+			r.planner.Unreachable(v.Peer.ID, r.time(), r.rng)
 		} else {
-			r.planner.Visited(v.Peer.ID, r.w.now, out)
+			r.planner.Visited(v.Peer.ID, r.time(), out)
 		}
 	}
 	r.mendAt(r.planner.Deadline())
@@ -85,13 +86,13 @@ func (w *World) relayName(peer []byte) string {
 }
 
 func (r *Relay) local() *repair.Local {
-	return &repair.Local{Store: r.store, Relay: r.rules, Now: func() time.Time { return r.w.now }, Rand: r.rng}
+	return &repair.Local{Store: r.store, Relay: r.rules, Now: func() time.Time { return r.time() }, Rand: r.rng}
 }
 
 // look goes through the boxes.
 func (r *Relay) look() {
 	_ = r.store.View(func(tx mailbox.Tx) error {
-		tx.EachBox(func(box mailbox.ID, _ mailbox.Box) bool { r.planner.Look(tx, r.w.now, box); return true })
+		tx.EachBox(func(box mailbox.ID, _ mailbox.Box) bool { r.planner.Look(tx, r.time(), box); return true })
 		return nil
 	})
 	r.planner.Sweep()
@@ -99,9 +100,17 @@ func (r *Relay) look() {
 
 // back hears that a relay is connected again.
 func (r *Relay) back(o *Relay) {
-	if r != o && r.up && !r.w.parted(r, o) && r.planner.Back(o.self.ID, r.w.now) {
+	if r != o && r.up && !r.w.parted(r, o) && r.planner.Back(o.self.ID, r.time()) {
 		r.mendAt(r.planner.Deadline())
 	}
+}
+
+// ad is the relay's advert; it signs one an hour.
+func (r *Relay) ad() []byte {
+	if r.known == nil || r.w.now.Sub(r.signed) > time.Hour {
+		r.known, r.signed = r.advert(), r.w.now
+	}
+	return r.known
 }
 
 func (r *Relay) leaving() (at time.Time) {
@@ -112,14 +121,14 @@ func (r *Relay) leaving() (at time.Time) {
 // Drain lets the relay leave, by its operator's wish; Drained says when it may go.
 func (r *Relay) Drain() {
 	r.w.Log(r.name, "is drained")
-	err := r.do(func(tx mailbox.Tx) error { return r.rules.Leave(tx, r.w.now, r.w.now.Add(7*24*time.Hour)) })
+	err := r.do(func(tx mailbox.Tx) error { return r.rules.Leave(tx, r.time(), r.time().Add(7*24*time.Hour)) })
 	if err != nil {
 		r.w.fail("%s: leave: %v", r.name, err)
 	}
 	r.known = nil
-	for _, peer := range r.links {
+	for _, peer := range r.links.all() {
 		if d, ok := r.w.hosts[peer].(*Device); ok {
-			d.reply(func(e *node.Engine, t *node.Turn) { e.Advertised(t, r.advert(), election.SourceDHT) })
+			d.reply(r.w.way(r, d, request), func(e *node.Engine, t *node.Turn) { e.Advertised(t, r.ad(), election.SourceDHT) })
 		}
 	}
 	r.pass()
@@ -132,7 +141,7 @@ func (r *Relay) pass() {
 	}
 	r.look()
 	_ = r.store.View(func(tx mailbox.Tx) error {
-		r.drain = r.planner.Drain(r.drain, func(box mailbox.ID) [32]byte { return r.rules.Sum(tx, r.w.now, box) })
+		r.drain = r.planner.Drain(r.drain, func(box mailbox.ID) [32]byte { return r.rules.Sum(tx, r.time(), box) })
 		return nil
 	})
 	for _, v := range r.drain.Asks() {
@@ -155,7 +164,7 @@ func (r *Relay) Drained() bool {
 // prove is the answer to a question for possession; a liar has only what it did not lose.
 func (r *Relay) prove(box mailbox.ID, nonce [32]byte, ids []mailbox.EnvelopeID) (out []mailbox.Possession, err error) {
 	err = r.store.View(func(tx mailbox.Tx) (err error) {
-		out, err = r.rules.Possess(tx, r.w.now, box, nonce, ids)
+		out, err = r.rules.Possess(tx, r.time(), box, nonce, ids)
 		return err
 	})
 	for i, id := range ids {
@@ -188,7 +197,7 @@ func (v virtual) view(p dht.Peer, fn func(r *Relay, tx mailbox.Tx) error) error 
 
 func (v virtual) Compare(_ context.Context, p dht.Peer, sums []mailbox.BoxSum) (out []mailbox.Comparison, err error) {
 	err = v.view(p, func(r *Relay, tx mailbox.Tx) error {
-		out = r.rules.Compare(tx, r.w.now, v.from.self.ID, sums)
+		out = r.rules.Compare(tx, r.time(), v.from.self.ID, sums)
 		return nil
 	})
 	return out, err
@@ -196,7 +205,7 @@ func (v virtual) Compare(_ context.Context, p dht.Peer, sums []mailbox.BoxSum) (
 
 func (v virtual) Digest(_ context.Context, p dht.Peer, box mailbox.ID, after uint64) (page []mailbox.Held, more bool, err error) {
 	err = v.view(p, func(r *Relay, tx mailbox.Tx) (err error) {
-		page, more, err = r.rules.Digest(tx, r.w.now, v.from.self.ID, box, after)
+		page, more, err = r.rules.Digest(tx, r.time(), v.from.self.ID, box, after)
 		return err
 	})
 	return page, more, err
@@ -210,11 +219,11 @@ func (v virtual) Copies(_ context.Context, p dht.Peer, box mailbox.ID, ids []mai
 				there = append(there, id)
 			}
 		}
-		out, err = r.rules.Copies(tx, r.w.now, v.from.self.ID, box, there)
+		out, err = r.rules.Copies(tx, r.time(), v.from.self.ID, box, there)
 		for i := range out {
 			r.w.show(Parcel{r.name, v.from.name, "copy", out[i].Envelope})
 			if r.cuts {
-				out[i].Expires = r.w.now.Add(3 * time.Hour)
+				out[i].Expires = r.time().Add(3 * time.Hour)
 			}
 		}
 		return err
@@ -236,10 +245,7 @@ func (v virtual) Advert(_ context.Context, p dht.Peer) (*dht.Advert, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.known == nil || r.w.now.Sub(r.known.Issued) > time.Hour {
-		r.known, err = dht.ParseAdvert(r.advert())
-	}
-	return r.known, err
+	return dht.ParseAdvert(r.ad())
 }
 
 func (v virtual) Offer(_ context.Context, p dht.Peer, boxes []mailbox.ID) error {
@@ -248,13 +254,13 @@ func (v virtual) Offer(_ context.Context, p dht.Peer, boxes []mailbox.ID) error 
 		return err
 	}
 	r.offers = append(r.offers, offer{v.from.self.ID, boxes})
-	r.mendAt(r.w.now.Add(time.Second))
+	r.mendAt(r.time().Add(time.Second))
 	return nil
 }
 
 func (v virtual) GetSet(_ context.Context, p dht.Peer, box mailbox.ID) (raw []byte, err error) {
 	err = v.view(p, func(r *Relay, tx mailbox.Tx) error {
-		raw, err = r.rules.GetSet(tx, r.w.now, box)
+		raw, err = r.rules.GetSet(tx, r.time(), box)
 		return err
 	})
 	if refusal, is := errors.AsType[*mailbox.Refusal](err); is && refusal.Code == mailbox.NotMine {
@@ -268,5 +274,5 @@ func (v virtual) PutSet(_ context.Context, p dht.Peer, raw []byte) error {
 	if err != nil {
 		return err
 	}
-	return r.do(func(tx mailbox.Tx) error { return r.rules.PutSet(tx, r.w.now, raw) })
+	return r.do(func(tx mailbox.Tx) error { return r.rules.PutSet(tx, r.time(), raw) })
 }

@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -31,10 +32,15 @@ type Relay struct {
 	rules   *mailbox.Relay
 	store   mailbox.Store
 	up      bool
-	links   []string
+	at      port
+	skew    time.Duration
+	links   links
 	adverts uint64
 	watches map[mailbox.ID][]*Device
-	lies    bool
+	clients clients
+	lies    bool // signs for what it does not keep
+	keeps   bool // keeps it, proves it, and hands nothing out
+	forges  bool // hands out other bytes
 	cuts    bool // says of its copies that they expire in three hours
 	lost    map[mailbox.EnvelopeID]bool
 	waits   []wait
@@ -43,9 +49,12 @@ type Relay struct {
 }
 
 // AddRelay makes a relay that is up.
-func (w *World) AddRelay(name string) *Relay {
+func (w *World) AddRelay(name string) *Relay { return w.AddRelayIn(name, 0) }
+
+// AddRelayIn makes a relay whose address is in a network of 2^16; 0: one for all of the world.
+func (w *World) AddRelayIn(name string, network uint16) *Relay {
 	r := &Relay{w: w, name: name, store: mailbox.NewMemory(), up: true, watches: map[mailbox.ID][]*Device{}, lost: map[mailbox.EnvelopeID]bool{}}
-	r.key, r.self = w.newPeer(w.entropy(name))
+	r.key, r.self = w.newPeer(w.entropy(name), network)
 	r.rules = mailbox.NewRelay(r.key, mailbox.Limits{NoWork: true}) // what a proof of work costs is CPU, which virtual time does not charge
 	w.hosts[string(r.self.ID)] = r
 	w.relays = append(w.relays, r)
@@ -60,7 +69,12 @@ func (r *Relay) Name() string   { return r.name }
 func (r *Relay) online() bool   { return r.up }
 func (r *Relay) peer() dht.Peer { return r.self }
 
-func (r *Relay) linkUp(peer []byte) { r.links = append(r.links, string(peer)) }
+// Skew sets the relay's clock off the world's.
+func (r *Relay) Skew(by time.Duration) { r.skew = by }
+
+func (r *Relay) time() time.Time { return r.w.now.Add(r.skew) }
+
+func (r *Relay) linkUp(peer []byte) { r.links.add(string(peer)) }
 
 func (r *Relay) linkDown(peer []byte) {
 	r.waits = slices.DeleteFunc(r.waits, func(w wait) bool {
@@ -69,20 +83,42 @@ func (r *Relay) linkDown(peer []byte) {
 		}
 		return w.peer == string(peer)
 	})
-	r.links = slices.DeleteFunc(r.links, func(p string) bool { return p == string(peer) })
-	for box, ds := range r.watches {
-		r.watches[box] = slices.DeleteFunc(ds, func(d *Device) bool { return string(d.self.ID) == string(peer) })
+	r.links.drop(string(peer))
+	if d, ok := r.w.hosts[string(peer)].(*Device); ok {
+		for _, box := range r.clients.boxes[d] {
+			r.watches[box] = slices.DeleteFunc(r.watches[box], func(o *Device) bool { return o == d })
+		}
+		delete(r.clients.boxes, d)
 	}
+}
+
+// clients are the devices whose mailboxes a relay has served.
+type clients struct {
+	all   []*Device
+	known map[*Device]bool
+	boxes map[*Device][]mailbox.ID // with a stream now
+}
+
+func (c *clients) watch(d *Device, box mailbox.ID) {
+	if c.known == nil {
+		c.known, c.boxes = map[*Device]bool{}, map[*Device][]mailbox.ID{}
+	}
+	if !c.known[d] {
+		c.known[d] = true
+		c.all = append(c.all, d)
+	}
+	c.boxes[d] = append(c.boxes[d], box)
 }
 
 // Kill ends the relay's process; its store stays.
 func (r *Relay) Kill() {
 	r.w.Log(r.name, "is killed")
 	r.up = false
-	for _, peer := range slices.Clone(r.links) {
+	for _, peer := range r.links.all() {
 		r.w.disconnect(r, peer)
 	}
 	clear(r.watches)
+	clear(r.clients.boxes)
 }
 
 // Restart brings it back with its store, and connects the devices that are up.
@@ -90,13 +126,23 @@ func (r *Relay) Restart() {
 	r.w.Log(r.name, "restarts")
 	r.up = true
 	r.boot()
-	for _, d := range r.w.devices {
-		d.connect(r)
+	if r.w.net == nil {
+		for _, d := range r.w.devices {
+			d.connect(r)
+		}
+	}
+	for _, d := range r.clients.all { // they have tried all the time
+		if d.knows != nil && d.online() {
+			r.w.after(reopen/10+time.Duration(r.w.rng.Int64N(int64(reopen))), d.watch)
+		}
 	}
 	for _, o := range r.w.relays {
 		o.back(r)
 	}
 }
+
+// reopen is how long a device may take to see that a relay is back.
+const reopen = time.Minute
 
 // Wipe loses the relay's store: what a dead disk does.
 func (r *Relay) Wipe() {
@@ -113,6 +159,12 @@ func (r *Relay) Limit(l mailbox.Limits) {
 // Lie makes the relay sign receipts for what it does not keep.
 func (r *Relay) Lie() { r.lies = true }
 
+// Withhold makes the relay keep what it signs for, prove it, and hand nothing out.
+func (r *Relay) Withhold() { r.keeps = true }
+
+// Forge makes the relay hand out other bytes than it got.
+func (r *Relay) Forge() { r.forges = true }
+
 // CutCopies makes the relay tell others that what it hands them expires in three hours.
 func (r *Relay) CutCopies() { r.cuts = true }
 
@@ -125,7 +177,7 @@ func (r *Relay) tick() {
 		r.tellFreed(w.box)
 	}
 	if r.up {
-		if err := r.do(func(tx mailbox.Tx) error { _, err := r.rules.Tick(tx, r.w.now); return err }); err != nil {
+		if err := r.do(func(tx mailbox.Tx) error { _, err := r.rules.Tick(tx, r.time()); return err }); err != nil {
 			r.w.fail("%s: tick: %v", r.name, err)
 		}
 	}
@@ -137,7 +189,7 @@ func (r *Relay) do(fn func(mailbox.Tx) error) error { return r.store.Do(context.
 func (r *Relay) advert() []byte {
 	r.adverts++
 	a, err := dht.SignAdvert(r.key, dht.Advert{
-		Peer: r.self, Number: r.adverts, Issued: r.w.now, NotAfter: r.w.now.Add(dht.MaxAdvertLife),
+		Peer: r.self, Number: r.adverts, Issued: r.time(), NotAfter: r.time().Add(dht.MaxAdvertLife),
 		MaxEnvelope: r.rules.Limits().MaxEnvelope, RetentionDays: 30, LeavingAt: r.leaving(),
 	})
 	if err != nil {
@@ -152,7 +204,7 @@ func (r *Relay) deposit(d mailbox.Deposit) (*mailbox.Receipt, error) {
 		return nil, errAway
 	}
 	var rec *mailbox.Receipt
-	err := r.do(func(tx mailbox.Tx) (err error) { rec, err = r.rules.Deposit(tx, r.w.now, d); return err })
+	err := r.do(func(tx mailbox.Tx) (err error) { rec, err = r.rules.Deposit(tx, r.time(), d); return err })
 	if err != nil {
 		return nil, err
 	}
@@ -176,6 +228,7 @@ func (r *Relay) watch(box mailbox.ID, d *Device) {
 		return
 	}
 	r.watches[box] = append(r.watches[box], d)
+	r.clients.watch(d, box)
 	r.push(box, d)
 }
 
@@ -191,7 +244,7 @@ func (r *Relay) items(box mailbox.ID) []mailbox.Stored {
 	after, more := uint64(0), true
 	for more {
 		err := r.store.View(func(tx mailbox.Tx) error {
-			items, m, err := r.rules.Fetch(tx, r.w.now, box, after, 0, 1<<20)
+			items, m, err := r.rules.Fetch(tx, r.time(), box, after, 0, 1<<20)
 			out, more = append(out, items...), m
 			return err
 		})
@@ -203,7 +256,17 @@ func (r *Relay) items(box mailbox.ID) []mailbox.Stored {
 			after = out[len(out)-1].Seq
 		}
 	}
-	return slices.DeleteFunc(out, func(s mailbox.Stored) bool { return r.lost[s.ID] })
+	if r.keeps {
+		return nil
+	}
+	out = slices.DeleteFunc(out, func(s mailbox.Stored) bool { return r.lost[s.ID] })
+	if r.forges {
+		for i := range out {
+			out[i].Envelope = bytes.Clone(out[i].Envelope)
+			out[i].Envelope[len(out[i].Envelope)/2] ^= 1
+		}
+	}
+	return out
 }
 
 func (r *Relay) ack(a node.RelayAck) {
@@ -212,7 +275,7 @@ func (r *Relay) ack(a node.RelayAck) {
 	}
 	sig := mailbox.SignRequest(a.Key, r.self.ID, mailbox.VerbAck, mailbox.AckContent(a.IDs))
 	pub := a.Key.Public().(ed25519.PublicKey)
-	if err := r.do(func(tx mailbox.Tx) error { return r.rules.Ack(tx, r.w.now, pub, a.IDs, sig) }); err != nil {
+	if err := r.do(func(tx mailbox.Tx) error { return r.rules.Ack(tx, r.time(), pub, a.IDs, sig) }); err != nil {
 		r.w.fail("%s: ack: %v", r.name, err)
 	}
 	r.tellFreed(mailbox.IDOf(pub))
@@ -232,13 +295,13 @@ func (r *Relay) possess(x node.Audit) (mailbox.Possession, error) {
 
 // hasRoom asks the rules.
 func (r *Relay) hasRoom(box mailbox.ID) (room bool) {
-	_ = r.store.View(func(tx mailbox.Tx) error { room, _ = r.rules.Room(tx, r.w.now, box); return nil })
+	_ = r.store.View(func(tx mailbox.Tx) error { room, _ = r.rules.Room(tx, r.time(), box); return nil })
 	return room
 }
 
 // await tells once when a box may have room; the device has to be connected.
 func (r *Relay) await(box mailbox.ID, peer string, freed func(error)) {
-	if !r.up || !slices.Contains(r.links, peer) {
+	if !r.up || !r.links.has(peer) {
 		freed(errAway)
 		return
 	}
@@ -286,10 +349,10 @@ func (r *Relay) putSet(raw []byte) {
 	if !r.up {
 		return
 	}
-	if err := r.do(func(tx mailbox.Tx) error { return r.rules.PutSet(tx, r.w.now, raw) }); err != nil {
+	if err := r.do(func(tx mailbox.Tx) error { return r.rules.PutSet(tx, r.time(), raw) }); err != nil {
 		r.w.Log(r.name, "set refused: %v", err)
 	}
-	r.mendAt(r.w.now.Add(time.Second))
+	r.mendAt(r.time().Add(time.Second))
 }
 
 func (w *World) relayAt(from host, peer []byte) (*Relay, bool) {
@@ -306,7 +369,7 @@ func (w *World) reserve(from host, x node.Reserve) error {
 	for _, key := range x.Boxes {
 		sig := mailbox.SignRequest(key, r.self.ID, mailbox.VerbReserve, nil)
 		pub := key.Public().(ed25519.PublicKey)
-		if err := r.do(func(tx mailbox.Tx) error { return r.rules.Reserve(tx, w.now, pub, sig) }); err != nil {
+		if err := r.do(func(tx mailbox.Tx) error { return r.rules.Reserve(tx, r.time(), pub, sig) }); err != nil {
 			return err
 		}
 	}
@@ -325,7 +388,7 @@ func (w *World) commit(from host, x node.Commit) ([]dht.Lease, error) {
 			return nil, err
 		}
 		var lease dht.Lease
-		if err := r.do(func(tx mailbox.Tx) (err error) { lease, err = r.rules.Commit(tx, w.now, signed); return err }); err != nil {
+		if err := r.do(func(tx mailbox.Tx) (err error) { lease, err = r.rules.Commit(tx, r.time(), signed); return err }); err != nil {
 			return nil, err
 		}
 		out = append(out, lease)

@@ -30,11 +30,11 @@ func (w *World) show(p Parcel) Fate {
 	return w.tap(p)
 }
 
-// carry plans arrive for each time that a parcel comes, and lost once if it never does.
-func (w *World) carry(p Parcel, arrive, lost func()) {
+// carry plans arrive for each time that a parcel comes, and lost once if it never does. way draws how long it takes.
+func (w *World) carry(p Parcel, way func() time.Duration, arrive, lost func()) {
 	fate := w.show(p)
 	for _, late := range fate {
-		w.after(w.latency()+late, arrive)
+		w.after(way()+late, arrive)
 	}
 	if len(fate) == 0 && lost != nil {
 		w.after(unanswered, lost)

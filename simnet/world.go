@@ -7,18 +7,17 @@
 package simnet
 
 import (
-	"container/heap"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox/election"
 )
 
 // Start is when every world begins: virtual time has nothing to do with the wall clock.
@@ -40,11 +39,16 @@ type World struct {
 	relays  []*Relay
 	hosts   map[string]host // peer id -> device or relay
 	records map[string][]byte
+	named   map[string]string // device id -> name
 	trace   []string
+	quiet   bool // no trace is kept
+	digest  uint64
 	failure []string
 	side    map[string]bool // hosts on one side of a cut
 	alike   int             // events at this very moment
 	apart   bool            // relays leave each other alone
+	net     *Net            // nil: all links are alike
+	policy  election.Policy
 	tap     func(Parcel) Fate
 }
 
@@ -58,38 +62,28 @@ type host interface {
 	peer() dht.Peer
 	linkUp(peer []byte)
 	linkDown(peer []byte)
+	port() *port
 }
 
 // New makes an empty world.
 func New(seed uint64) *World {
 	return &World{
 		seed: seed, now: Start, rng: rand.New(rand.NewPCG(seed, 0)), hosts: map[string]host{}, records: map[string][]byte{},
+		named: map[string]string{}, policy: election.LocalPolicy(), digest: seed,
 	}
 }
 
-// event is something that happens at a time.
-type event struct {
-	at     time.Time
-	number uint64
-	do     func()
-}
+// Policy is how devices that are added from now on elect their relays.
+func (w *World) Policy(p election.Policy) { w.policy = p }
 
-type eventQueue []event
+// Quiet keeps no trace: what happens shows in the digest only.
+func (w *World) Quiet() { w.quiet, w.trace = true, nil }
 
-func (q eventQueue) Len() int      { return len(q) }
-func (q eventQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q eventQueue) Less(i, j int) bool {
-	if c := q[i].at.Compare(q[j].at); c != 0 {
-		return c < 0
-	}
-	return q[i].number < q[j].number
-}
-func (q *eventQueue) Push(x any) { *q = append(*q, x.(event)) }
-func (q *eventQueue) Pop() any {
-	last := (*q)[len(*q)-1]
-	*q = (*q)[:len(*q)-1]
-	return last
-}
+// Digest is a hash of what happened when: two runs with one digest took one course.
+func (w *World) Digest() uint64 { return w.digest }
+
+// note mixes a number into the digest: a step of FNV-1a over words.
+func (w *World) note(x uint64) { w.digest = (w.digest ^ x) * 0x100000001b3 }
 
 // after plans do.
 func (w *World) after(d time.Duration, do func()) { w.at(w.now.Add(d), do) }
@@ -99,7 +93,7 @@ func (w *World) at(at time.Time, do func()) {
 		at = w.now
 	}
 	w.numbers++
-	heap.Push(&w.queue, event{at, w.numbers, do})
+	w.queue.push(event{int64(at.Sub(Start)), w.numbers, do})
 }
 
 // Now is the world's time.
@@ -109,19 +103,21 @@ func (w *World) Now() time.Time { return w.now }
 func (w *World) Events() int { return w.events }
 
 // step runs the next event that is due by limit.
-func (w *World) step(limit time.Time) bool {
-	if len(w.queue) == 0 || w.queue[0].at.After(limit) {
+func (w *World) step(limit int64) bool {
+	if len(w.queue) == 0 || w.queue[0].at > limit {
 		return false
 	}
-	e := heap.Pop(&w.queue).(event)
-	if w.alike++; e.at.After(w.now) {
+	e := w.queue.pop()
+	if w.alike++; e.at > int64(w.now.Sub(Start)) {
 		w.alike = 0
+		w.now = Start.Add(time.Duration(e.at))
 	}
 	if w.alike == maxBurst {
 		w.fail("%d events at one moment: something ticks without end", maxBurst)
 	}
-	w.now = e.at
 	w.events++
+	w.note(uint64(e.at))
+	w.note(e.number)
 	e.do()
 	return true
 }
@@ -129,7 +125,7 @@ func (w *World) step(limit time.Time) bool {
 // Run lets d pass.
 func (w *World) Run(d time.Duration) {
 	limit := w.now.Add(d)
-	for w.step(limit) {
+	for w.step(int64(limit.Sub(Start))) {
 	}
 	w.now = limit
 }
@@ -138,7 +134,7 @@ func (w *World) Run(d time.Duration) {
 func (w *World) RunUntil(d time.Duration, cond func() bool) bool {
 	limit := w.now.Add(d)
 	for !cond() {
-		if !w.step(limit) {
+		if !w.step(int64(limit.Sub(Start))) {
 			w.now = limit
 			return cond()
 		}
@@ -146,13 +142,11 @@ func (w *World) RunUntil(d time.Duration, cond func() bool) bool {
 	return true
 }
 
-// latency of one message between two hosts: 20 to 60 ms.
-func (w *World) latency() time.Duration {
-	return 20*time.Millisecond + time.Duration(w.rng.Int64N(int64(40*time.Millisecond)))
-}
-
 // Log writes one line of the trace.
 func (w *World) Log(who, format string, args ...any) {
+	if w.quiet {
+		return
+	}
 	w.trace = append(w.trace, fmt.Sprintf("%12s  %-14s %s", w.now.Sub(Start).Round(time.Millisecond), who, fmt.Sprintf(format, args...)))
 }
 
@@ -174,8 +168,8 @@ func (w *World) entropy(name string) io.Reader {
 	return rand.NewChaCha8(h)
 }
 
-// newPeer draws a host key and an address that nothing listens on.
-func (w *World) newPeer(rng io.Reader) (ed25519.PrivateKey, dht.Peer) {
+// newPeer draws a host key and an address that nothing listens on, in a network of its own or a given one.
+func (w *World) newPeer(rng io.Reader, network uint16) (ed25519.PrivateKey, dht.Peer) {
 	seed := make([]byte, ed25519.SeedSize)
 	if _, err := io.ReadFull(rng, seed); err != nil {
 		panic(err)
@@ -183,13 +177,16 @@ func (w *World) newPeer(rng io.Reader) (ed25519.PrivateKey, dht.Peer) {
 	key := ed25519.NewKeyFromSeed(seed)
 	n := len(w.hosts) + 1
 	addr := []byte{4, 10, byte(n >> 16), byte(n >> 8), byte(n), 6, 0x10, 0x00}
+	if network != 0 {
+		addr[1], addr[2] = byte(network>>8), byte(network)
+	}
 	return key, dht.Peer{ID: dht.PeerFromKey(key.Public().(ed25519.PublicKey)), Addrs: [][]byte{addr}}
 }
 
 // reach finds a host that is online now and not on the other side of a cut.
 func (w *World) reach(from host, peer []byte) (host, bool) {
 	h, ok := w.hosts[string(peer)]
-	return h, ok && h.online() && !w.parted(from, h)
+	return h, ok && h.online() && from.online() && !w.parted(from, h)
 }
 
 // Part cuts the network in two: the named hosts, and everybody else.
@@ -199,8 +196,13 @@ func (w *World) Part(names ...string) {
 	for _, n := range names {
 		w.side[n] = true
 	}
+	w.sever()
+}
+
+// sever ends the links that a cut goes through.
+func (w *World) sever() {
 	for _, d := range w.devices {
-		for _, peer := range slices.Clone(d.links) {
+		for _, peer := range d.links.all() {
 			if h, ok := w.hosts[peer]; ok && w.parted(d, h) {
 				w.disconnect(d, peer)
 			}
@@ -213,10 +215,36 @@ func (w *World) Heal() {
 	w.Log("world", "is whole")
 	w.side = nil
 	for _, d := range w.devices {
-		for _, r := range w.relays {
-			d.connect(r)
-		}
+		d.meet()
 	}
 }
 
-func (w *World) parted(a, b host) bool { return w.side[a.Name()] != w.side[b.Name()] }
+// Censor keeps the named devices from the named relays, and, if blind, from the directory; with no names it ends.
+func (w *World) Censor(devices, relays []string, blind bool) {
+	w.Log("world", "%d devices are kept from %d relays", len(devices), len(relays))
+	kept, banned := map[string]bool{}, map[string]bool{}
+	for _, n := range devices {
+		kept[n] = true
+	}
+	for _, n := range relays {
+		banned[n] = true
+	}
+	for _, d := range w.devices {
+		d.at.kept, d.at.blind = kept[d.name], kept[d.name] && blind
+	}
+	for _, r := range w.relays {
+		r.at.banned = banned[r.name]
+	}
+	w.sever()
+	for _, d := range w.devices {
+		d.meet()
+	}
+}
+
+func (w *World) parted(a, b host) bool {
+	if w.side != nil && w.side[a.Name()] != w.side[b.Name()] {
+		return true
+	}
+	x, y := a.port(), b.port()
+	return x.kept && y.banned || x.banned && y.kept
+}

@@ -58,6 +58,9 @@ func BenchmarkLongConversation(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+	if err := s.Update(func(tx store.Tx) error { (&talk.Desk{Now: begun, Tx: tx, Me: me}).IndexAll(); return nil }); err != nil {
+		b.Fatal(err)
+	}
 	now := begun.Add(messages * time.Minute)
 	for name, act := range map[string]func(tx store.Tx) error{
 		"inbox":    func(tx store.Tx) error { _, err := talk.Inbox(tx); return err },

@@ -2,6 +2,7 @@ package talk
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"math"
 	"slices"
@@ -79,6 +80,7 @@ func drop(tx store.Tx, number uint32) {
 	for i, key := range keys {
 		tx.Delete(store.BucketChats, key)
 		tx.Delete(store.BucketMessages, ids[i])
+		name(tx, ids[i], false)
 	}
 }
 
@@ -283,6 +285,30 @@ func backwards(tx store.Tx, c *pb.Chat, fn func(id []byte) bool) {
 	}
 }
 
+// Messages that are shown are found by the beginning of their id: a row under its first two bytes lists them.
+const namedBytes = leastDigits / 2
+
+// named lists the ids of the messages that begin like id.
+func named(tx store.Tx, id []byte) (out [][]byte) {
+	for c := range slices.Chunk(tx.Get(store.BucketMessages, id[:namedBytes]), 32) {
+		out = append(out, c)
+	}
+	return out
+}
+
+// name makes a message known by its id, or, if not on, no longer.
+func name(tx store.Tx, id []byte, on bool) {
+	ids := slices.DeleteFunc(named(tx, id), func(o []byte) bool { return bytes.Equal(o, id) })
+	if on {
+		ids = append(ids, id)
+	}
+	if len(ids) == 0 {
+		tx.Delete(store.BucketMessages, id[:namedBytes])
+		return
+	}
+	tx.Put(store.BucketMessages, id[:namedBytes], slices.Concat(ids...))
+}
+
 // FindMessage resolves a unique prefix (leastDigits or more) of a message id.
 func FindMessage(tx store.Tx, prefix string) (*pb.Message, error) {
 	low := strings.ToLower(prefix)
@@ -291,13 +317,14 @@ func FindMessage(tx store.Tx, prefix string) (*pb.Message, error) {
 	}
 	var found []*pb.Message
 	var ids []string
-	tx.Scan(store.BucketChats, nil, func(_, id []byte) bool {
-		m := &pb.Message{}
-		if strings.HasPrefix(shortID(id), low) && store.Row(tx, store.BucketMessages, id, m) {
-			found, ids = append(found, m), append(ids, shortID(id)[:shownDigits])
+	if first, err := hex.DecodeString(low[:leastDigits]); err == nil {
+		for _, id := range named(tx, first) {
+			m := &pb.Message{}
+			if strings.HasPrefix(shortID(id), low) && store.Row(tx, store.BucketMessages, id, m) {
+				found, ids = append(found, m), append(ids, shortID(id)[:shownDigits])
+			}
 		}
-		return true
-	})
+	}
 	switch {
 	case len(found) == 1:
 		return found[0], nil

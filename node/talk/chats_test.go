@@ -2,8 +2,11 @@ package talk_test
 
 import (
 	"bytes"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,6 +18,7 @@ import (
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
+	"github.com/kith-im/kith/node/view"
 )
 
 // looked counts the pairs that are read from tables.
@@ -89,10 +93,17 @@ func TestALongConversationIsNotReadFromItsBeginning(t *testing.T) {
 		at = append(at, uint64(begun.Add(-time.Duration(i)*10*time.Minute).UnixMilli()))
 	}
 	lines(t, at, 1, true, func(d *talk.Desk) {
+		d.IndexAll()
+		v, err := talk.Messages(d.Tx, "bob", 1)
+		if err != nil || len(v) != 1 {
+			t.Fatal(len(v), err)
+		}
+		newest := v[0].ID
 		for name, act := range map[string]func() (int, error){
 			"messages": func() (int, error) { v, err := talk.Messages(d.Tx, "bob", 10); return len(v), err },
 			"inbox":    func() (int, error) { v, err := talk.Inbox(d.Tx); return len(v), err },
 			"read":     func() (int, error) { return d.MarkRead("bob") },
+			"message":  func() (int, error) { m, err := talk.FindMessage(d.Tx, newest); return len(m.GetId()), err },
 		} {
 			count := &looked{Tx: d.Tx}
 			d.Tx = count
@@ -135,4 +146,48 @@ func TestWhatLiesAsideIsNotCounted(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A message is found by any beginning of its id, also one that an earlier build kept; what was set aside or dropped is
+// not, and two that begin alike are told apart by more digits.
+func TestFindMessage(t *testing.T) {
+	db := store.NewMemory()
+	id := func(b ...byte) []byte { return append(b, make([]byte, 32-len(b))...) }
+	put := func(tx store.Tx, place uint32, n uint64, id []byte) {
+		tx.Put(store.BucketChats, slices.Concat(store.U32(place), store.U64(n), store.U64(n)), id)
+		store.PutRow(tx, store.BucketMessages, id, &pb.Message{Id: id})
+	}
+	find := func(tx store.Tx, prefix, want string) {
+		t.Helper()
+		m, err := talk.FindMessage(tx, prefix)
+		got := ""
+		if p := (*view.Problem)(nil); errors.As(err, &p) {
+			got = p.Class.Error()
+		} else if err == nil {
+			got = hex.EncodeToString(m.Id[:3])
+		}
+		if got != want {
+			t.Errorf("%s: %s, want %s", prefix, got, want)
+		}
+	}
+	if err := db.Update(func(tx store.Tx) error {
+		talk.SaveChat(tx, &pb.Chat{Id: make([]byte, 16), Kind: talk.Group, Number: 1, Aside: 2})
+		put(tx, 1, 1, id(0xab, 0xcd, 0x01))
+		put(tx, 1, 2, id(0xab, 0xcd, 0x02))
+		put(tx, 1, 3, id(0xab, 0xce, 0x03))
+		put(tx, 2, 4, id(0xab, 0xce, 0x04))
+		find(tx, "abce", view.ErrNotFound.Error())
+		d := &talk.Desk{Tx: tx}
+		d.IndexAll()
+		find(tx, "abcd", view.ErrAmbiguous.Error())
+		find(tx, "ABCD01", "abcd01")
+		find(tx, "abcd02"+strings.Repeat("0", 26), "abcd02")
+		find(tx, "abce", "abce03")
+		find(tx, "abce04", view.ErrNotFound.Error())
+		find(tx, "abxy", view.ErrNotFound.Error())
+		find(tx, "abc", view.ErrUsage.Error())
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 }

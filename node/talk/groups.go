@@ -361,6 +361,7 @@ func sentAt(m *pb.Message) uint64 {
 // setAside moves a message out of the conversation: its author was no member when it was written.
 func (d *Desk) setAside(c *pb.Chat, place []byte, m *pb.Message) {
 	d.Tx.Delete(store.BucketChats, place)
+	name(d.Tx, m.Id, false)
 	if !m.Read && c.Unread > 0 {
 		c.Unread--
 	}

@@ -103,18 +103,30 @@ func (d *Desk) index(m *pb.Message, text string) {
 	})
 }
 
-// IndexAll makes the messages of an earlier build findable, once.
+// IndexAll makes the messages of an earlier build findable by what they say and by their ids, once.
 func (d *Desk) IndexAll() {
-	done := []byte("texts")
+	done := []byte("ids")
 	if d.Tx.Get(store.BucketMeta, done) != nil {
 		return
 	}
 	d.Tx.Put(store.BucketMeta, done, []byte{1})
+	aside := map[string]bool{}
+	for _, c := range Groups(d.Tx) {
+		aside[string(store.U32(c.Aside))] = true
+	}
 	var ids [][]byte
-	d.Tx.Scan(store.BucketChats, nil, func(_, id []byte) bool { ids = append(ids, id); return true })
+	d.Tx.Scan(store.BucketChats, nil, func(key, id []byte) bool {
+		if !aside[string(key[:4])] {
+			ids = append(ids, id)
+		}
+		return true
+	})
 	for _, id := range ids {
 		m := &pb.Message{}
-		if Row(d.Tx, id, m) && m.TextAt == 0 {
+		if !Row(d.Tx, id, m) {
+			continue
+		}
+		if name(d.Tx, id, true); m.TextAt == 0 {
 			d.index(m, findable(m))
 			store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
 		}

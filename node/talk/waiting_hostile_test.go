@@ -83,7 +83,12 @@ func TestActsThatWaitCostWhatTheyAre(t *testing.T) {
 			t.Errorf("%d edits, %d refused, %d reactions", len(v.Edits), v.Refused, len(v.Reactions))
 		}
 		rows := 0
-		d.Tx.Scan(store.BucketMessages, nil, func([]byte, []byte) bool { rows++; return true })
+		d.Tx.Scan(store.BucketMessages, nil, func(key, _ []byte) bool {
+			if len(key) >= 32 { // no name of the message that is shown
+				rows++
+			}
+			return true
+		})
 		if rows != 1 {
 			t.Errorf("%d rows are left", rows-1)
 		}

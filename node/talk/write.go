@@ -184,6 +184,7 @@ func (d *Desk) insert(c *pb.Chat, m *pb.Message) {
 	}
 	n := store.NextCounter(d.Tx, counterPlaced)
 	d.Tx.Put(store.BucketChats, slices.Concat(store.U32(c.Number), store.U64(m.Order), store.U64(n)), m.Id)
+	name(d.Tx, m.Id, true)
 	d.index(m, findable(m))
 	store.PutRow(d.Tx, store.BucketMessages, m.Id, m)
 }

@@ -281,9 +281,9 @@ func ParseCSV(from io.Reader) ([]Series, error) {
 	}
 }
 
-// Read reads the run in a folder.
-func Read(folder fs.FS, dir string) (*Result, error) {
-	r, err := open(folder, path.Join(dir, ResultFile), ParseJSON)
+// Read reads the run in a folder; file is usually ResultFile.
+func Read(folder fs.FS, dir, file string) (*Result, error) {
+	r, err := open(folder, path.Join(dir, file), ParseJSON)
 	if err != nil {
 		return nil, err
 	}
@@ -324,7 +324,7 @@ func ReadAll(folder fs.FS) (runs []*Result, dirs []string, err error) {
 		if len(runs) == maxRuns {
 			return fmt.Errorf("more than %d runs", maxRuns)
 		}
-		r, err := Read(folder, path.Dir(name))
+		r, err := Read(folder, path.Dir(name), ResultFile)
 		if err == nil {
 			runs, dirs = append(runs, r), append(dirs, path.Dir(name))
 		}

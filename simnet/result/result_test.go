@@ -43,7 +43,7 @@ func TestWhatIsWrittenIsRead(t *testing.T) {
 	want := sample()
 	raw, csv := write(t, want)
 	folder := fstest.MapFS{"a/7/result.json": {Data: raw}, "a/7/series.csv": {Data: csv}, "a/8/result.json": {Data: raw}, "a/result.json": {Data: raw}, "b/x": {}}
-	got, err := result.Read(folder, "a/7")
+	got, err := result.Read(folder, "a/7", result.ResultFile)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,269 @@
+package simnet
+
+import (
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
+)
+
+// lookEvery is how often a device asks the relays that it knows for their adverts, as the production loop does.
+const lookEvery = 10 * time.Hour
+
+// Know names the relays that the device has heard of, instead of all. It comes before the device starts.
+func (d *Device) Know(relays ...*Relay) { d.knows = relays }
+
+// meet connects a device that has come onto the network, or whose network has changed.
+func (d *Device) meet() {
+	if !d.online() {
+		return
+	}
+	if d.knows == nil {
+		for _, r := range d.w.relays {
+			d.connect(r)
+		}
+		return
+	}
+	if d.looked.IsZero() || d.w.now.Sub(d.looked) >= lookEvery {
+		d.look()
+	}
+	d.watch()
+}
+
+// look asks the relays that the device knows for their adverts.
+func (d *Device) look() {
+	at := d.w.now
+	d.looked = at
+	d.w.after(lookEvery, func() {
+		if d.online() && d.looked.Equal(at) {
+			d.look()
+		}
+	})
+	for _, r := range d.knows {
+		if _, ok := d.w.relayAt(d, r.self.ID); ok {
+			wait := d.w.way(d, r, 0) + d.w.way(r, d, request)
+			d.reply(wait, func(e *node.Engine, t *node.Turn) { e.Advertised(t, r.ad(), election.SourceDHT) })
+		}
+	}
+}
+
+// refused is how long it takes until a device knows that somebody cannot be reached.
+func (d *Device) refused() time.Duration {
+	switch {
+	case d.w.net == nil:
+		return d.w.latency()
+	case d.online():
+		return dialTimeout
+	}
+	return noNetwork
+}
+
+const (
+	dialTimeout = 3 * time.Second
+	noNetwork   = 10 * time.Millisecond
+)
+
+func (d *Device) find(key string) {
+	if d.w.net != nil && (!d.online() || d.at.blind) {
+		d.reply(d.refused(), func(e *node.Engine, t *node.Turn) { e.Looked(t, key, nil) })
+		return
+	}
+	d.reply(d.w.lookup(d), func(e *node.Engine, t *node.Turn) { e.Looked(t, key, d.w.records[key]) })
+}
+
+func (d *Device) publish(p node.Put) {
+	if d.w.net != nil && (!d.online() || d.at.blind) {
+		d.reply(d.refused(), func(e *node.Engine, t *node.Turn) { e.Published(t, p.Key, 0) })
+		return
+	}
+	d.w.put(p)
+	d.reply(d.w.lookup(d), func(e *node.Engine, t *node.Turn) { e.Published(t, p.Key, 1) })
+}
+
+func (d *Device) ack(a node.RelayAck) {
+	r, ok := d.w.relayAt(d, a.Relay.ID)
+	if !ok {
+		return
+	}
+	d.w.after(d.w.way(d, r, request+len(a.IDs)*len(mailbox.EnvelopeID{})), func() { r.ack(a) })
+}
+
+func (d *Device) direct(x node.Direct) {
+	h, ok := d.w.reach(d, x.Peer.ID)
+	to, device := h.(*Device)
+	if !ok || !device || !d.w.punched(&d.at, &to.at, d.name, to.name) {
+		d.reply(d.refused(), func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, false) })
+		return
+	}
+	var dial time.Duration
+	if d.w.net != nil && !d.links.has(string(to.self.ID)) {
+		dial = (dialLegs - 1) * d.w.leg(&d.at, &to.at)
+	}
+	d.connect(to)
+	d.w.carry(Parcel{d.name, to.name, "direct", x.Envelope}, func() time.Duration { return dial + d.w.way(d, to, len(x.Envelope)) }, func() {
+		if to.online() {
+			to.input(func(e *node.Engine, t *node.Turn) { e.Received(t, d.self.ID, x.Envelope) })
+		}
+	}, nil)
+	d.reply(dial+d.w.way(to, d, 0), func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, true) })
+}
+
+func (d *Device) deposit(x node.Deposit) {
+	r, ok := d.w.relayAt(d, x.Relay.ID)
+	if !ok {
+		d.reply(d.refused(), func(e *node.Engine, t *node.Turn) { e.Deposited(t, x.Ref, x.Relay.ID, nil, errAway) })
+		return
+	}
+	d.connect(r)
+	answer := func(rec *mailbox.Receipt, err error) {
+		d.input(func(e *node.Engine, t *node.Turn) { e.Deposited(t, x.Ref, x.Relay.ID, rec, err) })
+	}
+	silence := func() { answer(nil, errAway) }
+	there := func() time.Duration { return d.w.way(d, r, len(x.Deposit.Envelope)) }
+	back := func() time.Duration { return d.w.way(r, d, request) }
+	d.w.carry(Parcel{d.name, r.name, "deposit", x.Deposit.Envelope}, there, func() {
+		rec, err := r.deposit(x.Deposit)
+		d.w.carry(Parcel{r.name, d.name, "receipt", nil}, back, func() { answer(rec, err) }, silence)
+	}, silence)
+}
+
+// Deafen makes every audit of the device come to nothing: what a test compares with.
+func (d *Device) Deafen() { d.deaf = true }
+
+func (d *Device) audit(x node.Audit) {
+	r, ok := d.w.relayAt(d, x.Relay.ID)
+	if !ok || d.deaf {
+		d.reply(d.refused(), func(e *node.Engine, t *node.Turn) { e.Audited(t, x.Ref, x.Relay.ID, mailbox.Possession{}, errAway) })
+		return
+	}
+	d.w.after(d.w.way(d, r, request), func() {
+		p, err := r.possess(x)
+		d.reply(d.w.way(r, d, request), func(e *node.Engine, t *node.Turn) { e.Audited(t, x.Ref, x.Relay.ID, p, err) })
+	})
+}
+
+// await asks a relay to tell when a box has room; a relay that is away, or goes away, ends the wait.
+func (d *Device) await(x node.Await) {
+	r, ok := d.w.relayAt(d, x.Relay.ID)
+	freed := func(err error) {
+		wait := d.refused
+		if r != nil {
+			wait = func() time.Duration { return d.w.way(r, d, 0) }
+		}
+		d.reply(wait(), func(e *node.Engine, t *node.Turn) { e.Freed(t, x.Relay.ID, x.Box, err) })
+	}
+	if !ok {
+		freed(errAway)
+		return
+	}
+	d.connect(r)
+	d.w.after(d.w.way(d, r, request), func() { r.await(x.Box, string(d.self.ID), freed) })
+}
+
+func (d *Device) elect(out *node.Effects) {
+	for _, x := range out.Reserves {
+		d.reply(d.ask(x.Relay, len(x.Boxes)), func(e *node.Engine, t *node.Turn) { e.Reserved(t, x.Round, x.Relay.ID, d.w.reserve(d, x)) })
+	}
+	for _, x := range out.Commits {
+		leases, err := d.w.commit(d, x)
+		d.reply(d.ask(x.Relay, len(x.Cores)), func(e *node.Engine, t *node.Turn) { e.Committed(t, x.Round, x.Relay.ID, leases, err) })
+	}
+	for _, x := range out.Sets {
+		if r, ok := d.w.relayAt(d, x.Relay.ID); ok {
+			d.w.show(Parcel{d.name, r.name, "set", x.Set})
+			d.w.after(d.w.way(d, r, len(x.Set)), func() { r.putSet(x.Set) })
+		}
+	}
+}
+
+// ask is how long a relay takes to answer so many questions.
+func (d *Device) ask(relay dht.Peer, n int) time.Duration {
+	r, ok := d.w.relayAt(d, relay.ID)
+	if !ok || d.w.net == nil {
+		return d.refused()
+	}
+	return d.w.way(d, r, n*request) + d.w.way(r, d, n*request)
+}
+
+// watchSoon reconciles the collect streams, once for all that happens at this moment.
+func (d *Device) watchSoon() {
+	if !d.opens {
+		d.opens = true
+		d.w.after(0, func() { d.opens = false; d.watch() })
+	}
+}
+
+// watch opens the collect streams that the engine wants at the relays that are up.
+func (d *Device) watch() {
+	if d.engine == nil || !d.online() {
+		return
+	}
+	var watches []node.Watch
+	if err := d.store.View(func(tx store.Tx) error { watches = d.engine.Watches(d.turnOn(tx, &node.Effects{})); return nil }); err != nil {
+		d.w.fail("%s: watches: %v", d.name, err)
+		return
+	}
+	for _, x := range watches {
+		if r, ok := d.w.relayAt(d, x.Relay.ID); ok {
+			d.connect(r)
+			r.watch(x.Box, d)
+		}
+	}
+}
+
+// collected brings what a relay pushed into the engine.
+func (d *Device) collected(r *Relay, box mailbox.ID, items []mailbox.Stored) {
+	var in []node.Collected
+	fate, size := inTime, 0
+	for _, s := range items {
+		in = append(in, node.Collected{Box: box, ID: s.ID, Envelope: s.Envelope})
+		size += len(s.Envelope) + frame
+		if f := d.w.show(Parcel{r.name, d.name, "mail", s.Envelope}); len(f) > 0 {
+			fate = f // of the page as a whole
+		}
+	}
+	for _, late := range fate {
+		d.w.after(d.w.way(r, d, size)+late, func() {
+			if d.online() {
+				d.input(func(e *node.Engine, t *node.Turn) { e.Collected(t, r.self, in) })
+			}
+		})
+	}
+}
+
+func (d *Device) linkUp(peer []byte) {
+	d.links.add(string(peer))
+	d.input(func(e *node.Engine, t *node.Turn) { e.PeerUp(t, peer) })
+	if r, ok := d.w.relayAt(d, peer); ok {
+		d.input(func(e *node.Engine, t *node.Turn) { e.Advertised(t, r.ad(), election.SourceDHT) })
+		d.watchSoon()
+	}
+}
+
+func (d *Device) linkDown(peer []byte) {
+	d.links.drop(string(peer))
+	d.input(func(e *node.Engine, t *node.Turn) { e.PeerDown(t, peer) })
+}
+
+// connect makes a link, if there is none.
+func (d *Device) connect(h host) {
+	peer := h.peer().ID
+	if !d.online() || !h.online() || h == host(d) || d.w.parted(d, h) || d.links.has(string(peer)) ||
+		!d.w.punched(&d.at, h.port(), d.name, h.Name()) {
+		return
+	}
+	d.links.add(string(peer)) // so that the turn below does not connect again
+	h.linkUp(d.self.ID)
+	d.linkUp(peer)
+}
+
+// disconnect ends the link of a host with a peer, on both sides.
+func (w *World) disconnect(h host, peer string) {
+	h.linkDown([]byte(peer))
+	if o, ok := w.hosts[peer]; ok {
+		o.linkDown(h.peer().ID)
+	}
+}

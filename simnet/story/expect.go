@@ -1,0 +1,153 @@
+package story
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
+	"github.com/kith-im/kith/node/view"
+)
+
+// claims are what expect and deny can say of a host: how many words follow, and whether it holds.
+var claims = map[string]struct {
+	form string
+	of   func(p *Play, d *Device, args []string) bool // nil: it is of relays
+}{
+	"knows":     {"PERSON", func(p *Play, d *Device, a []string) bool { return knows(d, p.person(a[0])) }},
+	"relays":    {"PERSON NUMBER", func(_ *Play, d *Device, a []string) bool { return is(contact(d, a[0]).Relays, a[1]) }},
+	"devices":   {"PERSON NUMBER", func(_ *Play, d *Device, a []string) bool { return is(contact(d, a[0]).Devices, a[1]) }},
+	"shows":     {"TEXT", func(p *Play, d *Device, a []string) bool { return p.text(d, a[0]) != "" }},
+	"words":     {"TEXT WORD", func(p *Play, d *Device, a []string) bool { return p.text(d, a[0]) == a[1] }},
+	"reactions": {"TEXT WORD", func(p *Play, d *Device, a []string) bool { return p.reactions(d, a[0]) == a[1] }},
+	"stage":     {"TEXT WORD", (*Play).stage},
+	"told":      {"NUMBER", func(_ *Play, d *Device, a []string) bool { return is(len(d.Shown), a[0]) }},
+	"members":   {"GROUP NUMBER", func(p *Play, d *Device, a []string) bool { return is(p.members(d, a[0]), a[1]) }},
+	"agrees":    {"DEVICE WHO", (*Play).agrees},
+	"holds":     {"NUMBER", nil},
+}
+
+func is(n int, want string) bool { return strconv.Itoa(n) == want }
+
+// claim finds what a line claims, and how long it may take to become true. Its form was checked when it was read.
+func (p *Play) claim(args []string) (holds func() bool, within time.Duration, err error) {
+	within = patience
+	if args[0] == "within" {
+		within, _ = duration(args[1])
+		args = args[2:]
+	}
+	host, c, args := args[0], claims[args[1]], args[2:]
+	if c.of == nil {
+		r := p.relay(host)
+		return func() bool { return is(r.Held(), args[0]) }, within, nil
+	}
+	d, err := p.device(host)
+	return func() bool { return c.of(p, d, args) }, within, err
+}
+
+// expect lets time pass until a claim holds.
+func (p *Play) expect(args []string) error {
+	holds, within, err := p.claim(args)
+	if err != nil {
+		return err
+	}
+	if !p.World.RunUntil(within, holds) {
+		return fmt.Errorf("it does not come to that within %s", within)
+	}
+	p.World.Log("story", "it holds: %s", Line{Verb: args[0], Args: args[1:]})
+	return nil
+}
+
+// deny is for what must not hold at this moment.
+func (p *Play) deny(args []string) error {
+	holds, _, err := p.claim(args)
+	if err != nil {
+		return err
+	}
+	if holds() {
+		return errors.New("it holds")
+	}
+	p.World.Log("story", "it does not hold: %s", Line{Verb: args[0], Args: args[1:]})
+	return nil
+}
+
+// text is what a device shows of a message, "" for nothing.
+func (p *Play) text(d *Device, text string) string {
+	if m, err := p.said(text); err == nil {
+		if v := d.Shows(m.ID); v != nil {
+			return v.Text
+		}
+	}
+	return ""
+}
+
+func (p *Play) reactions(d *Device, text string) string {
+	var out []string
+	if m, err := p.said(text); err == nil {
+		if v := d.Shows(m.ID); v != nil {
+			for _, r := range v.Reactions {
+				out = append(out, r.Emoji)
+			}
+		}
+	}
+	return strings.Join(out, " ")
+}
+
+func (p *Play) stage(d *Device, args []string) bool {
+	m, err := p.said(args[0])
+	return err == nil && string(d.Status(m.ID).Stage) == args[1]
+}
+
+func (p *Play) members(d *Device, group string) (n int) {
+	d.View(func(tx store.Tx) error {
+		for _, c := range talk.Groups(tx) {
+			if v := talk.GroupView(tx, talk.Me(tx), c); v.Chat == p.groups[group] && !v.Left {
+				n = len(v.Members)
+			}
+		}
+		return nil
+	})
+	return n
+}
+
+// agrees says whether two devices of one person, or of members of a group, show the same of a conversation.
+func (p *Play) agrees(d *Device, args []string) bool {
+	o, err := p.device(args[0])
+	return err == nil && slices.Equal(Looks(d, args[1]), Looks(o, args[1]))
+}
+
+// Looks are the messages of a conversation as a device shows them, in order, in words that do not depend on who looks.
+func Looks(d *Device, who string) (out []string) {
+	d.View(func(tx store.Tx) error {
+		all, err := talk.Messages(tx, who, 0)
+		for _, m := range all {
+			out = append(out, inWords(m, d.Owner.Name))
+		}
+		return err
+	})
+	return out
+}
+
+func inWords(m view.Message, me string) string {
+	name := func(who string) string {
+		if who == "me" {
+			return me
+		}
+		return who
+	}
+	w := []string{name(m.From), strconv.Quote(m.Text)}
+	for _, e := range m.Edits {
+		w = append(w, "was "+e.Text)
+	}
+	for _, r := range m.Reactions {
+		w = append(w, name(r.From)+" "+r.Emoji)
+	}
+	if m.Unsent {
+		w = append(w, "unsent")
+	}
+	return strings.Join(w, " ")
+}

@@ -1,0 +1,155 @@
+package story
+
+import (
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/simnet"
+)
+
+// meddle notes that relays or the network are not what they were.
+func (p *Play) meddle() { p.Changed = p.World.Now() }
+
+func (p *Play) crash(host string) {
+	if p.Crash != nil {
+		p.Crash(host)
+	}
+}
+
+func (p *Play) stop(name string) error {
+	if r := p.relay(name); r != nil {
+		if !r.Up() {
+			return errSkip
+		}
+		p.meddle()
+		r.Kill()
+		p.crash(name)
+		return nil
+	}
+	d, err := p.device(name)
+	if err != nil || !d.Up() {
+		return skip(err)
+	}
+	d.Stop()
+	p.crash(name)
+	return nil
+}
+
+func (p *Play) start(name string) error {
+	if r := p.relay(name); r != nil {
+		if r.Up() || r.Lost {
+			return errSkip
+		}
+		p.meddle()
+		r.Restart()
+		return nil
+	}
+	d, err := p.device(name)
+	if err != nil || d.Up() || d.Lost {
+		return skip(err)
+	}
+	return d.Start()
+}
+
+func skip(err error) error {
+	if err == nil {
+		err = errSkip
+	}
+	return err
+}
+
+// lose destroys a host with its disk, for ever.
+func (p *Play) lose(name string) error {
+	if r := p.relay(name); r != nil {
+		if r.Lost {
+			return errSkip
+		}
+		p.meddle()
+		r.Lost, r.Wiped = true, p.World.Now()
+		r.Kill()
+		r.Wipe()
+		return nil
+	}
+	d, err := p.device(name)
+	if err != nil || d.Lost {
+		return skip(err)
+	}
+	d.Lost = true
+	if d.Up() {
+		d.Stop()
+	}
+	return nil
+}
+
+func (p *Play) wipe(name string) error {
+	p.meddle()
+	r := p.relay(name)
+	r.Wiped = p.World.Now()
+	r.Wipe()
+	return nil
+}
+
+func (p *Play) lie(name string) error {
+	p.meddle()
+	r := p.relay(name)
+	r.Liar = true
+	r.Lie()
+	return nil
+}
+
+func (p *Play) drain(name string) error {
+	r := p.relay(name)
+	if r.Leaves || !r.Up() {
+		return errSkip
+	}
+	p.meddle()
+	r.Leaves = true
+	r.Drain()
+	return nil
+}
+
+func (p *Play) cut(names []string) error {
+	p.meddle()
+	p.World.Part(names...)
+	return nil
+}
+
+func (p *Play) heal([]string) error {
+	p.meddle()
+	p.World.Heal()
+	return nil
+}
+
+// links is what the network does to envelopes: some are lost, some come twice, all come up to late later.
+type links struct {
+	lost, twice float64
+	late        time.Duration
+}
+
+func (p *Play) setLinks(args []string) (err error) {
+	p.meddle()
+	p.links.lost, _ = share(args[0])
+	p.links.twice, _ = share(args[1])
+	p.links.late, err = duration(args[2])
+	return err
+}
+
+// fate draws what becomes of a parcel while links are as they are.
+func (p *Play) fate(x simnet.Parcel) simnet.Fate {
+	if p.Carried != nil {
+		p.Carried(x)
+	}
+	if p.links == (links{}) || !slices.Contains([]string{"direct", "deposit", "receipt", "mail"}, x.Kind) {
+		return simnet.Fate{0}
+	}
+	if p.rng.Float64() < p.links.lost {
+		return nil
+	}
+	out := simnet.Fate{p.late()}
+	if p.rng.Float64() < p.links.twice {
+		out = append(out, p.late())
+	}
+	return out
+}
+
+func (p *Play) late() time.Duration { return time.Duration(p.rng.Float64() * float64(p.links.late)) }

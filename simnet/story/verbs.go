@@ -1,0 +1,315 @@
+package story
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
+	"github.com/kith-im/kith/node/view"
+)
+
+// verb is one command: the form of its words, and what it does with them.
+type verb struct {
+	form string
+	do   func(p *Play, args []string) error
+}
+
+// verbs is the language. It is filled by init, because expectations are commands that look at it.
+var verbs map[string]verb
+
+func init() {
+	verbs = map[string]verb{
+		"relays": {"NEWRELAY…", (*Play).addRelays},
+		"people": {"NEWPERSON…", (*Play).addPeople},
+		"device": {"PERSON NEWDEVICE", (*Play).addDevice},
+		"skew":   {"DEVICE WORD", (*Play).skew},
+		"know":   {"PERSON PERSON", (*Play).know},
+		"repair": {"on|off", (*Play).repair},
+
+		"send":   {"DEVICE WHO NEWTEXT [TIME]", (*Play).send},
+		"edit":   {"DEVICE TEXT WORD", (*Play).edit},
+		"react":  {"DEVICE TEXT WORD", (*Play).react},
+		"unsend": {"DEVICE TEXT", (*Play).unsend},
+		"delete": {"DEVICE TEXT", (*Play).remove},
+		"read":   {"DEVICE WHO", (*Play).read},
+		"unlink": {"DEVICE DEVICE", (*Play).unlink},
+		"group":  {"DEVICE NEWGROUP PERSON…", (*Play).group},
+		"add":    {"DEVICE GROUP PERSON…", (*Play).add},
+		"remove": {"DEVICE GROUP PERSON…", (*Play).expel},
+		"leave":  {"DEVICE GROUP", (*Play).leave},
+
+		"stop":  {"HOST…", each((*Play).stop)},
+		"start": {"HOST…", each((*Play).start)},
+		"lose":  {"HOST…", each((*Play).lose)},
+		"wipe":  {"RELAY…", each((*Play).wipe)},
+		"lie":   {"RELAY…", each((*Play).lie)},
+		"drain": {"RELAY", each((*Play).drain)},
+		"cut":   {"HOST…", (*Play).cut},
+		"heal":  {"", (*Play).heal},
+		"links": {"SHARE SHARE TIME", (*Play).setLinks},
+
+		"wait":   {"TIME", (*Play).wait},
+		"expect": {"WORD…", (*Play).expect},
+		"deny":   {"WORD…", (*Play).deny},
+	}
+}
+
+// each plays a command for one host after the other.
+func each(do func(p *Play, name string) error) func(*Play, []string) error {
+	return func(p *Play, args []string) error {
+		var errs []error
+		for _, a := range args {
+			errs = append(errs, do(p, a))
+		}
+		return errors.Join(errs...)
+	}
+}
+
+func (p *Play) addRelays(names []string) error {
+	for _, n := range names {
+		p.Relays = append(p.Relays, &Relay{Relay: p.World.AddRelay(n)})
+	}
+	return nil
+}
+
+func (p *Play) addPeople(names []string) error {
+	for _, n := range names {
+		d, err := p.World.AddDevice(n)
+		if err != nil {
+			return err
+		}
+		who := &Person{Name: n, Read: map[string]bool{}}
+		p.People = append(p.People, who)
+		if err := p.enrol(who, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (p *Play) addDevice(args []string) error {
+	who := p.person(args[0])
+	d, err := p.World.LinkDevice(args[1], who.Devices[0].Device)
+	if err != nil {
+		return err
+	}
+	return p.enrol(who, d)
+}
+
+func (p *Play) skew(args []string) error {
+	d, err := p.device(args[0])
+	if err != nil {
+		return err
+	}
+	by, err := time.ParseDuration(args[1])
+	d.Skew(by)
+	return err
+}
+
+// know makes the second person answer an invite of the first.
+func (p *Play) know(args []string) error {
+	a, b := p.person(args[0]).Devices[0], p.person(args[1]).Devices[0]
+	var link string
+	if err := a.Do(func(e *node.Engine, t *node.Turn) error {
+		v, err := e.CreateInvite(t, 0)
+		link = v.Text
+		return err
+	}); err != nil {
+		return err
+	}
+	if err := b.Do(func(e *node.Engine, t *node.Turn) error { _, err := e.Join(t, link, ""); return err }); err != nil {
+		return err
+	}
+	if !p.World.RunUntil(patience, func() bool { return knows(a, b.Owner) && knows(b, a.Owner) }) {
+		return errors.New("they do not get to know each other")
+	}
+	return nil
+}
+
+func knows(d *Device, who *Person) bool {
+	c := contact(d, who.Name)
+	return c.State == "accepted" && c.Verified
+}
+
+func contact(d *Device, handle string) (found view.Contact) {
+	d.View(func(tx store.Tx) error {
+		all, err := node.Contacts(tx, nil)
+		if i := slices.IndexFunc(all, func(c view.Contact) bool { return c.Handle == handle }); i >= 0 {
+			found = all[i]
+		}
+		return err
+	})
+	return found
+}
+
+func (p *Play) repair(args []string) error {
+	if args[0] == "off" {
+		p.World.NoRepair()
+	}
+	return nil
+}
+
+// act is one turn of a device's person.
+func (p *Play) act(name string, fn func(d *Device, e *node.Engine, t *node.Turn) error) error {
+	d, err := p.device(name)
+	if err != nil {
+		return err
+	}
+	if !d.Up() {
+		return errSkip
+	}
+	return d.Do(func(e *node.Engine, t *node.Turn) error { return fn(d, e, t) })
+}
+
+// at is one turn at the conversations of a device, with the message that has a text.
+func (p *Play) at(name, text string, fn func(*talk.Desk, *Message) error) error {
+	m, err := p.said(text)
+	if err != nil {
+		return err
+	}
+	return p.act(name, func(_ *Device, e *node.Engine, t *node.Turn) error {
+		return e.Talk(t, func(desk *talk.Desk) error { return fn(desk, m) })
+	})
+}
+
+func (p *Play) send(args []string) error {
+	m := &Message{Text: args[2], To: args[1], At: p.World.Now()}
+	if len(args) > 3 {
+		m.TTL, _ = duration(args[3])
+	}
+	d, err := p.device(args[0])
+	if err != nil || d.Removed {
+		return skip(err)
+	}
+	m.From = d
+	p.deliveries(m)
+	err = p.act(args[0], func(_ *Device, e *node.Engine, t *node.Turn) error {
+		return e.Talk(t, func(desk *talk.Desk) error {
+			v, err := desk.Send(m.To, talk.Words{Text: m.Text, TTL: uint32(m.TTL / time.Second)})
+			m.ID = v.ID
+			return err
+		})
+	})
+	if err == nil {
+		p.Messages = append(p.Messages, m)
+	}
+	return err
+}
+
+// deliveries notes which devices a message is for, and which its sender knows to be removed. Who is in a group is not
+// noted: that is for those in it to agree on.
+func (p *Play) deliveries(m *Message) {
+	to := p.person(m.To)
+	if to == nil || to == m.From.Owner {
+		return
+	}
+	own := 0
+	m.From.View(func(tx store.Tx) error { v, err := node.Identity(tx); own = v.Devices; return err })
+	for _, side := range []struct {
+		who   *Person
+		known int
+	}{{to, contact(m.From, to.Name).Devices}, {m.From.Owner, own}} {
+		who, known := side.who, side.known
+		left := len(slices.DeleteFunc(slices.Clone(who.Devices), func(d *Device) bool { return d.Removed }))
+		for _, o := range who.Devices {
+			switch {
+			case o == m.From:
+			case !o.Removed:
+				m.Due = append(m.Due, o)
+			case known == left:
+				m.Not = append(m.Not, o)
+			}
+		}
+	}
+}
+
+func (p *Play) edit(args []string) error {
+	return p.at(args[0], args[1], func(d *talk.Desk, m *Message) error { _, err := d.Edit(m.ID, args[2]); return err })
+}
+
+func (p *Play) react(args []string) error {
+	return p.at(args[0], args[1], func(d *talk.Desk, m *Message) error { _, err := d.React(m.ID, args[2]); return err })
+}
+
+func (p *Play) unsend(args []string) error {
+	return p.at(args[0], args[1], func(d *talk.Desk, m *Message) error {
+		_, err := d.Unsend(m.ID)
+		m.Changed = m.Changed || err == nil
+		return err
+	})
+}
+
+func (p *Play) remove(args []string) error {
+	return p.at(args[0], args[1], func(d *talk.Desk, m *Message) error {
+		_, err := d.Delete(m.ID, true)
+		m.Changed = m.Changed || err == nil
+		return err
+	})
+}
+
+func (p *Play) read(args []string) error {
+	return p.act(args[0], func(d *Device, e *node.Engine, t *node.Turn) error {
+		all, err := talk.Messages(t.Tx, args[1], 0)
+		if err != nil {
+			return err
+		}
+		for _, m := range all {
+			if !m.Mine {
+				d.Owner.Read[m.ID] = true
+			}
+		}
+		_, err = e.MarkRead(t, args[1])
+		return err
+	})
+}
+
+func (p *Play) unlink(args []string) error {
+	gone, err := p.device(args[1])
+	if err != nil {
+		return err
+	}
+	err = p.act(args[0], func(_ *Device, e *node.Engine, t *node.Turn) error {
+		_, err := e.RemoveDevice(t, gone.ID)
+		return err
+	})
+	gone.Removed = gone.Removed || err == nil
+	return err
+}
+
+func (p *Play) group(args []string) error {
+	return p.act(args[0], func(_ *Device, e *node.Engine, t *node.Turn) error {
+		v, err := e.CreateGroup(t, args[1], args[2:])
+		p.groups[args[1]] = v.Chat
+		return err
+	})
+}
+
+func (p *Play) add(args []string) error {
+	return p.act(args[0], func(_ *Device, e *node.Engine, t *node.Turn) error {
+		_, err := e.AddToGroup(t, args[1], args[2:])
+		return err
+	})
+}
+
+func (p *Play) expel(args []string) error {
+	return p.act(args[0], func(_ *Device, e *node.Engine, t *node.Turn) error {
+		_, err := e.RemoveFromGroup(t, args[1], args[2:])
+		return err
+	})
+}
+
+func (p *Play) leave(args []string) error {
+	return p.act(args[0], func(_ *Device, e *node.Engine, t *node.Turn) error {
+		_, err := e.LeaveGroup(t, args[1])
+		return err
+	})
+}
+
+func (p *Play) wait(args []string) error {
+	d, err := duration(args[0])
+	p.World.Run(d)
+	return err
+}
