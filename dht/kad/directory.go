@@ -54,6 +54,9 @@ type Config struct {
 	Bootstrap []dht.Peer       // dialled while no kith peer is connected
 	Diverse   bool             // limit peers per IP group in the routing table; off on loopback and LAN
 	Log       *slog.Logger     // nil: discarded
+	// Alone writes each value for itself: kad-dht holds a lock meanwhile, and in simulated time nothing passes while
+	// others want one that waits for company.
+	Alone bool
 
 	verifier *verifier // tests switch the validator off to see the forged value accepted
 }
@@ -91,7 +94,7 @@ const prefix protocol.ID = "/kith"
 // ctx bounds only the opening. Close the Directory before the host.
 func Open(ctx context.Context, h host.Host, cfg Config) (*Directory, error) {
 	d := newDirectory(h, cfg)
-	if err := d.openStore(cfg.Path); err != nil {
+	if err := d.openStore(cfg); err != nil {
 		return nil, err
 	}
 	if err := d.join(ctx, cfg); err != nil {
@@ -129,10 +132,10 @@ func newDirectory(h host.Host, cfg Config) *Directory {
 	return d
 }
 
-func (d *Directory) openStore(path string) error {
+func (d *Directory) openStore(cfg Config) error {
 	var k keeper = &memory{values: map[string][]byte{}}
-	if path != "" {
-		f, err := openFile(path)
+	if cfg.Path != "" {
+		f, err := openFile(cfg.Path, cfg.Alone)
 		if err != nil {
 			return err
 		}

@@ -26,7 +26,7 @@ type file struct{ db *bolt.DB }
 // openFile opens or creates the file at path. What it holds can be fetched
 // again, so a damaged file is set aside as path + ".damaged" and a new one
 // begun; a file that another process has locked is an error.
-func openFile(path string) (*file, error) {
+func openFile(path string, alone bool) (*file, error) {
 	db, err := openBolt(path)
 	if errors.Is(err, boltfile.ErrDamaged) {
 		if err := os.Rename(path, path+".damaged"); err != nil {
@@ -38,6 +38,9 @@ func openFile(path string) (*file, error) {
 		return nil, fmt.Errorf("open the directory file: %w", err)
 	}
 	db.MaxBatchDelay = batchDelay
+	if alone {
+		db.MaxBatchSize = 1
+	}
 	return &file{db}, nil
 }
 

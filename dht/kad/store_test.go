@@ -120,7 +120,7 @@ func TestAnOversizedOrUnverifiableValueIsNotStored(t *testing.T) {
 
 func TestTheStoreAgreesWithAMapUnderRandomOperations(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "directory.db")
-	f, err := openFile(path)
+	f, err := openFile(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestTheFileAppearsWholeOrNotAtAll(t *testing.T) {
 	if err := os.WriteFile(path+".new", []byte("torn first write"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f, err := openFile(path)
+	f, err := openFile(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -258,7 +258,7 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "directory.db")
-			f, err := openFile(path)
+			f, err := openFile(path, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -272,7 +272,7 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 			if err := os.WriteFile(path, damage(whole), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			f, err = openFile(path)
+			f, err = openFile(path, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -286,12 +286,12 @@ func TestADamagedFileIsSetAside(t *testing.T) {
 
 func TestALockedFileIsAnErrorAndStays(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "directory.db")
-	f, err := openFile(path)
+	f, err := openFile(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer f.close()
-	if _, err := openFile(path); err == nil {
+	if _, err := openFile(path, false); err == nil {
 		t.Fatal("opened twice")
 	}
 	if _, err := os.Stat(path + ".damaged"); !errors.Is(err, os.ErrNotExist) {
@@ -301,7 +301,7 @@ func TestALockedFileIsAnErrorAndStays(t *testing.T) {
 
 func TestAFileCutShortWhileOpenIsAnError(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "directory.db")
-	f, err := openFile(path)
+	f, err := openFile(path, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -323,7 +323,7 @@ func TestAFileCutShortWhileOpenIsAnError(t *testing.T) {
 }
 
 func TestThePeerCacheForgetsTheOldest(t *testing.T) {
-	f, err := openFile(filepath.Join(t.TempDir(), "directory.db"))
+	f, err := openFile(filepath.Join(t.TempDir(), "directory.db"), false)
 	if err != nil {
 		t.Fatal(err)
 	}

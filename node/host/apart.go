@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"time"
@@ -15,7 +16,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
-	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 )
@@ -26,7 +26,7 @@ import (
 //
 // It dials TCP first. An idle TCP connection lives on an empty packet now and then, a third of what QUIC takes; where
 // only QUIC answers, that is dialled a moment later.
-func NewApart(loopback bool) (Host, error) {
+func NewApart(loopback bool, packets Packets) (Host, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("host key: %w", err)
@@ -39,11 +39,10 @@ func NewApart(loopback bool) (Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("host limits: %w", err)
 	}
-	h, err := libp2p.New(
+	opts, end := ways(packets, tcp.WithDialerForAddr(attentive))
+	h, err := libp2p.New(append(opts,
 		libp2p.Identity(priv),
 		libp2p.UserAgent(agentVersion),
-		libp2p.Transport(tcp.NewTCPTransport, tcp.WithDialerForAddr(attentive)),
-		libp2p.Transport(quic.NewTransport),
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, muxer(muxerRare)),
 		libp2p.ResourceManager(limits),
@@ -57,13 +56,21 @@ func NewApart(loopback bool) (Host, error) {
 		libp2p.Ping(false),
 		libp2p.WithDialTimeout(dialWithin),
 		libp2p.NoListenAddrs,
-	)
+	)...)
 	if err != nil {
 		limits.Close()
 		return nil, fmt.Errorf("host: %w", err)
 	}
-	return h, nil
+	return &apart{Host: h, end: end}, nil
 }
+
+type apart struct {
+	Host
+	end func() error // of what the transports hold
+}
+
+// Close implements Host.
+func (a *apart) Close() error { return errors.Join(a.Host.Close(), a.end()) }
 
 // muxer is yamux that pings so often. What libp2p sets costs more than QUIC's keep-alive.
 func muxer(every time.Duration) *yamux.Transport {

@@ -20,8 +20,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
-	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
-	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -38,6 +36,7 @@ type Own struct {
 	grace     time.Duration // how old a connection is that may be closed
 	trimming  atomic.Bool
 	wg        sync.WaitGroup
+	end       func() error // of what the transports hold
 }
 
 // Config is what New leaves open.
@@ -45,6 +44,7 @@ type Config struct {
 	Listen   []string // multiaddrs; nil: the node's own port on every interface
 	Loopback bool     // one machine: loopback addresses are dialled and told
 	Relay    bool     // room for many peers
+	Packets  Packets  // nil: the machine's sockets
 }
 
 // New makes a device's own host: TCP with Noise and yamux, and QUIC, nothing else. No circuits, no pings, no metrics,
@@ -65,11 +65,11 @@ func New(key ed25519.PrivateKey, c Config) (*Own, error) {
 	}
 	o.relay.Store(c.Relay)
 	filter := &AddressBook{Loopback: c.Loopback}
-	opts := []libp2p.Option{
+	opts, end := ways(c.Packets)
+	o.end = end
+	opts = append(opts,
 		libp2p.Identity(priv),
 		libp2p.UserAgent(agentVersion),
-		libp2p.Transport(tcp.NewTCPTransport),
-		libp2p.Transport(quic.NewTransport),
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, muxer(muxerPing)),
 		libp2p.ResourceManager(o.limits),
@@ -80,7 +80,7 @@ func New(key ed25519.PrivateKey, c Config) (*Own, error) {
 		libp2p.DisableMetrics(),
 		libp2p.WithDialTimeout(dialWithin),
 		libp2p.NoListenAddrs,
-	}
+	)
 	if c.Loopback {
 		opts = append(opts, libp2p.DisableIdentifyAddressDiscovery())
 	} else {

@@ -188,11 +188,11 @@ func TestARelayHasRoomForTenThousandStreams(t *testing.T) {
 func TestAHostApart(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	relay := testOwn(t, "relay")
-	a, err := NewApart(true)
+	a, err := NewApart(true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := NewApart(true)
+	b, err := NewApart(true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,7 +233,7 @@ func TestAHostApartFallsBackToQUIC(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer o.Close()
-	a, err := NewApart(true)
+	a, err := NewApart(true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -167,7 +168,7 @@ func (o *Own) trim(n network.Network) {
 
 // Close implements Host.
 func (o *Own) Close() error {
-	err := o.Host.Close()
+	err := errors.Join(o.Host.Close(), o.end())
 	o.wg.Wait()
 	return err
 }

@@ -245,7 +245,7 @@ func TestMetricsAreNotForEverybody(t *testing.T) {
 // A relay keeps chunks for a box that it leases, over changed limits and a role that is turned off and on.
 func TestARelayKeepsAttachments(t *testing.T) {
 	r := testNode(t, "relay", func(c *Config) { c.Relay = true })
-	h, err := host.NewApart(true)
+	h, err := host.NewApart(true, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

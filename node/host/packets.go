@@ -1,0 +1,47 @@
+package host
+
+import (
+	"errors"
+	"net"
+
+	"github.com/libp2p/go-libp2p"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+)
+
+// Packets opens a UDP socket in a network that is not the machine's, at an address of it (0.0.0.0: whichever is the
+// host's, port 0: any). A host that has one speaks QUIC only and touches no socket of the machine.
+type Packets func(at *net.UDPAddr) (net.PacketConn, error)
+
+// ways are the transports of a host: TCP and QUIC, or QUIC over packets. end releases what they hold beyond the host.
+func ways(packets Packets, dial ...any) (opts []libp2p.Option, end func() error) {
+	opts = []libp2p.Option{libp2p.Transport(quic.NewTransport)}
+	if packets == nil {
+		return append([]libp2p.Option{libp2p.Transport(tcp.NewTCPTransport, dial...)}, opts...), func() error { return nil }
+	}
+	var made []*quicreuse.ConnManager // libp2p closes none that it did not make
+	from := new(source)
+	opts = append(opts, libp2p.QUICReuse(quicreuse.NewConnManager,
+		func(m *quicreuse.ConnManager) error { made = append(made, m); return nil },
+		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return from, nil }),
+		quicreuse.OverrideListenUDP(func(_ string, at *net.UDPAddr) (net.PacketConn, error) {
+			c, err := packets(at)
+			if err == nil && !at.IP.IsUnspecified() {
+				from.ip = at.IP
+			}
+			return c, err
+		})))
+	return opts, func() (err error) {
+		for _, m := range made {
+			err = errors.Join(err, m.Close())
+		}
+		return err
+	}
+}
+
+// source is where a host's packets come from: the address that it listens on, set before anything is dialled.
+type source struct{ ip net.IP }
+
+// PreferredSourceIPForDestination implements quicreuse.SourceIPSelector.
+func (s *source) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) { return s.ip, nil }

@@ -1,0 +1,155 @@
+package live
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/p2p"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
+)
+
+// listenPort is where nodes listen.
+const listenPort = 4001
+
+// machine is one device or relay: a place on the network, a folder, and a node while it is on.
+type machine struct {
+	place
+	town *Town
+	name string
+	home string
+	skew time.Duration
+
+	node  *p2p.Node     // nil: off
+	ended chan struct{} // closed when the node before is closed
+	from  uint64        // events that were seen
+	watch context.CancelFunc
+}
+
+func (t *Town) machine(name string, relay bool) *machine {
+	m := &machine{town: t, name: name, home: filepath.Join(t.dir, name), ended: make(chan struct{})}
+	m.relay = relay
+	close(m.ended)
+	t.net.add(&m.place)
+	return m
+}
+
+// now is the machine's clock.
+func (m *machine) now() time.Time { return time.Now().Add(m.town.shift + m.skew) }
+
+func (m *machine) listen() []string {
+	return []string{fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", m.at, listenPort)}
+}
+
+// identity makes the home of a first device, or of a relay.
+func (m *machine) identity() error {
+	_, _, err := p2p.Init(m.home, p2p.InitParams{Name: m.name, DeviceName: m.name, Now: m.now})
+	return err
+}
+
+// link makes the home of a further device of another's person.
+func (m *machine) link(ctx context.Context, first *machine) error {
+	var text string
+	err := first.do(ctx, func(e *node.Engine, t *node.Turn) error {
+		v, err := e.OfferDevice(t, 0)
+		text = v.Text
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	_, err = p2p.Link(ctx, m.home, p2p.LinkParams{
+		Link: text, DeviceName: m.name, Loopback: true, Listen: m.listen(), Packets: m.town.net.sockets(&m.place), Now: m.now,
+	})
+	return err
+}
+
+// start turns the machine on. Loopback is what a node does without AutoNAT, which would dial from sockets of its own.
+func (m *machine) start(ctx context.Context) error {
+	<-m.ended
+	m.town.net.set(func() { m.away = false })
+	n, err := p2p.Start(ctx, p2p.Config{
+		Home: m.home, Listen: m.listen(), Packets: m.town.net.sockets(&m.place), Loopback: true,
+		Relay: m.relay, Bootstrap: m.town.doors(m), Now: m.now,
+	})
+	if err != nil {
+		return fmt.Errorf("%s: %w", m.name, err)
+	}
+	m.node, m.ended = n, make(chan struct{})
+	ctx, m.watch = context.WithCancel(context.Background())
+	if !m.relay {
+		m.town.wg.Go(func() { m.follow(ctx, n) })
+	}
+	return nil
+}
+
+// stop takes the machine from the network, so that it says goodbye to nobody, and ends its node in the background.
+func (m *machine) stop() {
+	if m.node == nil {
+		return
+	}
+	m.town.net.set(func() { m.away = true })
+	n, ended := m.node, m.ended
+	m.node = nil
+	m.watch()
+	m.town.wg.Go(func() {
+		defer close(ended)
+		if err := n.Close(); err != nil {
+			m.town.fail("%s: %v", m.name, err)
+		}
+	})
+}
+
+// wipe takes the machine's disk.
+func (m *machine) wipe() error {
+	m.stop()
+	<-m.ended
+	return os.RemoveAll(m.home)
+}
+
+func (m *machine) do(ctx context.Context, fn func(*node.Engine, *node.Turn) error) error {
+	return m.node.Do(ctx, fn)
+}
+
+// follow hears of what is shown on the device.
+func (m *machine) follow(ctx context.Context, n *p2p.Node) {
+	for {
+		list, err := n.Events(ctx, m.from, 100)
+		if err != nil {
+			return
+		}
+		for _, e := range list {
+			m.from = e.Cursor
+			if e.Type == "message" && e.Message != nil && !e.Message.Mine || e.Type == "message" && e.Message != nil {
+				m.town.shown(m, e.Message.ID)
+			}
+		}
+	}
+}
+
+// contacts are how many contacts can be written to.
+func (m *machine) contacts() (ready int) {
+	_ = m.node.Look(context.Background(), func(tx store.Tx, e *node.Engine, _ time.Time) error {
+		list, err := node.Contacts(tx, e)
+		for _, c := range list {
+			if c.State == "accepted" && c.Devices > 0 && c.Relays > 0 {
+				ready++
+			}
+		}
+		return err
+	})
+	return ready
+}
+
+// mailbox is the state of the machine's own mailbox.
+func (m *machine) mailbox() (v view.Mailbox) {
+	_ = m.node.Look(context.Background(), func(tx store.Tx, e *node.Engine, now time.Time) (err error) {
+		v, err = node.Mailbox(tx, e, now)
+		return err
+	})
+	return v
+}

@@ -1,0 +1,360 @@
+package live
+
+import (
+	"container/heap"
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/simnet"
+	"github.com/kith-im/kith/simnet/model"
+	"github.com/kith-im/kith/simnet/result"
+)
+
+// Town is a population of real nodes. It is made, played and closed in one bubble, by one goroutine; the nodes have theirs.
+type Town struct {
+	cfg   Config
+	dir   string
+	net   *Network
+	rng   model.Dice
+	shift time.Duration // from the bubble's clock to the population's
+
+	relays  []*resident
+	devices []*resident
+	users   []*user
+	near    []int
+	rtt     [][]time.Duration
+
+	stages []stage
+	began  time.Time // when it began to count
+	passed time.Duration
+	over   bool
+	queue  events
+	number int
+	err    error
+
+	wg    sync.WaitGroup // of what nodes do in the background
+	mu    sync.Mutex     // guards what follows: nodes tell of what they show
+	tally tally
+}
+
+type stage struct {
+	name string
+	do   func(context.Context) error
+}
+
+type user struct {
+	n       int
+	name    string
+	devices []*resident
+	friends []*user
+	handles map[*user]string
+	rate    float64 // messages an hour, on average over the day
+	zone    int     // hours
+	region  int
+	written int
+	backlog []words
+}
+
+// resident is a machine with its habits.
+type resident struct {
+	*machine
+	of    *user // nil: a relay
+	class *model.Part
+	wants bool
+	held  int
+	dead  bool
+}
+
+// Setting up and ending.
+const (
+	warmUp    = 30 * time.Minute
+	drainTime = 26 * time.Hour
+	setUpMost = 6 * time.Hour // until everybody knows everybody whom he should
+	doorCount = 5             // relays that a node knows from the start
+)
+
+// New makes a town that its first steps set up, with its nodes' files below dir. It is called in a bubble.
+func New(cfg Config, dir string) *Town {
+	t := &Town{cfg: cfg, dir: dir, rng: model.NewDice(cfg.Seed), shift: simnet.Start.Sub(time.Now())}
+	t.tally.letters = map[string]*letter{}
+	if cfg.Links == "world" {
+		t.rtt = regions()
+	}
+	t.net = newNetwork(cfg.Seed, cfg.Loss, t.leg, t.punched)
+	t.stages = []stage{
+		{"relays", t.makeRelays}, {"people", t.makePeople}, {"devices", t.linkDevices}, {"contacts", t.befriend}, {"calm", t.settle},
+	}
+	return t
+}
+
+// Step implements result.Run.
+func (t *Town) Step() bool {
+	ctx := context.Background()
+	switch {
+	case t.err != nil || t.over:
+		return false
+	case len(t.stages) > 0:
+		s := t.stages[0]
+		if t.err = s.do(ctx); t.err != nil {
+			t.err = fmt.Errorf("setting up %s: %w", s.name, t.err)
+		}
+		t.stages = t.stages[1:]
+		return t.err == nil
+	case t.passed < t.cfg.For:
+		t.play(ctx, min(max(t.cfg.For/30, 30*time.Minute), 24*time.Hour, t.cfg.For-t.passed))
+		return true
+	case t.cfg.Until == "drain" && !t.tally.drained:
+		t.drain(ctx)
+	}
+	t.over = true
+	return false
+}
+
+// Err is why the town could not be played.
+func (t *Town) Err() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return errors.Join(t.err, t.tally.failed)
+}
+
+func (t *Town) fail(format string, args ...any) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.tally.failed == nil {
+		t.tally.failed = fmt.Errorf(format, args...)
+	}
+}
+
+// Progress implements result.Run.
+func (t *Town) Progress() string {
+	switch {
+	case len(t.stages) > 0:
+		return "setting up " + t.stages[0].name
+	case t.cfg.For < 48*time.Hour:
+		return fmt.Sprintf("hour %.1f of %.0f", t.passed.Hours(), t.cfg.For.Hours())
+	}
+	return fmt.Sprintf("day %d of %d", int(t.passed.Hours()/24), int(t.cfg.For.Hours()/24))
+}
+
+// Close ends every node and waits for all that they did.
+func (t *Town) Close() {
+	for _, r := range append(t.devices, t.relays...) {
+		r.stop()
+	}
+	t.wg.Wait()
+	t.net.close()
+}
+
+var _ result.Run = (*Town)(nil)
+
+// doors are the relays by which a node finds the directory.
+func (t *Town) doors(m *machine) (out []dht.Peer) {
+	for _, r := range t.relays {
+		if r.machine != m && r.node != nil && len(out) < doorCount {
+			out = append(out, r.node.Self())
+		}
+	}
+	return out
+}
+
+func (t *Town) makeRelays(ctx context.Context) error {
+	for i := range t.cfg.RelayCount {
+		r := &resident{machine: t.machine(fmt.Sprintf("r%d", i), true), wants: true}
+		r.class = &t.cfg.Relays[t.pick(len(t.cfg.Relays), func(i int) float64 { return t.cfg.Relays[i].Share })]
+		region, _ := zone(t.rng.Unit())
+		t.place(r, region, false)
+		t.relays = append(t.relays, r)
+		if err := errors.Join(r.identity(), r.start(ctx)); err != nil {
+			return err
+		}
+		rest(time.Second)
+	}
+	rest(5 * time.Minute)
+	return nil
+}
+
+func (t *Town) makePeople(ctx context.Context) error {
+	for i := range t.cfg.Users {
+		u := &user{n: i, name: fmt.Sprintf("u%d", i), handles: map[*user]string{}}
+		u.region, u.zone = zone(float64(i) / float64(t.cfg.Users))
+		u.rate = t.cfg.Messages / 24
+		if s := t.cfg.Uneven; s > 0 {
+			u.rate *= math.Exp(s*t.normal() - s*s/2)
+		}
+		t.users = append(t.users, u)
+		d := t.device(u)
+		if err := errors.Join(d.identity(), d.start(ctx)); err != nil {
+			return err
+		}
+		rest(time.Second)
+	}
+	rest(5 * time.Minute)
+	return nil
+}
+
+// device is a further machine of a user, not yet on.
+func (t *Town) device(u *user) *resident {
+	name := u.name
+	if len(u.devices) > 0 {
+		name = fmt.Sprintf("%s-%d", u.name, len(u.devices)+1)
+	}
+	d := &resident{machine: t.machine(name, false), of: u, wants: true}
+	d.class = &t.cfg.People[t.pick(len(t.cfg.People), func(i int) float64 { return t.cfg.People[i].Share })]
+	t.place(d, u.region, t.rng.Unit() < t.cfg.NAT)
+	u.devices = append(u.devices, d)
+	t.devices = append(t.devices, d)
+	return d
+}
+
+func (t *Town) linkDevices(ctx context.Context) error {
+	for _, u := range t.users {
+		for range t.pick(len(t.cfg.PerUser), func(i int) float64 { return t.cfg.PerUser[i] }) {
+			d := t.device(u)
+			if err := d.link(ctx, u.devices[0].machine); err != nil {
+				return fmt.Errorf("%s: %w", d.name, err)
+			}
+			if err := d.start(ctx); err != nil {
+				return err
+			}
+			rest(time.Second)
+		}
+	}
+	rest(5 * time.Minute)
+	return nil
+}
+
+// befriend has people know those at the same distances, most of them near, as crowd does.
+func (t *Town) befriend(ctx context.Context) error {
+	n := t.cfg.Users
+	half, reach := max((t.cfg.Contacts+1)/2, 1), max(n/200, 20)
+	used := map[int]bool{}
+	for i := 0; len(t.near) < min(half, n/2); i++ {
+		limit := max(n/2, 1)
+		if i%5 != 4 {
+			limit = min(limit, reach+i/5)
+		}
+		if off := 1 + t.rng.Below(limit); !used[off] {
+			used[off] = true
+			t.near = append(t.near, off)
+		}
+	}
+	for _, off := range t.near {
+		for i, u := range t.users {
+			if o := t.users[(i+off)%n]; off*2 != n || i < off {
+				if err := t.introduce(ctx, u, o); err != nil {
+					return fmt.Errorf("%s and %s: %w", u.name, o.name, err)
+				}
+			}
+			rest(time.Second)
+		}
+		rest(time.Minute)
+	}
+	for waited := time.Duration(0); ; waited += time.Minute {
+		missing := t.strangers()
+		if missing == "" {
+			return nil
+		}
+		if waited > setUpMost {
+			return fmt.Errorf("after %v %s", setUpMost, missing)
+		}
+		rest(time.Minute)
+	}
+}
+
+// introduce has b answer an invite of a.
+func (t *Town) introduce(ctx context.Context, a, b *user) error {
+	var link string
+	err := a.devices[0].do(ctx, func(e *node.Engine, t *node.Turn) error {
+		v, err := e.CreateInvite(t, 0)
+		link = v.Text
+		return err
+	})
+	if err == nil {
+		err = b.devices[0].do(ctx, func(e *node.Engine, t *node.Turn) error { _, err := e.Join(t, link, ""); return err })
+	}
+	a.friends, b.friends = append(a.friends, b), append(b.friends, a)
+	return err
+}
+
+// strangers names somebody who cannot write yet to a friend of his.
+func (t *Town) strangers() string {
+	for _, u := range t.users {
+		for _, d := range u.devices {
+			if n := d.contacts(); n < len(u.friends) {
+				return fmt.Sprintf("%s can write to %d of %d", d.name, n, len(u.friends))
+			}
+		}
+	}
+	return ""
+}
+
+// normal draws from the normal distribution (Box and Muller).
+func (t *Town) normal() float64 {
+	return math.Sqrt(2*t.rng.Exp()) * math.Cos(2*math.Pi*t.rng.Unit())
+}
+
+// pick draws one of n by weights that add up to 1.
+func (t *Town) pick(n int, weight func(int) float64) int {
+	x := t.rng.Unit()
+	for i := range n {
+		if x -= weight(i); x < 0 {
+			return i
+		}
+	}
+	return n - 1
+}
+
+// rest lets virtual time pass.
+func rest(d time.Duration) {
+	if d > 0 {
+		<-time.After(d)
+	}
+}
+
+// event is something of the script.
+type event struct {
+	at     time.Time
+	number int
+	do     func(context.Context)
+}
+
+type events []event
+
+func (q events) Len() int      { return len(q) }
+func (q events) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q events) Less(i, j int) bool {
+	if c := q[i].at.Compare(q[j].at); c != 0 {
+		return c < 0
+	}
+	return q[i].number < q[j].number
+}
+func (q *events) Push(x any) { *q = append(*q, x.(event)) }
+func (q *events) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}
+
+// after plans do.
+func (t *Town) after(d time.Duration, do func(context.Context)) {
+	t.number++
+	heap.Push(&t.queue, event{time.Now().Add(d), t.number, do})
+}
+
+// play lets a piece of the script happen.
+func (t *Town) play(ctx context.Context, piece time.Duration) {
+	t.passed += piece
+	end := t.began.Add(t.passed)
+	for len(t.queue) > 0 && !t.queue[0].at.After(end) {
+		e := heap.Pop(&t.queue).(event)
+		rest(time.Until(e.at))
+		e.do(ctx)
+	}
+	rest(time.Until(end))
+}
