@@ -31,6 +31,7 @@ type Device struct {
 	knows   []*Relay  // those whose adverts it asks for; nil: all
 	looked  time.Time
 	opens   bool // its streams are about to be opened
+	turns   uint64
 	Shown   []view.Message
 	seen    map[string]int
 	told    func(view.Notice)
@@ -182,6 +183,7 @@ func (d *Device) Do(fn func(*node.Engine, *node.Turn) error) error {
 		return errors.New("simnet: " + d.name + " is down")
 	}
 	out := &node.Effects{}
+	d.turns++
 	err := d.store.Update(func(tx store.Tx) error { return fn(d.engine, d.turnOn(tx, out)) })
 	var p *view.Problem
 	switch {
@@ -211,6 +213,9 @@ func (d *Device) Wrap(with func(store.Store) store.Store) { d.store = with(d.sto
 
 // Up reports whether the process runs.
 func (d *Device) Up() bool { return d.up }
+
+// Turns is how often the engine was called.
+func (d *Device) Turns() uint64 { return d.turns }
 
 // ID is the device id, in hex.
 func (d *Device) ID() string { return d.id() }

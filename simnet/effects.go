@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"slices"
 	"time"
 
 	"github.com/kith-im/kith/dht"
@@ -15,6 +16,20 @@ const lookEvery = 10 * time.Hour
 
 // Know names the relays that the device has heard of, instead of all. It comes before the device starts.
 func (d *Device) Know(relays ...*Relay) { d.knows = relays }
+
+// Hear has the device know one more relay, of which it hears when it looks next.
+func (d *Device) Hear(r *Relay) {
+	if d.knows != nil && !slices.Contains(d.knows, r) {
+		d.knows = append(d.knows, r)
+	}
+}
+
+// Forget puts another relay in the place of one that the device knew.
+func (d *Device) Forget(old, next *Relay) {
+	if i := slices.Index(d.knows, old); i >= 0 {
+		d.knows[i] = next
+	}
+}
 
 // meet connects a device that has come onto the network, or whose network has changed.
 func (d *Device) meet() {

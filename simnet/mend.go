@@ -222,6 +222,9 @@ func (v virtual) Copies(_ context.Context, p dht.Peer, box mailbox.ID, ids []mai
 		out, err = r.rules.Copies(tx, r.time(), v.from.self.ID, box, there)
 		for i := range out {
 			r.w.show(Parcel{r.name, v.from.name, "copy", out[i].Envelope})
+			v.from.Repaired += uint64(len(out[i].Envelope))
+			r.at.Sent += uint64(len(out[i].Envelope) + frame)
+			v.from.at.Got += uint64(len(out[i].Envelope) + frame)
 			if r.cuts {
 				out[i].Expires = r.time().Add(3 * time.Hour)
 			}

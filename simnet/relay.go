@@ -45,7 +45,9 @@ type Relay struct {
 	lost    map[mailbox.EnvelopeID]bool
 	waits   []wait
 	mending
-	Stored int // deposits answered with a receipt
+	Stored    int    // deposits answered with a receipt
+	Deposited uint64 // their bytes
+	Repaired  uint64 // bytes of copies taken from other relays
 }
 
 // AddRelay makes a relay that is up.
@@ -212,6 +214,7 @@ func (r *Relay) deposit(d mailbox.Deposit) (*mailbox.Receipt, error) {
 		r.w.fail("%s: its own receipt does not verify", r.name)
 	}
 	r.Stored++
+	r.Deposited += uint64(len(d.Envelope))
 	if r.lies {
 		r.lost[mailbox.EnvelopeIDOf(d.Envelope)] = true
 	}
@@ -336,6 +339,12 @@ func (r *Relay) Holds(box mailbox.ID, id mailbox.EnvelopeID) (holds bool) {
 		return nil
 	})
 	return holds
+}
+
+// Stores is how many bytes of mail the relay holds.
+func (r *Relay) Stores() (n uint64) {
+	_ = r.store.View(func(tx mailbox.Tx) error { n = tx.Total().Bytes; return nil })
+	return n
 }
 
 // Held counts the live envelopes of all boxes.

@@ -248,3 +248,12 @@ func (w *World) parted(a, b host) bool {
 	x, y := a.port(), b.port()
 	return x.kept && y.banned || x.banned && y.kept
 }
+
+// After has do happen after a time.
+func (w *World) After(d time.Duration, do func()) { w.after(d, do) }
+
+// Relays and Devices are all hosts that were ever added, in that order.
+func (w *World) Relays() []*Relay { return w.relays }
+
+// Devices are those of people.
+func (w *World) Devices() []*Device { return w.devices }

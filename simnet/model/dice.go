@@ -71,9 +71,9 @@ func (w Weibull) millis(e float64) uint64 {
 	return uint64(math.Min(w.Scale*e*60_000, forever)) + 1
 }
 
-// rest is what is left, at a random moment, of the duration in which the moment falls: a uniform part of one drawn by
+// Rest is what is left, at a random moment, of the duration in which the moment falls: a uniform part of one drawn by
 // length. Of a Weibull that is scale × G^(1/shape), where G has the gamma distribution of 1 + 1/shape.
-func (w Weibull) rest(d Dice) uint64 {
+func (w Weibull) Rest(d Dice) uint64 {
 	return uint64(float64(w.millis(d.gamma(1+1/w.Shape)))*d.Unit()) + 1
 }
 

@@ -26,7 +26,7 @@ func TestRest(t *testing.T) {
 	const n = 400_000
 	sum := 0.0
 	for range n {
-		sum += float64(w.rest(d)) / minute
+		sum += float64(w.Rest(d)) / minute
 	}
 	if got, want := sum/n, w.Moment(2)/(2*w.Moment(1)); math.Abs(got/want-1) > 0.015 {
 		t.Errorf("mean rest %v, want %v", got, want)

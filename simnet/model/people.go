@@ -250,3 +250,15 @@ func (w *World) replace(i uint32) {
 
 // moment is the time of the present, as elections take it.
 func (w *World) moment() time.Time { return start.Add(time.Duration(w.now) * time.Millisecond) }
+
+// Zone is the time zone, in hours, of somebody at x of the population, which lies in [0, 1), and its number from west to east.
+func Zone(x float64) (number, hours int) {
+	z := zoneOf(x)
+	return int(z), zones[z].hours
+}
+
+// Activity is how much people write in an hour of their day, with mean 1.
+func Activity(hour int) float64 { return diurnal[hour%24] }
+
+// TextLength is the length of a text, in bytes, by chance.
+func TextLength(x uint64) int { return lengths[x&15] }

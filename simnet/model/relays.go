@@ -58,9 +58,9 @@ func (w *World) addRelay(slot int, age uint64) {
 	}
 	if age == 0 || w.rng.Unit() < p.Churn.Share() {
 		w.up.flip(uint32(i))
-		w.plan(p.Churn.On.rest(w.rng), relayTurns, 0, uint32(i))
+		w.plan(p.Churn.On.Rest(w.rng), relayTurns, 0, uint32(i))
 	} else {
-		w.plan(p.Churn.Off.rest(w.rng), relayTurns, 0, uint32(i))
+		w.plan(p.Churn.Off.Rest(w.rng), relayTurns, 0, uint32(i))
 	}
 }
 

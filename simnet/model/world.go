@@ -160,9 +160,9 @@ func (w *World) makePeople() {
 		if w.rng.Unit() < p.Churn.Share() {
 			w.there.flip(uint32(i))
 			w.stats.online++
-			w.plan(p.Churn.On.rest(w.rng), deviceTurns, 0, uint32(i))
+			w.plan(p.Churn.On.Rest(w.rng), deviceTurns, 0, uint32(i))
 		} else {
-			w.away(uint32(i), p.Churn.Off.rest(w.rng))
+			w.away(uint32(i), p.Churn.Off.Rest(w.rng))
 		}
 		if p.LifeDays > 0 {
 			w.plan(Exponential(p.LifeDays*24*60).Draw(w.rng), deviceDies, 0, uint32(i))

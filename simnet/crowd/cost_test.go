@@ -1,0 +1,48 @@
+package crowd_test
+
+import (
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/kith-im/kith/simnet/crowd"
+)
+
+// TestCost plays a population of the size that the environment gives, a small one if it gives none, and prints what it costs.
+func TestCost(t *testing.T) {
+	c := crowd.Default()
+	c.Users, c.RelayCount, c.For = 6, 6, 6*time.Hour
+	for name, set := range map[string]func(float64){
+		"USERS":    func(v float64) { c.Users = int(v) },
+		"DAYS":     func(v float64) { c.For = time.Duration(v * 24 * float64(time.Hour)) },
+		"MESSAGES": func(v float64) { c.Messages = v },
+		"CONTACTS": func(v float64) { c.Contacts = int(v) },
+		"RELAYS":   func(v float64) { c.RelayCount = int(v) },
+	} {
+		if v, err := strconv.ParseFloat(os.Getenv(name), 64); err == nil {
+			set(v)
+		}
+	}
+	x, err := crowd.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	for more := true; more; {
+		more = x.Step()
+		t.Logf("%6.1f s  %s, %d events", time.Since(begin).Seconds(), x.Progress(), x.World().Events())
+	}
+	if x.Err() != nil {
+		t.Fatal(x.Err())
+	}
+	r := x.Result()
+	for _, name := range []string{"lost.count", "doubled.count", "late.count", "removed.read.count", "broken.count", "refused.count"} {
+		if v, ok := r.Figure(name); !ok || v.Value != 0 {
+			t.Errorf("%s: %g %t", name, v.Value, ok)
+		}
+	}
+	for _, v := range r.Figures() {
+		t.Logf("%-28s %g %s", v.Name, v.Value, v.Unit)
+	}
+}

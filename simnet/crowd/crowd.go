@@ -1,0 +1,164 @@
+package crowd
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/simnet"
+	"github.com/kith-im/kith/simnet/model"
+	"github.com/kith-im/kith/simnet/result"
+)
+
+// Crowd is one population. It belongs to one goroutine.
+type Crowd struct {
+	cfg Config
+	w   *simnet.World
+	rng model.Dice
+
+	users  []*user
+	hosts  []*device // of all users, and those that are gone
+	byID   map[string]*device
+	relays []*relay // those that are dead too
+	groups []*group
+	near   []int
+
+	stages []stage // of the set-up, those that are left
+	begin  time.Time
+	passed time.Duration
+	over   bool
+
+	letters map[string]*letter
+	order   []*letter // those that may be on their way, by age
+	stats   stats
+	err     error
+}
+
+// stage is a part of the set-up.
+type stage struct {
+	name string
+	do   func() error
+}
+
+// warmUp is how long the population lives before it counts.
+const warmUp = 30 * time.Minute
+
+// drainTime is what everybody has at the end to get what is there: more than the longest pause between two tries.
+const drainTime = 26 * time.Hour
+
+// New makes a population that has yet to be set up, which is what its first steps do.
+func New(cfg Config) (*Crowd, error) {
+	if err := cfg.Check(); err != nil {
+		return nil, err
+	}
+	c := &Crowd{
+		cfg: cfg, w: simnet.New(cfg.Seed), rng: model.NewDice(cfg.Seed), byID: map[string]*device{}, letters: map[string]*letter{},
+		stats: newStats(),
+	}
+	if !cfg.Trace {
+		c.w.Quiet()
+	}
+	if cfg.NoRepair {
+		c.w.NoRepair()
+	}
+	if cfg.Links == "world" {
+		c.w.Connect(simnet.Net{RTT: Regions(), Loss: cfg.Loss, Punch: cfg.Punch})
+	}
+	p := election.DefaultPolicy()
+	p.R, p.W, p.S = cfg.R, cfg.W, cfg.S
+	c.w.Policy(p)
+	c.stages = []stage{
+		{"relays", c.makeRelays}, {"people", c.makePeople}, {"devices", c.linkDevices}, {"contacts", c.befriend},
+		{"groups", c.makeGroups}, {"calm", c.settle},
+	}
+	return c, nil
+}
+
+// Step plays a piece: first the set-up, a part at a time, then a thirtieth of the time, at most a day.
+func (c *Crowd) Step() bool {
+	switch {
+	case c.err != nil || c.over:
+		return false
+	case len(c.stages) > 0:
+		do := c.stages[0].do
+		c.stages = c.stages[1:]
+		c.err = do()
+		return c.err == nil
+	case c.passed < c.cfg.For:
+		piece := min(max(c.cfg.For/30, 30*time.Minute), 24*time.Hour, c.cfg.For-c.passed)
+		c.w.Run(piece)
+		c.passed += piece
+		c.sample()
+		return true
+	case c.cfg.Until == "drain" && !c.stats.drained:
+		c.drain()
+	}
+	c.close()
+	c.over = true
+	return false
+}
+
+// Err is why the set-up did not succeed, if it did not.
+func (c *Crowd) Err() error { return c.err }
+
+// Progress says how far it is.
+func (c *Crowd) Progress() string {
+	switch {
+	case len(c.stages) > 0:
+		return "setting up " + c.stages[0].name
+	case c.cfg.For < 48*time.Hour:
+		return fmt.Sprintf("hour %.1f of %.0f", c.passed.Hours(), c.cfg.For.Hours())
+	}
+	return fmt.Sprintf("day %d of %d", int(c.passed.Hours()/24), int(c.cfg.For.Hours()/24))
+}
+
+// Trace is what happened, line by line, if it is kept.
+func (c *Crowd) Trace() []string { return c.w.Trace() }
+
+// World is the network that the population lives on.
+func (c *Crowd) World() *simnet.World { return c.w }
+
+// settle lets everything come to rest, and begins to count.
+func (c *Crowd) settle() error {
+	c.w.Run(warmUp)
+	c.begin = c.w.Now()
+	c.stats.base = c.totals()
+	for _, d := range c.hosts {
+		c.live(d)
+	}
+	for _, r := range c.relays {
+		c.serve(r, true)
+	}
+	for _, u := range c.users {
+		c.nextWrite(u)
+	}
+	for _, f := range c.cfg.Faults {
+		c.w.After(f.At, func() { c.strike(f) })
+	}
+	c.w.After(time.Hour, c.hour)
+	return nil
+}
+
+// drain has everybody come back who can, and waits.
+func (c *Crowd) drain() {
+	c.stats.drained = true
+	c.w.Heal()
+	c.w.Censor(nil, nil, false)
+	for _, r := range c.relays {
+		if !r.dead && !r.Up() {
+			r.Restart()
+		}
+	}
+	for _, d := range c.hosts {
+		if d.gone {
+			continue
+		}
+		if !d.Up() {
+			c.start(d)
+		}
+		c.meet(d)
+	}
+	c.w.Run(drainTime)
+}
+
+var _ result.Run = (*Crowd)(nil)

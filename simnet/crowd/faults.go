@@ -1,0 +1,190 @@
+package crowd
+
+import (
+	"time"
+
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/simnet/model"
+)
+
+// some draws a share of all, at least one if the share is more than nothing.
+func some[T any](rng model.Dice, all []T, share float64) []T {
+	n := int(share*float64(len(all)) + 0.5)
+	if share > 0 && n == 0 {
+		n = 1
+	}
+	all = append([]T(nil), all...)
+	for i := range min(n, len(all)) {
+		j := i + rng.Below(len(all)-i)
+		all[i], all[j] = all[j], all[i]
+	}
+	return all[:min(n, len(all))]
+}
+
+func (c *Crowd) living() (out []*relay) {
+	for _, r := range c.relays {
+		if !r.dead {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func (c *Crowd) present() (out []*device) {
+	for _, d := range c.hosts {
+		if !d.gone {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// strike has a fault happen.
+func (c *Crowd) strike(f Fault) {
+	c.w.Log("fault", "%s %s", f.Kind, f.Name)
+	switch f.Kind {
+	case "relays-die", "relays-away", "relays-lose-disk", "relays-delete", "relays-withhold", "relays-forge":
+		for _, r := range some(c.rng, c.living(), f.Share) {
+			c.strikeRelay(r, f)
+		}
+	case "sybils":
+		for range int(f.Share*float64(c.cfg.RelayCount) + 0.5) {
+			r := c.addRelay(sybilNetwork)
+			r.Lie()
+			r.evil = true
+			for _, d := range some(c.rng, c.present(), 0.5) {
+				d.Hear(r.Relay)
+			}
+		}
+	case "partition", "relays-blocked", "bootstrap-blocked":
+		c.cut(f)
+	default:
+		c.strikePeople(f)
+	}
+}
+
+// sybilNetwork is where one attacker's relays are.
+const sybilNetwork = 203<<8 | 77
+
+func (c *Crowd) strikeRelay(r *relay, f Fault) {
+	switch f.Kind {
+	case "relays-die":
+		c.die(r, false)
+	case "relays-away", "relays-lose-disk":
+		r.held++
+		c.followRelay(r)
+		if f.Kind == "relays-lose-disk" {
+			r.Wipe()
+		}
+		c.w.After(max(f.For, time.Minute), func() {
+			if r.held--; !r.dead {
+				c.followRelay(r)
+			}
+		})
+	case "relays-delete":
+		r.evil = true
+		r.Lie()
+	case "relays-withhold":
+		r.evil = true
+		r.Withhold()
+	case "relays-forge":
+		r.evil = true
+		r.Forge()
+	}
+}
+
+// cut divides the network for a while.
+func (c *Crowd) cut(f Fault) {
+	var devices, relays []string
+	for _, d := range c.present() {
+		if f.Kind != "partition" || c.rng.Unit() < f.Share {
+			devices = append(devices, d.Name())
+		}
+	}
+	for _, r := range c.living() {
+		if f.Kind != "bootstrap-blocked" && c.rng.Unit() < f.Share {
+			relays = append(relays, r.Name())
+		}
+	}
+	switch f.Kind {
+	case "partition":
+		c.w.Part(append(devices, relays...)...)
+		c.w.After(f.For, c.w.Heal)
+		return
+	case "bootstrap-blocked":
+		devices = nil
+		for _, d := range some(c.rng, c.present(), f.Share) {
+			devices = append(devices, d.Name())
+		}
+	}
+	c.w.Censor(devices, relays, f.Kind == "bootstrap-blocked")
+	c.w.After(f.For, func() { c.w.Censor(nil, nil, false) })
+}
+
+func (c *Crowd) strikePeople(f Fault) {
+	switch f.Kind {
+	case "devices-away":
+		for _, d := range some(c.rng, c.present(), f.Share) {
+			d.held++
+			c.follow(d)
+			c.w.After(f.For, func() {
+				if d.held--; !d.gone {
+					c.follow(d)
+				}
+			})
+		}
+	case "devices-crash":
+		for _, d := range some(c.rng, c.present(), f.Share) {
+			d.Stop()
+			c.w.After(max(f.For, time.Second), func() {
+				if !d.gone && !d.Up() {
+					c.start(d)
+				}
+			})
+		}
+	case "devices-lose-disk":
+		for _, d := range some(c.rng, c.present(), f.Share) {
+			d.gone, d.since = true, c.w.Now()
+			d.Lose()
+			c.forget(d)
+		}
+	case "device-removed":
+		c.removeDevices(f)
+	case "device-added":
+		for _, u := range some(c.rng, c.users, f.Share) {
+			if d := u.devices[0]; d.gone || !d.Here() || len(u.devices) >= maxPerUser || c.link(u) != nil {
+				continue
+			}
+			c.live(u.devices[len(u.devices)-1])
+		}
+	}
+}
+
+// removeDevices has people take their last device off their account.
+func (c *Crowd) removeDevices(f Fault) {
+	var able []*user
+	for _, u := range c.users {
+		if last := u.devices[len(u.devices)-1]; len(u.devices) > 1 && !last.gone && u.devices[0].Here() {
+			able = append(able, u)
+		}
+	}
+	for _, u := range some(c.rng, able, f.Share) {
+		d := u.devices[len(u.devices)-1]
+		if u.devices[0].Do(func(e *node.Engine, t *node.Turn) error { _, err := e.RemoveDevice(t, d.ID()); return err }) == nil {
+			c.forget(d)
+			d.gone, d.removed = true, true
+		}
+	}
+}
+
+// rushed is how often a user writes what it would write once.
+func (c *Crowd) rushed(u *user) float64 {
+	r, at := c.cfg.Rush, c.w.Now().Sub(c.begin)
+	if r.Local {
+		at += time.Duration(u.zone) * time.Hour
+	}
+	if r.For > 0 && at >= r.At && at < r.At+r.For {
+		return r.Factor
+	}
+	return 1
+}

@@ -1,0 +1,303 @@
+package crowd
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
+	"github.com/kith-im/kith/simnet/model"
+)
+
+// words are what somebody writes.
+type words struct {
+	to     *user
+	in     *group // instead of to
+	length int
+}
+
+// letter is one message that has not reached every device it is for.
+type letter struct {
+	id   string
+	at   time.Time
+	from *device
+	due  []due
+	not  []*device // that it must not reach: the author knew that they were removed
+}
+
+type due struct {
+	to      *device
+	there   bool // when it was written
+	custody bool
+}
+
+// slack is how much later than its end a message may be shown, for clocks differ.
+const slack = 10 * time.Minute
+
+// nextWrite plans when a user writes next: the next point of a Poisson process whose rate follows the hours of its day.
+func (c *Crowd) nextWrite(u *user) {
+	if u.rate == 0 {
+		return
+	}
+	left := c.rng.Exp()
+	at, wait := c.w.Now(), time.Duration(0)
+	for ; wait < c.cfg.For+time.Hour; wait += time.Hour {
+		rate := u.rate // an hour's
+		if !c.cfg.Flat {
+			rate *= model.Activity((at.Hour() + int(wait.Hours()) + 24 + u.zone) % 24)
+		}
+		if left < rate {
+			c.w.After(wait+time.Duration(left/rate*float64(time.Hour)), func() {
+				c.write(u)
+				c.nextWrite(u)
+			})
+			return
+		}
+		left -= rate
+	}
+}
+
+// write has a user write a message, if one of its devices is there; else it does when one is.
+func (c *Crowd) write(u *user) {
+	if c.stats.drained {
+		return
+	}
+	times := c.rushed(u)
+	for ; times > 0; times-- {
+		if times < 1 && c.rng.Unit() >= times {
+			return
+		}
+		x := words{length: model.TextLength(c.rng.Uint64())}
+		author := c.address(u, &x)
+		if d := c.deviceOf(author); d != nil {
+			c.say(d, x)
+		} else {
+			author.backlog = append(author.backlog, x)
+			c.stats.held++
+		}
+	}
+}
+
+// address decides whom words are for; of those in a group, any member may write.
+func (c *Crowd) address(u *user, x *words) (author *user) {
+	share := c.rng.Unit()
+	for _, g := range c.groups {
+		if share -= g.share; share < 0 {
+			x.in = g
+			return g.members[c.rng.Below(len(g.members))]
+		}
+	}
+	if share -= c.cfg.HotShare; share < 0 && u.n != 0 {
+		x.to = c.users[0]
+		return u
+	}
+	// To the first most: like 1/rank.
+	rank := int(math.Pow(float64(len(c.near))+1, c.rng.Unit()) - 1)
+	off := c.near[min(rank, len(c.near)-1)]
+	if c.rng.Below(2) == 0 {
+		off = c.cfg.Users - off
+	}
+	x.to = c.users[(u.n+off)%c.cfg.Users]
+	return u
+}
+
+// deviceOf is a device of a user that is there; nil: none is.
+func (c *Crowd) deviceOf(u *user) *device {
+	first := c.rng.Below(len(u.devices))
+	for i := range u.devices {
+		if d := u.devices[(first+i)%len(u.devices)]; !d.gone && d.Here() {
+			return d
+		}
+	}
+	return nil
+}
+
+// say has a device send.
+func (c *Crowd) say(d *device, x words) {
+	to := ""
+	if x.in != nil {
+		to = d.handle(x.in)
+	} else {
+		to = x.to.name
+	}
+	d.of.written++
+	l := &letter{at: c.w.Now(), from: d}
+	c.forbid(l, x)
+	err := d.Do(func(e *node.Engine, t *node.Turn) error {
+		v, err := e.Send(t, node.SendRequest{To: to, Text: text(d.Name(), d.of.written, x.length)})
+		l.id = v.ID
+		return err
+	})
+	if err != nil {
+		c.stats.refused++
+		c.w.Log(d.Name(), "does not send: %v", err)
+		return
+	}
+	c.stats.messages++
+	people := []*user{d.of}
+	if x.in != nil {
+		people = x.in.members
+	} else if x.to != d.of {
+		people = append(people, x.to)
+	}
+	for _, u := range people {
+		for _, o := range u.devices {
+			if o != d && !o.gone {
+				l.due = append(l.due, due{to: o, there: o.Here()})
+			}
+		}
+	}
+	c.stats.deliveries += len(l.due)
+	c.stats.pending += len(l.due)
+	if len(l.due)+len(l.not) > 0 {
+		c.letters[l.id] = l
+		c.order = append(c.order, l)
+	}
+}
+
+// forbid notes the devices that the author knows were removed.
+func (c *Crowd) forbid(l *letter, x words) {
+	if x.to == nil {
+		return
+	}
+	for _, u := range []*user{x.to, l.from.of} {
+		all := 0
+		var removed []*device
+		for _, o := range u.devices {
+			if o.removed {
+				removed = append(removed, o)
+			} else if !o.gone {
+				all++
+			}
+		}
+		if len(removed) > 0 && l.from.knows(u) == all {
+			l.not = append(l.not, removed...)
+		}
+	}
+}
+
+// knows is how many devices a device believes that a user has.
+func (d *device) knows(u *user) (n int) {
+	d.View(func(tx store.Tx) error {
+		if u == d.of {
+			v, err := node.Identity(tx)
+			n = v.Devices
+			return err
+		}
+		all, err := node.Contacts(tx, nil)
+		for _, c := range all {
+			if c.Handle == u.name {
+				n = c.Devices
+			}
+		}
+		return err
+	})
+	return n
+}
+
+// told is a notice of a device, after its commit.
+func (c *Crowd) told(d *device, n view.Notice) {
+	switch n.Type {
+	case "message":
+		c.shown(d, n.ID)
+	case "stage":
+		if n.Stage.Stage == view.StageCustody {
+			c.inCustody(n.ID, n.Stage.Device)
+		}
+	}
+}
+
+func (c *Crowd) shown(d *device, id string) {
+	l := c.letters[id]
+	if l == nil || l.from == d {
+		return
+	}
+	if slices.Contains(l.not, d) {
+		c.stats.removedRead++
+		c.w.Log(d.Name(), "READS what was not for it")
+	}
+	i := slices.IndexFunc(l.due, func(x due) bool { return x.to == d })
+	if i < 0 {
+		return
+	}
+	took := c.w.Now().Sub(l.at)
+	if took > mailbox.MaxTTL+slack {
+		c.stats.late++
+		c.w.Log(d.Name(), "shows a message after its end")
+	}
+	c.stats.arrived(took, l.due[i].there)
+	c.drop(l, i)
+}
+
+// drop takes one device off those that a letter is due at.
+func (c *Crowd) drop(l *letter, i int) {
+	l.due = slices.Delete(l.due, i, i+1)
+	c.stats.pending--
+	if len(l.due)+len(l.not) == 0 {
+		delete(c.letters, l.id)
+	}
+}
+
+func (c *Crowd) inCustody(id, device string) {
+	l := c.letters[id]
+	if l == nil {
+		return
+	}
+	for i := range l.due {
+		if x := &l.due[i]; x.to.ID() == device && !x.custody {
+			x.custody = true
+			c.stats.custody++
+		}
+	}
+}
+
+// forget takes a device that is gone off everything that is due.
+func (c *Crowd) forget(d *device) {
+	for _, l := range c.order {
+		if i := slices.IndexFunc(l.due, func(x due) bool { return x.to == d }); i >= 0 {
+			c.drop(l, i)
+			c.stats.dropped++
+		}
+	}
+}
+
+// judge says of what is older than mail lives, or of everything at the end, what became of it.
+func (c *Crowd) judge(end bool) {
+	now, kept := c.w.Now(), c.order[:0]
+	for _, l := range c.order {
+		over := now.Sub(l.at) > mailbox.MaxTTL+time.Hour
+		for i := len(l.due) - 1; i >= 0 && (over || end); i-- {
+			c.fate(l, l.due[i], over)
+			c.drop(l, i)
+		}
+		if len(l.due) > 0 {
+			kept = append(kept, l)
+		}
+	}
+	clear(c.order[len(kept):])
+	c.order = kept
+}
+
+// fate counts what became of a delivery that did not arrive.
+func (c *Crowd) fate(l *letter, x due, over bool) {
+	s := &c.stats
+	absent := func(d *device) bool { return !d.gone && !d.Here() && d.since.Before(l.at.Add(slack)) }
+	returned := c.stats.drained && x.to.since.Sub(l.at) > mailbox.MaxTTL-time.Hour
+	switch {
+	case l.from.gone && !x.custody:
+		s.orphaned++
+	case over && (absent(x.to) || absent(l.from) && !x.custody), returned:
+		s.expired++
+	case !over && !c.stats.drained:
+		s.unfinished++
+	default:
+		s.lost++
+		if x.custody {
+			s.lostCustody++
+		}
+		c.w.Log(x.to.Name(), "never got %s of %s, written at %v, custody %t", l.id[:8], l.from.Name(), l.at.Sub(c.begin), x.custody)
+	}
+}

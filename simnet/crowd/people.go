@@ -1,0 +1,305 @@
+package crowd
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
+	"github.com/kith-im/kith/node/view"
+	"github.com/kith-im/kith/simnet"
+	"github.com/kith-im/kith/simnet/model"
+)
+
+// user is a person.
+type user struct {
+	n       int
+	name    string
+	devices []*device
+	rate    float64 // messages an hour, on average over the day
+	zone    int     // hours
+	region  int
+	backlog []words // for when a device is there again
+	written int
+}
+
+// device is one engine with its place and its habits.
+type device struct {
+	*simnet.Device
+	n       int
+	of      *user
+	class   *model.Part
+	wants   bool // to be there, by its habits
+	held    int  // faults that keep it away
+	gone    bool // for ever: its disk is lost, or it was removed
+	removed bool
+	since   time.Time // it came or went
+	handles map[*group]string
+}
+
+// group is a conversation of many.
+type group struct {
+	chat    string
+	members []*user
+	share   float64
+}
+
+func (c *Crowd) makePeople() error {
+	n := c.cfg.Users
+	for i := range n {
+		u := &user{n: i, name: fmt.Sprintf("u%d", i)}
+		u.region, u.zone = model.Zone(float64(i) / float64(n))
+		u.rate = c.cfg.Messages / 24
+		if s := c.cfg.Uneven; s > 0 {
+			u.rate *= math.Exp(s*c.normal() - s*s/2)
+		}
+		c.users = append(c.users, u)
+		if _, err := c.addDevice(u, func(name string) (*simnet.Device, error) { return c.w.AddDevice(name) }); err != nil {
+			return err
+		}
+		c.w.Run(time.Second)
+	}
+	c.w.Run(5 * time.Minute)
+	return nil
+}
+
+// normal draws from the normal distribution (Box and Muller).
+func (c *Crowd) normal() float64 {
+	return math.Sqrt(2*c.rng.Exp()) * math.Cos(2*math.Pi*c.rng.Unit())
+}
+
+// pick draws one of n by weights that add up to 1.
+func (c *Crowd) pick(n int, weight func(int) float64) int {
+	x := c.rng.Unit()
+	for i := range n {
+		if x -= weight(i); x < 0 {
+			return i
+		}
+	}
+	return n - 1
+}
+
+func (c *Crowd) addDevice(u *user, add func(name string) (*simnet.Device, error)) (*device, error) {
+	name := u.name
+	if len(u.devices) > 0 {
+		name = fmt.Sprintf("%s-%d", u.name, len(u.devices)+1)
+	}
+	s, err := add(name)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	d := &device{Device: s, n: len(c.hosts), of: u, wants: true, since: c.w.Now(), handles: map[*group]string{}}
+	d.class = &c.cfg.People[c.pick(len(c.cfg.People), func(i int) float64 { return c.cfg.People[i].Share })]
+	d.Put(c.place(u.region, d.class.Churn.Name, c.rng.Unit() < c.cfg.NAT))
+	d.Skew(time.Duration(c.normal() * float64(c.cfg.Skew)))
+	d.Know(c.candidates()...)
+	d.Notices(func(n view.Notice) { c.told(d, n) })
+	u.devices = append(u.devices, d)
+	c.hosts = append(c.hosts, d)
+	c.byID[d.ID()] = d
+	return d, d.Start()
+}
+
+// linkDevices adds the devices that people have beside their first.
+func (c *Crowd) linkDevices() error {
+	for _, u := range c.users {
+		for range c.pick(len(c.cfg.PerUser), func(i int) float64 { return c.cfg.PerUser[i] }) {
+			if err := c.link(u); err != nil {
+				return err
+			}
+			c.w.Run(time.Second)
+		}
+	}
+	c.w.Run(5 * time.Minute)
+	return nil
+}
+
+func (c *Crowd) link(u *user) error {
+	_, err := c.addDevice(u, func(name string) (*simnet.Device, error) { return c.w.LinkDevice(name, u.devices[0].Device) })
+	return err
+}
+
+// befriend has people know those at the same distances, most of them near: in the same time zone.
+func (c *Crowd) befriend() error {
+	n := c.cfg.Users
+	half, reach := max((c.cfg.Contacts+1)/2, 1), max(n/200, 20)
+	used := map[int]bool{}
+	for i := 0; len(c.near) < min(half, max((n-1)/2, 1)); i++ {
+		limit := max((n-1)/2, 1)
+		if i%5 != 4 {
+			limit = min(limit, reach+i/5)
+		}
+		if off := 1 + c.rng.Below(limit); !used[off] {
+			used[off] = true
+			c.near = append(c.near, off)
+		}
+	}
+	for _, off := range c.near {
+		for i, u := range c.users {
+			if o := c.users[(i+off)%n]; off*2 != n || i < off {
+				if err := c.introduce(u, o); err != nil {
+					return err
+				}
+			}
+			c.w.Run(time.Second)
+		}
+		c.w.Run(time.Minute)
+	}
+	if c.cfg.HotShare > 0 {
+		return c.gather(c.users[0], c.users[1:])
+	}
+	return nil
+}
+
+// gather has one person know many.
+func (c *Crowd) gather(one *user, many []*user) error {
+	for i, o := range many {
+		if !c.friends(one, o) {
+			if err := c.introduce(one, o); err != nil {
+				return err
+			}
+		}
+		if i%32 == 31 { // so many links may be open
+			c.w.Run(time.Minute)
+		}
+	}
+	c.w.Run(time.Minute)
+	return nil
+}
+
+func (c *Crowd) friends(a, b *user) bool {
+	for _, off := range c.near {
+		if (a.n+off)%c.cfg.Users == b.n || (b.n+off)%c.cfg.Users == a.n {
+			return true
+		}
+	}
+	return false
+}
+
+// introduce has b answer an invite of a.
+func (c *Crowd) introduce(a, b *user) error {
+	var link string
+	err := a.devices[0].Do(func(e *node.Engine, t *node.Turn) error {
+		v, err := e.CreateInvite(t, 0)
+		link = v.Text
+		return err
+	})
+	if err == nil {
+		err = b.devices[0].Do(func(e *node.Engine, t *node.Turn) error { _, err := e.Join(t, link, ""); return err })
+	}
+	if err != nil {
+		return fmt.Errorf("%s and %s: %w", a.name, b.name, err)
+	}
+	return nil
+}
+
+func (c *Crowd) makeGroups() error {
+	for i, g := range c.cfg.Groups {
+		x := &group{share: g.Share}
+		first := c.rng.Below(len(c.users))
+		for k := range g.Size {
+			x.members = append(x.members, c.users[(first+k)%len(c.users)])
+		}
+		owner := x.members[0]
+		if err := c.gather(owner, x.members[1:]); err != nil {
+			return err
+		}
+		var ids []string
+		for _, u := range x.members[1:] {
+			u.devices[0].View(func(tx store.Tx) error { ids = append(ids, talk.Me(tx).String()); return nil })
+		}
+		err := owner.devices[0].Do(func(e *node.Engine, t *node.Turn) error {
+			v, err := e.CreateGroup(t, fmt.Sprintf("group %d", i), ids)
+			x.chat = v.Chat
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("a group of %d: %w", g.Size, err)
+		}
+		c.groups = append(c.groups, x)
+		c.w.Run(5 * time.Minute)
+	}
+	return nil
+}
+
+// handle is what a device calls a group; empty: it does not know it.
+func (d *device) handle(g *group) string {
+	if d.handles[g] == "" {
+		d.View(func(tx store.Tx) error {
+			for _, x := range talk.Groups(tx) {
+				if v := talk.GroupView(tx, talk.Me(tx), x); v.Chat == g.chat {
+					d.handles[g] = v.Handle
+				}
+			}
+			return nil
+		})
+	}
+	return d.handles[g]
+}
+
+// live begins the habits of a device, at a random moment of them.
+func (c *Crowd) live(d *device) {
+	churn := &d.class.Churn
+	if c.rng.Unit() < churn.Share() {
+		c.w.After(millis(churn.On.Rest(c.rng)), func() { c.turn(d) })
+		return
+	}
+	d.wants = false
+	c.follow(d)
+	c.w.After(millis(churn.Off.Rest(c.rng)), func() { c.turn(d) })
+}
+
+func millis(n uint64) time.Duration { return time.Duration(n) * time.Millisecond }
+
+// turn has a device come or go.
+func (c *Crowd) turn(d *device) {
+	if d.gone || c.stats.drained {
+		return
+	}
+	d.wants = !d.wants
+	next := d.class.Churn.Off
+	if d.wants {
+		next = d.class.Churn.On
+	}
+	c.w.After(millis(next.Draw(c.rng)), func() { c.turn(d) })
+	c.follow(d)
+}
+
+// follow brings a device to where it wants to be, if no fault keeps it away.
+func (c *Crowd) follow(d *device) {
+	if here := d.wants && d.held == 0; here && d.Up() {
+		c.meet(d)
+	} else if d.Here() {
+		d.since = c.w.Now()
+		d.Leave()
+	}
+}
+
+// meet brings a device onto the network; people write then what they had wanted to.
+func (c *Crowd) meet(d *device) {
+	if !d.Here() {
+		d.since = c.w.Now()
+		d.Return()
+	}
+	waiting := d.of.backlog
+	d.of.backlog = nil
+	for _, x := range waiting {
+		c.say(d, x)
+	}
+}
+
+// start begins the process of a device anew.
+func (c *Crowd) start(d *device) {
+	if err := d.Start(); err != nil {
+		c.w.Log(d.Name(), "does not start: %v", err)
+	}
+}
+
+// text is what somebody writes: it names itself, and has the length that chance gave it.
+func text(who string, n, length int) string {
+	s := fmt.Sprintf("%s/%d.", who, n)
+	return s + strings.Repeat("x", max(length-len(s), 0))
+}
