@@ -14,7 +14,7 @@ FUZZTIME  ?= 5s# one fuzz target
 BENCHTIME ?= 1s# one benchmark
 COUNT     ?= 1# runs of each benchmark; benchstat wants 6 or more
 CYCLES    ?= 200# kill -9 cycles of `make crash`
-SEEDS     ?= 60# random schedules of `make soak`
+SEEDS     ?= 60# random schedules of `make sim-fuzz`
 VERIFY    ?= 5# how much `make verify` simulates
 ROUNDS    ?= 3# how often each takes part in `make bench-brokers`
 PHASE     ?= 5# one phase of it
@@ -32,7 +32,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
-.PHONY: root-test groups files crash splits hostile soak verify fixture
+.PHONY: root-test groups files crash splits hostile sim-fuzz verify fixture
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -160,8 +160,8 @@ splits: ## every two-way split of seven real processes in network namespaces, wi
 hostile: ## slow peers, a relay under attack by ten thousand streams, clocks that jump: minutes each; HOSTILE=regexp picks
 	$(note) $(GO) test -count=1 -v -tags hostile -timeout 60m -run '$(HOSTILE)' $(TESTFLAGS) ./cli/faults
 
-soak: ## random schedules of the simulated network: cuts, crashes, liars; SEEDS of them (60)
-	$(note) SEEDS=$(SEEDS) $(GO) test -count=1 -v -run 'Random(Schedules|Acts)' -timeout 60m ./simnet
+sim-fuzz: build ## schedules drawn from a seed: cuts, crashes, liars, lost disks; SEEDS of them (60), a failing one is shortened into bin/
+	$(note) bin/kith sim fuzz --seeds 1..$(SEEDS) --out bin
 
 groups: SEEDS = 1000
 groups: ## groups at odds over cuts and absences, SEEDS of them (1000); then 64 members with 3 devices each, a tenth of them away

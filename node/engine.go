@@ -249,7 +249,7 @@ func (e *Engine) loadSessions(t *Turn) {
 func (e *Engine) Deadline() time.Time {
 	next := nextWant(e.out.Deadline(), e.publish)
 	if e.self.Removed {
-		return next
+		return earlier(next, e.timesAt)
 	}
 	next = nextWant(next, e.wants)
 	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.namesAt, e.prekeysAt, e.groups.asks.Next(), unixMilli(e.self.BundleDue), e.timesAt, e.historyAt} {
@@ -276,8 +276,9 @@ func nextWant(next time.Time, m map[string]*want) time.Time {
 
 // Tick does what is due.
 func (e *Engine) Tick(t *Turn) {
-	if e.self.Removed { // what is left to say is that it is gone
+	if e.self.Removed { // what is left to say is that it is gone, and to do that messages disappear
 		e.tickPublish(t)
+		e.tickTalk(t)
 		e.flush(t)
 		return
 	}

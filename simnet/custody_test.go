@@ -16,7 +16,7 @@ import (
 // friends are two people with a device each, who know each other, among relays.
 func friends(t *testing.T, seed uint64, relays int) (s *schedule, a, b *simnet.Device) {
 	t.Helper()
-	s = &schedule{t: t, seed: seed, w: simnet.New(seed), has: map[*simnet.Device]map[string]bool{}}
+	s = &schedule{t: t, seed: seed, w: simnet.New(seed)}
 	for i := range relays {
 		s.relays = append(s.relays, s.w.AddRelay(fmt.Sprintf("relay-%d", i+1)))
 	}

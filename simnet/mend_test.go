@@ -28,7 +28,7 @@ type town struct {
 
 // newTown plays until bob is away and n texts of alice's are in custody.
 func newTown(t *testing.T, n int, before func(*town)) *town {
-	x := &town{schedule: &schedule{t: t, seed: 7, w: simnet.New(7), crashes: map[*simnet.Device]func(){}}}
+	x := &town{schedule: &schedule{t: t, seed: 7, w: simnet.New(7)}}
 	for i := range 5 {
 		x.relays = append(x.relays, x.w.AddRelay(fmt.Sprintf("relay-%d", i+1)))
 	}

@@ -347,6 +347,21 @@ func (r *Relay) Stores() (n uint64) {
 	return n
 }
 
+// Set is the newest list of the relays of a box that the relay knows; nil: it knows none.
+func (r *Relay) Set(box mailbox.ID) (set *dht.SetRecord) {
+	_ = r.store.View(func(tx mailbox.Tx) error {
+		raw, err := r.rules.GetSet(tx, r.w.now, box)
+		if err == nil {
+			set, err = dht.ParseSetRecord(raw)
+		}
+		return err
+	})
+	return set
+}
+
+// PeerID is the relay's peer id, as devices name it.
+func (r *Relay) PeerID() string { return string(r.self.ID) }
+
 // Held counts the live envelopes of all boxes.
 func (r *Relay) Held() int {
 	n := 0

@@ -103,9 +103,10 @@ func (p *Play) stage(d *Device, args []string) bool {
 }
 
 func (p *Play) members(d *Device, group string) (n int) {
+	g := p.groups[group]
 	d.View(func(tx store.Tx) error {
 		for _, c := range talk.Groups(tx) {
-			if v := talk.GroupView(tx, talk.Me(tx), c); v.Chat == p.groups[group] && !v.Left {
+			if v := talk.GroupView(tx, talk.Me(tx), c); g != nil && v.Chat == g.chat && !v.Left {
 				n = len(v.Members)
 			}
 		}
@@ -114,14 +115,13 @@ func (p *Play) members(d *Device, group string) (n int) {
 	return n
 }
 
-// agrees says whether two devices of one person, or of members of a group, show the same of a conversation.
+// agrees says whether two devices show the same messages of a conversation, in the same order.
 func (p *Play) agrees(d *Device, args []string) bool {
 	o, err := p.device(args[0])
-	return err == nil && slices.Equal(Looks(d, args[1]), Looks(o, args[1]))
+	return err == nil && slices.Equal(looks(d, args[1]), looks(o, args[1]))
 }
 
-// Looks are the messages of a conversation as a device shows them, in order, in words that do not depend on who looks.
-func Looks(d *Device, who string) (out []string) {
+func looks(d *Device, who string) (out []string) {
 	d.View(func(tx store.Tx) error {
 		all, err := talk.Messages(tx, who, 0)
 		for _, m := range all {
@@ -130,6 +130,17 @@ func Looks(d *Device, who string) (out []string) {
 		return err
 	})
 	return out
+}
+
+// Look is a message as a device shows it, in words that do not depend on who looks; "" if it has none.
+func Look(d *Device, id string) (words string) {
+	d.View(func(tx store.Tx) error {
+		if m, err := talk.Message(tx, id); err == nil {
+			words = inWords(m, d.Owner.Name)
+		}
+		return nil
+	})
+	return words
 }
 
 func inWords(m view.Message, me string) string {

@@ -73,6 +73,9 @@ type Play struct {
 	// Noticed, if set, hears what a device tells its person, and After, if set, looks at the play after every line.
 	Noticed func(*Device, view.Notice)
 	After   func()
+	// Made and MadeRelay, if set, get each device and relay before it runs, to plant a fault.
+	Made      func(*Device)
+	MadeRelay func(*Relay)
 	// Carried, if set, sees everything on links and in the directory.
 	Carried func(simnet.Parcel)
 	// Crash, if set, is told when a host's process ends, with its name.
@@ -84,13 +87,19 @@ type Play struct {
 	rng    *rand.Rand
 	links  links
 	broken []string
-	groups map[string]string // name -> conversation id
+	groups map[string]*circle
+}
+
+// circle is a group of the story.
+type circle struct {
+	chat   string
+	people []*Person // nil once anybody came or went: who is in it is then for those in it to agree on
 }
 
 // New makes a play of a script with the chance of a seed.
 func New(s Script, seed uint64) *Play {
 	p := &Play{
-		World: simnet.New(seed), seed: seed, script: s, rng: rand.New(rand.NewPCG(seed, 5)), groups: map[string]string{}, Changed: simnet.Start,
+		World: simnet.New(seed), seed: seed, script: s, rng: rand.New(rand.NewPCG(seed, 5)), groups: map[string]*circle{}, Changed: simnet.Start,
 	}
 	p.World.Tap(p.fate)
 	return p
@@ -119,6 +128,9 @@ func (p *Play) Next() bool {
 	}
 	return p.next < len(p.script)
 }
+
+// Do plays a command that is in no script. What is refused, or has nothing to do, has no effect.
+func (p *Play) Do(verb string, args ...string) { _ = verbs[verb].do(p, args) }
 
 // Fail notes that something is not as it has to be.
 func (p *Play) Fail(format string, args ...any) {
@@ -212,5 +224,8 @@ func (p *Play) enrol(who *Person, made *simnet.Device) error {
 			p.Noticed(d, n)
 		}
 	})
+	if p.Made != nil {
+		p.Made(d)
+	}
 	return d.Start()
 }

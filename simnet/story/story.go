@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/rogpeppe/go-internal/txtar"
@@ -28,8 +29,9 @@ var files embed.FS
 type Story struct {
 	Name     string
 	Question string // the first line of the prose
+	Seed     uint64 // GoldenSeed unless the file names another
 	Script   Script
-	Trace    string // of GoldenSeed
+	Trace    string // of Seed
 }
 
 // Names lists the built-in stories in order.
@@ -52,12 +54,12 @@ func Load(name string) (Story, error) {
 	return Read(name+".txtar", raw)
 }
 
-// Read reads a story's file: prose, then the files "script" and "trace".
+// Read reads a story's file: prose, then the parts "seed", if it is not GoldenSeed, "script" and "trace".
 func Read(file string, raw []byte) (Story, error) {
 	if len(raw) > maxScript {
 		return Story{}, fmt.Errorf("%s: longer than %d bytes", file, maxScript)
 	}
-	s := Story{Name: strings.TrimSuffix(path.Base(file), ".txtar")}
+	s := Story{Name: strings.TrimSuffix(path.Base(file), ".txtar"), Seed: GoldenSeed}
 	a := txtar.Parse(raw)
 	s.Question, _, _ = strings.Cut(string(a.Comment), "\n")
 	before := strings.Count(string(a.Comment), "\n") + 1 // lines of the file above the script
@@ -70,6 +72,11 @@ func Read(file string, raw []byte) (Story, error) {
 				return Story{}, err
 			}
 			found = true
+		case "seed":
+			var err error
+			if s.Seed, err = strconv.ParseUint(strings.TrimSpace(string(f.Data)), 10, 64); err != nil {
+				return Story{}, fmt.Errorf("%s: seed: %q is no number", file, f.Data)
+			}
 		case "trace":
 			s.Trace = string(f.Data)
 		}
@@ -79,6 +86,14 @@ func Read(file string, raw []byte) (Story, error) {
 		return Story{}, fmt.Errorf("%s: has no part %q", file, "-- script --")
 	}
 	return s, nil
+}
+
+// Write is the file of a story without its trace.
+func (s Story) Write(prose string) []byte {
+	a := &txtar.Archive{Comment: []byte(prose + "\n"), Files: []txtar.File{
+		{Name: "seed", Data: fmt.Appendln(nil, s.Seed)}, {Name: "script", Data: []byte(s.Script.String())},
+	}}
+	return txtar.Format(a)
 }
 
 // Run is a story that is being played: a result.Run with its trace.

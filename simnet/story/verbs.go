@@ -70,7 +70,11 @@ func each(do func(p *Play, name string) error) func(*Play, []string) error {
 
 func (p *Play) addRelays(names []string) error {
 	for _, n := range names {
-		p.Relays = append(p.Relays, &Relay{Relay: p.World.AddRelay(n)})
+		r := &Relay{Relay: p.World.AddRelay(n)}
+		p.Relays = append(p.Relays, r)
+		if p.MadeRelay != nil {
+			p.MadeRelay(r)
+		}
 	}
 	return nil
 }
@@ -199,29 +203,37 @@ func (p *Play) send(args []string) error {
 	return err
 }
 
-// deliveries notes which devices a message is for, and which its sender knows to be removed. Who is in a group is not
-// noted: that is for those in it to agree on.
+// deliveries notes which devices a message is for, and which its sender knows to be removed.
 func (p *Play) deliveries(m *Message) {
-	to := p.person(m.To)
-	if to == nil || to == m.From.Owner {
+	var to []*Person
+	if x := p.person(m.To); x != nil {
+		to = []*Person{x}
+	} else if g := p.groups[m.To]; g != nil {
+		to = g.people
+	}
+	if len(to) == 0 || m.To == m.From.Owner.Name {
 		return
+	}
+	for _, who := range to {
+		if who != m.From.Owner {
+			m.reaches(who, contact(m.From, who.Name).Devices)
+		}
 	}
 	own := 0
 	m.From.View(func(tx store.Tx) error { v, err := node.Identity(tx); own = v.Devices; return err })
-	for _, side := range []struct {
-		who   *Person
-		known int
-	}{{to, contact(m.From, to.Name).Devices}, {m.From.Owner, own}} {
-		who, known := side.who, side.known
-		left := len(slices.DeleteFunc(slices.Clone(who.Devices), func(d *Device) bool { return d.Removed }))
-		for _, o := range who.Devices {
-			switch {
-			case o == m.From:
-			case !o.Removed:
-				m.Due = append(m.Due, o)
-			case known == left:
-				m.Not = append(m.Not, o)
-			}
+	m.reaches(m.From.Owner, own)
+}
+
+// reaches notes one person, of whom the sender knows so many devices.
+func (m *Message) reaches(who *Person, known int) {
+	left := len(slices.DeleteFunc(slices.Clone(who.Devices), func(d *Device) bool { return d.Removed }))
+	for _, o := range who.Devices {
+		switch {
+		case o == m.From:
+		case !o.Removed:
+			m.Due = append(m.Due, o)
+		case known == left:
+			m.Not = append(m.Not, o)
 		}
 	}
 }
@@ -280,32 +292,40 @@ func (p *Play) unlink(args []string) error {
 }
 
 func (p *Play) group(args []string) error {
-	return p.act(args[0], func(_ *Device, e *node.Engine, t *node.Turn) error {
+	return p.act(args[0], func(d *Device, e *node.Engine, t *node.Turn) error {
 		v, err := e.CreateGroup(t, args[1], args[2:])
-		p.groups[args[1]] = v.Chat
+		if err == nil {
+			g := &circle{chat: v.Chat, people: []*Person{d.Owner}}
+			for _, name := range args[2:] {
+				g.people = append(g.people, p.person(name))
+			}
+			p.groups[args[1]] = g
+		}
 		return err
 	})
 }
 
 func (p *Play) add(args []string) error {
-	return p.act(args[0], func(_ *Device, e *node.Engine, t *node.Turn) error {
-		_, err := e.AddToGroup(t, args[1], args[2:])
-		return err
-	})
+	return p.govern(args, func(e *node.Engine, t *node.Turn) error { _, err := e.AddToGroup(t, args[1], args[2:]); return err })
 }
 
 func (p *Play) expel(args []string) error {
-	return p.act(args[0], func(_ *Device, e *node.Engine, t *node.Turn) error {
+	return p.govern(args, func(e *node.Engine, t *node.Turn) error {
 		_, err := e.RemoveFromGroup(t, args[1], args[2:])
 		return err
 	})
 }
 
 func (p *Play) leave(args []string) error {
-	return p.act(args[0], func(_ *Device, e *node.Engine, t *node.Turn) error {
-		_, err := e.LeaveGroup(t, args[1])
-		return err
-	})
+	return p.govern(args, func(e *node.Engine, t *node.Turn) error { _, err := e.LeaveGroup(t, args[1]); return err })
+}
+
+// govern changes who is in a group.
+func (p *Play) govern(args []string, fn func(*node.Engine, *node.Turn) error) error {
+	if g := p.groups[args[1]]; g != nil {
+		g.people = nil
+	}
+	return p.act(args[0], func(_ *Device, e *node.Engine, t *node.Turn) error { return fn(e, t) })
 }
 
 func (p *Play) wait(args []string) error {
