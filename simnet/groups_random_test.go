@@ -271,3 +271,51 @@ func (t stubbornTx) Put(b store.Bucket, key, value []byte) {
 	}
 	t.Tx.Put(b, key, value)
 }
+
+// Whoever told others of an act that was void tells them when it learns so: they would go on as a group of their own.
+// The founder removes p1, p2 and p3; p1, who is cut off, removes the founder, and p2 and p3 hear of that alone.
+func TestNobodyGoesOnAfterAVoidAct(t *testing.T) {
+	p := gather(t, 5, 4, 1, 2, 4)
+	founder, rebel := p.devices[0][0], p.devices[1][0]
+	govern := func(d *simnet.Device, fn func(e *node.Engine, t *node.Turn, who string) error) {
+		t.Helper()
+		p.must(d.Do(func(e *node.Engine, t *node.Turn) error { return fn(e, t, p.handle(d)) }))
+	}
+	govern(founder, func(e *node.Engine, t *node.Turn, who string) error {
+		_, err := e.SetGroupAdmin(t, who, p.users[1], true)
+		return err
+	})
+	p.w.Run(time.Minute)
+	p.w.Part("p1")
+	for _, i := range []int{2, 3, 1} {
+		govern(founder, func(e *node.Engine, t *node.Turn, who string) error {
+			_, err := e.RemoveFromGroup(t, who, []string{p.users[i]})
+			return err
+		})
+		p.w.Run(time.Minute)
+	}
+	founder.Stop()
+	p.relays[0].Kill() // what the founder left for p1
+	p.relays[1].Kill()
+	p.w.Heal()
+	p.w.Run(time.Minute)
+	govern(rebel, func(e *node.Engine, t *node.Turn, who string) error {
+		_, err := e.RemoveFromGroup(t, who, []string{p.users[0]})
+		return err
+	})
+	p.w.Run(time.Minute)
+	for _, i := range []int{2, 3} {
+		if p.chat(p.devices[i][0]).Left {
+			t.Fatalf("control: p%d did not come back", i)
+		}
+	}
+	p.relays[0].Restart()
+	p.relays[1].Restart()
+	p.must(founder.Start())
+	p.w.Run(time.Hour)
+	for i, left := range []bool{false, true, true, true} {
+		if got := p.chat(p.devices[i][0]).Left; got != left {
+			t.Errorf("p%d has left: %t, want %t, and sees %s\n%s", i, got, left, p.members(p.devices[i][0]), tail(p.w))
+		}
+	}
+}

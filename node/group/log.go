@@ -245,16 +245,32 @@ func (l *Log) Latest() uint64 {
 // Beyond lists the entries that somebody lacks who has these (the short parts of their hashes) and all that they build
 // on, parents first. What this log does not know itself is passed over.
 func (l *Log) Beyond(have [][16]byte) []*Entry {
-	has := newBitset(len(l.nodes))
-	for _, h := range have {
+	has := l.past(have)
+	return l.list(func(i int32) bool { return !has.has(i) })
+}
+
+// Between is Beyond without what upTo does not build on, nor is.
+func (l *Log) Between(have, upTo [][16]byte) []*Entry {
+	has, reached := l.past(have), l.past(upTo)
+	return l.list(func(i int32) bool { return reached.has(i) && !has.has(i) })
+}
+
+// past is these entries and all that they build on.
+func (l *Log) past(of [][16]byte) bitset {
+	set := newBitset(len(l.nodes))
+	for _, h := range of {
 		if i, ok := l.short[h]; ok {
-			has = has.join(l.nodes[i].before)
-			has.set(i)
+			set = set.join(l.nodes[i].before)
+			set.set(i)
 		}
 	}
-	var out []*Entry
+	return set
+}
+
+// list is the entries of which keep holds, parents first.
+func (l *Log) list(keep func(i int32) bool) (out []*Entry) {
 	for _, i := range l.order {
-		if !has.has(i) {
+		if keep(i) {
 			out = append(out, l.nodes[i].Entry)
 		}
 	}
@@ -262,7 +278,7 @@ func (l *Log) Beyond(have [][16]byte) []*Entry {
 }
 
 // End lists the entries that ended a person's memberships, with all that they build on, parents first.
-func (l *Log) End(u identity.UserID) (out []*Entry) {
+func (l *Log) End(u identity.UserID) []*Entry {
 	p, known := l.who[u]
 	set := newBitset(len(l.nodes))
 	for i := range l.nodes {
@@ -272,12 +288,7 @@ func (l *Log) End(u identity.UserID) (out []*Entry) {
 			set.set(int32(i))
 		}
 	}
-	for _, i := range l.order {
-		if set.has(i) {
-			out = append(out, l.nodes[i].Entry)
-		}
-	}
-	return out
+	return l.list(set.has)
 }
 
 // Act makes the fields of the next entry of an author: it builds on the newest heads, and is later than they are.
