@@ -67,7 +67,8 @@ func (a *app) completing(root *cobra.Command) {
 		{[]string{"contact", "block"}, a.handles},
 		{[]string{"contact", "verify"}, a.handles},
 		{[]string{"device", "remove"}, a.deviceIDs},
-		{[]string{"sim", "run"}, func(*cobra.Command) []string { return scenario.Names() }},
+		{[]string{"sim", "run"}, func(*cobra.Command) []string { return scenario.Library() }},
+		{[]string{"sim", "sweep"}, func(*cobra.Command) []string { return scenario.Library() }},
 	} {
 		cmd, _, err := root.Find(to.path)
 		if err != nil {

@@ -18,9 +18,9 @@ import (
 func (a *app) cmdSim() *cobra.Command {
 	cmd := tolerant(&cobra.Command{
 		Use: "sim", GroupID: groupResearch, Args: cobra.ArbitraryArgs, Short: "Simulated networks in virtual time",
-		Example: "  kith sim list\n  kith sim run steady --seed 7 --out DIR", RunE: group,
+		Example: "  kith sim list\n  kith sim run steady --seed 7 --out DIR\n  kith sim sweep durability --seeds 1..5", RunE: group,
 	})
-	cmd.AddCommand(a.simRun(), a.simList(), a.simCompare(), a.simFuzz())
+	cmd.AddCommand(a.simRun(), a.simList(), a.simSweep(), a.simCompare(), a.simFuzz())
 	return cmd
 }
 

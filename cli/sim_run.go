@@ -82,13 +82,15 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 		a.out.Printf("%s\n", runLine(s, name))
 	}
 	told := time.Now()
-	for more := true; more && ctx.Err() == nil; {
+	more := true
+	for more && ctx.Err() == nil {
 		if more = run.Step(); time.Since(told) >= simProgress {
 			told = time.Now()
 			a.progress(run.Progress())
 		}
 	}
 	r := run.Result()
+	r.Partial = r.Partial || more
 	s.Finish(r)
 	if out != "" {
 		if err := writeRun(out, s, r); err != nil {

@@ -247,6 +247,7 @@ func (w *World) drain(i uint32) { w.collect(i, false) }
 
 // collect drains a box; chase also takes what authors who are there send anew.
 func (w *World) collect(i uint32, chase bool) {
+	w.stats.Wakes++
 	givers := w.givers(i)
 	up := w.upSeats(i) & givers
 	leg := latencyMin + w.rng.Uint64()&0xffff*2*latencyMin>>16

@@ -31,6 +31,15 @@ func newCourse() course {
 	}}
 }
 
+// most is the highest point of a series.
+func (c *course) most(series int) float64 {
+	most := 0.0
+	for _, p := range c.series[series].Points {
+		most = max(most, p[1])
+	}
+	return most
+}
+
 // hours ends the hours that end before the next event, at t. What is counted in an hour stands at its end.
 func (w *World) hours(t uint64) {
 	s, c := &w.stats, &w.stats.course

@@ -134,6 +134,7 @@ func (w *World) ahead(e Event) {
 func (w *World) send(me, from uint32, x uint64) {
 	size := uint8(x >> 9 & 15)
 	w.stats.Messages++
+	w.stats.Wakes++
 	for _, u := range [2]uint32{w.contact(me, x), me} {
 		to, end := w.users.of(u)
 		for ; to < end; to++ {
@@ -187,6 +188,7 @@ func (w *World) deliver(from, to uint32, size uint8, ack bool) {
 
 // arrived counts what reached a device that was there.
 func (w *World) arrived(after uint64, size uint8, ack bool) {
+	w.stats.Wakes++
 	if ack {
 		return
 	}

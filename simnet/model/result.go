@@ -38,6 +38,7 @@ type Counts struct {
 	Copies     uint64 `json:"copies"`   // made by repair
 	Deaths     uint64 `json:"deaths"`   // of relays
 	Replaced   uint64 `json:"replaced"` // devices
+	Wakes      uint64 `json:"wakes"`    // of devices that are there: something comes, something is written, a mailbox is looked into
 	Bytes      Bytes  `json:"bytes"`
 }
 
@@ -101,6 +102,7 @@ type Totals struct {
 	RepairPerStored float64       `json:"repair_per_deposited"`
 	DeviceBytesHour float64       `json:"bytes_per_device_hour"`
 	RelayBytesHour  float64       `json:"bytes_per_relay_hour"`
+	WakesHour       float64       `json:"wakes_per_device_hour"` // of an hour in which it is there
 	LookupHops      result.Spread `json:"lookup_hops"`
 }
 
@@ -134,6 +136,7 @@ func (w *World) Totals() Totals {
 		r.OnlineShare = s.onlineArea / float64(w.now) / float64(len(w.devices))
 		r.MeanPending = s.pendingArea / float64(w.now) / float64(len(w.devices))
 		r.DeviceBytesHour = float64(c.Bytes.Direct*2+c.Bytes.Deposit+c.Bytes.Fetch) / hours / float64(len(w.devices))
+		r.WakesHour = float64(c.Wakes) / max(s.onlineArea/(60*minute), 1)
 		r.RelayBytesHour = float64(c.Bytes.Deposit+c.Bytes.Fetch+c.Bytes.Repair*2) / hours / float64(len(w.slots))
 	}
 	return r
@@ -182,7 +185,9 @@ func (w *World) Result() *result.Result {
 	count("copies.count", lower, c.Copies)
 	share("repair.per_stored", "", lower, t.RepairPerStored)
 	share("device.bytes_hour", "B/h", lower, t.DeviceBytesHour)
+	share("device.wakes_hour", "", lower, t.WakesHour)
 	share("relay.bytes_hour", "B/h", lower, t.RelayBytesHour)
+	share("deliveries.hour_peak", "", "", w.stats.course.most(deliveriesHour))
 	count("events", "", t.Events)
 	r.Spreads = []result.Spread{t.Seconds, t.SecondsThere, t.SecondsAway, t.StoredBytes, t.PeakBytes, t.LookupHops}
 	r.Series = w.stats.course.series

@@ -10,25 +10,27 @@ import (
 
 // expectation is one line of [expect]: a figure of the result and what it has to be.
 type expectation struct {
-	figure, op, bound string
-	value             float64
-	unit              unit
+	figure, want string
+	bounds       []bound
+}
+
+// bound is one comparison of an expectation.
+type bound struct {
+	op    string
+	value float64
+	unit  unit
 }
 
 var comparisons = []string{"==", "!=", "<=", ">=", "<", ">"}
 
 func (s *Scenario) setExpect(figure string, v any) error {
-	text := plain(v)
-	e := expectation{figure: figure}
-	for _, op := range comparisons {
-		if rest, ok := strings.CutPrefix(strings.TrimSpace(text), op); ok {
-			e.op, e.bound = op, strings.TrimSpace(rest)
-			break
+	e := expectation{figure: figure, want: plain(v)}
+	for text := range strings.SplitSeq(e.want, " and ") {
+		b, ok := comparison(strings.TrimSpace(text))
+		if !ok {
+			return fmt.Errorf("expect.%s: wants a comparison with a number and its unit, for example \"== 0\", \"<= 30 s\" or \">= 1 %% and <= 2 %%\", not %s", figure, given(v))
 		}
-	}
-	ok := false
-	if e.value, e.unit, ok = quantity(e.bound); !ok || e.op == "" {
-		return fmt.Errorf("expect.%s: wants a comparison with a number and its unit, for example \"== 0\", \"<= 30 s\" or \">= 99 %%\", not %s", figure, given(v))
+		e.bounds = append(e.bounds, b)
 	}
 	if i := slices.IndexFunc(s.expect, func(x expectation) bool { return x.figure == figure }); i >= 0 {
 		s.expect[i] = e
@@ -38,22 +40,35 @@ func (s *Scenario) setExpect(figure string, v any) error {
 	return nil
 }
 
-func (e expectation) want() string { return e.op + " " + e.bound }
+func comparison(text string) (b bound, ok bool) {
+	for _, op := range comparisons {
+		if rest, is := strings.CutPrefix(text, op); is {
+			b.op = op
+			b.value, b.unit, ok = quantity(rest)
+			return b, ok
+		}
+	}
+	return b, false
+}
 
 func (e expectation) holds(v float64) bool {
-	switch e.op {
+	return !slices.ContainsFunc(e.bounds, func(b bound) bool { return !b.holds(v) })
+}
+
+func (b bound) holds(v float64) bool {
+	switch b.op {
 	case "==":
-		return v == e.value
+		return v == b.value
 	case "!=":
-		return v != e.value
+		return v != b.value
 	case "<=":
-		return v <= e.value
+		return v <= b.value
 	case ">=":
-		return v >= e.value
+		return v >= b.value
 	case "<":
-		return v < e.value
+		return v < b.value
 	}
-	return v > e.value
+	return v > b.value
 }
 
 // checkFigures holds what is expected against the figures that a run gives: an expectation of something that is never
@@ -75,8 +90,10 @@ func (s *Scenario) checkFigures(r *result.Result) error {
 		if !known {
 			return s.bad("expect."+e.figure, unknown("figure", e.figure, names))
 		}
-		if plainDim(dim) != e.unit.of && !(e.value == 0 && e.unit.name == "") {
-			return s.bad("expect."+e.figure, fmt.Sprintf("expect.%s: is counted in %s, not as %q", e.figure, dimension(dim), e.bound))
+		for _, b := range e.bounds {
+			if plainDim(dim) != b.unit.of && (b.value != 0 || b.unit.name != "") {
+				return s.bad("expect."+e.figure, fmt.Sprintf("expect.%s: is counted in %s, not as in %q", e.figure, dimension(dim), e.want))
+			}
 		}
 	}
 	return nil
@@ -106,7 +123,7 @@ func (s *Scenario) Finish(r *result.Result) {
 		return
 	}
 	for _, e := range s.expect {
-		c := result.Check{Name: e.figure, Want: e.want(), Got: "nothing"}
+		c := result.Check{Name: e.figure, Want: e.want, Got: "nothing"}
 		if f, ok := r.Figure(e.figure); ok {
 			c.Got, c.OK = Figure(f.Value, f.Unit), e.holds(f.Value)
 		}

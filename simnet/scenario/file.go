@@ -1,3 +1,8 @@
+// Package scenario reads what is simulated, and what must come of it: files in TOML with strict keys and units, of which a
+// library comes along. What plays a scenario is named by its kind.
+//
+// What it guarantees: a scenario is a function of its text; its resolved form has every key and gives the same again; what
+// cannot be used is one line with the file, the line and the name that was probably meant.
 package scenario
 
 import (
@@ -227,7 +232,7 @@ func (s *Scenario) Text() string {
 		b.WriteString("\n[expect]\n")
 	}
 	for _, e := range s.expect {
-		fmt.Fprintf(&b, "%s = %s\n", strconv.Quote(e.figure), strconv.Quote(e.want()))
+		fmt.Fprintf(&b, "%s = %s\n", strconv.Quote(e.figure), strconv.Quote(e.want))
 	}
 	return b.String()
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/kith-im/kith/simnet/model"
 	"github.com/kith-im/kith/simnet/result"
+	"github.com/kith-im/kith/simnet/story"
 	"github.com/kith-im/kith/simnet/verify"
 )
 
@@ -29,7 +30,11 @@ func (s *Scenario) impossible(_ model.Config, err error) error {
 func (c *config) start() (result.Run, error) {
 	switch c.kind {
 	case KindStory:
-		return &told{name: c.story, seed: c.seed}, nil
+		s, err := story.Load(c.story)
+		if err != nil {
+			return nil, err
+		}
+		return s.Start(c.seed), nil
 	case KindLookup:
 		return &lookup{c: c, result: result.Result{Format: result.Format, Kind: KindLookup, Crypto: "none", Seed: c.seed}}, nil
 	}

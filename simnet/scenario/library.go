@@ -7,6 +7,8 @@ import (
 	"path"
 	"slices"
 	"strings"
+
+	"github.com/kith-im/kith/simnet/story"
 )
 
 //go:embed library/*.toml
@@ -18,7 +20,7 @@ func Library() []string {
 	for i, f := range all {
 		all[i] = strings.TrimSuffix(path.Base(f), ".toml")
 	}
-	all = append(all, Names()...)
+	all = append(all, story.Names()...)
 	slices.Sort(all)
 	return slices.Compact(all)
 }
@@ -28,9 +30,9 @@ func Source(name string) (text string, ok bool) {
 	if raw, err := files.ReadFile("library/" + name + ".toml"); err == nil {
 		return string(raw), true
 	}
-	story, ok := Stories[name]
-	if !ok {
+	s, err := story.Load(name)
+	if err != nil {
 		return "", false
 	}
-	return fmt.Sprintf("question = %q\nkind = %q\nstory = %q\n\n[expect]\n\"broken.count\" = \"== 0\"\n", story.Question, KindStory, name), true
+	return fmt.Sprintf("question = %q\nkind = %q\nstory = %q\n\n[expect]\n\"broken.count\" = \"== 0\"\n", s.Question, KindStory, name), true
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/simnet/model"
+	"github.com/kith-im/kith/simnet/story"
 )
 
 // Kinds of scenarios: what plays them.
@@ -95,7 +96,7 @@ var settings = []setting{
 	{"epoch", people, func(c *config) field { return span{&c.model.Epoch, 0, longest} }},
 	{"senders_die", people, func(c *config) field { return flag{&c.model.SendersDie} }},
 	{"closed_form", people, func(c *config) field { return flag{&c.closedForm} }},
-	{"story", []string{KindStory}, func(c *config) field { return word{&c.story, Names()} }},
+	{"story", []string{KindStory}, func(c *config) field { return word{&c.story, story.Names()} }},
 	{"nodes", []string{KindLookup}, func(c *config) field { return wholes{&c.nodes, 2, most} }},
 	{"known", []string{KindLookup}, func(c *config) field { return whole{&c.bucket, 1, 256} }},
 	{"walks", []string{KindLookup}, func(c *config) field { return whole{&c.walks, 1, 1_000_000} }},

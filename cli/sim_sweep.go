@@ -1,0 +1,441 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kith-im/kith/cli/term"
+	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/simnet/result"
+	"github.com/kith-im/kith/simnet/result/compare"
+	"github.com/kith-im/kith/simnet/scenario"
+)
+
+// sweep is one scenario at many settings, each with many seeds.
+type sweep struct {
+	name, file, text string
+	axes             []scenario.Axis // those with one value too
+	seeds            []uint64
+	show             []string
+	out              string
+}
+
+const (
+	maxSeeds = 1000
+	maxRuns  = 4096
+	// sweepFile tells the folder of a sweep.
+	sweepFile = "sweep.json"
+)
+
+func (a *app) simSweep() *cobra.Command {
+	var sets, show []string
+	var out, seeds string
+	cmd := tolerant(&cobra.Command{
+		Use: "sweep NAME|FILE", Args: args(1, 1), Short: "Play a scenario at many settings, with many seeds",
+		Long: "Plays a scenario once for each seed and each combination of the values that --set gives, with commas between them, on all\n" +
+			"cores. What a scenario varies itself (its table [sweep], kith sim list --json) is varied if --set does not say otherwise.\n" +
+			"It prints the mean of each figure with its 95 % interval over the seeds (Student's t); --json has all figures. With --out a\n" +
+			"folder has every run, for kith sim compare and kith sim report.",
+		Example: "  kith sim sweep durability --seeds 1..10\n  kith sim sweep steady --seeds 1..20 --set relays=8,16 --set r=2,3 --out DIR\n" +
+			"  kith sim sweep steady --set devices=1000,10000 --show device.bytes_hour,lookup.hops.mean",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			file, text, err := source(args[0])
+			if err != nil {
+				return err
+			}
+			w := sweep{name: args[0], file: file, text: text, show: show, out: out}
+			if w.seeds, err = seedList(cmd, seeds); err != nil {
+				return err
+			}
+			if w.axes, err = axesOf(cmd, sets); err != nil {
+				return err
+			}
+			return a.doSweep(cmd.Context(), cmd, &w)
+		},
+	})
+	f := cmd.Flags()
+	f.StringVar(&seeds, "seeds", "1..5", "seeds: 1..20, or with commas")
+	f.StringArrayVar(&sets, "set", nil, "KEY=VALUE,VALUE… instead of the scenario's own value; may be repeated")
+	f.StringSliceVar(&show, "show", nil, "figures that are printed (default: those that the scenario expects something of)")
+	f.StringVar(&out, "out", "", "folder for the runs")
+	_ = cmd.MarkFlagDirname("out")
+	return cmd
+}
+
+// seedList reads "1..5,9".
+func seedList(cmd *cobra.Command, text string) (out []uint64, err error) {
+	bad := func() error {
+		return usage(cmd, fmt.Sprintf("--seeds %.80s: wants numbers as 1..20 or 1,2,3, each once and at most %d", text, maxSeeds))
+	}
+	for part := range strings.SplitSeq(text, ",") {
+		from, to, run := strings.Cut(strings.TrimSpace(part), "..")
+		if !run {
+			to = from
+		}
+		first, err1 := strconv.ParseUint(from, 10, 63)
+		last, err2 := strconv.ParseUint(to, 10, 63)
+		if err1 != nil || err2 != nil || last < first || last-first >= maxSeeds {
+			return nil, bad()
+		}
+		for s := first; s <= last; s++ {
+			if slices.Contains(out, s) || len(out) == maxSeeds {
+				return nil, bad()
+			}
+			out = append(out, s)
+		}
+	}
+	return out, nil
+}
+
+func axesOf(cmd *cobra.Command, sets []string) (out []scenario.Axis, err error) {
+	given, err := assignments(cmd, sets, "")
+	for _, g := range given {
+		if g.Key == "seed" {
+			return nil, usage(cmd, "--set seed: a sweep takes its seeds by --seeds")
+		}
+		if slices.ContainsFunc(out, func(a scenario.Axis) bool { return a.Key == g.Key }) {
+			return nil, usage(cmd, "--set "+g.Key+" is given twice: put commas between its values")
+		}
+		axis := scenario.Axis{Key: g.Key}
+		for v := range strings.SplitSeq(g.Value, ",") {
+			axis.Values = append(axis.Values, strings.TrimSpace(v))
+		}
+		out = append(out, axis)
+	}
+	return out, err
+}
+
+// settings are all combinations of values.
+func (w *sweep) settings() [][]scenario.Set {
+	out := [][]scenario.Set{nil}
+	for _, a := range w.axes {
+		var longer [][]scenario.Set
+		for _, before := range out {
+			for _, v := range a.Values {
+				longer = append(longer, append(slices.Clone(before), scenario.Set{Key: a.Key, Value: v}))
+			}
+		}
+		out = longer
+	}
+	return out
+}
+
+// line is the command with everything that was left as it is.
+func (w *sweep) line() string {
+	var seeds []string
+	for _, s := range w.seeds {
+		seeds = append(seeds, fmt.Sprint(s))
+	}
+	text := strings.Join(seeds, ",")
+	if n := len(w.seeds); n > 1 && w.seeds[n-1]-w.seeds[0] == uint64(n-1) && slices.IsSorted(w.seeds) {
+		text = seeds[0] + ".." + seeds[n-1]
+	}
+	out := "kith sim sweep " + quote(w.name) + " --seeds " + text
+	for _, a := range w.axes {
+		out += " --set " + quote(a.Key+"="+strings.Join(a.Values, ","))
+	}
+	return out
+}
+
+// job is one run of a sweep.
+type job struct {
+	scenario *scenario.Scenario
+	folder   string // below that of the sweep
+	came     *result.Result
+	err      error
+}
+
+// jobs are all runs in order. Nothing begins before all of them were read.
+func (w *sweep) jobs() (all []*job, err error) {
+	own, err := scenario.Parse(w.file, w.text)
+	if err != nil {
+		return nil, wrong(err)
+	}
+	for _, a := range own.Axes() {
+		if !slices.ContainsFunc(w.axes, func(b scenario.Axis) bool { return a.Key == b.Key }) {
+			w.axes = append(w.axes, a)
+		}
+	}
+	n := len(w.seeds)
+	for _, a := range w.axes {
+		n = min(n*len(a.Values), 1<<30)
+	}
+	if n > maxRuns {
+		return nil, api.Fail(api.ExitUsage, fmt.Sprintf("%d runs, at most %d", n, maxRuns), "kith sim sweep --help")
+	}
+	for _, sets := range w.settings() {
+		folder := []string{}
+		for i, s := range sets {
+			if len(w.axes[i].Values) > 1 {
+				folder = append(folder, strings.NewReplacer(" ", "", "/", "_", string(os.PathSeparator), "_").Replace(s.Key+"="+s.Value))
+			}
+		}
+		for _, seed := range w.seeds {
+			s, err := scenario.Parse(w.file, w.text, append(slices.Clone(sets), scenario.Set{Key: "seed", Value: fmt.Sprint(seed)})...)
+			if err != nil {
+				return nil, wrong(err)
+			}
+			all = append(all, &job{scenario: s, folder: filepath.Join(strings.Join(folder, ","), fmt.Sprintf("seed-%d", seed))})
+		}
+	}
+	return all, nil
+}
+
+// play plays one run to its end, or until somebody has enough.
+func (j *job) play(ctx context.Context, out string) {
+	run, err := j.scenario.Start()
+	if err != nil {
+		j.err = wrong(err)
+		return
+	}
+	more := true
+	for more && ctx.Err() == nil {
+		more = run.Step()
+	}
+	r := run.Result()
+	r.Partial = r.Partial || more
+	j.scenario.Finish(r)
+	if out != "" {
+		dir := filepath.Join(out, j.folder)
+		if j.err = os.MkdirAll(dir, 0o755); j.err == nil {
+			j.err = writeRun(dir, j.scenario, r)
+		}
+	}
+	r.Series, r.Maps = nil, nil // for the table nobody needs them
+	j.came = r
+}
+
+// playAll plays all runs on all cores. Which core plays which run changes nothing.
+func (a *app) playAll(ctx context.Context, all []*job, out string) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	next, done := make(chan *job), make(chan *job, len(all))
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(all)) {
+		workers.Go(func() {
+			for j := range next {
+				j.play(ctx, out)
+				done <- j
+			}
+		})
+	}
+	go func() {
+		defer close(next)
+		for _, j := range all {
+			select {
+			case next <- j:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	go func() { workers.Wait(); close(done) }()
+	var first error
+	n, told := 0, time.Now()
+	for j := range done {
+		if j.err != nil && first == nil {
+			first = j.err
+			stop()
+		}
+		if n++; time.Since(told) >= simProgress {
+			told = time.Now()
+			a.progress(fmt.Sprintf("run %d of %d", n, len(all)))
+		}
+	}
+	return first
+}
+
+// sweepAnswer is what came of a sweep. It holds nothing of the machine.
+type sweepAnswer struct {
+	OK       bool         `json:"ok"`
+	Partial  bool         `json:"partial"`
+	Scenario string       `json:"scenario"`
+	Command  string       `json:"command"`
+	Seeds    []uint64     `json:"seeds"`
+	Settings []sweepPoint `json:"settings"`
+}
+
+type sweepPoint struct {
+	Setting []result.Parameter `json:"setting"` // what sets it apart from the others
+	Runs    int                `json:"runs"`
+	Checks  []sweepCheck       `json:"checks"`
+	Figures []sweepFigure      `json:"figures"`
+}
+
+type sweepCheck struct {
+	Name string `json:"name"`
+	Want string `json:"want"`
+	Held int    `json:"held"` // in so many runs
+}
+
+type sweepFigure struct {
+	Name string `json:"name"`
+	Unit string `json:"unit"`
+	compare.Estimate
+}
+
+func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
+	all, err := w.jobs()
+	if err != nil {
+		return err
+	}
+	if w.out != "" {
+		if err := runFolder(w.out, sweepFile); err != nil {
+			return err
+		}
+		if err := keepFile(filepath.Join(w.out, sweepFile), []byte("{}\n")); err != nil { // a sweep that did not end can be begun again
+			return err
+		}
+	}
+	if !a.json {
+		a.out.Printf("%s\n", w.line())
+	}
+	if err := a.playAll(ctx, all, w.out); err != nil {
+		return err
+	}
+	var runs []*result.Result
+	for _, j := range all {
+		if j.came != nil && !j.came.Partial {
+			runs = append(runs, j.came)
+		}
+	}
+	answer := sweepAnswer{OK: true, Partial: len(runs) < len(all), Scenario: all[0].scenario.Name(), Command: w.line(), Seeds: w.seeds}
+	if len(runs) > 0 {
+		if answer.Settings, err = sumUp(runs); err != nil {
+			return err
+		}
+	}
+	for _, r := range runs {
+		answer.OK = answer.OK && r.OK()
+	}
+	if w.out != "" {
+		raw, err := json.MarshalIndent(answer, "", " ")
+		if err != nil {
+			return err
+		}
+		if err := keepFile(filepath.Join(w.out, sweepFile), append(raw, '\n')); err != nil {
+			return err
+		}
+	}
+	figures, err := w.figures(cmd, answer)
+	if err != nil {
+		return err
+	}
+	if err := a.emitAs("sim_sweep", answer, func() { a.showSweep(answer, figures) }); err != nil {
+		return err
+	}
+	if w.out != "" {
+		a.note("written: %s", w.out)
+	}
+	switch {
+	case answer.Partial:
+		return silent{api.ExitInterrupted}
+	case !answer.OK:
+		return silent{api.ExitFailed}
+	}
+	return nil
+}
+
+// sumUp takes the runs of each setting together.
+func sumUp(runs []*result.Result) (out []sweepPoint, err error) {
+	_, groups, err := compare.Groups(runs)
+	for _, g := range groups {
+		p := sweepPoint{Setting: g.Setting, Runs: len(g.Runs), Checks: []sweepCheck{}, Figures: []sweepFigure{}}
+		for _, r := range g.Runs {
+			for _, c := range r.Checks {
+				i := slices.IndexFunc(p.Checks, func(x sweepCheck) bool { return x.Name == c.Name && x.Want == c.Want })
+				if i < 0 {
+					i = len(p.Checks)
+					p.Checks = append(p.Checks, sweepCheck{Name: c.Name, Want: c.Want})
+				}
+				if c.OK {
+					p.Checks[i].Held++
+				}
+			}
+		}
+		for _, f := range g.Runs[0].Figures() {
+			p.Figures = append(p.Figures, sweepFigure{f.Name, f.Unit, compare.Mean(g.Samples(f.Name))})
+		}
+		out = append(out, p)
+	}
+	return out, err
+}
+
+// figures are those that are printed.
+func (w *sweep) figures(cmd *cobra.Command, answer sweepAnswer) (out []string, err error) {
+	if len(answer.Settings) == 0 {
+		return nil, nil
+	}
+	p := answer.Settings[0]
+	for _, name := range w.show {
+		if !slices.ContainsFunc(p.Figures, func(f sweepFigure) bool { return f.Name == name }) {
+			return nil, usage(cmd, "--show: there is no figure "+name)
+		}
+	}
+	if len(w.show) > 0 {
+		return w.show, nil
+	}
+	for _, c := range p.Checks {
+		out = append(out, c.Name)
+	}
+	slices.Sort(out)
+	return slices.Compact(out), nil
+}
+
+// showSweep prints failures, then a row for each setting.
+func (a *app) showSweep(answer sweepAnswer, figures []string) {
+	if answer.Partial {
+		a.out.Printf("%s\n", term.In(term.Red, "partial: interrupted"))
+	}
+	for _, p := range answer.Settings {
+		for _, c := range p.Checks {
+			if c.Held < p.Runs {
+				a.out.Printf("%s  %s %s held in %d of %s%s\n", term.In(term.Red, "FAILED"), c.Name, c.Want, c.Held, count(p.Runs, "run"), where(p))
+			}
+		}
+	}
+	var rows [][]any
+	for i, p := range answer.Settings {
+		var head, row []any
+		for _, s := range p.Setting {
+			head, row = append(head, s.Name), append(row, s.Value)
+		}
+		for _, name := range figures {
+			text := "-"
+			for _, f := range p.Figures {
+				if f.Name == name {
+					text = scenario.Figure(f.Mean, f.Unit)
+					if f.N > 1 {
+						text += " ± " + scenario.Figure((f.High-f.Low)/2, f.Unit)
+					}
+				}
+			}
+			head, row = append(head, name), append(row, text)
+		}
+		if i == 0 {
+			rows = append(rows, append(head, "runs"))
+		}
+		rows = append(rows, append(row, fmt.Sprint(p.Runs)))
+	}
+	a.out.Table(rows)
+	a.out.Printf("± is half of the 95 %% interval of the mean over %s\n", count(len(answer.Seeds), "seed"))
+}
+
+func where(p sweepPoint) string {
+	text := ""
+	for _, s := range p.Setting {
+		text += ", " + s.Name + " " + s.Value
+	}
+	return text
+}
