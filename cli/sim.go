@@ -20,7 +20,7 @@ func (a *app) cmdSim() *cobra.Command {
 		Use: "sim", GroupID: groupResearch, Args: cobra.ArbitraryArgs, Short: "Simulated networks in virtual time",
 		Example: "  kith sim list\n  kith sim run steady --seed 7 --out DIR\n  kith sim sweep durability --seeds 1..5", RunE: group,
 	})
-	cmd.AddCommand(a.simRun(), a.simList(), a.simSweep(), a.simCompare(), a.simFuzz())
+	cmd.AddCommand(a.simRun(), a.simList(), a.simSweep(), a.simCompare(), a.simReport(), a.simFuzz())
 	return cmd
 }
 

@@ -23,7 +23,7 @@ type course struct {
 
 func newCourse() course {
 	return course{next: hourMillis, series: []result.Series{
-		deliveriesHour: {Name: "deliveries.hour", Unit: "1/h"},
+		deliveriesHour: {Name: "deliveries.hour", Unit: "deliveries/h"},
 		onlineDevices:  {Name: "online.devices", Unit: "devices"},
 		pendingMail:    {Name: "pending", Unit: "deliveries"},
 		storedMean:     {Name: "stored.relay.bytes", Unit: "B"},

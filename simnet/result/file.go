@@ -170,8 +170,11 @@ func (r *Result) check() error {
 	return checkSeries(r.Series)
 }
 
+// maxNumber is so large that nothing is, and so small that squares of squares are numbers.
+const maxNumber = 1e60
+
 // bad finds what is no number.
-func bad(v float64) bool { return math.IsNaN(v) || math.IsInf(v, 0) }
+func bad(v float64) bool { return !(math.Abs(v) <= maxNumber) }
 
 func checkFigures(all []Value) error {
 	seen := map[string]bool{}

@@ -5,6 +5,8 @@
 // read has one known form, within limits.
 package result
 
+import "strings"
+
 // Format is the version of result.json.
 const Format = 1
 
@@ -119,9 +121,19 @@ func (r *Result) Figures() []Value {
 
 // Figure is one of Figures.
 func (r *Result) Figure(name string) (Value, bool) {
-	for _, v := range r.Figures() {
+	for _, v := range r.Values {
 		if v.Name == name {
 			return v, true
+		}
+	}
+	for i := range r.Spreads {
+		if !strings.HasPrefix(name, r.Spreads[i].Name+".") {
+			continue
+		}
+		for _, v := range r.Spreads[i].figures() {
+			if v.Name == name {
+				return v, true
+			}
 		}
 	}
 	return Value{}, false

@@ -102,14 +102,27 @@ func groupBy(axes []string, runs []*result.Result) ([]Group, error) {
 			}
 		}
 	}
+	order := map[result.Parameter]int{} // of words, as they came
+	for _, g := range groups {
+		for _, p := range g.Setting {
+			if _, seen := order[p]; !seen {
+				order[p] = len(order)
+			}
+		}
+	}
 	slices.SortStableFunc(groups, func(a, b Group) int {
 		return slices.CompareFunc(a.Setting, b.Setting, func(p, q result.Parameter) int {
 			x, _, isX := Number(p.Value)
 			y, _, isY := Number(q.Value)
-			if isX && isY && x != y {
+			switch {
+			case isX && isY:
 				return cmp.Compare(x, y)
+			case isX:
+				return -1
+			case isY:
+				return 1
 			}
-			return cmp.Compare(p.Value, q.Value)
+			return cmp.Compare(order[p], order[q])
 		})
 	})
 	return groups, nil

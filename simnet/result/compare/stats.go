@@ -51,7 +51,8 @@ func welch(a, b Estimate, alpha float64) float64 {
 	if v == 0 {
 		return 0
 	}
-	freedom := v * v / (a.variance*a.variance/float64(a.N-1) + b.variance*b.variance/float64(b.N-1))
+	x, y := a.variance/v, b.variance/v
+	freedom := 1 / (x*x/float64(a.N-1) + y*y/float64(b.N-1))
 	return studentQuantile(1-alpha/2, freedom) * math.Sqrt(v)
 }
 

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/simnet/report"
+	"github.com/kith-im/kith/simnet/result"
+)
+
+func (a *app) simReport() *cobra.Command {
+	var out string
+	cmd := tolerant(&cobra.Command{
+		Use: "report DIR...", Args: args(1, 8), Short: "A page of tables and plots",
+		Long: `Writes one HTML page of the run in a folder, or of all runs below it: with many seeds, means and intervals; of a sweep, how
+each figure grows. Several folders are held against each other. The page needs nothing but itself: no script, no network.`,
+		Example: "  kith sim report out/steady\n  kith sim report out/main out/mine --out both.html",
+		RunE: func(_ *cobra.Command, args []string) error {
+			if out == "" {
+				out = filepath.Join(args[0], result.ReportFile)
+				if info, err := os.Stat(args[0]); err == nil && !info.IsDir() {
+					out = filepath.Join(filepath.Dir(args[0]), result.ReportFile)
+				}
+			}
+			return a.reportRuns(args, out)
+		},
+	})
+	cmd.Flags().StringVar(&out, "out", "", "the file that is written (default: "+result.ReportFile+" in the first folder)")
+	_ = cmd.MarkFlagFilename("out", "html")
+	return cmd
+}
+
+// reportAnswer says what was written.
+type reportAnswer struct {
+	File  string `json:"file"`
+	Bytes int    `json:"bytes"`
+	Runs  int    `json:"runs"`
+}
+
+func (a *app) reportRuns(paths []string, out string) error {
+	answer := reportAnswer{File: out}
+	var sets []report.Set
+	for _, p := range paths {
+		runs, err := readRuns(p)
+		if err != nil {
+			return err
+		}
+		answer.Runs += len(runs)
+		sets = append(sets, report.Set{Name: p, Runs: runs})
+	}
+	page, err := report.HTML(sets...)
+	if err != nil {
+		return api.Fail(api.ExitUsage, strings.Join(paths, " ")+": "+err.Error(), "kith sim report --help")
+	}
+	answer.Bytes = len(page)
+	if err := replaceFile(out, page); err != nil {
+		return err
+	}
+	return a.emitAs("sim_report", answer, func() {
+		a.out.Printf("%s: %s, %s\n", out, count(answer.Runs, "run"), size(uint64(answer.Bytes)))
+	})
+}
+
+// replaceFile writes a file whole or not at all.
+func replaceFile(name string, content []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(name), ".kith-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(content)
+	if end := f.Close(); err == nil {
+		err = end
+	}
+	if err == nil {
+		err = os.Chmod(f.Name(), 0o644)
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), name)
+	}
+	return err
+}
