@@ -242,7 +242,7 @@ func (w *watcher) orphan(x *pair, before []*story.Relay) {
 
 // whole: left in peace, the relays of a mailbox have as many copies as it has members.
 func (w *watcher) whole(x *pair) {
-	if len(x.holders) == 0 || w.p.World.Now().Sub(w.p.Changed) < mended {
+	if len(x.holders) == 0 || w.p.Parted || w.p.World.Now().Sub(w.p.Changed) < mended {
 		return
 	}
 	could, members, newest := 0, 0, uint64(0)

@@ -110,12 +110,14 @@ func (p *Play) drain(name string) error {
 
 func (p *Play) cut(names []string) error {
 	p.meddle()
+	p.Parted = true
 	p.World.Part(names...)
 	return nil
 }
 
 func (p *Play) heal([]string) error {
 	p.meddle()
+	p.Parted = false
 	p.World.Heal()
 	return nil
 }
