@@ -359,9 +359,13 @@ func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte) ([]byte, erro
 	if l := e.listOf(t, identity.UserID(dev.User)); l != nil {
 		body.YourHead = l.Head().Digest()
 	}
+	stalled := sessions[i].Stalled()
 	envelope, err := sessions[i].Seal(t.Rand, body)
 	if err != nil {
 		return nil, err
+	}
+	if !stalled && sessions[i].Stalled() {
+		e.notice(t, view.Notice{Type: "device", Text: "large messages to a device of " + talk.NameOf(t.Tx, identity.UserID(dev.User)) + " do not arrive: somebody on the way may keep its session from renewing itself"})
 	}
 	dev.Sent++
 	e.saveSession(t, dev, sessions[i])

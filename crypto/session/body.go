@@ -9,8 +9,8 @@ const bodyVersion = 1
 // some; what a receiver must not ignore goes into the header's flags instead.
 const (
 	tlvEnd      = 0 // zero padding to the end of the class
-	tlvPQKey    = 1 // reserved: next epoch's encapsulation key, epoch 4 | key 1184
-	tlvPQCipher = 2 // reserved: its ciphertext, epoch 4 | ciphertext 1088
+	tlvPQKey    = 1 // next epoch's encapsulation key, epoch 4 | key 1184
+	tlvPQCipher = 2 // its ciphertext, epoch 4 | ciphertext 1088
 	tlvCounter  = 3 // u64
 	tlvOwnHead  = 4 // 12 bytes
 	tlvYourHead = 5 // 12 bytes
@@ -27,13 +27,25 @@ type Body struct {
 	Content  []byte   // the same bytes for every device, at most MaxContent
 }
 
+// fields are a body with what Seal and Open add and take out.
+type fields struct {
+	Body
+	pqKey, pqCipher []byte // of the next epoch, whose number stands first
+}
+
 // encode writes the body and pads it with zeros to its size class.
-func (b Body) encode() ([]byte, error) {
+func (b fields) encode() ([]byte, error) {
 	if len(b.Content) > MaxContent || len(b.Token) > MaxToken {
 		return nil, ErrTooLarge
 	}
-	out := make([]byte, 1, bodyFixed+tlvHead+len(b.Token)+len(b.Content)+maxClass/8)
+	out := make([]byte, 1, b.size()+maxClass/8)
 	out[0] = bodyVersion
+	if b.pqKey != nil {
+		out = appendTLV(out, tlvPQKey, b.pqKey)
+	}
+	if b.pqCipher != nil {
+		out = appendTLV(out, tlvPQCipher, b.pqCipher)
+	}
 	if b.Counter != 0 {
 		out = appendTLV(out, tlvCounter, binary.BigEndian.AppendUint64(nil, b.Counter))
 	}
@@ -52,6 +64,14 @@ func (b Body) encode() ([]byte, error) {
 	return append(out, make([]byte, ClassOf(len(out))-len(out))...), nil
 }
 
+// size is at least what encode needs before the padding.
+func (b fields) size() int {
+	return bodyFixed + 2*tlvHead + len(b.pqKey) + len(b.pqCipher) + len(b.Token) + len(b.Content)
+}
+
+// fits says whether n bytes more leave the body in a size that every mailbox takes from anybody.
+func (b fields) fits(n int) bool { return b.size()+n <= maxOpenClass }
+
 func appendTLV(out []byte, kind byte, value []byte) []byte {
 	out = append(out, kind)
 	out = binary.BigEndian.AppendUint16(out, uint16(len(value)))
@@ -60,30 +80,39 @@ func appendTLV(out []byte, kind byte, value []byte) []byte {
 
 // parseBody reads a padded body. Kinds ascend strictly, so no field stands twice; the result
 // refers to raw's memory.
-func parseBody(raw []byte) (Body, bool) {
-	var b Body
+func parseBody(raw []byte) (fields, bool) {
+	var b fields
 	if len(raw) == 0 || raw[0] != bodyVersion {
 		return b, false
 	}
 	rest, last := raw[1:], byte(tlvEnd)
 	for len(rest) > 0 && rest[0] != tlvEnd {
 		if len(rest) < tlvHead || rest[0] <= last {
-			return Body{}, false
+			return fields{}, false
 		}
 		last = rest[0]
 		size := int(binary.BigEndian.Uint16(rest[1:]))
 		rest = rest[tlvHead:]
 		if size > len(rest) || !b.set(last, rest[:size:size]) {
-			return Body{}, false
+			return fields{}, false
 		}
 		rest = rest[size:]
 	}
 	return b, allZero(rest)
 }
 
-// set takes one field and says whether it is acceptable; unknown kinds are.
-func (b *Body) set(kind byte, value []byte) bool {
+// set takes one field and says whether it is acceptable; unknown kinds are, and what is no key of an
+// epoch does no harm.
+func (b *fields) set(kind byte, value []byte) bool {
 	switch kind {
+	case tlvPQKey:
+		if len(value) == epochNumberSize+ekSize {
+			b.pqKey = value
+		}
+	case tlvPQCipher:
+		if len(value) == epochNumberSize+ctSize {
+			b.pqCipher = value
+		}
 	case tlvCounter:
 		if len(value) != 8 {
 			return false

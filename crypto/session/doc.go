@@ -11,7 +11,9 @@
 //   - [Accept] keeps nothing, and asks nobody's opinion of a sender, before the enclosed
 //     message proved that this sender holds its identity key.
 //   - Keys of delivered messages are gone after the next [Session.Marshal]; a stolen session
-//     heals with the first round trip that the thief does not control (classically).
+//     heals with the first round trip that the thief does not control, and against a quantum
+//     computer with the first epoch that the thief does not control: an ML-KEM-768 secret that
+//     is mixed in after every 50 messages, or a week (1.5 round trips).
 //   - Recorded traffic stays closed to a later quantum computer as long as ML-KEM-768 holds for
 //     the handshake.
 //   - An envelope shows its type, its size class and, in a first flight, the prekey it used.
@@ -23,10 +25,11 @@
 //     (prekey id, EA) for as long as the prekey's secret lives.
 //   - Authentication is classical, and whoever steals a prekey's X25519 secret can pose as anybody
 //     towards that device until the secret is deleted.
-//   - Healing against a quantum computer within a running session: the epochs that would give
-//     it have their place in the format, and are refused until they exist.
+//   - Epochs under a relay that drops every message of their size: they wait until one comes
+//     through, [Session.Stalled] tells, and from the 8th chain on all messages have that size.
 //   - Erasure from memory: Go may have copied a key.
 //
 // The package is pure: time and entropy are arguments. The one exception is the ML-KEM
-// encapsulation in [Initiate], which the standard library does not allow to be seeded.
+// encapsulation in [Initiate] and [Session.Open], which the standard library does not allow to be
+// seeded.
 package session

@@ -23,19 +23,17 @@ func (h header) encode() [headerSize]byte {
 	return out
 }
 
-// parseHeader refuses flags and epochs: a sender that sets one relies on a receiver that
-// understands it.
+// parseHeader refuses flags: a sender that sets one relies on a receiver that understands it.
 func parseHeader(raw []byte) (header, bool) {
 	if len(raw) != headerSize || raw[0] != 0 {
 		return header{}, false
 	}
-	h := header{
+	return header{
 		ratchet:  [keySize]byte(raw[1:]),
 		previous: binary.BigEndian.Uint32(raw[33:]),
 		n:        binary.BigEndian.Uint32(raw[37:]),
 		epoch:    binary.BigEndian.Uint32(raw[41:]),
-	}
-	return h, h.epoch == 0
+	}, true
 }
 
 // headKey is the header key of one chain with the two keys derived from it. The zero value is

@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -17,6 +18,7 @@ const (
 	labelAD        = "kith1 ad"
 	labelHeader    = "kith1 hdr"
 	labelRoot      = "kith1 ratchet"
+	labelRootPQ    = "kith1 ratchet pq" // followed by the epoch, u32
 )
 
 // hashParts is SHA-256 over the parts, each preceded by its length (u32): no two lists of parts
@@ -70,10 +72,15 @@ func open(key, nonce, ciphertext, ad []byte) ([]byte, bool) {
 	return plain, err == nil
 }
 
-// stepRoot mixes one X25519 agreement into the root key and returns the chain key and the next
-// header key that come with it (Double Ratchet specification, section 4, KDF_RK_HE).
-func stepRoot(root, dh []byte) (newRoot, chainKey, nextHead [keySize]byte) {
-	k := expand(extract(root, dh), labelRoot, 3*keySize)
+// stepRoot mixes one X25519 agreement into the root key, with the secret of an epoch if one begins
+// (0 = none), and returns the chain key and the next header key that come with it (Double Ratchet
+// specification, section 4, KDF_RK_HE).
+func stepRoot(root, dh []byte, epoch uint32, pq []byte) (newRoot, chainKey, nextHead [keySize]byte) {
+	label := labelRoot
+	if epoch != 0 {
+		label = string(binary.BigEndian.AppendUint32([]byte(labelRootPQ), epoch))
+	}
+	k := expand(extract(root, slices.Concat(dh, pq)), label, 3*keySize)
 	return [keySize]byte(k), [keySize]byte(k[keySize:]), [keySize]byte(k[2*keySize:])
 }
 

@@ -11,6 +11,7 @@ const (
 	aeadSize   = 16   // Poly1305 tag
 	headerSize = 45   // flags 1 | ratchet key 32 | PN 4 | N 4 | mix epoch 4
 	ctSize     = 1088 // ML-KEM-768 ciphertext
+	ekSize     = 1184 // ... and encapsulation key
 	idSize     = 140  // user 32 | device key 32 | identity key 32 | list epoch 4, number 8, hash 32
 
 	sealedHeaderSize = headerSize + aeadSize
@@ -26,7 +27,10 @@ const (
 // Plaintext size classes: every body is padded to one of them, in bytes.
 var classes = [...]int{256, 512, 1024, 1536, 2048, maxClass}
 
-const maxClass = 4096
+const (
+	maxClass     = 4096
+	maxOpenClass = 2048 // whose envelope a front door takes
+)
 
 // MaxToken is the largest token of a body, in bytes.
 const MaxToken = 128
@@ -53,6 +57,15 @@ const (
 	skippedLife = 32 * 24 * time.Hour // longer than any relay keeps an envelope
 )
 
+// Post-quantum epochs.
+const (
+	epochMessages   = 50                 // of both directions, after which the next epoch is proposed
+	epochLife       = 7 * 24 * time.Hour // ... or this long after the first one that was opened
+	attachEvery     = 32                 // messages of a sending chain
+	attachAlways    = 8                  // chains without an answer
+	epochNumberSize = 4
+)
+
 // window is how many tags ahead the [Book] knows per receiving chain.
 const window = 32
 
@@ -60,6 +73,8 @@ const window = 32
 const (
 	skippedSize = tagSize + 8 + keySize
 	// stateFixed: version 1 | suite 2 | flags 1 | epoch 4 | 15 keys | prekey id 8 | received 8 |
-	// three counters 12 | length of the prefix 2 | number of skipped keys 2.
-	stateFixed = 1 + 2 + 1 + 4 + 15*keySize + prekeyIDSize + 8 + 12 + 2 + 2
+	// three counters 12 | length of the prefix 2 | epoch: since 4, begun 8, tries 1, role 1, mixed
+	// into the sending chain 4, into the receiving chain 4, length of the secret 2 | number of
+	// skipped keys 2.
+	stateFixed = 1 + 2 + 1 + 4 + 15*keySize + prekeyIDSize + 8 + 12 + 2 + 24 + 2
 )

@@ -2,6 +2,7 @@ package session
 
 import (
 	"crypto/ecdh"
+	"crypto/mlkem"
 	"crypto/sha256"
 	"slices"
 	"time"
@@ -14,6 +15,10 @@ import (
 // Cost before authenticity is known: at most two header trials, one DH step and 2*2,000 chain
 // steps, the latter two only behind an authentic header.
 func (s *Session) Open(envelope []byte, now time.Time) (Body, error) {
+	return s.open(envelope, now, (*mlkem.EncapsulationKey768).Encapsulate)
+}
+
+func (s *Session) open(envelope []byte, now time.Time, encapsulate encapsulator) (Body, error) {
 	m, ok := s.unwrap(envelope)
 	if !ok {
 		return Body{}, ErrOpen
@@ -35,8 +40,9 @@ func (s *Session) Open(envelope []byte, now time.Time) (Body, error) {
 	next.prefix = nil
 	next.lastReceived = now.UnixMilli()
 	next.skipped = expireSkipped(next.skipped, now)
+	next.absorb(body, now, encapsulate)
 	*s = next
-	return body, nil
+	return body.Body, nil
 }
 
 // unwrap finds the message. Only a responder accepts first flights, and only with exactly the
@@ -59,6 +65,9 @@ func (s *Session) messageKey(m message, now time.Time) ([keySize]byte, error) {
 	}
 	if s.recv.live {
 		if h, ok := s.recv.head.open(&s.ad, m); ok {
+			if h.epoch != s.recv.mix {
+				return [keySize]byte{}, ErrOpen
+			}
 			return s.take(h, now)
 		}
 	}
@@ -103,13 +112,79 @@ func (s *Session) turnRecv(h header, now time.Time) error {
 	if !ok {
 		return ErrOpen
 	}
-	s.recv = chain{live: true, head: s.nextRecv}
+	pq, ok := s.mixed(h.epoch)
+	if !ok {
+		return ErrOpen
+	}
+	s.recv = chain{live: true, head: s.nextRecv, mix: h.epoch}
 	var head [keySize]byte
-	s.root, s.recv.key, head = stepRoot(s.root[:], dh)
+	s.root, s.recv.key, head = stepRoot(s.root[:], dh, h.epoch, pq)
 	s.nextRecv = newHeadKey(head)
 	s.remote = h.ratchet
 	s.local, s.localPub = [keySize]byte{}, [keySize]byte{}
 	s.previous = s.send.n
 	s.send = chain{}
+	s.enter(h.epoch)
 	return nil
 }
+
+// skippedKey is the key of a message that has not arrived. Its tag alone finds it: the body is
+// authenticated together with the header, so the header key is not needed any more.
+type skippedKey struct {
+	tag  [tagSize]byte
+	kept int64 // unix milliseconds
+	key  [keySize]byte
+}
+
+// skipTo moves the receiving chain to message n and keeps the keys of those in between.
+func (s *Session) skipTo(n uint32, now time.Time) error {
+	c := &s.recv
+	switch {
+	case n < c.n:
+		return ErrOpen // was opened before, or its key has expired
+	case n == c.n:
+		return nil
+	case !c.live:
+		return ErrOpen // a peer that has not sent yet has no previous chain
+	case n-c.n > maxGap:
+		return ErrTooFar
+	}
+	tags := make([][tagSize]byte, n-c.n)
+	c.head.tags(c.n, tags)
+	kept := slices.Clone(s.skipped)
+	for _, tag := range tags {
+		key, next := stepChain(c.key)
+		kept = append(kept, skippedKey{tag, now.UnixMilli(), key})
+		c.key = next
+	}
+	c.n = n
+	s.skipped = kept[max(0, len(kept)-maxSkipped):]
+	return nil
+}
+
+func findSkipped(keys []skippedKey, tag [tagSize]byte, now time.Time) int {
+	return slices.IndexFunc(keys, func(k skippedKey) bool { return k.tag == tag && !k.expired(now) })
+}
+
+func (k skippedKey) expired(now time.Time) bool {
+	return now.UnixMilli()-k.kept > skippedLife.Milliseconds()
+}
+
+// expireSkipped leaves keys as they are and returns those that still live.
+func expireSkipped(keys []skippedKey, now time.Time) []skippedKey {
+	if !slices.ContainsFunc(keys, func(k skippedKey) bool { return k.expired(now) }) {
+		return keys
+	}
+	return slices.DeleteFunc(slices.Clone(keys), func(k skippedKey) bool { return k.expired(now) })
+}
+
+// Expire forgets the keys of messages that were skipped more than 32 days ago and returns their
+// number. Open does the same; this is for sessions that have fallen silent.
+func (s *Session) Expire(now time.Time) int {
+	before := len(s.skipped)
+	s.skipped = expireSkipped(s.skipped, now)
+	return before - len(s.skipped)
+}
+
+// Skipped is the number of kept keys, at most 2,048.
+func (s *Session) Skipped() int { return len(s.skipped) }

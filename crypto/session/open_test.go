@@ -192,7 +192,7 @@ func forgeRaw(s *Session, tag [tagSize]byte, raw, body []byte) []byte {
 func TestAHostilePeerGainsNothingFromItsHeaders(t *testing.T) {
 	p := newPair(t)
 	p.a.seal(t, p.sa, "so that the chain lives")
-	plain, err := Body{Content: []byte("x")}.encode()
+	plain, err := fields{Body: Body{Content: []byte("x")}}.encode()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestAHostilePeerGainsNothingFromItsHeaders(t *testing.T) {
 		want   error
 	}{
 		"control":                  {func(*header) {}, nil},
-		"epoch of a later version": {func(h *header) { h.epoch = 1 }, ErrOpen},
+		"epoch that nobody agreed": {func(h *header) { h.epoch = 1 }, ErrOpen},
 		"largest number":           {func(h *header) { h.n = 1<<32 - 1 }, ErrTooFar},
 		"largest previous":         {func(h *header) { h.previous = 1<<32 - 1 }, ErrTooFar},
 		"ratchet key of low order": {func(h *header) { h.ratchet = [32]byte{} }, ErrOpen},

@@ -12,14 +12,10 @@ var errSpent = fmt.Errorf("session: sending chain is spent")
 // Seal makes the next envelope of the session, at most [MaxEnvelope] bytes. Persist the session
 // before the envelope leaves the device.
 //
-// rng gives 8 bytes, and 32 before them when a DH step is due. On an error the session is
-// unchanged.
+// rng gives 8 bytes, 32 before them when a DH step is due, and 64 after them when an epoch is
+// proposed. On an error the session is unchanged.
 func (s *Session) Seal(rng io.Reader, b Body) ([]byte, error) {
-	plain, err := b.encode()
-	if err != nil {
-		return nil, err
-	}
-	next := *s
+	next, body := *s, fields{Body: b}
 	if !next.send.live {
 		if err := next.turnSend(rng); err != nil {
 			return nil, err
@@ -32,6 +28,14 @@ func (s *Session) Seal(rng io.Reader, b Body) ([]byte, error) {
 	if next.send.n == math.MaxUint32 {
 		return nil, errSpent
 	}
+	if err := next.attach(rng, &body); err != nil {
+		return nil, err
+	}
+	plain, err := body.encode()
+	if err != nil {
+		return nil, err
+	}
+	next.epoch.since++
 	envelope := next.sealNext(guard, plain)
 	*s = next
 	return envelope, nil
@@ -42,7 +46,7 @@ func (s *Session) sealNext(guard [guardSize]byte, plain []byte) []byte {
 	c := &s.send
 	tag := c.head.tagOf(c.n)
 	key, nextKey := stepChain(c.key)
-	h := header{ratchet: s.localPub, previous: s.previous, n: c.n}.encode()
+	h := header{ratchet: s.localPub, previous: s.previous, n: c.n, epoch: c.mix}.encode()
 
 	out := make([]byte, len(s.prefix), len(s.prefix)+overhead+len(plain))
 	copy(out, s.prefix)
@@ -72,9 +76,11 @@ func (s *Session) turnSend(rng io.Reader) error {
 		return ErrOpen
 	}
 	s.local, s.localPub = [keySize]byte(key.Bytes()), [keySize]byte(key.PublicKey().Bytes())
-	s.send = chain{live: true, head: s.nextSend}
+	mix, pq := s.mixing()
+	s.send = chain{live: true, head: s.nextSend, mix: mix}
 	var head [keySize]byte
-	s.root, s.send.key, head = stepRoot(s.root[:], dh)
+	s.root, s.send.key, head = stepRoot(s.root[:], dh, mix, pq)
 	s.nextSend = newHeadKey(head)
+	s.enter(mix)
 	return nil
 }

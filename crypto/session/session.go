@@ -68,6 +68,7 @@ type Session struct {
 	remote   [keySize]byte // the peer's ratchet public key
 	previous uint32        // length of the last sending chain (PN)
 	skipped  []skippedKey  // oldest first; shared between copies, never written in place
+	epoch    epoch
 }
 
 // chain is one direction between two DH steps.
@@ -76,6 +77,7 @@ type chain struct {
 	key  [keySize]byte
 	head headKey
 	n    uint32 // number of the next message
+	mix  uint32 // epoch that began with it, 0 = none
 }
 
 // ID is the session's id, the same on both sides.

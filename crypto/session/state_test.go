@@ -20,7 +20,19 @@ func stages(t testing.TB) map[string]*Session {
 	mustOpen(t, p.sb, p.a.seal(t, p.sa, "on time"), "on time")
 	both := p.sb.Clone()
 	p.b.seal(t, both, "answer")
+	proposing, answered, ready := newPair(t), newPair(t), newPair(t)
+	for i, p := range []*pair{proposing, answered, ready} {
+		p.sa.epoch.since = epochMessages
+		key := p.a.seal(t, p.sa, "key")
+		if i > 0 {
+			mustOpen(t, p.sb, key, "key")
+		}
+		if i > 1 {
+			mustOpen(t, p.sa, p.b.seal(t, p.sb, "answer"), "answer")
+		}
+	}
 	return map[string]*Session{
+		"proposing": proposing.sa, "answered": answered.sb, "ready": ready.sa,
 		"fresh": fresh, "flown": flown, "received": received,
 		"sending": p.sa, "with kept keys": p.sb, "answering": both,
 	}
@@ -29,7 +41,7 @@ func stages(t testing.TB) map[string]*Session {
 func TestStateReadsBack(t *testing.T) {
 	for name, s := range stages(t) {
 		raw := s.Marshal()
-		if want := stateFixed + len(s.prefix) + len(s.skipped)*skippedSize; len(raw) != want || len(s.skipped) == 0 && len(raw) > 2048 {
+		if want := stateFixed + len(s.prefix) + epochHolds[s.epoch.role] + len(s.skipped)*skippedSize; len(raw) != want || len(s.skipped) == 0 && len(raw) > 2048 {
 			t.Errorf("%s: %d bytes, want %d", name, len(raw), want)
 		}
 		back, err := ParseSession(raw)
@@ -48,7 +60,7 @@ func TestStateReadsBack(t *testing.T) {
 }
 
 func TestDamagedStateIsRefused(t *testing.T) {
-	const flagsAt, epochAt, prefixLenAt = 3, 4, stateFixed - 4
+	const flagsAt, prefixLenAt, roleAt = 3, stateFixed - 28, stateFixed - 13
 	edit := func(s *Session, at int, to byte) []byte {
 		raw := s.Marshal()
 		raw[at] = to
@@ -57,13 +69,14 @@ func TestDamagedStateIsRefused(t *testing.T) {
 	all := stages(t)
 	for name, raw := range map[string][]byte{
 		"empty":                  {},
-		"version":                edit(all["sending"], 0, 2),
+		"version":                edit(all["sending"], 0, stateVersion+1),
 		"suite":                  edit(all["sending"], 2, 2),
-		"unknown flag":           edit(all["sending"], flagsAt, 0x17),
+		"unknown flag":           edit(all["sending"], flagsAt, 0x37),
 		"neither side":           edit(all["fresh"], flagsAt, 0),
 		"no prefix":              edit(all["sending"], flagsAt, stateInitiated),
 		"established unheard":    edit(all["sending"], flagsAt, stateInitiated|stateEstablished),
-		"epoch":                  edit(all["sending"], epochAt, 1),
+		"role without secret":    edit(all["sending"], roleAt, byte(epochReady)),
+		"unknown role":           edit(all["sending"], roleAt, 9),
 		"prefix of a wrong size": edit(all["fresh"], prefixLenAt, 1),
 		"count of kept keys":     edit(all["sending"], stateFixed-1, 1),
 		"trailing":               append(all["sending"].Marshal(), 0),

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -84,13 +85,15 @@ type vectorStep struct {
 	Envelope hexBytes `json:"envelope,omitempty"`
 	Opens    *int     `json:"opens,omitempty"`
 	Now      int64    `json:"now,omitempty"`
+	KEM      hexBytes `json:"kem_entropy,omitempty"`
 	Fails    bool     `json:"fails,omitempty"`
 }
 
 const about = `Vectors of crypto/session (docs/protocol.md, "Session"). Bytes are hex, now is unix milliseconds. ` +
 	`handshake holds the initiator's secrets and everything both sides derive; steps are carried out in order, each by one side: ` +
-	`"entropy" is what Seal draws (X25519 private key 32 if a DH step is due, then guard 8); "opens" is the index of the step ` +
-	`whose envelope is opened, with "fails" where it must not open. states are both sides' stored state at the end.`
+	`"entropy" is what Seal draws (X25519 private key 32 if a DH step is due, then guard 8, then the ML-KEM seed 64 if an epoch ` +
+	`is proposed); "opens" is the index of the step whose envelope is opened, with "fails" where it must not open and with ` +
+	`"kem_entropy" where an epoch is answered. states are both sides' stored state at the end.`
 
 // counted is a readable pattern of n bytes.
 func counted(from byte, n int) []byte {
@@ -102,12 +105,14 @@ func counted(from byte, n int) []byte {
 }
 
 // script is who seals and who opens what: first flights out of order, both chains, a message
-// kept over a turn, a duplicate, every field of a body and two size classes.
+// kept over a turn, a duplicate, every field of a body and two size classes; then, weeks later, two
+// epochs, each proposed by another side, with a message of the first's chain kept over the second.
 var script = []struct {
 	by    int
 	opens int // -1: seal
 	body  Body
 	fails bool
+	week  bool // it happens a week later than what stands before
 }{
 	0:  {by: 0, opens: -1, body: Body{Counter: 1, OwnHead: [12]byte(counted(0xa0, 12)), Content: []byte("first")}},
 	1:  {by: 0, opens: -1, body: Body{Counter: 2, Content: bytes.Repeat([]byte("long "), 100)}},
@@ -123,6 +128,30 @@ var script = []struct {
 	11: {by: 1, opens: -1, body: Body{Counter: 4, Content: []byte("turn back")}},
 	12: {by: 0, opens: 11},
 	13: {by: 0, opens: 6},
+	14: {by: 0, opens: -1, body: Body{Counter: 4, Content: []byte("after a week")}, week: true},
+	15: {by: 1, opens: 14},
+	16: {by: 1, opens: -1, body: Body{Counter: 5, Content: []byte("makes it due")}},
+	17: {by: 0, opens: 16},
+	18: {by: 0, opens: -1, body: Body{Counter: 5, Content: []byte("proposes epoch 1")}},
+	19: {by: 1, opens: 18},
+	20: {by: 1, opens: -1, body: Body{Counter: 6, Content: []byte("answers")}},
+	21: {by: 0, opens: 20},
+	22: {by: 0, opens: -1, body: Body{Counter: 6, Content: []byte("first of epoch 1")}},
+	23: {by: 0, opens: -1, body: Body{Counter: 7, Content: []byte("second of epoch 1")}},
+	24: {by: 1, opens: 23},
+	25: {by: 1, opens: -1, body: Body{Counter: 7, Content: []byte("in epoch 1 as well")}},
+	26: {by: 0, opens: 25},
+	27: {by: 0, opens: -1, body: Body{Counter: 8, Content: []byte("another week")}, week: true},
+	28: {by: 1, opens: 27},
+	29: {by: 1, opens: -1, body: Body{Counter: 8, Content: []byte("proposes epoch 2")}},
+	30: {by: 0, opens: 29},
+	31: {by: 0, opens: -1, body: Body{Counter: 9, Content: []byte("answers")}},
+	32: {by: 1, opens: 31},
+	33: {by: 1, opens: -1, body: Body{Counter: 9, Content: []byte("first of epoch 2")}},
+	34: {by: 0, opens: 33},
+	35: {by: 1, opens: 22},
+	36: {by: 0, opens: -1, body: Body{Counter: 10, Content: bytes.Repeat([]byte("end "), 300)}},
+	37: {by: 1, opens: 36},
 }
 
 func vectorSide(user, seed byte) (*device, vectorDevice) {
@@ -183,10 +212,13 @@ func makeVectors(t *testing.T) vectors {
 		if step.opens < 0 {
 			sealVector(t, sides[step.by], step.body, i, &out)
 		} else {
-			sides[step.by] = openVector(t, b, sides[step.by], v.Steps[step.opens].Envelope, script[step.opens].body, i, step.fails)
+			sides[step.by] = openVector(t, b, sides[step.by], v.Steps[step.opens].Envelope, script[step.opens].body, i, &out)
 			out.Opens, out.Now, out.Fails = &step.opens, vectorTime(i).UnixMilli(), step.fails
 		}
 		v.Steps = append(v.Steps, out)
+	}
+	if sides[0].Epoch() != 2 || sides[1].Epoch() != 2 {
+		t.Fatalf("epochs %d and %d", sides[0].Epoch(), sides[1].Epoch())
 	}
 	v.Handshake = vectorHandshakeOf(t, b, ea, kem, v.Steps[0].Envelope)
 	for _, s := range sides {
@@ -195,18 +227,32 @@ func makeVectors(t *testing.T) vectors {
 	return v
 }
 
-func vectorTime(step int) time.Time { return day0.Add(time.Duration(step) * time.Second) }
+func vectorTime(step int) time.Time {
+	at := day0.Add(time.Duration(step) * time.Second)
+	for _, s := range script[:step+1] {
+		if s.week {
+			at = at.Add(epochLife)
+		}
+	}
+	return at
+}
 
 func sealVector(t *testing.T, s *Session, b Body, step int, out *vectorStep) {
 	t.Helper()
 	pool := sha256.Sum256(fmt.Appendf(nil, "entropy of step %d", step))
-	entropy := append(pool[:], pool[:guardSize]...)
+	more := sha256.Sum256(fmt.Appendf(nil, "seed of step %d", step))
+	entropy := slices.Concat(pool[:], pool[:guardSize], more[:], more[:])
 	if s.send.live {
 		entropy = entropy[keySize:]
 	}
-	env, err := s.Seal(bytes.NewReader(entropy), b)
+	role := s.epoch.role
+	in := bytes.NewReader(entropy)
+	env, err := s.Seal(in, b)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if entropy = entropy[:len(entropy)-in.Len()]; (s.epoch.role == epochProposed && role == epochIdle) != (len(entropy) >= 64+guardSize) {
+		t.Fatalf("step %d drew %d bytes", step, len(entropy))
 	}
 	out.Entropy, out.Envelope, out.Counter, out.Token, out.Content = entropy, env, b.Counter, b.Token, b.Content
 	if b.OwnHead != [12]byte{} {
@@ -217,16 +263,19 @@ func sealVector(t *testing.T, s *Session, b Body, step int, out *vectorStep) {
 	}
 }
 
-func openVector(t *testing.T, b *device, s *Session, env []byte, want Body, step int, fails bool) *Session {
+func openVector(t *testing.T, b *device, s *Session, env []byte, want Body, step int, out *vectorStep) *Session {
 	t.Helper()
 	var got Body
 	var err error
 	if s == nil {
 		s, _, got, err = Accept(b.Self, b.pre, trust, env, vectorTime(step))
 	} else {
-		got, err = s.Open(env, vectorTime(step))
+		role, kem := s.epoch.role, sha256.Sum256(fmt.Appendf(nil, "encapsulation of step %d", step))
+		if got, err = s.open(env, vectorTime(step), seededKEM(t, bytes.NewReader(kem[:]))); role == epochIdle && s.epoch.role == epochAnswered {
+			out.KEM = kem[:]
+		}
 	}
-	if (err != nil) != fails || err == nil && (got.Counter != want.Counter || !bytes.Equal(got.Content, want.Content)) {
+	if (err != nil) != script[step].fails || err == nil && (got.Counter != want.Counter || !bytes.Equal(got.Content, want.Content)) {
 		t.Fatalf("step %d: %+v %v", step, got, err)
 	}
 	return s
