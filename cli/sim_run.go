@@ -1,7 +1,9 @@
 package cli
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -81,19 +83,19 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 	if !a.json {
 		a.out.Printf("%s\n", runLine(s, name))
 	}
-	told := time.Now()
-	more := true
+	told, last, more := time.Now(), "", true
 	for more && ctx.Err() == nil {
-		if more = run.Step(); time.Since(told) >= simProgress {
-			told = time.Now()
-			a.progress(run.Progress())
+		more = run.Step()
+		if text := run.Progress(); time.Since(told) >= simProgress && text != last {
+			told, last = time.Now(), text
+			a.progress(text)
 		}
 	}
 	r := run.Result()
 	r.Partial = r.Partial || more
 	s.Finish(r)
 	if out != "" {
-		if err := writeRun(out, s, r); err != nil {
+		if err := writeRun(out, s, r, traceOf(run)); err != nil {
 			return err
 		}
 	}
@@ -102,8 +104,8 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 		*result.Result
 		Trace []string `json:"trace,omitempty"`
 	}{r.OK() && !r.Partial, r, nil}
-	if t, ok := run.(interface{ Trace() []string }); ok {
-		answer.Trace = t.Trace()
+	if out == "" || s.Kind() == scenario.KindStory { // else it is in the folder
+		answer.Trace = traceOf(run)
 	}
 	if err := a.emitAs("sim", answer, func() { a.showRun(r, answer.Trace) }); err != nil {
 		return err
@@ -131,7 +133,7 @@ func (a *app) progress(text string) {
 }
 
 // writeRun writes the folder of a run. The result comes last: a folder that has one is whole.
-func writeRun(dir string, s *scenario.Scenario, r *result.Result) error {
+func writeRun(dir string, s *scenario.Scenario, r *result.Result, trace []string) error {
 	raw, err := r.JSON()
 	if err != nil {
 		return err
@@ -145,13 +147,39 @@ func writeRun(dir string, s *scenario.Scenario, r *result.Result) error {
 			return err
 		}
 	}
-	for _, f := range []struct {
+	type file struct {
 		name string
 		raw  []byte
-	}{{result.ScenarioFile, []byte(s.Text())}, {result.SeriesFile, series}, {result.ResultFile, raw}} {
+	}
+	files := []file{{result.ScenarioFile, []byte(s.Text())}, {result.SeriesFile, series}, {result.ResultFile, raw}}
+	if len(trace) > 0 {
+		files = append([]file{{result.EventsFile, eventLines(trace)}}, files...)
+	}
+	for _, f := range files {
 		if err := keepFile(filepath.Join(dir, f.name), f.raw); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// eventLines is what happened, an object a line.
+func eventLines(trace []string) []byte {
+	var out bytes.Buffer
+	enc := json.NewEncoder(&out)
+	enc.SetEscapeHTML(false)
+	for _, line := range trace {
+		_ = enc.Encode(struct { // text is always written
+			Line string `json:"line"`
+		}{line})
+	}
+	return out.Bytes()
+}
+
+// traceOf is what a run tells of what happened, line by line.
+func traceOf(run result.Run) []string {
+	if t, ok := run.(interface{ Trace() []string }); ok {
+		return t.Trace()
 	}
 	return nil
 }

@@ -209,7 +209,7 @@ func (j *job) play(ctx context.Context, out string) {
 	if out != "" {
 		dir := filepath.Join(out, j.folder)
 		if j.err = os.MkdirAll(dir, 0o755); j.err == nil {
-			j.err = writeRun(dir, j.scenario, r)
+			j.err = writeRun(dir, j.scenario, r, traceOf(run))
 		}
 	}
 	r.Series, r.Maps = nil, nil // for the table nobody needs them

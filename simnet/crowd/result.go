@@ -170,8 +170,8 @@ func (c *Crowd) Result() *result.Result {
 func (c *Crowd) costs(add func(name, unit, better string, v float64)) {
 	a, b := c.stats.base, c.stats.end
 	hours := b.at.Sub(a.at).Hours()
-	if hours <= 0 {
-		return
+	if hours <= 0 { // before the beginning: the names are there, nothing has cost anything
+		hours, b = 1, a
 	}
 	devices, relays := hours*float64(max(len(c.hosts), 1)), hours*float64(max(len(c.relays), 1))
 	add("device.bytes_hour", "B/h", result.Lower, float64(b.devices-a.devices)/devices)

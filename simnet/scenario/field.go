@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/model"
 )
 
@@ -46,7 +47,9 @@ type (
 		at          *[]int
 		least, most int
 	}
-	parts struct{ at *[]model.Part }
+	parts     struct{ at *[]model.Part }
+	groups    struct{ at *[]crowd.Group }
+	perSecond struct{ at *float64 } // bytes
 )
 
 func (f whole) set(v any) error {
@@ -266,6 +269,45 @@ func (f parts) text() string {
 			text += " " + inUnits(p.LifeDays*86_400, "s")
 		}
 		out = append(out, text)
+	}
+	return strings.Join(out, " + ")
+}
+
+func (f perSecond) set(v any) error {
+	x, u, ok := quantity(plain(v))
+	switch {
+	case ok && u.name == "" && x != 0:
+		return fmt.Errorf("has no unit: write \"%s KiB/s\"", plain(v))
+	case !ok || u.name != "" && u.of != "B/s" || x < 0:
+		return fmt.Errorf("wants bytes a second, for example \"64 KiB/s\", or 0 for no limit, not %s", given(v))
+	}
+	*f.at = x
+	return nil
+}
+func (f perSecond) text() string { return inUnits(*f.at, "B/s") }
+
+func (f groups) set(v any) error {
+	out := []crowd.Group{}
+	for text := range strings.SplitSeq(plain(v), "+") {
+		if text = strings.TrimSpace(text); text == "" && plain(v) == "" {
+			continue
+		}
+		size, part, _ := strings.Cut(text, " ")
+		n, err := strconv.Atoi(size)
+		x, errShare := percent(part)
+		if err != nil || errShare != nil {
+			return fmt.Errorf("wants groups as \"MEMBERS SHARE + …\", for example \"8 20 %% + 64 5 %%\": the share of all messages; not %s", given(v))
+		}
+		out = append(out, crowd.Group{Size: n, Share: x})
+	}
+	*f.at = out
+	return nil
+}
+
+func (f groups) text() string {
+	var out []string
+	for _, g := range *f.at {
+		out = append(out, strconv.Itoa(g.Size)+" "+percentText(g.Share))
 	}
 	return strings.Join(out, " + ")
 }

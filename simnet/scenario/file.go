@@ -162,7 +162,7 @@ func (s *Scenario) check() error {
 	if c.kind == KindStory && c.story == "" {
 		return s.bad("story", "story: is missing: which one?")
 	}
-	if c.kind != KindModel {
+	if c.kind == KindLookup || c.kind == KindStory {
 		return nil
 	}
 	m := &c.model
@@ -179,7 +179,12 @@ func (s *Scenario) check() error {
 			return s.bad(fmt.Sprintf("fault.%d", i), fmt.Sprintf("fault.%d.kind: is missing", i))
 		}
 	}
-	return s.impossible(c.population())
+	if c.kind == KindWorld {
+		d := c.town()
+		return s.impossible(d.Check())
+	}
+	_, err := c.population()
+	return s.impossible(err)
 }
 
 // Name is how a scenario is called.

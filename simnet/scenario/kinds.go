@@ -3,7 +3,9 @@ package scenario
 import (
 	"fmt"
 	"math"
+	"slices"
 
+	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/model"
 	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/story"
@@ -14,13 +16,13 @@ import (
 func (s *Scenario) Start() (result.Run, error) {
 	run, err := s.config.start()
 	if err != nil {
-		return nil, s.impossible(s.config.model, err)
+		return nil, s.impossible(err)
 	}
 	return run, s.checkFigures(run.Result())
 }
 
 // impossible is what a simulation refuses. It names no key of ours, so that there is no line.
-func (s *Scenario) impossible(_ model.Config, err error) error {
+func (s *Scenario) impossible(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -37,6 +39,10 @@ func (c *config) start() (result.Run, error) {
 		return s.Start(c.seed), nil
 	case KindLookup:
 		return &lookup{c: c, result: result.Result{Format: result.Format, Kind: KindLookup, Crypto: "none", Seed: c.seed}}, nil
+	}
+	if c.kind == KindWorld {
+		d := c.town()
+		return crowd.New(d)
 	}
 	m, err := c.population()
 	if err != nil {
@@ -57,13 +63,39 @@ func (c *config) population() (model.Config, error) {
 	for _, f := range c.faults {
 		m.Faults = append(m.Faults, model.Fault{Kind: f.kind, Share: f.share, At: f.at, For: f.for_})
 	}
-	if c.relayLife > 0 {
-		m.Relays = append([]model.Part(nil), m.Relays...)
-		for i := range m.Relays {
-			m.Relays[i].LifeDays = c.relayLife.Hours() / 24
+	m.Relays = c.relays()
+	return m, m.Check()
+}
+
+// relays are the classes of relays with the lives that they have.
+func (c *config) relays() []model.Part {
+	out := slices.Clone(c.model.Relays)
+	for i := range out {
+		if c.relayLife > 0 {
+			out[i].LifeDays = c.relayLife.Hours() / 24
 		}
 	}
-	return m, m.Check()
+	return out
+}
+
+// town is the configuration of a population of engines.
+func (c *config) town() crowd.Config {
+	d, m := c.crowd, &c.model
+	d.Seed = c.seed
+	d.PerUser, d.Messages, d.Uneven, d.Contacts, d.Flat, d.HotShare, d.Rush = m.PerUser, m.Messages, m.Uneven, m.Contacts, m.Flat, m.HotShare, m.Rush
+	d.People, d.RelayCount, d.Relays, d.Candidates, d.R, d.W, d.S, d.NoRepair = m.People, m.RelayCount, c.relays(), m.Candidates, m.R, m.W, m.S, m.NoRepair
+	for i, f := range c.faults {
+		d.Faults = append(d.Faults, crowd.Fault{At: f.at, For: f.for_, Kind: f.kind, Share: f.share, Name: fmt.Sprint(i)})
+	}
+	return d
+}
+
+// Crowd is the configuration of a scenario of kind world: others play it with other hosts.
+func (s *Scenario) Crowd() (crowd.Config, error) {
+	if s.config.kind != KindWorld {
+		return crowd.Config{}, s.bad("kind", "kind: "+KindWorld+" is what can be played by hosts, not "+s.config.kind)
+	}
+	return s.config.town(), nil
 }
 
 // withForm is a population whose loss is known from a closed form, too.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/model"
 	"github.com/kith-im/kith/simnet/story"
 )
@@ -13,17 +14,19 @@ import (
 // Kinds of scenarios: what plays them.
 const (
 	KindModel  = "model"  // a population, without keys and wire
+	KindWorld  = "world"  // a population of production engines
 	KindLookup = "lookup" // walks through the directory
 	KindStory  = "story"  // a few production engines, line by line
 )
 
-var kinds = []string{KindModel, KindLookup, KindStory}
+var kinds = []string{KindModel, KindWorld, KindLookup, KindStory}
 
 // config is every value of a scenario. The words that several kinds share stand in the model's.
 type config struct {
 	name, question, kind string
 	seed                 uint64
 	model                model.Config
+	crowd                crowd.Config  // without what stands in model
 	relayLife            time.Duration // of all classes; 0: of each its own
 	closedForm           bool
 	nodes                []int
@@ -40,7 +43,15 @@ type fault struct {
 }
 
 func newConfig(kind string) *config {
-	return &config{kind: kind, seed: 1, model: model.Default(), nodes: []int{100, 1000, 10_000, 100_000, 1_000_000}, bucket: 20, walks: 2000}
+	c := &config{
+		kind: kind, seed: 1, model: model.Default(), crowd: crowd.Default(),
+		nodes: []int{100, 1000, 10_000, 100_000, 1_000_000}, bucket: 20, walks: 2000,
+	}
+	if m, d := &c.model, &c.crowd; kind == KindWorld {
+		m.PerUser, m.Messages, m.Uneven, m.Contacts, m.Flat, m.HotShare, m.Rush = d.PerUser, d.Messages, d.Uneven, d.Contacts, d.Flat, d.HotShare, d.Rush
+		m.People, m.RelayCount, m.Relays, m.Candidates, m.R, m.W, m.S, m.NoRepair = d.People, d.RelayCount, d.Relays, d.Candidates, d.R, d.W, d.S, d.NoRepair
+	}
+	return c
 }
 
 // setting is one key: which kinds have it, and where its value lies.
@@ -51,8 +62,10 @@ type setting struct {
 }
 
 var (
-	every  = kinds
-	people = []string{KindModel}
+	every   = kinds
+	both    = []string{KindModel, KindWorld}
+	masses  = []string{KindModel}
+	engines = []string{KindWorld}
 )
 
 const (
@@ -67,35 +80,46 @@ var settings = []setting{
 	{"question", every, func(c *config) field { return word{&c.question, nil} }},
 	{"kind", every, func(c *config) field { return word{&c.kind, kinds} }},
 	{"seed", every, func(c *config) field { return seedOf{&c.seed} }},
-	{"span", people, func(c *config) field { return days{&c.model.Days} }},
-	{"devices", people, func(c *config) field { return whole{&c.model.Devices, 10, most} }},
-	{"devices_per_user", people, func(c *config) field { return shares{&c.model.PerUser} }},
-	{"device_classes", people, func(c *config) field { return parts{&c.model.People} }},
-	{"direct", people, func(c *config) field { return share{&c.model.DirectPart} }},
-	{"messages", people, func(c *config) field { return perDay{&c.model.Messages} }},
-	{"uneven", people, func(c *config) field { return number{&c.model.Uneven, 0, 3} }},
-	{"flat", people, func(c *config) field { return flag{&c.model.Flat} }},
-	{"contacts", people, func(c *config) field { return whole{&c.model.Contacts, 2, 10_000} }},
-	{"hot_share", people, func(c *config) field { return share{&c.model.HotShare} }},
-	{"hot_users", people, func(c *config) field { return whole{&c.model.HotUsers, 0, 1 << 20} }},
-	{"rush_factor", people, func(c *config) field { return number{&c.model.Rush.Factor, 0, 1000} }},
-	{"rush_at", people, func(c *config) field { return span{&c.model.Rush.At, 0, longest} }},
-	{"rush_for", people, func(c *config) field { return span{&c.model.Rush.For, 0, longest} }},
-	{"rush_local", people, func(c *config) field { return flag{&c.model.Rush.Local} }},
-	{"relays", people, func(c *config) field { return whole{&c.model.RelayCount, 0, most} }},
-	{"devices_per_relay", people, func(c *config) field { return whole{&c.model.PerRelay, 1, most} }},
-	{"relay_classes", people, func(c *config) field { return parts{&c.model.Relays} }},
-	{"relay_life", people, func(c *config) field { return span{&c.relayLife, 0, 10_000 * 24 * time.Hour} }},
-	{"candidates", people, func(c *config) field { return whole{&c.model.Candidates, 1, 64} }},
-	{"r", people, func(c *config) field { return whole{&c.model.R, 1, 7} }},
-	{"w", people, func(c *config) field { return whole{&c.model.W, 1, 7} }},
-	{"s", people, func(c *config) field { return whole{&c.model.S, 1, 7} }},
-	{"repair", people, func(c *config) field { return unset{&c.model.NoRepair} }},
-	{"silent", people, func(c *config) field { return span{&c.model.Silent, shortest, longest} }},
-	{"visits", people, func(c *config) field { return span{&c.model.Visits, shortest, longest} }},
-	{"epoch", people, func(c *config) field { return span{&c.model.Epoch, 0, longest} }},
-	{"senders_die", people, func(c *config) field { return flag{&c.model.SendersDie} }},
-	{"closed_form", people, func(c *config) field { return flag{&c.closedForm} }},
+	{"span", masses, func(c *config) field { return days{&c.model.Days} }},
+	{"span", engines, func(c *config) field { return span{&c.crowd.For, time.Hour, longest} }},
+	{"until", engines, func(c *config) field { return word{&c.crowd.Until, []string{"drain", "now"}} }},
+	{"trace", engines, func(c *config) field { return flag{&c.crowd.Trace} }},
+	{"users", engines, func(c *config) field { return whole{&c.crowd.Users, 2, 100_000} }},
+	{"devices", masses, func(c *config) field { return whole{&c.model.Devices, 10, most} }},
+	{"devices_per_user", both, func(c *config) field { return shares{&c.model.PerUser} }},
+	{"device_classes", both, func(c *config) field { return parts{&c.model.People} }},
+	{"direct", masses, func(c *config) field { return share{&c.model.DirectPart} }},
+	{"messages", both, func(c *config) field { return perDay{&c.model.Messages} }},
+	{"uneven", both, func(c *config) field { return number{&c.model.Uneven, 0, 3} }},
+	{"flat", both, func(c *config) field { return flag{&c.model.Flat} }},
+	{"contacts", both, func(c *config) field { return whole{&c.model.Contacts, 1, 10_000} }},
+	{"hot_share", both, func(c *config) field { return share{&c.model.HotShare} }},
+	{"hot_users", masses, func(c *config) field { return whole{&c.model.HotUsers, 0, 1 << 20} }},
+	{"rush_factor", both, func(c *config) field { return number{&c.model.Rush.Factor, 0, 1000} }},
+	{"rush_at", both, func(c *config) field { return span{&c.model.Rush.At, 0, longest} }},
+	{"rush_for", both, func(c *config) field { return span{&c.model.Rush.For, 0, longest} }},
+	{"rush_local", both, func(c *config) field { return flag{&c.model.Rush.Local} }},
+	{"groups", engines, func(c *config) field { return groups{&c.crowd.Groups} }},
+	{"links", engines, func(c *config) field { return word{&c.crowd.Links, []string{"near", "world"}} }},
+	{"loss", engines, func(c *config) field { return share{&c.crowd.Loss} }},
+	{"bandwidth", engines, func(c *config) field { return perSecond{&c.crowd.Bandwidth} }},
+	{"nat", engines, func(c *config) field { return share{&c.crowd.NAT} }},
+	{"punch", engines, func(c *config) field { return share{&c.crowd.Punch} }},
+	{"skew", engines, func(c *config) field { return span{&c.crowd.Skew, 0, time.Hour} }},
+	{"relays", both, func(c *config) field { return whole{&c.model.RelayCount, 0, most} }},
+	{"devices_per_relay", masses, func(c *config) field { return whole{&c.model.PerRelay, 1, most} }},
+	{"relay_classes", both, func(c *config) field { return parts{&c.model.Relays} }},
+	{"relay_life", both, func(c *config) field { return span{&c.relayLife, 0, 10_000 * 24 * time.Hour} }},
+	{"candidates", both, func(c *config) field { return whole{&c.model.Candidates, 1, 64} }},
+	{"r", both, func(c *config) field { return whole{&c.model.R, 1, 7} }},
+	{"w", both, func(c *config) field { return whole{&c.model.W, 1, 7} }},
+	{"s", both, func(c *config) field { return whole{&c.model.S, 0, 7} }},
+	{"repair", both, func(c *config) field { return unset{&c.model.NoRepair} }},
+	{"silent", masses, func(c *config) field { return span{&c.model.Silent, shortest, longest} }},
+	{"visits", masses, func(c *config) field { return span{&c.model.Visits, shortest, longest} }},
+	{"epoch", masses, func(c *config) field { return span{&c.model.Epoch, 0, longest} }},
+	{"senders_die", masses, func(c *config) field { return flag{&c.model.SendersDie} }},
+	{"closed_form", masses, func(c *config) field { return flag{&c.closedForm} }},
 	{"story", []string{KindStory}, func(c *config) field { return word{&c.story, story.Names()} }},
 	{"nodes", []string{KindLookup}, func(c *config) field { return wholes{&c.nodes, 2, most} }},
 	{"known", []string{KindLookup}, func(c *config) field { return whole{&c.bucket, 1, 256} }},
@@ -114,8 +138,11 @@ var faultKeys = []struct {
 }
 
 func faultKinds(kind string) []string {
-	if kind == KindModel {
+	switch kind {
+	case KindModel:
 		return model.FaultKinds()
+	case KindWorld:
+		return crowd.KindNames()
 	}
 	return nil
 }
@@ -127,14 +154,20 @@ func (c *config) find(name string) (field, string) {
 	if rest, ok := strings.CutPrefix(name, "fault."); ok {
 		return c.findFault(rest)
 	}
-	i := slices.IndexFunc(settings, func(s setting) bool { return s.name == name })
-	if i < 0 {
-		return nil, unknown("key", name, keyNames(c.kind))
+	var of []string
+	for _, s := range settings {
+		if s.name != name {
+			continue
+		}
+		if slices.Contains(s.kinds, c.kind) {
+			return s.at(c), ""
+		}
+		of = append(of, s.kinds...)
 	}
-	if !slices.Contains(settings[i].kinds, c.kind) {
-		return nil, strconv.Quote(name) + " is a key of kind " + strings.Join(settings[i].kinds, " and ") + ", and this is a scenario of kind " + c.kind
+	if of != nil {
+		return nil, strconv.Quote(name) + " is a key of kind " + strings.Join(of, " and ") + ", and this is a scenario of kind " + c.kind
 	}
-	return settings[i].at(c), ""
+	return nil, unknown("key", name, keyNames(c.kind))
 }
 
 func (c *config) findFault(rest string) (field, string) {
