@@ -370,12 +370,15 @@ func (e *Engine) afterCommit(t *Turn) {
 	e.renewRecord(t, false)
 	e.publishOwn(t)
 	e.reachSoon(t)
-	e.notice(t, view.Notice{Type: "mailbox", Text: mailboxText(r.result)})
+	e.notice(t, view.Notice{Type: "mailbox", Text: mailboxText(r.result, e.cfg.Policy.R)})
 }
 
-func mailboxText(r election.Result) string {
-	if r.Thin {
+func mailboxText(r election.Result, wanted int) string {
+	switch {
+	case len(r.Members) < wanted:
 		return "fewer relays than wanted serve this mailbox"
+	case r.Thin:
+		return "relays elected, nobody stands by"
 	}
 	return "relays elected"
 }
