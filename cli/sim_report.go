@@ -42,22 +42,8 @@ type reportAnswer struct {
 }
 
 func (a *app) reportRuns(paths []string, out string) error {
-	answer := reportAnswer{File: out}
-	var sets []report.Set
-	for _, p := range paths {
-		runs, err := readRuns(p)
-		if err != nil {
-			return err
-		}
-		answer.Runs += len(runs)
-		sets = append(sets, report.Set{Name: p, Runs: runs})
-	}
-	page, err := report.HTML(sets...)
+	answer, err := writeReport(paths, out)
 	if err != nil {
-		return api.Fail(api.ExitUsage, strings.Join(paths, " ")+": "+err.Error(), "kith sim report --help")
-	}
-	answer.Bytes = len(page)
-	if err := replaceFile(out, page); err != nil {
 		return err
 	}
 	return a.emitAs("sim_report", answer, func() {
@@ -65,22 +51,21 @@ func (a *app) reportRuns(paths []string, out string) error {
 	})
 }
 
-// replaceFile writes a file whole or not at all.
-func replaceFile(name string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".kith-*")
+func writeReport(paths []string, out string) (reportAnswer, error) {
+	answer := reportAnswer{File: out}
+	var sets []report.Set
+	for _, p := range paths {
+		runs, err := readRuns(p)
+		if err != nil {
+			return answer, err
+		}
+		answer.Runs += len(runs)
+		sets = append(sets, report.Set{Name: p, Runs: runs})
+	}
+	page, err := report.HTML(sets...)
 	if err != nil {
-		return err
+		return answer, api.Fail(api.ExitUsage, strings.Join(paths, " ")+": "+err.Error(), "kith sim report --help")
 	}
-	defer os.Remove(f.Name())
-	_, err = f.Write(content)
-	if end := f.Close(); err == nil {
-		err = end
-	}
-	if err == nil {
-		err = os.Chmod(f.Name(), 0o644)
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), name)
-	}
-	return err
+	answer.Bytes = len(page)
+	return answer, keepFile(out, page)
 }

@@ -327,6 +327,11 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 		if err := keepFile(filepath.Join(w.out, sweepFile), append(raw, '\n')); err != nil {
 			return err
 		}
+		if len(runs) > 0 {
+			if _, err := writeReport([]string{w.out}, filepath.Join(w.out, result.ReportFile)); err != nil {
+				return err
+			}
+		}
 	}
 	figures, err := w.figures(cmd, answer)
 	if err != nil {

@@ -2,6 +2,7 @@ package report
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -14,43 +15,39 @@ type step struct {
 
 var (
 	timeSteps = []step{{86400, "d"}, {3600, "h"}, {60, "min"}, {1, "s"}, {1e-3, "ms"}, {1e-6, "µs"}}
+	byteSteps = []step{{1 << 40, "TiB"}, {1 << 30, "GiB"}, {1 << 20, "MiB"}, {1 << 10, "KiB"}, {1, "B"}}
 	siSteps   = []step{{1e12, "T"}, {1e9, "G"}, {1e6, "M"}, {1e3, "k"}, {1, ""}}
 )
 
 // stepFor is the unit in which a number of that size is read: days from two days on, and so on.
 func stepFor(v float64, unit string) step {
 	v = math.Abs(v)
-	if unit != "s" {
-		return withUnit(siStep(v), unit)
-	}
-	for _, s := range timeSteps {
-		if v >= s.size && (v >= 2*s.size || s.size <= 1) {
-			return s
-		}
-	}
-	if v > 0 {
-		return timeSteps[len(timeSteps)-1]
-	}
-	return step{1, unit}
-}
-
-// prefixed are the units that people write kilo and mega before.
-func prefixed(unit string) bool { return unit == "B" || strings.HasPrefix(unit, "B/") }
-
-// withUnit joins a prefix and its unit, where they are joined; else the prefix stays with the number.
-func withUnit(s step, unit string) step {
 	switch {
 	case unit == "s":
-		return s
-	case prefixed(unit):
-		return step{s.size, s.name + unit}
+		for _, s := range timeSteps {
+			if v >= s.size && (v >= 2*s.size || s.size <= 1) {
+				return s
+			}
+		}
+		if v > 0 {
+			return timeSteps[len(timeSteps)-1]
+		}
+	case bytes(unit):
+		for _, s := range byteSteps {
+			if v >= s.size {
+				return step{s.size, s.name + unit[1:]}
+			}
+		}
 	}
 	return step{1, unit}
 }
+
+// bytes reports whether a unit is that of bytes, or of bytes in some time.
+func bytes(unit string) bool { return unit == "B" || strings.HasPrefix(unit, "B/") }
 
 // quantity is a number as a person reads it: three figures and a unit, or a whole number as it is.
 func quantity(v float64, unit string) string {
-	if v == math.Trunc(v) && math.Abs(v) < 1e15 && unit != "s" && (!prefixed(unit) || math.Abs(v) < 1000) {
+	if v == math.Trunc(v) && math.Abs(v) < 1e15 && unit != "s" && (!bytes(unit) || math.Abs(v) < 1024) {
 		return strings.TrimSpace(grouped(v) + " " + unit)
 	}
 	s := stepFor(v, unit)
@@ -199,7 +196,7 @@ func (s scale) ticks(most int) (out []tick, unit string) {
 		return out, ""
 	case s.log && (s.marks != nil || s.high >= 8*s.low):
 		out = s.logTicks(most)
-		if s.unit == "s" { // each mark names its own
+		if s.unit == "s" || bytes(s.unit) { // each mark names its own
 			return out, ""
 		}
 		return out, s.unit
@@ -208,13 +205,17 @@ func (s scale) ticks(most int) (out []tick, unit string) {
 	low, high := s.low/u.size, s.high/u.size
 	width := nice((high - low) / float64(most))
 	prefix := step{1, ""}
-	if u.size == 1 && u.name == s.unit && s.unit != "s" && !prefixed(s.unit) { // of 20,000 the k stays with the number
+	if s.unit != "s" && !bytes(s.unit) { // of 20,000 the k stays with the number
 		prefix = siStep(math.Max(math.Abs(low), math.Abs(high)))
 	}
 	places := max(0, -int(math.Floor(math.Log10(width/prefix.size)+1e-9)))
 	for i := math.Ceil(low/width - 1e-9); i*width <= high+width*1e-9 && len(out) < 3*most; i++ {
 		name := strconv.FormatFloat(i*width/prefix.size+0, 'f', places, 64)
-		if i != 0 {
+		switch {
+		case i == 0:
+		case places > 4: // 0.00002 is longer than there is room
+			name = strconv.FormatFloat(i*width, 'e', 1, 64)
+		default:
 			name += prefix.name
 		}
 		out = append(out, tick{i * width * u.size, name})
@@ -244,6 +245,11 @@ func (s scale) logTicks(most int) (out []tick) {
 	case marks != nil:
 	case s.unit == "s":
 		marks = timeMarks
+	case bytes(s.unit):
+		for _, u := range byteSteps {
+			marks = append(marks, u.size, 10*u.size, 100*u.size)
+		}
+		slices.Sort(marks)
 	default:
 		within := []float64{1}
 		if s.high <= 100*s.low {
@@ -270,16 +276,20 @@ func (s scale) logTicks(most int) (out []tick) {
 	return out
 }
 
-// markName names a mark; its unit stands at the side unless it is a time, which is read in several.
+// markName names a mark; its unit stands at the side unless it is read in several.
 func markName(v float64, unit string) string {
-	if unit != "s" {
-		unit = ""
-	}
-	for _, s := range timeSteps {
-		if unit == "s" && v >= s.size*(1-1e-9) {
-			return three(v/s.size) + " " + s.name
+	v *= 1 + 1e-12
+	if unit == "s" {
+		for _, s := range timeSteps {
+			if v >= s.size {
+				return three(v/s.size) + " " + s.name
+			}
 		}
 	}
-	u := siStep(v * (1 + 1e-12))
+	if bytes(unit) {
+		u := stepFor(v, unit)
+		return three(v/u.size) + " " + u.name
+	}
+	u := siStep(v)
 	return three(v/u.size) + u.name
 }

@@ -94,7 +94,7 @@ func (p *page) growth() {
 	if of > maxCurves {
 		rows = rows[:maxCurves]
 	}
-	var good, other []drawing
+	var asked, good, other []drawing
 	for _, v := range all {
 		if !changing[v.Name] {
 			continue
@@ -103,16 +103,27 @@ func (p *page) growth() {
 		if of > len(rows) {
 			g.note += fmt.Sprintf(" · %d of %d curves", len(rows), of)
 		}
-		if v.Better != "" {
-			good = append(good, g.draw)
-		} else {
-			other = append(other, g.draw)
-		}
+		draw := []drawing{g.draw}
 		if ok && of > 2 && len(a.order) > 2 && v.Better != "" {
-			good = append(good, p.table2(v, a))
+			draw = append(draw, p.table2(v, a))
+		}
+		switch {
+		case p.expected(v.Name):
+			asked = append(asked, draw...)
+		case v.Better != "":
+			good = append(good, draw...)
+		default:
+			other = append(other, draw...)
 		}
 	}
-	p.plots("By "+a.name, append(good, other...))
+	p.plots("By "+a.name, slices.Concat(asked, good, other))
+}
+
+// expected reports whether an expectation is about a figure: these are what the scenario asks.
+func (p *page) expected(name string) bool {
+	return slices.ContainsFunc(p.runs, func(r *result.Result) bool {
+		return slices.ContainsFunc(r.Checks, func(c result.Check) bool { return c.Name == name })
+	})
 }
 
 // growthOf is the plot of one figure: log-log with slopes where both sides span enough.
@@ -151,49 +162,41 @@ func (p *page) growthOf(v result.Value, a across, rows []row, named bool) *plot 
 		return g
 	}
 	g.x, g.y = xSpan(a.unit, xs...), ySpan(v.Unit, ys...)
-	if room := (g.x.high - g.x.low) / 20; g.x.low != 0 {
-		g.x.low, g.x.high = g.x.low-room, g.x.high+room
-	} else {
-		g.x.high += room
+	g.y.high += (g.y.high - g.y.low) / 20
+	room := (g.x.high - g.x.low) / 20
+	g.x.high += room
+	if g.x.low != 0 {
+		g.x.low -= room
 	}
-	if logLog(g.curves) {
-		g.logarithmic(a.unit, v.Unit)
+	slices.Sort(xs)
+	if xs = slices.Compact(xs); len(xs) > 2 && xs[0] > 0 && xs[len(xs)-1] >= 8*xs[0] {
+		g.x = logarithmic(a.unit, left, plotWidth-right, xs[0], xs[len(xs)-1])
+		if len(xs) <= 7 {
+			g.x.marks = xs
+		}
+		if positive(g.curves) {
+			g.slopes(v.Unit)
+		}
 	}
 	return g
 }
 
-// logLog reports whether growth can be read from a slope: three places or more, from one to eight times of it, nothing at
-// or below zero.
-func logLog(curves []curve) bool {
-	low, high, most := math.Inf(1), 0.0, 0
-	for _, c := range curves {
-		most = max(most, len(c.points))
-		for _, p := range c.points {
-			low, high = math.Min(low, p[0]), math.Max(high, p[0])
-			if !(p[0] > 0 && p[1] > 0) {
-				return false
-			}
-		}
-	}
-	return most >= 3 && high >= 8*low
+// positive reports whether there is nothing at or below zero, which has no logarithm.
+func positive(curves []curve) bool {
+	return !slices.ContainsFunc(curves, func(c curve) bool {
+		return slices.ContainsFunc(c.points, func(p [2]float64) bool { return !(p[1] > 0) })
+	})
 }
 
-// logarithmic turns a plot into one with a slope for each curve.
-func (g *plot) logarithmic(xUnit, yUnit string) {
-	var xs, ys []float64
+// slopes makes a plot log-log, from whose slopes growth can be read.
+func (g *plot) slopes(unit string) {
+	var ys []float64
 	for _, c := range g.curves {
 		for i, q := range c.points {
-			xs = append(xs, q[0])
 			ys = append(ys, q[1], math.Max(c.band[i][1], q[1]/2), math.Min(c.band[i][2], q[1]*2))
 		}
 	}
-	slices.Sort(xs)
-	xs = slices.Compact(xs)
-	g.x = logarithmic(xUnit, left, plotWidth-right, xs[0], xs[len(xs)-1])
-	if len(xs) <= 7 {
-		g.x.marks = xs
-	}
-	g.y = logarithmic(yUnit, plotHeight-bottom, top, slices.Min(ys), slices.Max(ys))
+	g.y = logarithmic(unit, plotHeight-bottom, top, slices.Min(ys), slices.Max(ys))
 	var with []curve
 	for _, c := range g.curves {
 		for i := range c.band { // an interval below zero has no place here

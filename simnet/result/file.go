@@ -63,9 +63,10 @@ type lines struct {
 }
 
 func (w *lines) value(v any) {
-	raw, err := json.Marshal(v)
-	w.err = errors.Join(w.err, err)
-	w.out.Write(raw)
+	enc := json.NewEncoder(&w.out)
+	enc.SetEscapeHTML(false) // "<= 30 s" is for people too
+	w.err = errors.Join(w.err, enc.Encode(v))
+	w.out.Truncate(max(w.out.Len()-1, 0)) // the end of the line
 }
 
 func (w *lines) name(name string) {
