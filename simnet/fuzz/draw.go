@@ -25,6 +25,7 @@ type drawer struct {
 	cut    bool
 	stormy bool
 	group  string
+	absent string          // the device that is off the network
 	once   map[string]bool // what happens once in a script
 }
 
@@ -72,8 +73,7 @@ func (d *drawer) cast() {
 		d.up[h] = true
 	}
 	if d.rng.IntN(3) == 0 {
-		dev := d.pick(d.all)
-		d.line("skew", dev, fmt.Sprintf("%ds", d.rng.IntN(180)-90))
+		d.line("skew", d.pick(slices.Concat(d.all, d.relays)), fmt.Sprintf("%ds", d.rng.IntN(180)-90))
 	}
 	d.line("wait", "2m")
 	if len(d.people) > 2 && d.rng.IntN(2) == 0 {
@@ -102,10 +102,12 @@ func (d *drawer) turn() {
 		d.send()
 	case n < 48:
 		d.act()
-	case n < 58:
+	case n < 55:
 		d.toggle("stop", d.all)
-	case n < 68:
+	case n < 63:
 		d.toggle("start", d.all)
+	case n < 68:
+		d.away()
 	case n < 74:
 		d.toggle("stop", d.relays)
 	case n < 79:
@@ -128,6 +130,17 @@ func (d *drawer) toggle(verb string, from []string) {
 		h := d.pick(some)
 		d.up[h] = verb == "start"
 		d.line(verb, h)
+	}
+}
+
+// away takes a device off the network for a while, or brings it back. Whoever writes there writes all the same.
+func (d *drawer) away() {
+	if d.absent != "" {
+		d.line("back", d.absent)
+		d.absent = ""
+	} else if some := d.those(d.all, true); len(some) > 0 {
+		d.absent = d.pick(some)
+		d.line("away", d.absent)
 	}
 }
 
@@ -189,6 +202,10 @@ func (d *drawer) harm() {
 		d.lost[r] = true
 	}
 	d.once[verb] = true
+	if verb == "lie" {
+		d.line(verb, r, d.pick([]string{"drop", "drop", "withhold", "forge", "cut"}))
+		return
+	}
 	d.line(verb, r)
 }
 

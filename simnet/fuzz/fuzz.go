@@ -67,6 +67,7 @@ func (w *watcher) settle() {
 		w.look()
 	}
 	for _, d := range p.Devices() {
+		p.Do("back", d.Name())
 		p.Do("start", d.Name())
 	}
 	for range 26 {

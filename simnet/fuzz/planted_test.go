@@ -33,7 +33,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		{"relays do not repair", "in peace", 1, func(p *story.Play) { p.World.NoRepair() }},
 		{"one receipt counts as custody", "shows custody by 1 relays", 1, wrap(func(s store.Store) store.Store { return hasty{s} })},
 		{"envelopes are not sealed", "in the clear", 1, wrap(func(s store.Store) store.Store { return open{s} })},
-		{"nothing disappears", "whose time was over", 2, wrap(func(s store.Store) store.Store { return lasting{s} })},
+		{"nothing disappears", "whose time was over", 3, wrap(func(s store.Store) store.Store { return lasting{s} })},
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			for seed := x.from; seed < 1000; seed++ {

@@ -32,6 +32,7 @@ type pair struct {
 	env     mailbox.EnvelopeID
 	signed  []*pb.Receipt
 	holders []*story.Relay // honest relays with a copy, when it was last looked
+	held    time.Time      // since when this envelope has a holder
 	lost    bool           // every honest holder was destroyed
 	over    bool           // it arrived, or need not
 	came    bool
@@ -158,7 +159,9 @@ func (w *watcher) outboxes() {
 func (x *pair) take(out *pb.Delivery) {
 	x.signed = out.Receipts
 	if len(out.Envelope) > 0 && len(out.SetBox) == len(x.box) {
-		x.box, x.env = mailbox.ID(out.SetBox), mailbox.EnvelopeIDOf(out.Envelope)
+		if id := mailbox.EnvelopeIDOf(out.Envelope); id != x.env { // sealed anew
+			x.box, x.env, x.held = mailbox.ID(out.SetBox), id, time.Time{}
+		}
 	}
 }
 
@@ -242,7 +245,14 @@ func (w *watcher) orphan(x *pair, before []*story.Relay) {
 
 // whole: left in peace, the relays of a mailbox have as many copies as it has members.
 func (w *watcher) whole(x *pair) {
-	if len(x.holders) == 0 || w.p.Parted || w.p.World.Now().Sub(w.p.Changed) < mended {
+	now := w.p.World.Now()
+	if len(x.holders) == 0 {
+		return
+	}
+	if x.held.IsZero() {
+		x.held = now
+	}
+	if w.p.Parted || min(now.Sub(x.held), now.Sub(w.p.Changed)) < mended {
 		return
 	}
 	could, members, newest := 0, 0, uint64(0)

@@ -89,11 +89,39 @@ func (p *Play) wipe(name string) error {
 	return nil
 }
 
-func (p *Play) lie(name string) error {
+// lies are what a hostile relay does from now on.
+var lies = map[string]func(*simnet.Relay){
+	"drop":     (*simnet.Relay).Lie,       // signs and keeps nothing
+	"withhold": (*simnet.Relay).Withhold,  // keeps, proves it, and hands nothing out
+	"forge":    (*simnet.Relay).Forge,     // hands out other bytes
+	"cut":      (*simnet.Relay).CutCopies, // says of its copies that they expire in three hours
+}
+
+func (p *Play) lie(args []string) error {
 	p.meddle()
-	r := p.relay(name)
+	r := p.relay(args[0])
 	r.Liar = true
-	r.Lie()
+	p.World.Log(r.Name(), "lies: %s", args[1])
+	lies[args[1]](r.Relay)
+	return nil
+}
+
+// away takes a device off the network; its process runs on.
+func (p *Play) away(name string) error {
+	d, err := p.device(name)
+	if err != nil || !d.Here() {
+		return skip(err)
+	}
+	d.Leave()
+	return nil
+}
+
+func (p *Play) back(name string) error {
+	d, err := p.device(name)
+	if err != nil || d.Here() {
+		return skip(err)
+	}
+	d.Return()
 	return nil
 }
 

@@ -210,6 +210,8 @@ func (c *checker) word(place, w string) (err error) {
 		_, err = share(w)
 	case place == "NUMBER":
 		_, err = strconv.ParseUint(w, 10, 31)
+	case place == "LIE" && lies[w] == nil:
+		return fmt.Errorf("%q is no lie; there is: %s", w, strings.Join(slices.Sorted(maps.Keys(lies)), " "))
 	case place == "on|off" && w != "on" && w != "off":
 		return fmt.Errorf("%q is neither on nor off", w)
 	}

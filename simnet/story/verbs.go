@@ -25,7 +25,7 @@ func init() {
 		"relays": {"NEWRELAY…", (*Play).addRelays},
 		"people": {"NEWPERSON…", (*Play).addPeople},
 		"device": {"PERSON NEWDEVICE", (*Play).addDevice},
-		"skew":   {"DEVICE WORD", (*Play).skew},
+		"skew":   {"HOST WORD", (*Play).skew},
 		"know":   {"PERSON PERSON", (*Play).know},
 		"repair": {"on|off", (*Play).repair},
 
@@ -44,8 +44,10 @@ func init() {
 		"stop":  {"HOST…", each((*Play).stop)},
 		"start": {"HOST…", each((*Play).start)},
 		"lose":  {"HOST…", each((*Play).lose)},
+		"away":  {"DEVICE…", each((*Play).away)},
+		"back":  {"DEVICE…", each((*Play).back)},
 		"wipe":  {"RELAY…", each((*Play).wipe)},
-		"lie":   {"RELAY…", each((*Play).lie)},
+		"lie":   {"RELAY LIE", (*Play).lie},
 		"drain": {"RELAY", each((*Play).drain)},
 		"cut":   {"HOST…", (*Play).cut},
 		"heal":  {"", (*Play).heal},
@@ -104,12 +106,18 @@ func (p *Play) addDevice(args []string) error {
 }
 
 func (p *Play) skew(args []string) error {
-	d, err := p.device(args[0])
+	by, err := time.ParseDuration(args[1])
 	if err != nil {
 		return err
 	}
-	by, err := time.ParseDuration(args[1])
-	d.Skew(by)
+	if r := p.relay(args[0]); r != nil {
+		r.Skew(by)
+		return nil
+	}
+	d, err := p.device(args[0])
+	if err == nil {
+		d.Skew(by)
+	}
 	return err
 }
 
