@@ -114,8 +114,9 @@ func wrong(err error) error {
 	return err
 }
 
-// runFolder makes the folder of a run, or refuses one that holds something else. marker is a file that ours have.
-func runFolder(dir, marker string) error {
+// outFolder makes a folder for what comes out, or refuses one that holds something else. A folder that has the file again
+// may be written again; none may if there is no such file.
+func outFolder(dir, again string) error {
 	entries, err := os.ReadDir(dir)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -124,11 +125,13 @@ func runFolder(dir, marker string) error {
 		}
 	case err == nil && len(entries) == 0:
 		return nil
+	case err == nil && again == "":
+		return api.Fail(api.ExitUsage, "--out: "+dir+" is not empty: nothing was written", "kith sim list")
 	case err == nil:
-		if _, err := os.Stat(filepath.Join(dir, marker)); err == nil {
+		if _, err := os.Stat(filepath.Join(dir, again)); err == nil {
 			return nil
 		}
-		return api.Fail(api.ExitUsage, dir+" exists and is no folder of a run (it has no "+marker+"): nothing was written", "kith sim list")
+		return api.Fail(api.ExitUsage, "--out: "+dir+" exists and is no folder of a run (it has no "+again+"): nothing was written", "kith sim list")
 	}
 	return api.Fail(api.ExitUsage, "--out: "+err.Error(), "kith sim list")
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/simnet/report"
 	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/scenario"
 )
@@ -72,7 +73,7 @@ func runLine(s *scenario.Scenario, name string) string {
 
 func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out string) error {
 	if out != "" {
-		if err := runFolder(out, result.ResultFile); err != nil {
+		if err := outFolder(out, result.ResultFile); err != nil {
 			return err
 		}
 	}
@@ -145,16 +146,18 @@ func writeRun(dir string, s *scenario.Scenario, r *result.Result, trace []string
 	if err != nil {
 		return err
 	}
-	for _, old := range []string{result.ReportFile, result.EventsFile} { // of an earlier run
-		if err := os.Remove(filepath.Join(dir, old)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
+	if err := os.Remove(filepath.Join(dir, result.EventsFile)); err != nil && !errors.Is(err, os.ErrNotExist) { // of an earlier run
+		return err
 	}
 	type file struct {
 		name string
 		raw  []byte
 	}
-	files := []file{{result.ScenarioFile, []byte(s.Text())}, {result.SeriesFile, series}, {result.ResultFile, raw}}
+	page, err := report.HTML(report.Set{Name: s.Name(), Runs: []*result.Result{r}})
+	if err != nil {
+		return err
+	}
+	files := []file{{result.ScenarioFile, []byte(s.Text())}, {result.SeriesFile, series}, {result.ReportFile, page}, {result.ResultFile, raw}}
 	if len(trace) > 0 {
 		files = append([]file{{result.EventsFile, eventLines(trace)}}, files...)
 	}

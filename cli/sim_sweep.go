@@ -17,6 +17,7 @@ import (
 
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/simnet/report"
 	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/result/compare"
 	"github.com/kith-im/kith/simnet/scenario"
@@ -34,7 +35,7 @@ type sweep struct {
 const (
 	maxSeeds = 1000
 	maxRuns  = 4096
-	// sweepFile tells the folder of a sweep.
+	// sweepFile is what the runs of a sweep come to.
 	sweepFile = "sweep.json"
 )
 
@@ -291,10 +292,7 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 		return err
 	}
 	if w.out != "" {
-		if err := runFolder(w.out, sweepFile); err != nil {
-			return err
-		}
-		if err := keepFile(filepath.Join(w.out, sweepFile), []byte("{}\n")); err != nil { // a sweep that did not end can be begun again
+		if err := outFolder(w.out, ""); err != nil {
 			return err
 		}
 	}
@@ -320,11 +318,7 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 		answer.OK = answer.OK && r.OK()
 	}
 	if w.out != "" {
-		raw, err := json.MarshalIndent(answer, "", " ")
-		if err != nil {
-			return err
-		}
-		if err := keepFile(filepath.Join(w.out, sweepFile), append(raw, '\n')); err != nil {
+		if err := w.write(answer, runs); err != nil {
 			return err
 		}
 		if len(runs) > 0 {
@@ -350,6 +344,22 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 		return silent{api.ExitFailed}
 	}
 	return nil
+}
+
+// write adds to the folders of the runs what they come to, and a page of all.
+func (w *sweep) write(answer sweepAnswer, runs []*result.Result) error {
+	raw, err := json.MarshalIndent(answer, "", " ")
+	if err != nil {
+		return err
+	}
+	if err := keepFile(filepath.Join(w.out, sweepFile), append(raw, '\n')); err != nil || len(runs) == 0 {
+		return err
+	}
+	page, err := report.HTML(report.Set{Name: answer.Scenario, Runs: runs})
+	if err != nil {
+		return err
+	}
+	return keepFile(filepath.Join(w.out, result.ReportFile), page)
 }
 
 // sumUp takes the runs of each setting together.
