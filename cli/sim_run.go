@@ -99,7 +99,7 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 		if err := writeRun(out, s, r, traceOf(run)); err != nil {
 			return err
 		}
-		if _, err := writeReport([]string{out}, filepath.Join(out, result.ReportFile)); err != nil {
+		if _, err := writeReport([]string{out}, filepath.Join(out, result.ReportFile), ""); err != nil {
 			return err
 		}
 	}

@@ -322,7 +322,7 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 			return err
 		}
 		if len(runs) > 0 {
-			if _, err := writeReport([]string{w.out}, filepath.Join(w.out, result.ReportFile)); err != nil {
+			if _, err := writeReport([]string{w.out}, filepath.Join(w.out, result.ReportFile), ""); err != nil {
 				return err
 			}
 		}

@@ -229,6 +229,9 @@ func (p *page) maps() (out []drawing) {
 	for i := range p.groups[:min(len(p.groups), maxMapGroups)] {
 		g := p.groups[i]
 		for _, h := range g.Runs[0].Maps {
+			if len(h.X.Cells) == 0 || len(h.Y.Cells) == 0 {
+				continue
+			}
 			title := h.Name
 			if len(p.groups) > 1 {
 				title += ", " + g.Label()

@@ -52,9 +52,6 @@ func every(all []string, n int) (out []string) {
 
 // heat draws a heat map; the first row lies at the bottom.
 func heat(m *markup, h result.Map, title, note string) {
-	if len(h.X.Cells) == 0 || len(h.Y.Cells) == 0 {
-		return
-	}
 	h, nx, ny := coarse(h)
 	if nx*ny > 1 {
 		note += fmt.Sprintf(" · means of %d x %d cells", nx, ny)

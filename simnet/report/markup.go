@@ -8,7 +8,10 @@ import (
 )
 
 // markup writes HTML and SVG. Text and attributes are escaped here and nowhere else; names of tags and attributes are ours.
-type markup struct{ strings.Builder }
+type markup struct {
+	strings.Builder
+	title string // of the drawing that was begun last
+}
 
 // open writes a tag with attributes: name, value, name, value …
 func (m *markup) open(tag string, attributes ...string) {

@@ -54,7 +54,8 @@ func ySpan(unit string, numbers ...float64) scale {
 
 // begin opens a drawing, with its title and what it was made of.
 func begin(m *markup, height float64, title, note string) {
-	m.open("svg", "viewBox", "0 0 "+px(plotWidth)+" "+px(height), "role", "img", "class", "plot")
+	m.title = title
+	m.open("svg", "xmlns", "http://www.w3.org/2000/svg", "viewBox", "0 0 "+px(plotWidth)+" "+px(height), "role", "img", "class", "plot")
 	m.el("title", title+", "+note)
 	m.el("text", short(title, 52), "class", "title", "x", "4", "y", "15")
 	m.el("text", short(note, 76), "class", "note", "x", "4", "y", "31")

@@ -34,6 +34,31 @@ type page struct {
 
 // HTML is the report of one set, or of several that are held against each other.
 func HTML(sets ...Set) ([]byte, error) {
+	p, err := newPage(sets)
+	if err != nil {
+		return nil, err
+	}
+	p.head()
+	p.checks()
+	if len(sets) == 2 {
+		p.changes(sets[0], sets[1])
+	}
+	if len(p.groups) == 1 {
+		p.figures(p.groups[0])
+		p.spreads(p.groups[0])
+	} else {
+		p.byGroup()
+	}
+	for _, s := range p.sections() {
+		p.plots(s)
+	}
+	p.parameters()
+	p.WriteString("</main></body></html>\n")
+	return []byte(p.String()), nil
+}
+
+// newPage sorts runs into groups.
+func newPage(sets []Set) (*page, error) {
 	p := &page{}
 	for _, s := range sets {
 		for _, r := range s.Runs {
@@ -53,15 +78,7 @@ func HTML(sets ...Set) ([]byte, error) {
 		return nil, err
 	}
 	p.seeds = seeds(p.runs)
-	p.head()
-	p.checks()
-	if len(sets) == 2 {
-		p.changes(sets[0], sets[1])
-	}
-	p.sections()
-	p.parameters()
-	p.WriteString("</main></body></html>\n")
-	return []byte(p.String()), nil
+	return p, nil
 }
 
 // first is what all runs have in common, except for the axes.
@@ -158,20 +175,22 @@ func plural(n int, noun string) string {
 	return strconv.Itoa(n) + " " + noun + "s"
 }
 
-// sections are the tables and plots; each plot says of how many runs it is.
-func (p *page) sections() {
-	if len(p.groups) == 1 {
-		p.figures(p.groups[0])
-		p.spreads(p.groups[0])
-	} else {
-		p.byGroup()
-		if len(p.groups) > 2 { // of two the table says all
-			p.growth()
-		}
+// section is plots of one kind.
+type section struct {
+	head  string
+	plots []drawing
+}
+
+// sections are all plots; each says of how many runs it is.
+func (p *page) sections() (out []section) {
+	if len(p.groups) > 2 { // of two the table says all
+		out = append(out, p.growth())
 	}
-	p.plots("Distributions", p.distributions())
-	p.plots("Over virtual time", p.courses())
-	p.plots("Maps", p.maps())
+	out = append(out, section{"Distributions", p.distributions()}, section{"Over virtual time", p.courses()}, section{"Maps", p.maps()})
+	for i := range out {
+		out[i].plots = out[i].plots[:min(len(out[i].plots), maxPlots)]
+	}
+	return out
 }
 
 // maxPlots is how many plots of a kind anybody would look at.
@@ -180,18 +199,17 @@ const maxPlots = 120
 // drawing puts an SVG on the page.
 type drawing func(*markup)
 
-func (p *page) plots(head string, all []drawing) {
-	if len(all) == 0 {
+func (p *page) plots(s section) {
+	if len(s.plots) == 0 {
 		return
 	}
-	p.el("h2", head)
-	if more := len(all) - maxPlots; more > 0 {
-		p.el("p", plural(more, "plot")+" more would follow.", "class", "hint")
-		all = all[:maxPlots]
+	p.el("h2", s.head)
+	if len(s.plots) == maxPlots {
+		p.el("p", "More would follow.", "class", "hint")
 	}
 	p.open("div", "class", "plots")
 	p.WriteString("\n")
-	for _, draw := range all {
+	for _, draw := range s.plots {
 		p.open("figure")
 		draw(&p.markup)
 		p.end("figure")

@@ -253,6 +253,36 @@ func TestOddNumbers(t *testing.T) {
 	}
 }
 
+// A plot that stands alone says the same, has a name that leads nowhere else, and asks for nothing.
+func TestPlotsAlone(t *testing.T) {
+	s := sets()["sweep"]
+	for _, r := range s[0].Runs {
+		r.Series[0].Name = "../../etc/passwd"
+		r.Spreads[0].Name = "Distribution of ..s"
+	}
+	files, err := report.Plots(s...)
+	if err != nil || len(files) < 5 {
+		t.Fatal(len(files), err)
+	}
+	names := map[string]bool{}
+	for _, f := range files {
+		if names[f.Name] || !regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*\.svg$`).MatchString(f.Name) {
+			t.Errorf("a file named %q", f.Name)
+		}
+		names[f.Name] = true
+		out := string(f.SVG)
+		for _, bad := range faults(out) {
+			t.Error(bad)
+		}
+		if r := requests(out); len(r) > 0 || !strings.HasPrefix(out, `<svg xmlns="http://www.w3.org/2000/svg"`) {
+			t.Errorf("%s asks for %q", f.Name, r)
+		}
+	}
+	if !names["etc-passwd-over-virtual-time.svg"] {
+		t.Errorf("names: %v", names)
+	}
+}
+
 func TestNoRunsNoPage(t *testing.T) {
 	if p, err := report.HTML(); err == nil {
 		t.Errorf("%s", p)

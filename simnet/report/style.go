@@ -1,14 +1,20 @@
 package report
 
-// style is the whole style sheet; the page's policy allows this one by its hash. Colours of curves are those of Okabe and
-// Ito, which people tell apart who see colours differently; dashes tell them apart on paper.
-const style = `
+// style is the whole style sheet of a page, which the page's policy allows by its hash.
+const style = colours + pageStyle + plotStyle + printStyle
+
+// Colours of curves are those of Okabe and Ito, which people tell apart who see colours differently; dashes tell them apart
+// on paper.
+const colours = `
 :root{--paper:#fff;--ink:#1b1f24;--soft:#59636e;--line:#d5dae0;--tint:#f5f7f9;--bad:#b3261e;--badtint:#fdecea;--good:#1a6e3a;
 --c0:#0072b2;--c1:#d55e00;--c2:#009e73;--c3:#cc79a7;--c4:#a07800;--c5:#3a9bd9;--c6:#444;--c7:#8a5a2b;
 --on0:#1b1f24;--on1:#fff;--h0:#f3f6fb;--h1:#dbe6f3;--h2:#bfd5eb;--h3:#9fc2e2;--h4:#7babd6;--h5:#5792c8;--h6:#3a78b5;--h7:#265f9b;--h8:#17467c;--h9:#0b2f5b}
 @media screen and (prefers-color-scheme:dark){:root{--paper:#14171b;--ink:#e6e9ed;--soft:#9aa4af;--line:#343a42;--tint:#1c2026;--bad:#ff8a80;--badtint:#3a1f1f;--good:#7bd49a;
 --c0:#56b4e9;--c1:#ff9248;--c2:#3ccf9f;--c3:#e6a3c6;--c4:#e8c547;--c5:#8ab6ff;--c6:#c9ced6;--c7:#d2a679;
 --on0:#e6e9ed;--on1:#0c1116;--h0:#1a2330;--h1:#1d2f47;--h2:#203d60;--h3:#234c7a;--h4:#2a5f97;--h5:#3775b2;--h6:#4f8fca;--h7:#74abdd;--h8:#a0c8ec;--h9:#d3e6f8}}
+`
+
+const pageStyle = `
 *{box-sizing:border-box}
 body{margin:0;background:var(--paper);color:var(--ink);font:15px/1.45 system-ui,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
 main{max-width:1120px;margin:0 auto;padding:24px 20px 60px}
@@ -33,6 +39,10 @@ tr.bad{background:var(--badtint)}
 tr.bad th,tr.bad td{color:var(--bad);font-weight:600}
 .plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(420px,100%),1fr));gap:20px 24px}
 figure{margin:0;break-inside:avoid}
+`
+
+// plotStyle is what a plot needs that stands alone.
+const plotStyle = `
 .plot{display:block;width:100%;height:auto;overflow:visible;font-family:inherit}
 .plot text{fill:var(--ink);font-size:11px}
 .plot .title{font-size:13.5px;font-weight:600}
@@ -55,6 +65,14 @@ figure{margin:0;break-inside:avoid}
 .plot .on0{fill:var(--on0)}.plot .on1{fill:var(--on1)}
 .h0{fill:var(--h0)}.h1{fill:var(--h1)}.h2{fill:var(--h2)}.h3{fill:var(--h3)}.h4{fill:var(--h4)}
 .h5{fill:var(--h5)}.h6{fill:var(--h6)}.h7{fill:var(--h7)}.h8{fill:var(--h8)}.h9{fill:var(--h9)}
+`
+
+const aloneStyle = `
+.plot{font-family:system-ui,"Segoe UI",Roboto,Helvetica,Arial,sans-serif}
+.paper{fill:var(--paper)}
+`
+
+const printStyle = `
 @page{size:A4;margin:13mm}
 @media print{body{font-size:10pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}main{max-width:none;padding:0}
 h1{font-size:17pt}h2{font-size:12.5pt;margin:14pt 0 5pt;break-after:avoid}.hint{font-size:8.5pt}

@@ -69,7 +69,7 @@ func (p *page) rows(a across) (out []row) {
 }
 
 // growth plots how each figure changes along a number that was swept, or from setting to setting.
-func (p *page) growth() {
+func (p *page) growth() section {
 	all, changing := p.chosen()
 	a, ok := p.across()
 	var rows []row
@@ -116,7 +116,7 @@ func (p *page) growth() {
 			other = append(other, draw...)
 		}
 	}
-	p.plots("By "+a.name, slices.Concat(asked, good, other))
+	return section{"By " + a.name, slices.Concat(asked, good, other)}
 }
 
 // expected reports whether an expectation is about a figure: these are what the scenario asks.
