@@ -269,13 +269,13 @@ func (e *Engine) dismiss(t *Turn, c *pb.Chat, turn talk.Turnover) {
 	}
 }
 
-// welcome makes members that are no contacts known, as members only.
+// welcome makes members that are no contacts known, as members only. Who has gone already is known to be heard to the end.
 func (e *Engine) welcome(t *Turn, c *pb.Chat, turn talk.Turnover) {
 	if !talk.InGroup(talk.RosterOf(t.Tx, talk.IDOf(c)), e.user) {
 		return // nobody makes people known to us by a group in which we are not
 	}
-	taken, room := talk.Handles(t.Tx), e.roomForMembers(t, len(turn.Came))
-	for _, u := range turn.Came {
+	taken, room := talk.Handles(t.Tx), e.roomForMembers(t, len(turn.Came)+len(turn.Passed))
+	for _, u := range slices.Concat(turn.Came, turn.Passed) {
 		p := e.contact(t, u)
 		if p == nil && room <= 0 {
 			continue
@@ -289,7 +289,7 @@ func (e *Engine) welcome(t *Turn, c *pb.Chat, turn talk.Turnover) {
 			}
 			taken[p.Handle] = true
 		}
-		if !slices.ContainsFunc(p.Groups, func(g []byte) bool { return string(g) == string(c.Id) }) {
+		if slices.Contains(turn.Came, u) && !slices.ContainsFunc(p.Groups, func(g []byte) bool { return string(g) == string(c.Id) }) {
 			p.Groups = append(p.Groups, c.Id)
 		}
 		e.saveContact(t, p)

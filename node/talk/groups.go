@@ -135,9 +135,10 @@ func Groups(tx store.Tx) (out []*pb.Chat) {
 	return out
 }
 
-// Turnover is who came into a group and who went, when its log grew. To somebody who comes, everybody does.
+// Turnover is who came into a group and who went, when its log grew. To somebody who comes, everybody does. Who passed had
+// come and gone again before we heard of either: what they said in between is still on its way.
 type Turnover struct {
-	Came, Went []identity.UserID
+	Came, Went, Passed []identity.UserID
 }
 
 // Grow writes what is new in a log, with the lists that prove it, and brings the conversation in step: messages come out
@@ -179,6 +180,12 @@ func (d *Desk) Grow(l *group.Log, added []*group.Entry, lists []*identity.Device
 	for _, s := range old.Members {
 		if u := identity.UserID(s.User); u != d.Me && !InGroup(r, u) {
 			t.Went = append(t.Went, u)
+		}
+	}
+	for _, s := range r.Past {
+		u := identity.UserID(s.User)
+		if fresh := s.To >= unixOf(d.Now.Add(-maxBehind)); fresh && InGroup(old, d.Me) && u != d.Me && !InGroup(r, u) && !EverInGroup(old, u) {
+			t.Passed = append(t.Passed, u)
 		}
 	}
 	return Chat(d.Tx, id), t
