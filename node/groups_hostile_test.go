@@ -144,3 +144,50 @@ func TestAGroupOfOthersMakesNobodyKnown(t *testing.T) {
 		t.Errorf("control: %d people are known to a member", got)
 	}
 }
+
+// Somebody comes into a group, writes and goes before a member hears of it, who then learns of both at once: what was said
+// in between is heard to the end.
+func TestWhoPassedIsHeard(t *testing.T) {
+	w := newWorld(t)
+	alice, bob, carol := w.person("alice"), w.person("bob"), w.person("carol")
+	w.befriend(alice, bob)
+	w.befriend(bob, carol)
+	g, err := bob.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.CreateGroup(t, "ring", []string{"alice"})
+	})
+	w.must(err)
+	w.settle()
+	w.lose = func(p parcel) bool { return p.to == alice }
+	_, err = bob.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.AddToGroup(t, "ring", []string{"carol"})
+	})
+	w.must(err)
+	w.pass(time.Minute)
+	w.must(carol.do(func(e *node.Engine, t *node.Turn) error {
+		_, err := e.Send(t, node.SendRequest{To: "ring", Text: "hello and goodbye"})
+		return err
+	}))
+	_, err = bob.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.RemoveFromGroup(t, "ring", []string{"carol"})
+	})
+	w.must(err)
+	w.pass(time.Minute)
+	raw, err := hex.DecodeString(g.Chat)
+	w.must(err)
+	page := &chatpb.Group{}
+	w.must(bob.store.View(func(tx store.Tx) error {
+		for _, x := range talk.LoadLog(tx, chat.ChatID(raw)).Beyond(nil) {
+			page.Entries = append(page.Entries, x.Bytes())
+		}
+		return nil
+	}))
+	bob.sayIn(alice, chat.ChatID(raw), chat.KindGroup, page)
+	if got := alice.groupTexts("ring"); len(got) != 0 {
+		t.Fatalf("control: alice shows %q before carol's message came", got)
+	}
+	w.lose = nil
+	w.pass(time.Hour)
+	if got := alice.groupTexts("ring"); !slices.Equal(got, []string{"hello and goodbye"}) {
+		t.Errorf("alice shows %q", got)
+	}
+}

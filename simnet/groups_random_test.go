@@ -319,36 +319,3 @@ func TestNobodyGoesOnAfterAVoidAct(t *testing.T) {
 		}
 	}
 }
-
-// Somebody comes into a group, writes and goes while a member is away: the member learns of all at once, and reads it.
-func TestWhoPassedIsHeard(t *testing.T) {
-	p := gather(t, 6, 3, 1, 2, 2)
-	founder, away, guest := p.devices[0][0], p.devices[1][0], p.devices[2][0]
-	away.Stop()
-	member := func(add bool) {
-		t.Helper()
-		p.must(founder.Do(func(e *node.Engine, t *node.Turn) (err error) {
-			if add {
-				_, err = e.AddToGroup(t, p.handle(founder), []string{p.users[2]})
-			} else {
-				_, err = e.RemoveFromGroup(t, p.handle(founder), []string{p.users[2]})
-			}
-			return err
-		}))
-		p.w.Run(time.Minute)
-	}
-	member(true)
-	if p.say(guest, "hello and goodbye") == "" {
-		t.Fatal("the guest cannot write")
-	}
-	p.w.Run(time.Minute)
-	member(false)
-	if p.say(guest, "still here?") != "" {
-		t.Fatal("control: the guest can write after its removal")
-	}
-	p.must(away.Start())
-	p.w.Run(time.Hour)
-	if got := p.texts(away); !slices.Equal(got, []string{"hello and goodbye"}) {
-		t.Errorf("shows %q\n%s", got, tail(p.w))
-	}
-}
