@@ -159,8 +159,8 @@ func (w *watcher) outboxes() {
 func (x *pair) take(out *pb.Delivery) {
 	x.signed = out.Receipts
 	if len(out.Envelope) > 0 && len(out.SetBox) == len(x.box) {
-		if id := mailbox.EnvelopeIDOf(out.Envelope); id != x.env { // sealed anew
-			x.box, x.env, x.held = mailbox.ID(out.SetBox), id, time.Time{}
+		if box, id := mailbox.ID(out.SetBox), mailbox.EnvelopeIDOf(out.Envelope); id != x.env || box != x.box { // sealed anew, or a new epoch
+			x.box, x.env, x.held = box, id, time.Time{}
 		}
 	}
 }
