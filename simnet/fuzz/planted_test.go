@@ -54,7 +54,7 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 
 // wrap puts a store in front of every device's as it is brought on.
 func wrap(with func(store.Store) store.Store) func(*story.Play) {
-	return func(p *story.Play) { p.Made = func(d *story.Device) { d.Wrap(with) } }
+	return func(p *story.Play) { p.Made = func(d *story.Device) { d.World.Wrap(with) } }
 }
 
 // ackBeforeCommit: a crash undoes the last turns of a device, whose effects happened.
@@ -62,7 +62,7 @@ func ackBeforeCommit(p *story.Play) {
 	disks := map[string]*forgetful{}
 	p.Made = func(d *story.Device) {
 		f := &forgetful{now: p.World.Now}
-		d.Wrap(func(s store.Store) store.Store { f.Store = s; return f })
+		d.World.Wrap(func(s store.Store) store.Store { f.Store = s; return f })
 		disks[d.Name()] = f
 	}
 	p.Crash = func(host string) {
@@ -126,7 +126,7 @@ func receiptBeforeCommit(p *story.Play) {
 	disks := map[string]*volatile{}
 	p.MadeRelay = func(r *story.Relay) {
 		v := &volatile{now: p.World.Now}
-		r.Wrap(func(s mailbox.Store) mailbox.Store { v.Store = s; return v })
+		r.World.Wrap(func(s mailbox.Store) mailbox.Store { v.Store = s; return v })
 		disks[r.Name()] = v
 	}
 	p.Crash = func(host string) {

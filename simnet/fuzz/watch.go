@@ -199,7 +199,7 @@ func (w *watcher) keeps(x *pair) {
 // holders are the honest relays that have a copy, be they up or not.
 func (w *watcher) holders(x *pair) (out []*story.Relay) {
 	for _, r := range w.p.Relays {
-		if !r.Liar && x.env != (mailbox.EnvelopeID{}) && r.Holds(x.box, x.env) {
+		if !r.Liar && x.env != (mailbox.EnvelopeID{}) && r.World.Holds(x.box, x.env) {
 			out = append(out, r)
 		}
 	}
@@ -219,7 +219,7 @@ func (w *watcher) underway(x *pair) {
 		x.over = true
 	}
 	for _, r := range w.p.Relays {
-		i := slices.IndexFunc(x.signed, func(s *pb.Receipt) bool { return string(s.Relay) == r.PeerID() })
+		i := slices.IndexFunc(x.signed, func(s *pb.Receipt) bool { return string(s.Relay) == r.World.PeerID() })
 		if i < 0 || r.Liar || !r.Wiped.Before(time.UnixMilli(x.signed[i].Stored)) || x.signed[i].Buried != 0 {
 			continue
 		}
@@ -257,7 +257,7 @@ func (w *watcher) whole(x *pair) {
 	}
 	could, members, newest := 0, 0, uint64(0)
 	for _, h := range x.holders {
-		set := h.Set(x.box)
+		set := h.World.Set(x.box)
 		if set == nil || set.Number() < newest {
 			continue
 		}
@@ -283,7 +283,7 @@ func (w *watcher) whole(x *pair) {
 
 func (w *watcher) relay(peer string) *story.Relay {
 	for _, r := range w.p.Relays {
-		if r.PeerID() == peer {
+		if r.World.PeerID() == peer {
 			return r
 		}
 	}

@@ -25,7 +25,7 @@ var claims = map[string]struct {
 	"words":     {"TEXT WORD", func(p *Play, d *Device, a []string) bool { return p.text(d, a[0]) == a[1] }},
 	"reactions": {"TEXT WORD", func(p *Play, d *Device, a []string) bool { return p.reactions(d, a[0]) == a[1] }},
 	"stage":     {"TEXT WORD", (*Play).stage},
-	"told":      {"NUMBER", func(_ *Play, d *Device, a []string) bool { return is(len(d.Shown), a[0]) }},
+	"told":      {"NUMBER", func(_ *Play, d *Device, a []string) bool { return is(told(d), a[0]) }},
 	"members":   {"GROUP NUMBER", func(p *Play, d *Device, a []string) bool { return is(p.members(d, a[0]), a[1]) }},
 	"agrees":    {"DEVICE WHO", (*Play).agrees},
 	"holds":     {"NUMBER", nil},
@@ -55,10 +55,10 @@ func (p *Play) expect(args []string) error {
 	if err != nil {
 		return err
 	}
-	if !p.World.RunUntil(within, holds) {
+	if !p.RunUntil(within, holds) {
 		return fmt.Errorf("it does not come to that within %s", within)
 	}
-	p.World.Log("story", "it holds: %s", Line{Verb: args[0], Args: args[1:]})
+	p.Log("story", "it holds: %s", Line{Verb: args[0], Args: args[1:]})
 	return nil
 }
 
@@ -71,8 +71,28 @@ func (p *Play) deny(args []string) error {
 	if holds() {
 		return errors.New("it holds")
 	}
-	p.World.Log("story", "it does not hold: %s", Line{Verb: args[0], Args: args[1:]})
+	p.Log("story", "it does not hold: %s", Line{Verb: args[0], Args: args[1:]})
 	return nil
+}
+
+// told counts the messages of others that a device has, also what has disappeared.
+func told(d *Device) (n int) {
+	d.View(func(tx store.Tx) error {
+		chats, err := talk.Inbox(tx)
+		for _, c := range chats {
+			all, err := talk.Messages(tx, c.Handle, 0)
+			if err != nil {
+				return err
+			}
+			for _, m := range all {
+				if !m.Mine {
+					n++
+				}
+			}
+		}
+		return err
+	})
+	return n
 }
 
 // text is what a device shows of a message, "" for nothing.

@@ -8,7 +8,7 @@ import (
 )
 
 // meddle notes that relays or the network are not what they were.
-func (p *Play) meddle() { p.Changed = p.World.Now() }
+func (p *Play) meddle() { p.Changed = p.Now() }
 
 func (p *Play) crash(host string) {
 	if p.Crash != nil {
@@ -22,6 +22,7 @@ func (p *Play) stop(name string) error {
 			return errSkip
 		}
 		p.meddle()
+		r.up = false
 		r.Kill()
 		p.crash(name)
 		return nil
@@ -30,6 +31,7 @@ func (p *Play) stop(name string) error {
 	if err != nil || !d.Up() {
 		return skip(err)
 	}
+	d.up = false
 	d.Stop()
 	p.crash(name)
 	return nil
@@ -41,14 +43,14 @@ func (p *Play) start(name string) error {
 			return errSkip
 		}
 		p.meddle()
-		r.Restart()
-		return nil
+		r.up = true
+		return r.Restart()
 	}
 	d, err := p.device(name)
 	if err != nil || d.Up() || d.Lost {
 		return skip(err)
 	}
-	return d.Start()
+	return d.start()
 }
 
 func skip(err error) error {
@@ -65,7 +67,7 @@ func (p *Play) lose(name string) error {
 			return errSkip
 		}
 		p.meddle()
-		r.Lost, r.Wiped = true, p.World.Now()
+		r.Lost, r.Wiped, r.up = true, p.Now(), false
 		r.Kill()
 		r.Wipe()
 		return nil
@@ -76,6 +78,7 @@ func (p *Play) lose(name string) error {
 	}
 	d.Lost = true
 	if d.Up() {
+		d.up = false
 		d.Stop()
 	}
 	return nil
@@ -84,7 +87,7 @@ func (p *Play) lose(name string) error {
 func (p *Play) wipe(name string) error {
 	p.meddle()
 	r := p.relay(name)
-	r.Wiped = p.World.Now()
+	r.Wiped = p.Now()
 	r.Wipe()
 	return nil
 }
@@ -98,45 +101,51 @@ var lies = map[string]func(*simnet.Relay){
 }
 
 func (p *Play) lie(args []string) error {
+	if p.World == nil {
+		return errNotHere
+	}
 	p.meddle()
 	r := p.relay(args[0])
 	r.Liar = true
-	p.World.Log(r.Name(), "lies: %s", args[1])
-	lies[args[1]](r.Relay)
+	p.Log(r.Name(), "lies: %s", args[1])
+	lies[args[1]](r.World)
 	return nil
 }
 
 // away takes a device off the network; its process runs on.
 func (p *Play) away(name string) error {
 	d, err := p.device(name)
-	if err != nil || !d.Here() {
+	if err != nil || d.World == nil || !d.World.Here() {
 		return skip(err)
 	}
-	d.Leave()
+	d.World.Leave()
 	return nil
 }
 
 func (p *Play) back(name string) error {
 	d, err := p.device(name)
-	if err != nil || d.Here() {
+	if err != nil || d.World == nil || d.World.Here() {
 		return skip(err)
 	}
-	d.Return()
+	d.World.Return()
 	return nil
 }
 
 func (p *Play) drain(name string) error {
 	r := p.relay(name)
-	if r.Leaves || !r.Up() {
+	if r.Leaves || !r.Up() || r.World == nil {
 		return errSkip
 	}
 	p.meddle()
 	r.Leaves = true
-	r.Drain()
+	r.World.Drain()
 	return nil
 }
 
 func (p *Play) cut(names []string) error {
+	if p.World == nil {
+		return errNotHere
+	}
 	p.meddle()
 	p.Parted = true
 	p.World.Part(names...)
@@ -144,6 +153,9 @@ func (p *Play) cut(names []string) error {
 }
 
 func (p *Play) heal([]string) error {
+	if p.World == nil {
+		return errNotHere
+	}
 	p.meddle()
 	p.Parted = false
 	p.World.Heal()
@@ -157,6 +169,9 @@ type links struct {
 }
 
 func (p *Play) setLinks(args []string) (err error) {
+	if p.World == nil {
+		return errNotHere
+	}
 	p.meddle()
 	p.links.lost, _ = share(args[0])
 	p.links.twice, _ = share(args[1])

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
@@ -28,22 +29,40 @@ type Person struct {
 
 // Device is one device of the story.
 type Device struct {
-	*simnet.Device
+	Node
+	World   *simnet.Device // nil where real nodes play
 	Owner   *Person
 	Removed bool            // from the account, by the admin
 	Lost    bool            // with its disk, for ever
 	Has     map[string]bool // by message id, what it ever told of
 	ID      string
+	name    string
+	up      bool
 }
+
+// Name is the device's name in the story.
+func (d *Device) Name() string { return d.name }
+
+// Up reports whether its process runs.
+func (d *Device) Up() bool { return d.up && (d.World == nil || d.World.Up()) }
 
 // Relay is one relay of the story.
 type Relay struct {
-	*simnet.Relay
+	Server
+	World  *simnet.Relay // nil where real nodes play
+	name   string
+	up     bool
 	Lost   bool // with its disk, for ever
 	Wiped  time.Time
 	Liar   bool
 	Leaves bool
 }
+
+// Name is the relay's name in the story.
+func (r *Relay) Name() string { return r.name }
+
+// Up reports whether its process runs.
+func (r *Relay) Up() bool { return r.up }
 
 // Message is one that was said in the story.
 type Message struct {
@@ -57,9 +76,10 @@ type Message struct {
 	Changed  bool      // unsent, deleted: it need not be anywhere
 }
 
-// Play is a script that is being played in a world.
+// Play is a script that is being played.
 type Play struct {
-	World    *simnet.World
+	World *simnet.World // nil where real nodes play
+	Stage
 	People   []*Person
 	Relays   []*Relay
 	Messages []*Message
@@ -97,13 +117,18 @@ type circle struct {
 	people []*Person // nil once anybody came or went: who is in it is then for those in it to agree on
 }
 
-// New makes a play of a script with the chance of a seed.
+// New makes a play of a script in the simulated world, with the chance of a seed.
 func New(s Script, seed uint64) *Play {
-	p := &Play{
-		World: simnet.New(seed), seed: seed, script: s, rng: rand.New(rand.NewPCG(seed, 5)), groups: map[string]*circle{}, Changed: simnet.Start,
-	}
-	p.World.Tap(p.fate)
+	w := simnet.New(seed)
+	p := On(worldStage{w}, s, seed)
+	p.World = w
+	w.Tap(p.fate)
 	return p
+}
+
+// On makes a play of a script on another stage. What that cannot do is refused.
+func On(stage Stage, s Script, seed uint64) *Play {
+	return &Play{Stage: stage, seed: seed, script: s, rng: rand.New(rand.NewPCG(seed, 5)), groups: map[string]*circle{}, Changed: stage.Now()}
 }
 
 // Next plays one line, and reports whether there was one.
@@ -115,13 +140,13 @@ func (p *Play) Next() bool {
 	p.next++
 	claims := l.Verb == "expect" || l.Verb == "deny"
 	if !claims {
-		p.World.Log("story", "%s", l)
+		p.Log("story", "%s", l)
 	}
 	err := verbs[l.Verb].do(p, l.Args)
 	switch {
 	case err == nil:
 	case p.Lenient && !claims:
-		p.World.Log("story", "no: %v", err)
+		p.Log("story", "no: %v", err)
 	default:
 		p.Fail("line %d: %s: %v", l.Number, l, err)
 	}
@@ -137,11 +162,16 @@ func (p *Play) Do(verb string, args ...string) { _ = verbs[verb].do(p, args) }
 // Fail notes that something is not as it has to be.
 func (p *Play) Fail(format string, args ...any) {
 	p.broken = append(p.broken, fmt.Sprintf(format, args...))
-	p.World.Log("story", "BROKEN: "+format, args...)
+	p.Log("story", "BROKEN: "+format, args...)
 }
 
 // Broken lists what was not as it has to be: expectations, and invariants of the world.
-func (p *Play) Broken() []string { return slices.Concat(p.broken, p.World.Failures()) }
+func (p *Play) Broken() []string {
+	if p.World == nil {
+		return p.broken
+	}
+	return slices.Concat(p.broken, p.World.Failures())
+}
 
 // Devices are all devices of all people.
 func (p *Play) Devices() (out []*Device) {
@@ -214,20 +244,35 @@ func (d *Device) Status(id string) (s view.Status) {
 	return s
 }
 
-// enrol takes a device of the world into the play.
-func (p *Play) enrol(who *Person, made *simnet.Device) error {
-	d := &Device{Device: made, Owner: who, Has: map[string]bool{}, ID: made.ID()}
+// enrol takes a device into the play, and starts it.
+func (p *Play) enrol(who *Person, name string, made Node) error {
+	d := &Device{Node: made, Owner: who, Has: map[string]bool{}, name: name}
 	who.Devices = append(who.Devices, d)
-	d.Notices(func(n view.Notice) {
-		if n.Type == "message" {
-			d.Has[n.ID] = true
-		}
-		if p.Noticed != nil {
-			p.Noticed(d, n)
-		}
-	})
+	if w, ok := made.(*simnet.Device); ok {
+		d.World = w
+		w.Notices(func(n view.Notice) {
+			if n.Type == "message" {
+				d.Has[n.ID] = true
+			}
+			if p.Noticed != nil {
+				p.Noticed(d, n)
+			}
+		})
+	}
 	if p.Made != nil {
 		p.Made(d)
 	}
-	return d.Start()
+	return d.start()
+}
+
+// start starts the device's process, of which its id may be learnt first.
+func (d *Device) start() error {
+	if err := d.Start(); err != nil {
+		return err
+	}
+	d.up = true
+	if d.ID == "" {
+		d.View(func(tx store.Tx) error { v, err := node.Identity(tx); d.ID = v.Device; return err })
+	}
+	return nil
 }

@@ -72,7 +72,14 @@ func each(do func(p *Play, name string) error) func(*Play, []string) error {
 
 func (p *Play) addRelays(names []string) error {
 	for _, n := range names {
-		r := &Relay{Relay: p.World.AddRelay(n)}
+		made, err := p.Relay(n)
+		if err != nil {
+			return err
+		}
+		r := &Relay{Server: made, name: n, up: true}
+		if w, ok := made.(worldRelay); ok {
+			r.World = w.Relay
+		}
 		p.Relays = append(p.Relays, r)
 		if p.MadeRelay != nil {
 			p.MadeRelay(r)
@@ -83,13 +90,13 @@ func (p *Play) addRelays(names []string) error {
 
 func (p *Play) addPeople(names []string) error {
 	for _, n := range names {
-		d, err := p.World.AddDevice(n)
+		made, err := p.Person(n)
 		if err != nil {
 			return err
 		}
 		who := &Person{Name: n, Read: map[string]bool{}}
 		p.People = append(p.People, who)
-		if err := p.enrol(who, d); err != nil {
+		if err := p.enrol(who, n, made); err != nil {
 			return err
 		}
 	}
@@ -98,11 +105,11 @@ func (p *Play) addPeople(names []string) error {
 
 func (p *Play) addDevice(args []string) error {
 	who := p.person(args[0])
-	d, err := p.World.LinkDevice(args[1], who.Devices[0].Device)
+	made, err := p.Device(args[1], who.Devices[0].Node)
 	if err != nil {
 		return err
 	}
-	return p.enrol(who, d)
+	return p.enrol(who, args[1], made)
 }
 
 func (p *Play) skew(args []string) error {
@@ -110,13 +117,16 @@ func (p *Play) skew(args []string) error {
 	if err != nil {
 		return err
 	}
+	if p.World == nil {
+		return errNotHere
+	}
 	if r := p.relay(args[0]); r != nil {
-		r.Skew(by)
+		r.World.Skew(by)
 		return nil
 	}
 	d, err := p.device(args[0])
 	if err == nil {
-		d.Skew(by)
+		d.World.Skew(by)
 	}
 	return err
 }
@@ -135,7 +145,7 @@ func (p *Play) know(args []string) error {
 	if err := b.Do(func(e *node.Engine, t *node.Turn) error { _, err := e.Join(t, link, ""); return err }); err != nil {
 		return err
 	}
-	if !p.World.RunUntil(patience, func() bool { return knows(a, b.Owner) && knows(b, a.Owner) }) {
+	if !p.RunUntil(patience, func() bool { return knows(a, b.Owner) && knows(b, a.Owner) }) {
 		return errors.New("they do not get to know each other")
 	}
 	return nil
@@ -158,6 +168,9 @@ func contact(d *Device, handle string) (found view.Contact) {
 }
 
 func (p *Play) repair(args []string) error {
+	if p.World == nil {
+		return errNotHere
+	}
 	if args[0] == "off" {
 		p.World.NoRepair()
 	}
@@ -188,7 +201,7 @@ func (p *Play) at(name, text string, fn func(*talk.Desk, *Message) error) error 
 }
 
 func (p *Play) send(args []string) error {
-	m := &Message{Text: args[2], To: args[1], At: p.World.Now()}
+	m := &Message{Text: args[2], To: args[1], At: p.Now()}
 	if len(args) > 3 {
 		m.TTL, _ = duration(args[3])
 	}
@@ -338,6 +351,6 @@ func (p *Play) govern(args []string, fn func(*node.Engine, *node.Turn) error) er
 
 func (p *Play) wait(args []string) error {
 	d, err := duration(args[0])
-	p.World.Run(d)
+	p.Run(d)
 	return err
 }
