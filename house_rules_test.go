@@ -21,7 +21,7 @@ var layers = []string{"crypto", "dht", "mailbox", "node", "simnet", "cli"}
 // goroutines, and so may the folders below them. Every other package is pure:
 // a new room has to be written here to become anything else.
 var ioRooms = []string{
-	"dht/boltfile", "dht/kad", "mailbox/blobs", "mailbox/boltbox", "mailbox/relay", "mailbox/upkeep",
+	"dht/boltfile", "dht/kad", "dht/remember", "mailbox/blobs", "mailbox/boltbox", "mailbox/relay", "mailbox/upkeep",
 	"node/boltstore", "node/files", "node/host", "node/metrics", "node/names", "node/p2p", "node/api", "simnet/live", "simnet/cmd", "cli",
 }
 

@@ -8,12 +8,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/term"
+	"github.com/kith-im/kith/dht/remember"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/simnet/report"
 	"github.com/kith-im/kith/simnet/result"
@@ -71,12 +73,22 @@ func runLine(s *scenario.Scenario, name string) string {
 	return strings.Join(words, " ")
 }
 
+// engines readies this process for many devices at once: signatures that one of them has verified are good for all, and garbage
+// may grow to four times of what lives.
+func engines(s *scenario.Scenario) {
+	if _, err := s.Crowd(); err == nil {
+		remember.Signatures()
+		debug.SetGCPercent(400)
+	}
+}
+
 func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out string) error {
 	if out != "" {
 		if err := outFolder(out, result.ResultFile); err != nil {
 			return err
 		}
 	}
+	engines(s)
 	run, err := s.Start()
 	if err != nil {
 		return wrong(err)

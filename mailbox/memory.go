@@ -15,6 +15,7 @@ import (
 // Simulations run on it, and every other store is compared with it.
 type Memory struct {
 	boxes   map[ID]Box
+	order   []ID // of boxes, ascending; nil: not known
 	sets    map[ID][]byte
 	held    map[ID]*heldBox
 	certs   map[passKey]pass.Cert
@@ -62,6 +63,7 @@ func (m *Memory) Do(ctx context.Context, fn func(Tx) error) error {
 		for _, back := range slices.Backward(m.undo) {
 			back()
 		}
+		m.order = nil
 		m.batch.Cut(0)
 	}
 	m.undo = m.undo[:0]
@@ -93,6 +95,9 @@ var errMisuse = errors.New("mailbox: transaction misused")
 func (t memoryTx) Box(id ID) (Box, bool) { b, ok := t.boxes[id]; return b, ok }
 
 func (t memoryTx) PutBox(id ID, b Box) error {
+	if _, known := t.boxes[id]; !known {
+		t.Memory.order = nil
+	}
 	return put(t, t.boxes, id, b)
 }
 
@@ -109,12 +114,15 @@ func (t memoryTx) DropBox(id ID) error {
 			_ = drop(t, t.certs, k)
 		}
 	}
+	t.Memory.order = nil
 	return drop(t, t.boxes, id)
 }
 
 func (t memoryTx) EachBox(fn func(ID, Box) bool) {
-	ids := slices.SortedFunc(maps.Keys(t.boxes), func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
-	for _, id := range ids {
+	if t.order == nil {
+		t.Memory.order = slices.SortedFunc(maps.Keys(t.boxes), func(a, b ID) int { return bytes.Compare(a[:], b[:]) })
+	}
+	for _, id := range t.order {
 		if !fn(id, t.boxes[id]) {
 			return
 		}

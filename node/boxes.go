@@ -470,12 +470,14 @@ func (e *Engine) forgetBoxes(dev *pb.PeerDevice, next [][]byte) {
 // sealedSet is the directory copy of one of our sets.
 func (e *Engine) sealedSet(t *Turn, key string) []byte {
 	var out []byte
-	t.Tx.Scan(store.BucketBoxes, nil, func(_, value []byte) bool {
-		rec := e.boxSet(value)
-		if rec == nil || dht.MailboxKey(rec.BoxID()) != key {
+	t.Tx.Scan(store.BucketBoxes, nil, func(k, value []byte) bool {
+		own := e.boxKey(uint32(k[0])<<24 | uint32(k[1])<<16 | uint32(k[2])<<8 | uint32(k[3]))
+		if dht.MailboxKey(dht.BoxID(own.Public().(ed25519.PublicKey))) != key {
 			return true
 		}
-		out, _ = dht.SealSet(e.boxKey(rec.Epoch()), recordKey(e.self.RecordSecret, rec.Epoch()), rec)
+		if rec := e.boxSet(value); rec != nil {
+			out, _ = dht.SealSet(own, recordKey(e.self.RecordSecret, rec.Epoch()), rec)
+		}
 		return false
 	})
 	return out

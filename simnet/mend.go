@@ -23,6 +23,8 @@ type mending struct {
 	drain   *repair.Drain
 	known   []byte // its own advert, as others see it for a while
 	signed  time.Time
+	changed []mailbox.ID // boxes since the planner last looked
+	whole   time.Time    // when it last looked at all
 }
 
 // offer is what a relay wants to be compared with.
@@ -33,7 +35,7 @@ type offer struct {
 
 // boot begins a process: what the one before knew of other relays is gone.
 func (r *Relay) boot() {
-	r.planner, r.known, r.offers = repair.New(r.self.ID), nil, nil
+	r.planner, r.known, r.offers, r.changed, r.whole = repair.New(r.self.ID), nil, nil, nil, time.Time{}
 	r.mendAt(r.time().Add(time.Second))
 }
 
@@ -89,8 +91,23 @@ func (r *Relay) local() *repair.Local {
 	return &repair.Local{Store: r.store, Relay: r.rules, Now: func() time.Time { return r.time() }, Rand: r.rng}
 }
 
+// lookAll is how often a relay on a network goes through all boxes; in between it looks at those that have changed.
+const lookAll = 10 * time.Minute
+
 // look goes through the boxes.
 func (r *Relay) look() {
+	changed := r.changed
+	r.changed = r.changed[:0]
+	if r.w.net != nil && !r.whole.IsZero() && r.w.now.Sub(r.whole) < lookAll {
+		_ = r.store.View(func(tx mailbox.Tx) error {
+			for _, box := range changed {
+				r.planner.Look(tx, r.time(), box)
+			}
+			return nil
+		})
+		return
+	}
+	r.whole = r.w.now
 	_ = r.store.View(func(tx mailbox.Tx) error {
 		tx.EachBox(func(box mailbox.ID, _ mailbox.Box) bool { r.planner.Look(tx, r.time(), box); return true })
 		return nil

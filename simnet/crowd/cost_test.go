@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/dht/remember"
 	"github.com/kith-im/kith/simnet/crowd"
 )
+
+func init() { remember.Signatures() }
 
 // TestCost plays a population of the size that the environment gives, a small one if it gives none, and prints what it costs.
 func TestCost(t *testing.T) {
@@ -23,6 +26,9 @@ func TestCost(t *testing.T) {
 		if v, err := strconv.ParseFloat(os.Getenv(name), 64); err == nil {
 			set(v)
 		}
+	}
+	if v := os.Getenv("UNTIL"); v != "" {
+		c.Until = v
 	}
 	x, err := crowd.New(c)
 	if err != nil {
