@@ -41,7 +41,7 @@ func newStats() stats {
 	return stats{
 		all: result.NewHistogram(), there: result.NewHistogram(), away: result.NewHistogram(), stored: result.NewHistogram(),
 		series: []result.Series{
-			deliveriesHour: {Name: "deliveries.hour", Unit: "1/h"},
+			deliveriesHour: {Name: "deliveries.hour", Unit: "deliveries/h"},
 			onlineDevices:  {Name: "online.devices", Unit: "devices"},
 			pendingMail:    {Name: "pending", Unit: "deliveries"},
 			storedMean:     {Name: "stored.relay.bytes", Unit: "B"},
