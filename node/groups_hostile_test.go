@@ -149,6 +149,7 @@ func TestAGroupOfOthersMakesNobodyKnown(t *testing.T) {
 // in between is heard to the end.
 func TestWhoPassedIsHeard(t *testing.T) {
 	w := newWorld(t)
+	w.relay("r")
 	alice, bob, carol := w.person("alice"), w.person("bob"), w.person("carol")
 	w.befriend(alice, bob)
 	w.befriend(bob, carol)
@@ -167,6 +168,7 @@ func TestWhoPassedIsHeard(t *testing.T) {
 		_, err := e.Send(t, node.SendRequest{To: "ring", Text: "hello and goodbye"})
 		return err
 	}))
+	w.pass(time.Minute)
 	_, err = bob.group(func(e *node.Engine, t *node.Turn) (view.Group, error) {
 		return e.RemoveFromGroup(t, "ring", []string{"carol"})
 	})
@@ -186,6 +188,8 @@ func TestWhoPassedIsHeard(t *testing.T) {
 		t.Fatalf("control: alice shows %q before carol's message came", got)
 	}
 	w.lose = nil
+	alice.stop() // and collects what she did not get
+	alice.start()
 	w.pass(time.Hour)
 	if got := alice.groupTexts("ring"); !slices.Equal(got, []string{"hello and goodbye"}) {
 		t.Errorf("alice shows %q", got)
