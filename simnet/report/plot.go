@@ -33,6 +33,7 @@ type curve struct {
 	band   [][3]float64 // x, low, high
 	bars   bool         // the band is drawn as a bar at each point, and each point as a dot
 	dashed bool         // something drawn through the others, of the colour of the one before it
+	dots   bool         // the points alone, of that colour too
 }
 
 type mark struct {
@@ -74,7 +75,7 @@ func (p *plot) draw(m *markup) {
 	}
 	colour, n := -1, len(p.named())
 	for _, c := range p.curves {
-		if !c.dashed {
+		if c.named() {
 			colour++
 		}
 		aside := 0.0
@@ -92,6 +93,9 @@ func (p *plot) draw(m *markup) {
 	}
 	m.end("svg")
 }
+
+// named reports whether a curve has a colour and a name of its own.
+func (c *curve) named() bool { return !c.dashed && !c.dots }
 
 // marks are lines from top to bottom; names that would lie on one another are joined.
 func (p *plot) marks(m *markup) {
@@ -111,7 +115,7 @@ func (p *plot) marks(m *markup) {
 
 func (p *plot) named() (out []curve) {
 	for _, c := range p.curves {
-		if !c.dashed {
+		if c.named() {
 			out = append(out, c)
 		}
 	}
@@ -169,8 +173,10 @@ func (p *plot) curve(m *markup, c curve, aside float64, class string) {
 	if c.dashed {
 		style = "fit "
 	}
-	m.el("polyline", "", "class", style+class, "points", strings.Join(points, " "))
-	if !c.bars {
+	if !c.dots {
+		m.el("polyline", "", "class", style+class, "points", strings.Join(points, " "))
+	}
+	if !c.bars && !c.dots {
 		return
 	}
 	for _, b := range c.band {
