@@ -17,7 +17,6 @@ import (
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/dht/remember"
 	"github.com/kith-im/kith/node/api"
-	"github.com/kith-im/kith/simnet/report"
 	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/scenario"
 )
@@ -165,11 +164,7 @@ func writeRun(dir string, s *scenario.Scenario, r *result.Result, trace []string
 		name string
 		raw  []byte
 	}
-	page, err := report.HTML(report.Set{Name: s.Name(), Runs: []*result.Result{r}})
-	if err != nil {
-		return err
-	}
-	files := []file{{result.ScenarioFile, []byte(s.Text())}, {result.SeriesFile, series}, {result.ReportFile, page}, {result.ResultFile, raw}}
+	files := []file{{result.ScenarioFile, []byte(s.Text())}, {result.SeriesFile, series}, {result.ResultFile, raw}}
 	if len(trace) > 0 {
 		files = append([]file{{result.EventsFile, eventLines(trace)}}, files...)
 	}

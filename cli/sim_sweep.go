@@ -17,7 +17,6 @@ import (
 
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
-	"github.com/kith-im/kith/simnet/report"
 	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/result/compare"
 	"github.com/kith-im/kith/simnet/scenario"
@@ -321,13 +320,8 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 		answer.OK = answer.OK && r.OK()
 	}
 	if w.out != "" {
-		if err := w.write(answer, runs); err != nil {
+		if err := w.write(answer, len(runs) > 0); err != nil {
 			return err
-		}
-		if len(runs) > 0 {
-			if _, err := writeReport([]string{w.out}, filepath.Join(w.out, result.ReportFile), ""); err != nil {
-				return err
-			}
 		}
 	}
 	figures, err := w.figures(cmd, answer)
@@ -350,19 +344,16 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 }
 
 // write adds to the folders of the runs what they come to, and a page of all.
-func (w *sweep) write(answer sweepAnswer, runs []*result.Result) error {
+func (w *sweep) write(answer sweepAnswer, any bool) error {
 	raw, err := json.MarshalIndent(answer, "", " ")
 	if err != nil {
 		return err
 	}
-	if err := keepFile(filepath.Join(w.out, sweepFile), append(raw, '\n')); err != nil || len(runs) == 0 {
+	if err := keepFile(filepath.Join(w.out, sweepFile), append(raw, '\n')); err != nil || !any {
 		return err
 	}
-	page, err := report.HTML(report.Set{Name: answer.Scenario, Runs: runs})
-	if err != nil {
-		return err
-	}
-	return keepFile(filepath.Join(w.out, result.ReportFile), page)
+	_, err = writeReport([]string{w.out}, filepath.Join(w.out, result.ReportFile), "")
+	return err
 }
 
 // sumUp takes the runs of each setting together.

@@ -1,6 +1,7 @@
 package scenario_test
 
 import (
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -195,4 +196,28 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("resolved: %v\n%s", err, s.Text())
 		}
 	})
+}
+
+// The document names every key, fault and scenario.
+func TestEverythingIsWrittenDown(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/scenarios.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc := string(raw)
+	for _, name := range scenario.Keys() {
+		if !strings.Contains(doc, "`"+name+"`") {
+			t.Errorf("docs/scenarios.md does not name %s", name)
+		}
+	}
+	for _, name := range scenario.Library() {
+		if !strings.Contains(doc, "`"+name+"`") && parse(t, name).Kind() != scenario.KindStory {
+			t.Errorf("docs/scenarios.md does not name the scenario %s", name)
+		}
+	}
+	_, example, _ := strings.Cut(doc, "```toml\n")
+	example, _, _ = strings.Cut(example, "```")
+	if _, err := scenario.Parse("example.toml", example); err != nil {
+		t.Error(err)
+	}
 }

@@ -200,3 +200,15 @@ func keyNames(kind string) (out []string) {
 	}
 	return append(out, "fault", "expect", "sweep")
 }
+
+// Keys are all keys of scenarios and all kinds of faults.
+func Keys() (out []string) {
+	for _, s := range settings {
+		out = append(out, s.name)
+	}
+	for _, k := range kinds {
+		out = append(out, faultKinds(k)...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
