@@ -22,8 +22,14 @@ const unanswered = 20 * time.Second
 // stream is never lost, only late or doubled: a stream that loses is a link that is cut.
 func (w *World) Tap(fn func(Parcel) Fate) { w.tap = fn }
 
+// Watch shows fn everything that is carried, besides the tap.
+func (w *World) Watch(fn func(Parcel)) { w.watch = fn }
+
 // show lets the tap see what cannot get lost here.
 func (w *World) show(p Parcel) Fate {
+	if w.watch != nil {
+		w.watch(p)
+	}
 	if w.tap == nil {
 		return inTime
 	}

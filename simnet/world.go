@@ -50,6 +50,7 @@ type World struct {
 	net     *Net            // nil: all links are alike
 	policy  election.Policy
 	tap     func(Parcel) Fate
+	watch   func(Parcel)
 }
 
 // NoRepair keeps the relays from each other: the control of what repair does.

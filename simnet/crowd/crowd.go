@@ -64,6 +64,7 @@ func New(cfg Config) (*Crowd, error) {
 	if cfg.Links == "world" {
 		c.w.Connect(simnet.Net{RTT: Regions(), Loss: cfg.Loss, Punch: cfg.Punch})
 	}
+	c.w.Watch(c.look)
 	p := election.DefaultPolicy()
 	p.R, p.W, p.S = cfg.R, cfg.W, cfg.S
 	c.w.Policy(p)

@@ -1,6 +1,7 @@
 package crowd
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
+	"github.com/kith-im/kith/simnet"
 	"github.com/kith-im/kith/simnet/model"
 )
 
@@ -196,6 +198,14 @@ func (d *device) knows(u *user) (n int) {
 		return err
 	})
 	return n
+}
+
+// look is shown everything that links carry: no text may be among it.
+func (c *Crowd) look(p simnet.Parcel) {
+	if bytes.Contains(p.Bytes, []byte(mark)) {
+		c.stats.clear++
+		c.w.Log(p.From, "sends a text in the clear to %s", p.To)
+	}
 }
 
 // told is a notice of a device, after its commit.

@@ -298,8 +298,11 @@ func (c *Crowd) start(d *device) {
 	}
 }
 
-// text is what somebody writes: it names itself, and has the length that chance gave it.
+// mark begins every text: nothing else holds it.
+const mark = "~text of "
+
+// text is what somebody writes: it names itself, and has at least the length that chance gave it.
 func text(who string, n, length int) string {
-	s := fmt.Sprintf("%s/%d.", who, n)
+	s := fmt.Sprintf("%s%s/%d.", mark, who, n)
 	return s + strings.Repeat("x", max(length-len(s), 0))
 }

@@ -10,7 +10,7 @@ import (
 // stats are what a population counts.
 type stats struct {
 	messages, deliveries, held, refused, pending int
-	custody, late, removedRead                   int
+	custody, late, removedRead, clear            int
 	lost, lostCustody, expired                   int
 	orphaned, dropped, unfinished, deaths        int
 	drained                                      bool
@@ -139,6 +139,7 @@ func (c *Crowd) Result() *result.Result {
 	count("doubled.count", result.Lower, doubled)
 	count("late.count", result.Lower, s.late)
 	count("removed.read.count", result.Lower, s.removedRead)
+	count("clear.count", result.Lower, s.clear)
 	count("broken.count", result.Lower, broken)
 	count("expired.count", "", s.expired)
 	count("orphaned.count", "", s.orphaned)
