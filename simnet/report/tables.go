@@ -131,12 +131,19 @@ func (p *page) figures(g compare.Group) {
 	if len(g.Runs) > 1 {
 		p.el("p", "Means of "+plural(len(g.Runs), "run")+"."+intervals, "class", "hint")
 	}
-	half := (len(rows) + 1) / 2
+	p.beside("figures", []string{"figure", "value", "better"}, rows)
+}
+
+// beside writes a long table as two that stand side by side.
+func (p *page) beside(class string, head []string, rows [][]string) {
+	half := len(rows)
+	if half > 8 {
+		half = (half + 1) / 2
+	}
 	p.open("div", "class", "beside")
-	for _, part := range [][][]string{rows[:half], rows[half:]} {
-		if len(part) > 0 {
-			p.table("figures", []string{"figure", "value", "better"}, part, nil)
-		}
+	p.table(class, head, rows[:half], nil)
+	if half < len(rows) {
+		p.table(class, head, rows[half:], nil)
 	}
 	p.end("div")
 }
@@ -188,6 +195,9 @@ func (p *page) chosen() (all []result.Value, changing map[string]bool) {
 	first, seen := map[string]float64{}, map[string]bool{}
 	for _, r := range p.runs {
 		for _, v := range r.Figures() {
+			if compare.Fingerprint(v.Name) {
+				continue
+			}
 			if at := strings.LastIndex(v.Name, "."); slices.Contains([]string{"n", "min", "p90", "p999", "max"}, v.Name[at+1:]) && isSpread(r, v.Name[:max(at, 0)]) {
 				continue
 			}
@@ -263,7 +273,7 @@ func (p *page) parameters() {
 	}
 	if len(rows) > 0 {
 		p.el("h2", "Parameters")
-		p.table("parameters", []string{"parameter", "value"}, rows, nil)
+		p.beside("parameters", []string{"parameter", "value"}, rows)
 	}
 	p.WriteString("<h2>How to read it</h2>\n")
 	p.el("p", "Time is virtual and charges no CPU and no disk. One seed gives one result, byte for byte. Percentiles from histograms are at most "+

@@ -191,12 +191,15 @@ func extreme(name string) bool {
 	return strings.HasSuffix(name, ".min") || strings.HasSuffix(name, ".max")
 }
 
+// Fingerprint reports whether a figure only tells one run from another: more or less of it means nothing.
+func Fingerprint(name string) bool { return strings.HasPrefix(name, "digest.") }
+
 func (c *Comparison) figures(p pairing, only []string) {
 	var names []result.Value
 	seen := map[string]bool{}
 	for _, r := range slices.Concat(p.a.Runs, p.b.Runs) {
 		for _, v := range r.Figures() {
-			if !seen[v.Name] && (len(only) == 0 || slices.Contains(only, v.Name)) {
+			if !seen[v.Name] && !Fingerprint(v.Name) && (len(only) == 0 || slices.Contains(only, v.Name)) {
 				seen[v.Name] = true
 				names = append(names, v)
 			}

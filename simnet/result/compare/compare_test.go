@@ -152,6 +152,17 @@ func TestStudent(t *testing.T) {
 	}
 }
 
+// A digest differs from run to run and tells nothing of better and worse.
+func TestFingerprints(t *testing.T) {
+	a, b := runs(2, "3", 1, 0, ""), runs(2, "3", 1, 0, "")
+	for i, r := range append(a, b...) {
+		r.Values = append(r.Values, result.Value{Name: "digest.low", Value: float64(i)}, result.Value{Name: "y", Value: float64(i)})
+	}
+	if _, c := verdicts(t, a, b, 0); len(c.Figures) != 2 {
+		t.Errorf("%+v", c.Figures)
+	}
+}
+
 func TestChecks(t *testing.T) {
 	a, b := runs(4, "3", 1, 0, ""), runs(4, "3", 1, 0, "")
 	b[2].Checks[0].OK = false
