@@ -117,18 +117,22 @@ func (p *Play) skew(args []string) error {
 	if err != nil {
 		return err
 	}
-	if p.World == nil {
+	var host any
+	if r := p.relay(args[0]); r != nil {
+		host = r.Server
+	} else {
+		d, err := p.device(args[0])
+		if err != nil {
+			return err
+		}
+		host = d.Node
+	}
+	x, ok := host.(interface{ Skew(by time.Duration) })
+	if !ok {
 		return errNotHere
 	}
-	if r := p.relay(args[0]); r != nil {
-		r.World.Skew(by)
-		return nil
-	}
-	d, err := p.device(args[0])
-	if err == nil {
-		d.World.Skew(by)
-	}
-	return err
+	x.Skew(by)
+	return nil
 }
 
 // know makes the second person answer an invite of the first.
