@@ -2,8 +2,10 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/kith-im/kith/cli/config"
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/p2p"
 	"github.com/kith-im/kith/node/view"
 )
@@ -53,6 +56,9 @@ func (a *app) doInit(cmd *cobra.Command, f initFlags) error {
 	if err != nil {
 		return err
 	}
+	if err := cmp.Or(checkName(cmd, "--name", f.name), checkName(cmd, "--device-name", f.device)); err != nil {
+		return err
+	}
 	if f.device == "" {
 		f.device, _ = os.Hostname()
 	}
@@ -66,6 +72,9 @@ func (a *app) initNew(cmd *cobra.Command, f initFlags, secret []byte) error {
 	var err error
 	if f.name == "" && !p2p.Exists(a.folders.Home) {
 		if f.name, err = a.askLine("your name: ", "--name"); err != nil {
+			return err
+		}
+		if err := checkName(cmd, "your name", f.name); err != nil {
 			return err
 		}
 	}
@@ -92,6 +101,14 @@ func (a *app) initNew(cmd *cobra.Command, f initFlags, secret []byte) error {
 		}
 		a.next("kith daemon")
 	})
+}
+
+// checkName refuses a name that others would see only a part of.
+func checkName(cmd *cobra.Command, what, name string) error {
+	if chat.CleanName(name) != name {
+		return usage(cmd, fmt.Sprintf("%s: a name has at most %d bytes, and no control characters", what, chat.MaxName))
+	}
+	return nil
 }
 
 // initAnswer is what init prints with --json.

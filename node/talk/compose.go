@@ -29,7 +29,7 @@ type Words struct {
 
 func checkText(text string) error {
 	switch {
-	case text == "":
+	case strings.TrimSpace(text) == "":
 		return usage("the text is empty", "kith send --help")
 	case len(text) > chat.MaxText:
 		return usage("the text is longer than 3,500 bytes", "kith send --help")
