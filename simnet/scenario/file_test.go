@@ -2,6 +2,7 @@ package scenario_test
 
 import (
 	"os"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -91,6 +92,31 @@ func TestOneSeedOneResult(t *testing.T) {
 	}
 	if r.Seed != 7 || r.Scenario != "steady" || len(r.Checks) == 0 || !slices.Contains(r.Parameters, result.Parameter{Name: "span", Value: "3 d"}) {
 		t.Errorf("%+v", r.Checks)
+	}
+}
+
+// A story and lookups, too, on one core and on two.
+func TestCoresChangeNothing(t *testing.T) {
+	for name, sets := range map[string][]scenario.Set{
+		"first-steps": nil,
+		"lookup":      {{Key: "nodes", Value: "100 + 1000"}, {Key: "walks", Value: "100"}},
+		"new-year":    {{Key: "devices", Value: "100"}},
+	} {
+		at := func(cores int) string {
+			before := runtime.GOMAXPROCS(cores)
+			defer runtime.GOMAXPROCS(before)
+			text, _ := scenario.Source(name)
+			text, _, _ = strings.Cut(text, "[expect]")
+			s, err := scenario.Parse(name+".toml", text, sets...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, raw := play(t, s)
+			return raw
+		}
+		if at(1) != at(2) {
+			t.Errorf("%s: one core gives another result than two", name)
+		}
 	}
 }
 
