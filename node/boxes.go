@@ -475,10 +475,26 @@ func (e *Engine) sealedSet(t *Turn, key string) []byte {
 		if dht.MailboxKey(dht.BoxID(own.Public().(ed25519.PublicKey))) != key {
 			return true
 		}
-		if rec := e.boxSet(value); rec != nil {
-			out, _ = dht.SealSet(own, recordKey(e.self.RecordSecret, rec.Epoch()), rec)
+		rec := e.boxSet(value)
+		if rec == nil {
+			return false
 		}
+		if known := e.sealed[key]; known.set == rec {
+			out = known.copy
+			return false
+		}
+		out, _ = dht.SealSet(own, recordKey(e.self.RecordSecret, rec.Epoch()), rec)
+		if len(e.sealed) > 2*epochsAhead { // those of epochs that are over too
+			clear(e.sealed)
+		}
+		e.sealed[key] = sealed{rec, out}
 		return false
 	})
 	return out
+}
+
+// sealed is the directory copy of a set.
+type sealed struct {
+	set  *dht.SetRecord
+	copy []byte
 }

@@ -89,6 +89,8 @@ type Engine struct {
 	asks    map[string]ask // audits whose answer is on its way
 	rooms   map[string]*room
 	passes  map[string][]byte // relay, secret and certificate -> our pass; derived
+	issued  map[string]issued // device -> its passes into our boxes; derived
+	sealed  map[string]sealed // directory key -> the sealed copy of our set; derived
 
 	reachAsked map[identity.DeviceID]time.Time // when we last asked a device for its reach
 	reachTold  map[identity.DeviceID]time.Time // ... and answered one that asked for ours
@@ -123,7 +125,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		boxKeys: map[uint32]ed25519.PrivateKey{}, lists: parsed[*identity.DeviceList]{parse: identity.ParseDeviceList},
 		records: parsed[*dht.DeviceRecord]{parse: dht.ParseDeviceRecord}, sets: parsed[*dht.SetRecord]{parse: dht.ParseSetRecord},
 		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},
-		groups: newGroupDesk(), passes: map[string][]byte{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
+		groups: newGroupDesk(), passes: map[string][]byte{}, issued: map[string]issued{}, sealed: map[string]sealed{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
 		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID][12]byte{}, gaps: map[identity.DeviceID]bool{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 		typing: map[typist]time.Time{}, typed: map[chat.ChatID]time.Time{},
