@@ -13,6 +13,7 @@ import (
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/result/compare"
+	"github.com/kith-im/kith/simnet/scenario"
 )
 
 func (a *app) simCompare() *cobra.Command {
@@ -159,9 +160,9 @@ func in(setting string) string {
 
 // changeOf is a change in a line: from, to, by how much, and between what.
 func changeOf(f compare.Figure) string {
-	out := fmt.Sprintf("%.4g -> %.4g %s", f.A.Mean, f.B.Mean, f.Unit)
+	out := scenario.Figure(f.A.Mean, f.Unit) + " -> " + scenario.Figure(f.B.Mean, f.Unit)
 	if f.Relative != nil {
-		out = fmt.Sprintf("%s, %+.3g %%", strings.TrimSpace(out), 100**f.Relative)
+		out = fmt.Sprintf("%s, %+.3g %%", out, 100**f.Relative)
 	}
 	if f.Low != nil && f.A.Mean != 0 {
 		of := 100 / max(f.A.Mean, -f.A.Mean)

@@ -71,6 +71,8 @@ type Figure struct {
 	Low      *float64 `json:"low"`      // the interval of B-A; null: too few runs
 	High     *float64 `json:"high"`
 	Verdict  string   `json:"verdict"`
+
+	few bool // of several runs only one has it: that says nothing
 }
 
 // Runs holds B against A. The parameters that vary within a side are the settings of a sweep, which are compared one
@@ -195,6 +197,8 @@ func extreme(name string) bool {
 func Fingerprint(name string) bool { return strings.HasPrefix(name, "digest.") }
 
 func (c *Comparison) figures(p pairing, only []string) {
+	several := min(len(p.a.Runs), len(p.b.Runs)) > 1
+	c.Intervals = c.Intervals && several
 	var names []result.Value
 	seen := map[string]bool{}
 	for _, r := range slices.Concat(p.a.Runs, p.b.Runs) {
@@ -219,7 +223,7 @@ func (c *Comparison) figures(p pairing, only []string) {
 		if extreme(v.Name) && len(only) == 0 {
 			ch.Better = ""
 		}
-		c.Intervals = c.Intervals && len(a) > 1 && len(b) > 1
+		ch.few = several && min(len(a), len(b)) < 2
 		c.Figures = append(c.Figures, ch)
 	}
 }
@@ -247,7 +251,9 @@ func (c *Comparison) judge() {
 				f.Relative = &relative
 			}
 		}
-		f.Verdict = verdict(f.Better, low, high, c.Tolerance*math.Abs(f.A.Mean))
+		if f.Verdict = verdict(f.Better, low, high, c.Tolerance*math.Abs(f.A.Mean)); f.few {
+			f.Verdict = Same
+		}
 		if f.Verdict == Worse {
 			c.Worse++
 		}

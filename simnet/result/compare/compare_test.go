@@ -163,6 +163,20 @@ func TestFingerprints(t *testing.T) {
 	}
 }
 
+// What a single run of several has is no sample of anything; of a single run it is all there is.
+func TestWhatOnlyOneRunHas(t *testing.T) {
+	a, b := runs(3, "3", 1, 0, result.Lower), runs(3, "3", 1, 0, result.Lower)
+	for i, r := range []*result.Result{a[0], b[2]} {
+		r.Values = append(r.Values, result.Value{Name: "rare", Better: result.Lower, Value: float64(1 + i)})
+	}
+	if _, c := verdicts(t, a, b, 0); c.Worse != 0 || !c.Intervals || len(c.Figures) != 2 {
+		t.Errorf("%+v", c)
+	}
+	if _, c := verdicts(t, a[:1], b[2:], 0); c.Worse != 1 || c.Intervals {
+		t.Errorf("control: %+v", c)
+	}
+}
+
 func TestChecks(t *testing.T) {
 	a, b := runs(4, "3", 1, 0, ""), runs(4, "3", 1, 0, "")
 	b[2].Checks[0].OK = false
