@@ -15,6 +15,7 @@ BENCHTIME ?= 1s# one benchmark
 COUNT     ?= 1# runs of each benchmark; benchstat wants 6 or more
 CYCLES    ?= 200# kill -9 cycles of `make crash`
 SEEDS     ?= 60# random schedules of `make sim-fuzz`
+LIVE      ?= 90# people of the idle day of `make live`
 VERIFY    ?= 5# how much `make verify` simulates
 ROUNDS    ?= 3# how often each takes part in `make bench-brokers`
 PHASE     ?= 5# one phase of it
@@ -32,7 +33,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
-.PHONY: root-test groups files crash splits hostile sim-fuzz verify fixture
+.PHONY: root-test groups files crash splits hostile sim-fuzz verify live fixture
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -170,6 +171,12 @@ groups: ## groups at odds over cuts and absences, SEEDS of them (1000); then 64 
 
 verify: ## the population model against closed forms and published figures, each with a control; VERIFY (5) times as much
 	$(note) VERIFY=$(VERIFY) $(GO) test -count=1 -v -run TestClosedForms -timeout $(TIMEOUT) $(TESTFLAGS) ./simnet/verify
+
+live: ## real nodes in virtual time: a small town beside engines, then LIVE (90) people and a tenth of relays idle for a day
+	@mkdir -p bin
+	$(GO) build -o bin/livesim ./simnet/cmd/livesim
+	$(note) bin/livesim -compare simnet/cmd/livesim/pair.toml
+	bin/livesim -set users=$(LIVE) -set relays=$$(( $(LIVE) / 9 )) simnet/cmd/livesim/idle.toml
 
 fixture: ## homes of this build that later ones have to open, when the store has a new version
 	$(GO) test -count=1 -tags fixture -run "TestWriteThe(Homes|Store)OfThisBuild" -v $(TESTFLAGS) ./cli/faults ./mailbox/boltbox

@@ -45,6 +45,7 @@ type Config struct {
 	Loopback bool     // one machine: loopback addresses are dialled and told
 	Relay    bool     // room for many peers
 	Packets  Packets  // nil: the machine's sockets
+	Hidden   bool     // nobody can dial it; where it is not known, AutoNAT finds out
 }
 
 // New makes a device's own host: TCP with Noise and yamux, and QUIC, nothing else. No circuits, no pings, no metrics,
@@ -85,6 +86,9 @@ func New(key ed25519.PrivateKey, c Config) (*Own, error) {
 		opts = append(opts, libp2p.DisableIdentifyAddressDiscovery())
 	} else {
 		opts = append(opts, libp2p.EnableAutoNATv2())
+	}
+	if c.Hidden {
+		opts = append(opts, libp2p.ForceReachabilityPrivate())
 	}
 	if o.Host, err = libp2p.New(opts...); err != nil {
 		o.limits.Close()

@@ -48,6 +48,7 @@ type Config struct {
 	Loopback    bool           // tests, demo, one machine: loopback addresses count, election caps off
 	DNS         string         // name server that says whose a name under a domain is ("127.0.0.1:53"); empty: the system's
 	Packets     host.Packets   // a network in the machine's place, for simulations; nil: the machine's
+	Hidden      bool           // behind a translator, as AutoNAT would find: it serves no directory
 	Unreachable time.Duration  // how long nobody has to be reachable before an event asks for another way; 0: never
 	APISocket   string         // Unix socket of the local API; empty: none
 	Version     string         // shown by the local API
@@ -122,7 +123,7 @@ func (n *Node) openHome(context.Context) (err error) {
 
 func (n *Node) openHost(context.Context) (err error) {
 	n.host, err = host.New(n.home.key, host.Config{
-		Listen: n.cfg.Listen, Loopback: n.cfg.Loopback, Relay: n.cfg.Relay, Packets: n.cfg.Packets,
+		Listen: n.cfg.Listen, Loopback: n.cfg.Loopback, Relay: n.cfg.Relay, Packets: n.cfg.Packets, Hidden: n.cfg.Hidden,
 	})
 	if err != nil {
 		return err
@@ -138,7 +139,7 @@ func (n *Node) openHost(context.Context) (err error) {
 
 func (n *Node) openDirectory(ctx context.Context) (err error) {
 	mode := kad.Auto
-	if n.cfg.Loopback || n.cfg.Relay {
+	if n.cfg.Loopback && !n.cfg.Hidden || n.cfg.Relay {
 		mode = kad.Server
 	}
 	n.directory, err = kad.Open(ctx, n.host, kad.Config{

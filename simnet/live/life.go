@@ -3,24 +3,19 @@ package live
 import (
 	"context"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
-	"github.com/kith-im/kith/node/view"
+	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/model"
 )
 
-// place puts a resident where crowd would.
-func (t *Town) place(r *resident, region int, nat bool) {
-	r.region, r.nat, r.mile = region, nat, 8*time.Millisecond
-	switch r.class.Churn.Name {
-	case "phone":
-		r.mile = 25 * time.Millisecond
-	case "vps":
-		r.mile = time.Millisecond
-	}
+// put puts a resident where crowd would.
+func (t *Town) put(r *resident, region int, nat bool) {
+	r.region, r.nat, r.mile = region, nat, crowd.Mile(r.class.Churn.Name)
 	r.skew = time.Duration(t.normal() * float64(t.cfg.Skew))
 }
 
@@ -40,37 +35,50 @@ func (t *Town) punched(a, b *place) bool {
 
 // settle lets everything come to rest, and begins to count.
 func (t *Town) settle(context.Context) error {
+	t.net.set(func() { t.net.open = false })
 	rest(warmUp)
 	t.began = time.Now()
-	t.base()
+	t.tally.base = t.totals()
 	for _, d := range t.devices {
-		t.live(d, d.class.Churn)
+		t.live(d)
 	}
 	for _, r := range t.relays {
-		t.live(r, r.class.Churn)
+		t.live(r)
+		t.mortal(r)
 	}
 	for _, u := range t.users {
 		t.nextWrite(u)
 	}
+	for _, f := range t.cfg.Faults {
+		t.after(f.At, func(ctx context.Context) { t.strike(ctx, f) })
+	}
 	return nil
 }
 
+// mortal plans the end of a relay, if its class has one.
+func (t *Town) mortal(r *resident) {
+	if days := r.class.LifeDays; days > 0 {
+		t.after(millis(model.Exponential(days*24*60).Draw(t.rng)), func(ctx context.Context) { t.die(ctx, r, true) })
+	}
+}
+
 // live begins the habits of a resident, at a random moment of them.
-func (t *Town) live(r *resident, churn model.Churn) {
+func (t *Town) live(r *resident) {
+	churn := &r.class.Churn
 	if t.rng.Unit() < churn.Share() {
-		t.after(millis(remaining(churn.On, t.rng)), func(ctx context.Context) { t.turn(ctx, r) })
+		t.after(millis(churn.On.Rest(t.rng)), func(ctx context.Context) { t.turn(ctx, r) })
 		return
 	}
 	r.wants = false
 	r.stop()
-	t.after(millis(remaining(churn.Off, t.rng)), func(ctx context.Context) { t.turn(ctx, r) })
+	t.after(millis(churn.Off.Rest(t.rng)), func(ctx context.Context) { t.turn(ctx, r) })
 }
 
 func millis(n uint64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 // turn has a resident come or go.
 func (t *Town) turn(ctx context.Context, r *resident) {
-	if r.dead {
+	if r.gone {
 		return
 	}
 	r.wants = !r.wants
@@ -84,7 +92,7 @@ func (t *Town) turn(ctx context.Context, r *resident) {
 
 // follow brings a resident to where it wants to be, if no fault keeps it away.
 func (t *Town) follow(ctx context.Context, r *resident) {
-	here := r.wants && r.held == 0 && !r.dead
+	here := r.wants && r.held == 0 && !r.gone
 	switch {
 	case here && r.node == nil:
 		if err := r.start(ctx); err != nil {
@@ -105,8 +113,8 @@ func (t *Town) follow(ctx context.Context, r *resident) {
 
 // words are what somebody wants to write.
 type words struct {
-	to   *user
-	text string
+	to     *user
+	length int
 }
 
 // nextWrite plans when a user writes next: the next point of a Poisson process whose rate follows the hours of its day.
@@ -119,7 +127,7 @@ func (t *Town) nextWrite(u *user) {
 		local := time.Now().Add(t.shift + passed + time.Duration(u.zone)*time.Hour)
 		rate, room := u.rate, local.Truncate(time.Hour).Add(time.Hour).Sub(local)
 		if !t.cfg.Flat {
-			rate *= activity(local.Hour())
+			rate *= model.Activity(local.Hour())
 		}
 		if need := rate * room.Hours(); left >= need {
 			left, passed = left-need, passed+room
@@ -134,26 +142,65 @@ func (t *Town) nextWrite(u *user) {
 // write has a user write, on a device that is there; else it does when one is.
 func (t *Town) write(ctx context.Context, u *user) {
 	t.nextWrite(u)
-	u.written++
-	s := fmt.Sprintf("%s/%d.", u.name, u.written)
-	w := words{to: u.friends[t.rng.Below(len(u.friends))], text: s + strings.Repeat("x", max(textLength(t.rng.Uint64())-len(s), 0))}
+	for times := t.rushed(u); times > 0; times-- {
+		if times < 1 && t.rng.Unit() >= times {
+			return
+		}
+		w := words{length: model.TextLength(t.rng.Uint64())}
+		w.to = t.address(u)
+		if d := t.deviceOf(u); d != nil {
+			t.say(ctx, d, w)
+		} else {
+			u.backlog = append(u.backlog, w)
+		}
+	}
+}
+
+// address decides to whom a user writes: to the first most, like 1/rank.
+func (t *Town) address(u *user) *user {
+	if t.rng.Unit() < t.cfg.HotShare && u.n != 0 {
+		return t.users[0]
+	}
+	rank := int(math.Pow(float64(len(t.near))+1, t.rng.Unit()) - 1)
+	off := t.near[min(rank, len(t.near)-1)]
+	if t.rng.Below(2) == 0 {
+		off = t.cfg.Users - off
+	}
+	return t.users[(u.n+off)%t.cfg.Users]
+}
+
+// deviceOf is a device of a user that is there; nil: none is.
+func (t *Town) deviceOf(u *user) *resident {
 	first := t.rng.Below(len(u.devices))
 	for i := range u.devices {
 		if d := u.devices[(first+i)%len(u.devices)]; d.node != nil {
-			t.say(ctx, d, w)
-			return
+			return d
 		}
 	}
-	u.backlog = append(u.backlog, w)
+	return nil
+}
+
+// rushed is how often a user writes what it would write once.
+func (t *Town) rushed(u *user) float64 {
+	r, at := t.cfg.Rush, time.Since(t.began)
+	if r.Local {
+		at += time.Duration(u.zone) * time.Hour
+	}
+	if r.For > 0 && at >= r.At && at < r.At+r.For {
+		return r.Factor
+	}
+	return 1
 }
 
 // say writes on a device.
 func (t *Town) say(ctx context.Context, d *resident, w words) {
+	d.of.written++
+	text := fmt.Sprintf("%s/%d.", d.name, d.of.written)
+	text += strings.Repeat("x", max(w.length-len(text), 0))
 	to, err := d.handle(ctx, w.to)
 	if err == nil {
-		var m view.Message
-		err = d.do(ctx, func(e *node.Engine, turn *node.Turn) (err error) {
-			m, err = e.Send(turn, node.SendRequest{To: to, Text: w.text})
+		err = d.do(ctx, func(e *node.Engine, turn *node.Turn) error {
+			m, err := e.Send(turn, node.SendRequest{To: to, Text: text})
 			if err == nil {
 				t.sent(d, w.to, m.ID) // before anybody can hear of it
 			}
@@ -187,27 +234,16 @@ func (r *resident) handle(ctx context.Context, who *user) (string, error) {
 
 // drain has everybody come back who can, and waits.
 func (t *Town) drain(ctx context.Context) {
-	t.tally.drained = true
+	t.finish()
 	t.queue = nil
+	t.net.set(func() {
+		for _, p := range t.net.places {
+			p.parts, p.blind = 0, 0
+		}
+	})
 	for _, r := range append(t.relays[:len(t.relays):len(t.relays)], t.devices...) {
 		r.wants, r.held = true, 0
 		t.follow(ctx, r)
 	}
 	rest(drainTime)
-}
-
-// regions are crowd's.
-func regions() [][]time.Duration {
-	ms := [8][8]int{
-		{12, 69, 186, 137, 149, 254, 220, 151}, {69, 12, 117, 77, 88, 191, 207, 203}, {186, 117, 12, 180, 193, 293, 310, 329},
-		{137, 77, 180, 12, 17, 118, 134, 187}, {149, 88, 193, 17, 12, 117, 133, 186}, {254, 191, 293, 118, 117, 12, 38, 116},
-		{220, 207, 310, 134, 133, 38, 12, 84}, {151, 203, 329, 187, 186, 116, 84, 12},
-	}
-	out := make([][]time.Duration, len(ms))
-	for i, row := range ms {
-		for _, n := range row {
-			out[i] = append(out[i], time.Duration(n)*time.Millisecond)
-		}
-	}
-	return out
 }

@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/model"
 )
 
@@ -13,14 +14,17 @@ import (
 var always = []model.Part{{Churn: model.Presets["always"], Share: 1}}
 
 // playTown sets a town of three relays up and hands it over, in a bubble that has to end clean.
-func playTown(t *testing.T, change func(*Config), fn func(ctx context.Context, town *Town)) {
+func playTown(t *testing.T, change func(*crowd.Config), fn func(ctx context.Context, town *Town)) {
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
-		cfg := Default()
+		cfg := crowd.Default()
 		cfg.Users, cfg.RelayCount, cfg.PerUser, cfg.People, cfg.Relays, cfg.Contacts = 2, 3, []float64{1}, always, always, 2
 		cfg.Messages, cfg.Until, cfg.For = 0, "now", time.Hour
 		change(&cfg)
-		town := New(cfg, dir)
+		town, err := New(cfg, dir)
+		if err != nil {
+			t.Fatal(err)
+		}
 		defer town.Close()
 		for len(town.stages) > 0 {
 			if !town.Step() {
@@ -38,11 +42,11 @@ func playTown(t *testing.T, change func(*Config), fn func(ctx context.Context, t
 func arrived(town *Town) int {
 	town.mu.Lock()
 	defer town.mu.Unlock()
-	return len(town.tally.all)
+	return int(town.tally.all.N())
 }
 
 func TestRealNodesTalkInVirtualTime(t *testing.T) {
-	playTown(t, func(*Config) {}, func(ctx context.Context, town *Town) {
+	playTown(t, func(*crowd.Config) {}, func(ctx context.Context, town *Town) {
 		ada, ben := town.users[0], town.users[1]
 		says := func(want int) {
 			t.Helper()
@@ -51,14 +55,14 @@ func TestRealNodesTalkInVirtualTime(t *testing.T) {
 				t.Errorf("%d messages were shown, want %d", n, want)
 			}
 		}
-		town.say(ctx, ben.devices[0], words{ada, "hello"})
+		town.say(ctx, ben.devices[0], words{ada, 5})
 		says(1)
 		first := town.Result()
 		if s, _ := first.Figure("delivery.there.seconds.max"); s.Value <= 0 || s.Value > 2 {
 			t.Errorf("a message between two who are there took %v s", s.Value)
 		}
 		ada.devices[0].stop()
-		town.say(ctx, ben.devices[0], words{ada, "through relays"})
+		town.say(ctx, ben.devices[0], words{ada, 20})
 		says(1)
 		ben.devices[0].stop()
 		if err := ada.devices[0].start(ctx); err != nil {
@@ -72,7 +76,7 @@ func TestRealNodesTalkInVirtualTime(t *testing.T) {
 		for _, r := range town.relays {
 			r.stop()
 		}
-		town.say(ctx, ben.devices[0], words{ada, "with no relay"})
+		town.say(ctx, ben.devices[0], words{ada, 20})
 		rest(time.Minute)
 		ben.devices[0].stop()
 		if err := ada.devices[0].start(ctx); err != nil {

@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -24,6 +25,7 @@ type machine struct {
 	home string
 	skew time.Duration
 
+	id    string        // of the device
 	node  *p2p.Node     // nil: off
 	ended chan struct{} // closed when the node before is closed
 	from  uint64        // events that were seen
@@ -74,17 +76,22 @@ func (m *machine) start(ctx context.Context) error {
 	m.town.net.set(func() { m.away = false })
 	n, err := p2p.Start(ctx, p2p.Config{
 		Home: m.home, Listen: m.listen(), Packets: m.town.net.sockets(&m.place), Loopback: true,
-		Relay: m.relay, Bootstrap: m.town.doors(m), Now: m.now,
+		Hidden: m.nat, Relay: m.relay, Bootstrap: m.town.doors(m), Now: m.now,
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)
 	}
 	m.node, m.ended = n, make(chan struct{})
 	ctx, m.watch = context.WithCancel(context.Background())
+	err = n.View(func(tx store.Tx) error {
+		v, err := node.Identity(tx)
+		m.id = v.Device
+		return err
+	})
 	if !m.relay {
 		m.town.wg.Go(func() { m.follow(ctx, n) })
 	}
-	return nil
+	return err
 }
 
 // stop takes the machine from the network, so that it says goodbye to nobody, and ends its node in the background.
@@ -104,11 +111,18 @@ func (m *machine) stop() {
 	})
 }
 
-// wipe takes the machine's disk.
-func (m *machine) wipe() error {
+// wipe takes the machine's disk, all of it or what came to lie there by serving.
+func (m *machine) wipe(keepIdentity bool) error {
 	m.stop()
 	<-m.ended
-	return os.RemoveAll(m.home)
+	if !keepIdentity {
+		return os.RemoveAll(m.home)
+	}
+	var all error
+	for _, f := range []string{"relay.db", "relay-files", "dht.db"} {
+		all = errors.Join(all, os.RemoveAll(filepath.Join(m.home, f)))
+	}
+	return all
 }
 
 func (m *machine) do(ctx context.Context, fn func(*node.Engine, *node.Turn) error) error {
@@ -124,8 +138,11 @@ func (m *machine) follow(ctx context.Context, n *p2p.Node) {
 		}
 		for _, e := range list {
 			m.from = e.Cursor
-			if e.Type == "message" && e.Message != nil && !e.Message.Mine || e.Type == "message" && e.Message != nil {
-				m.town.shown(m, e.Message.ID)
+			switch {
+			case e.Type == "message":
+				m.town.shown(m, e.ID)
+			case e.Type == "stage" && e.Stage.Stage == view.StageCustody:
+				m.town.inCustody(e.ID, e.Stage.Device)
 			}
 		}
 	}

@@ -22,6 +22,7 @@ type Network struct {
 	loss  float64                             // share of the packets
 
 	mu     sync.Mutex
+	open   bool // translators let everybody in
 	places map[netip.Addr]*place
 	rng    *rand.Rand // what is lost
 	lost   int64
@@ -42,7 +43,7 @@ type place struct {
 	// Guarded by Network.mu.
 	away  bool
 	parts uint64 // cuts: bits in which two places differ part them
-	blind uint64 // of a relay: bits that devices may not reach; of a device: those that it has
+	blind uint64 // a device and a relay that share a bit do not reach each other
 	port  uint16
 	flows map[netip.AddrPort]time.Time // whom a host behind a translator sent to last
 }
@@ -145,7 +146,7 @@ func (n *Network) carries(from, to netip.AddrPort, size int) bool {
 	if a.nat {
 		a.flows[to] = time.Now()
 	}
-	if b == nil || b.away || a.parts != b.parts || a.blind&b.blind != 0 || !n.let(a, b, from) {
+	if b == nil || b.away || a.parts != b.parts || a.relay != b.relay && a.blind&b.blind != 0 || !n.let(a, b, from) {
 		return false
 	}
 	if n.loss > 0 && n.rng.Float64() < n.loss {
@@ -158,7 +159,7 @@ func (n *Network) carries(from, to netip.AddrPort, size int) bool {
 
 // let is the translator before a host: it lets in what answers, and whoever punches through.
 func (n *Network) let(a, b *place, from netip.AddrPort) bool {
-	if !b.nat {
+	if !b.nat || n.open {
 		return true
 	}
 	if at, ok := b.flows[from]; ok && time.Since(at) < flowFor {

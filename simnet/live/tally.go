@@ -3,117 +3,201 @@ package live
 import (
 	"time"
 
+	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/simnet/result"
 )
 
 // tally is what was sent and shown. It is guarded by Town.mu.
 type tally struct {
-	letters  map[string]*letter // by message id
-	count    int                // deliveries
-	all      []float64          // seconds
-	there    []float64          // of devices that were there when it was written
-	later    []float64
-	doubled  int
-	drained  bool
-	failed   error
-	messages int
+	letters                        map[string]*letter // by message id
+	messages, deliveries, custody  int
+	doubled, late, dropped, deaths int
+	drained                        bool
+	failed                         error
+	all, there, away               result.Histogram
 
-	sentBytes, relayBytes, packets int64 // before it began
+	base, end totals
 }
 
-// letter is one message on its way.
+// letter is one message.
 type letter struct {
 	at   time.Time
-	open map[*machine]bool // who has yet to show it: whether it was there
+	from *machine
+	due  map[*machine]*due
+}
+
+// due is a device that a message is for.
+type due struct{ there, custody, shown bool }
+
+// totals are sums over all hosts.
+type totals struct {
+	at                      time.Time
+	devices, relays, packet int64
+}
+
+// slack is how much later than its end a message may be shown, for clocks differ.
+const slack = 10 * time.Minute
+
+func newTally() tally {
+	return tally{
+		letters: map[string]*letter{}, all: result.NewHistogram(), there: result.NewHistogram(), away: result.NewHistogram(),
+	}
 }
 
 // sent begins to wait for a message on each device of the recipient and each other one of the author.
 func (t *Town) sent(from *resident, to *user, id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l := &letter{at: time.Now(), open: map[*machine]bool{}}
+	l := &letter{at: time.Now(), from: from.machine, due: map[*machine]*due{}}
 	for _, u := range []*user{to, from.of} {
 		for _, d := range u.devices {
-			if d != from {
-				l.open[d.machine] = d.node != nil
+			if d != from && !d.gone {
+				l.due[d.machine] = &due{there: d.node != nil}
 			}
 		}
 	}
 	t.tally.letters[id] = l
 	t.tally.messages++
-	t.tally.count += len(l.open)
+	t.tally.deliveries += len(l.due)
 }
 
 // shown hears what a device shows.
 func (t *Town) shown(m *machine, id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	l, s := t.tally.letters[id], &t.tally
+	if l == nil || l.from == m || l.due[m] == nil {
+		return
+	}
+	d := l.due[m]
+	if d.shown {
+		s.doubled++
+		return
+	}
+	d.shown = true
+	took := time.Since(l.at)
+	if took > mailbox.MaxTTL+slack {
+		s.late++
+	}
+	ms := uint64(max(took.Milliseconds(), 0))
+	s.all.Add(ms)
+	if d.there {
+		s.there.Add(ms)
+	} else {
+		s.away.Add(ms)
+	}
+}
+
+func (t *Town) inCustody(id, device string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	l := t.tally.letters[id]
 	if l == nil {
 		return
 	}
-	was, open := l.open[m]
-	if !open {
-		return
-	}
-	delete(l.open, m)
-	took := time.Since(l.at).Seconds()
-	t.tally.all = append(t.tally.all, took)
-	if was {
-		t.tally.there = append(t.tally.there, took)
-	} else {
-		t.tally.later = append(t.tally.later, took)
+	for m, d := range l.due {
+		if m.id == device && !d.custody {
+			d.custody = true
+			t.tally.custody++
+		}
 	}
 }
 
-// base notes what the set-up cost.
-func (t *Town) base() { t.tally.sentBytes, t.tally.relayBytes, t.tally.packets = t.bytes() }
+// forget takes a device that is gone off everything that is due.
+func (t *Town) forget(m *machine) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range t.tally.letters {
+		if d := l.due[m]; d != nil && !d.shown {
+			delete(l.due, m)
+			t.tally.dropped++
+		}
+	}
+}
 
-func (t *Town) bytes() (devices, relays, packets int64) {
+// finish ends what counts, but for what is still to arrive.
+func (t *Town) finish() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tally.drained, t.tally.end = true, t.totals()
+}
+
+func (t *Town) totals() totals {
+	sum := totals{at: time.Now()}
 	for _, d := range t.devices {
-		devices += d.place.sent.Load() + d.got.Load()
-		packets += d.packets.Load()
+		sum.devices += d.place.sent.Load() + d.got.Load()
+		sum.packet += d.packets.Load()
 	}
 	for _, r := range t.relays {
-		relays += r.place.sent.Load() + r.got.Load()
-		packets += r.packets.Load()
+		sum.relays += r.place.sent.Load() + r.got.Load()
+		sum.packet += r.packets.Load()
 	}
-	return devices, relays, packets
+	return sum
 }
 
-// Result implements result.Run.
+// Result implements result.Run. Its figures have the names that crowd gives them.
 func (t *Town) Result() *result.Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.tally
-	value := func(name, unit, better string, v float64) result.Value {
-		return result.Value{Name: name, Unit: unit, Better: better, Value: v}
+	r := &result.Result{Format: result.Format, Kind: "live", Crypto: "real", Seed: t.cfg.Seed, Partial: !t.over}
+	add := func(name, unit, better string, v float64) {
+		r.Values = append(r.Values, result.Value{Name: name, Unit: unit, Better: better, Value: v})
 	}
-	r := &result.Result{Format: result.Format, Kind: "live", Crypto: "real", Seed: t.cfg.Seed}
-	missing, share := s.count-len(s.all), 1.0
-	if s.count > 0 {
-		share = float64(len(s.all)) / float64(s.count)
+	lost, orphaned, unfinished := t.missing()
+	broken := 0
+	if t.err != nil || s.failed != nil {
+		broken = 1
 	}
-	r.Values = []result.Value{
-		value("messages", "", "", float64(s.messages)),
-		value("deliveries", "", "", float64(s.count)),
-		value("delivery.share", "", result.Higher, share),
-		value("pending.count", "", result.Lower, float64(missing)),
+	for _, c := range []struct {
+		name, better string
+		n            int
+	}{
+		{"lost.count", result.Lower, lost}, {"doubled.count", result.Lower, s.doubled}, {"late.count", result.Lower, s.late},
+		{"broken.count", result.Lower, broken}, {"orphaned.count", "", orphaned}, {"dropped.count", "", s.dropped},
+		{"unfinished.count", "", unfinished}, {"messages.count", "", s.messages}, {"deliveries.count", "", s.deliveries},
+		{"users", "", len(t.users)}, {"devices", "", len(t.devices)}, {"relays", "", len(t.relays)},
+		{"relays.died", "", s.deaths},
+	} {
+		add(c.name, "", c.better, float64(c.n))
 	}
-	if s.drained {
-		r.Values = append(r.Values, value("lost.count", "", result.Lower, float64(missing)))
+	add("custody.share", "", result.Higher, float64(s.custody)/float64(max(s.deliveries, 1)))
+	end := s.end
+	if !s.drained {
+		end = t.totals()
 	}
-	if hours := time.Since(t.began).Hours(); len(t.stages) == 0 && hours > 0 {
-		devices, relays, packets := t.bytes()
-		r.Values = append(r.Values,
-			value("device.bytes_hour", "B/h", result.Lower, float64(devices-s.sentBytes)/hours/float64(len(t.devices))),
-			value("relay.bytes_hour", "B/h", result.Lower, float64(relays-s.relayBytes)/hours/float64(len(t.relays))),
-			value("packets", "", "", float64(packets-s.packets)))
+	hours := end.at.Sub(s.base.at).Hours()
+	if s.base.at.IsZero() || hours <= 0 { // before the beginning: the names are there, nothing has cost anything
+		hours, end = 1, s.base
 	}
+	add("device.bytes_hour", "B/h", result.Lower, float64(end.devices-s.base.devices)/hours/float64(max(len(t.devices), 1)))
+	add("relay.bytes_hour", "B/h", result.Lower, float64(end.relays-s.base.relays)/hours/float64(max(len(t.relays), 1)))
+	add("packets.hour", "1/h", "", float64(end.packet-s.base.packet)/hours)
 	r.Spreads = []result.Spread{
-		result.Of("delivery.seconds", "s", result.Lower, s.all),
-		result.Of("delivery.there.seconds", "s", result.Lower, s.there),
-		result.Of("delivery.away.seconds", "s", result.Lower, s.later),
+		s.all.Spread("delivery.seconds", "s", result.Lower, 1e-3), s.there.Spread("delivery.there.seconds", "s", result.Lower, 1e-3),
+		s.away.Spread("delivery.away.seconds", "s", result.Lower, 1e-3),
 	}
 	return r
+}
+
+// missing says what became of what was not shown: lost, if everybody was back; gone with its author, if no relay had it.
+func (t *Town) missing() (lost, orphaned, unfinished int) {
+	gone := map[*machine]bool{}
+	for _, d := range t.devices {
+		gone[d.machine] = d.gone
+	}
+	for _, l := range t.tally.letters {
+		for _, d := range l.due {
+			switch {
+			case d.shown:
+			case gone[l.from] && !d.custody:
+				orphaned++
+			case t.over && t.tally.drained:
+				lost++
+			default:
+				unfinished++
+			}
+		}
+	}
+	return lost, orphaned, unfinished
 }

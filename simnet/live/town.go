@@ -1,24 +1,26 @@
 package live
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/simnet"
+	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/model"
 	"github.com/kith-im/kith/simnet/result"
 )
 
 // Town is a population of real nodes. It is made, played and closed in one bubble, by one goroutine; the nodes have theirs.
 type Town struct {
-	cfg   Config
+	cfg   crowd.Config
 	dir   string
 	net   *Network
 	rng   model.Dice
@@ -36,6 +38,7 @@ type Town struct {
 	over   bool
 	queue  events
 	number int
+	cuts   int // so far: each has a bit
 	err    error
 
 	wg    sync.WaitGroup // of what nodes do in the background
@@ -66,9 +69,9 @@ type resident struct {
 	*machine
 	of    *user // nil: a relay
 	class *model.Part
-	wants bool
-	held  int
-	dead  bool
+	wants bool // to be there, by its habits
+	held  int  // faults that keep it away
+	gone  bool // for ever, with its disk
 }
 
 // Setting up and ending.
@@ -76,21 +79,50 @@ const (
 	warmUp    = 30 * time.Minute
 	drainTime = 26 * time.Hour
 	setUpMost = 6 * time.Hour // until everybody knows everybody whom he should
-	doorCount = 5             // relays that a node knows from the start
+	linkMost  = 10 * time.Minute
+	doorCount = 5 // relays that a node knows from the start
+	maxNodes  = 2000
 )
 
 // New makes a town that its first steps set up, with its nodes' files below dir. It is called in a bubble.
-func New(cfg Config, dir string) *Town {
-	t := &Town{cfg: cfg, dir: dir, rng: model.NewDice(cfg.Seed), shift: simnet.Start.Sub(time.Now())}
-	t.tally.letters = map[string]*letter{}
-	if cfg.Links == "world" {
-		t.rtt = regions()
+func New(cfg crowd.Config, dir string) (*Town, error) {
+	if err := errors.Join(cfg.Check(), playable(&cfg)); err != nil {
+		return nil, err
 	}
-	t.net = newNetwork(cfg.Seed, cfg.Loss, t.leg, t.punched)
+	t := &Town{cfg: cfg, dir: dir, rng: model.NewDice(cfg.Seed), shift: simnet.Start.Sub(time.Now()), tally: newTally()}
+	loss := 0.0
+	if cfg.Links == "world" {
+		t.rtt, loss = crowd.Regions(), cfg.Loss
+	}
+	t.net = newNetwork(cfg.Seed, loss, t.leg, t.punched)
+	t.net.open = true // while people meet: who links a device has both at hand
 	t.stages = []stage{
 		{"relays", t.makeRelays}, {"people", t.makePeople}, {"devices", t.linkDevices}, {"contacts", t.befriend}, {"calm", t.settle},
 	}
-	return t
+	return t, nil
+}
+
+// playable says what only crowd can play: what a node has no setting for, and nodes that lie.
+func playable(cfg *crowd.Config) error {
+	p := election.DefaultPolicy()
+	switch {
+	case cfg.Users+cfg.RelayCount > maxNodes:
+		return fmt.Errorf("%d users and %d relays: at most %d real nodes", cfg.Users, cfg.RelayCount, maxNodes)
+	case cfg.R != p.R || cfg.W != p.W || cfg.S != p.S:
+		return fmt.Errorf("policy R %d, W %d, S %d: real nodes have R %d, W %d, S %d", cfg.R, cfg.W, cfg.S, p.R, p.W, p.S)
+	case cfg.NoRepair:
+		return errors.New("real relays repair")
+	case cfg.Bandwidth > 0:
+		return errors.New("bandwidth is not played with real nodes")
+	case len(cfg.Groups) > 0:
+		return errors.New("groups are not played with real nodes")
+	}
+	for _, f := range cfg.Faults {
+		if !slices.Contains(played, f.Kind) {
+			return fmt.Errorf("faults: %s is not played with real nodes", f.Kind)
+		}
+	}
+	return nil
 }
 
 // Step implements result.Run.
@@ -164,13 +196,8 @@ func (t *Town) doors(m *machine) (out []dht.Peer) {
 }
 
 func (t *Town) makeRelays(ctx context.Context) error {
-	for i := range t.cfg.RelayCount {
-		r := &resident{machine: t.machine(fmt.Sprintf("r%d", i), true), wants: true}
-		r.class = &t.cfg.Relays[t.pick(len(t.cfg.Relays), func(i int) float64 { return t.cfg.Relays[i].Share })]
-		region, _ := zone(t.rng.Unit())
-		t.place(r, region, false)
-		t.relays = append(t.relays, r)
-		if err := errors.Join(r.identity(), r.start(ctx)); err != nil {
+	for range t.cfg.RelayCount {
+		if _, err := t.addRelay(ctx); err != nil {
 			return err
 		}
 		rest(time.Second)
@@ -179,20 +206,36 @@ func (t *Town) makeRelays(ctx context.Context) error {
 	return nil
 }
 
+// addRelay begins a relay.
+func (t *Town) addRelay(ctx context.Context) (*resident, error) {
+	r := &resident{machine: t.machine(fmt.Sprintf("r%d", len(t.relays)), true), wants: true}
+	r.class = &t.cfg.Relays[t.pick(len(t.cfg.Relays), func(i int) float64 { return t.cfg.Relays[i].Share })]
+	region, _ := model.Zone(t.rng.Unit())
+	t.put(r, region, false)
+	t.relays = append(t.relays, r)
+	if err := r.identity(); err != nil {
+		return nil, err
+	}
+	return r, r.start(ctx)
+}
+
 func (t *Town) makePeople(ctx context.Context) error {
 	for i := range t.cfg.Users {
 		u := &user{n: i, name: fmt.Sprintf("u%d", i), handles: map[*user]string{}}
-		u.region, u.zone = zone(float64(i) / float64(t.cfg.Users))
+		u.region, u.zone = model.Zone(float64(i) / float64(t.cfg.Users))
 		u.rate = t.cfg.Messages / 24
 		if s := t.cfg.Uneven; s > 0 {
 			u.rate *= math.Exp(s*t.normal() - s*s/2)
 		}
 		t.users = append(t.users, u)
 		d := t.device(u)
-		if err := errors.Join(d.identity(), d.start(ctx)); err != nil {
+		if err := d.identity(); err != nil {
 			return err
 		}
-		rest(time.Second)
+		if err := d.start(ctx); err != nil {
+			return err
+		}
+		rest(20 * time.Millisecond)
 	}
 	rest(5 * time.Minute)
 	return nil
@@ -206,7 +249,7 @@ func (t *Town) device(u *user) *resident {
 	}
 	d := &resident{machine: t.machine(name, false), of: u, wants: true}
 	d.class = &t.cfg.People[t.pick(len(t.cfg.People), func(i int) float64 { return t.cfg.People[i].Share })]
-	t.place(d, u.region, t.rng.Unit() < t.cfg.NAT)
+	t.put(d, u.region, t.rng.Unit() < t.cfg.NAT)
 	u.devices = append(u.devices, d)
 	t.devices = append(t.devices, d)
 	return d
@@ -216,7 +259,7 @@ func (t *Town) linkDevices(ctx context.Context) error {
 	for _, u := range t.users {
 		for range t.pick(len(t.cfg.PerUser), func(i int) float64 { return t.cfg.PerUser[i] }) {
 			d := t.device(u)
-			if err := d.link(ctx, u.devices[0].machine); err != nil {
+			if err := t.link(ctx, d); err != nil {
 				return fmt.Errorf("%s: %w", d.name, err)
 			}
 			if err := d.start(ctx); err != nil {
@@ -227,6 +270,13 @@ func (t *Town) linkDevices(ctx context.Context) error {
 	}
 	rest(5 * time.Minute)
 	return nil
+}
+
+// link adds a device to its user's account.
+func (t *Town) link(ctx context.Context, d *resident) error {
+	ctx, cancel := context.WithTimeout(ctx, linkMost)
+	defer cancel()
+	return d.link(ctx, d.of.devices[0].machine)
 }
 
 // befriend has people know those at the same distances, most of them near, as crowd does.
@@ -255,6 +305,14 @@ func (t *Town) befriend(ctx context.Context) error {
 		}
 		rest(time.Minute)
 	}
+	if t.cfg.HotShare > 0 {
+		for _, u := range t.users[1:] {
+			if err := t.introduce(ctx, t.users[0], u); err != nil {
+				return fmt.Errorf("%s and %s: %w", t.users[0].name, u.name, err)
+			}
+			rest(2 * time.Second) // so many links may be open
+		}
+	}
 	for waited := time.Duration(0); ; waited += time.Minute {
 		missing := t.strangers()
 		if missing == "" {
@@ -269,6 +327,9 @@ func (t *Town) befriend(ctx context.Context) error {
 
 // introduce has b answer an invite of a.
 func (t *Town) introduce(ctx context.Context, a, b *user) error {
+	if slices.Contains(a.friends, b) {
+		return nil
+	}
 	var link string
 	err := a.devices[0].do(ctx, func(e *node.Engine, t *node.Turn) error {
 		v, err := e.CreateInvite(t, 0)
@@ -315,46 +376,4 @@ func rest(d time.Duration) {
 	if d > 0 {
 		<-time.After(d)
 	}
-}
-
-// event is something of the script.
-type event struct {
-	at     time.Time
-	number int
-	do     func(context.Context)
-}
-
-type events []event
-
-func (q events) Len() int      { return len(q) }
-func (q events) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q events) Less(i, j int) bool {
-	if c := q[i].at.Compare(q[j].at); c != 0 {
-		return c < 0
-	}
-	return q[i].number < q[j].number
-}
-func (q *events) Push(x any) { *q = append(*q, x.(event)) }
-func (q *events) Pop() any {
-	last := (*q)[len(*q)-1]
-	*q = (*q)[:len(*q)-1]
-	return last
-}
-
-// after plans do.
-func (t *Town) after(d time.Duration, do func(context.Context)) {
-	t.number++
-	heap.Push(&t.queue, event{time.Now().Add(d), t.number, do})
-}
-
-// play lets a piece of the script happen.
-func (t *Town) play(ctx context.Context, piece time.Duration) {
-	t.passed += piece
-	end := t.began.Add(t.passed)
-	for len(t.queue) > 0 && !t.queue[0].at.After(end) {
-		e := heap.Pop(&t.queue).(event)
-		rest(time.Until(e.at))
-		e.do(ctx)
-	}
-	rest(time.Until(end))
 }
