@@ -17,7 +17,8 @@ type Config struct {
 
 	PerUser    []float64 `json:"devices_per_user"` // share of the users with 1, 2, 3 … devices
 	Messages   float64   `json:"messages_per_user_and_day"`
-	Uneven     float64   `json:"uneven"` // sigma of the log-normal by which people write more or less; 0: all alike
+	Uneven     float64   `json:"uneven"`   // sigma of the log-normal by which people write more or less; 0: all alike
+	NotHeld    bool      `json:"not_held"` // what people would write while no device of theirs is there they never write
 	Contacts   int       `json:"contacts"`
 	Flat       bool      `json:"flat"` // people write at all hours alike
 	People     []Part    `json:"device_classes"`

@@ -108,7 +108,7 @@ func (w *World) write(i uint32) {
 			return
 		}
 	}
-	if w.users.backlog[i] < math.MaxUint16 {
+	if !w.cfg.NotHeld && w.users.backlog[i] < math.MaxUint16 {
 		w.users.backlog[i]++
 		w.stats.Held++
 	}

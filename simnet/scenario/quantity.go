@@ -17,12 +17,26 @@ type unit struct {
 
 // units, those of one dimension from the largest.
 var units = []unit{
-	{"d", "s", 86_400}, {"h", "s", 3600}, {"min", "s", 60}, {"s", "s", 1}, {"ms", "s", 1e-3},
-	{"TiB", "B", 1 << 40}, {"GiB", "B", 1 << 30}, {"MiB", "B", 1 << 20}, {"KiB", "B", 1 << 10}, {"B", "B", 1},
-	{"MiB/s", "B/s", 1 << 20}, {"KiB/s", "B/s", 1 << 10}, {"B/s", "B/s", 1},
-	{"MiB/h", "B/h", 1 << 20}, {"KiB/h", "B/h", 1 << 10}, {"B/h", "B/h", 1},
-	{"/h", "/d", 24}, {"/d", "/d", 1},
-	{"%", "", 0.01}, {"", "", 1},
+	{"d", "s", 86_400},
+	{"h", "s", 3600},
+	{"min", "s", 60},
+	{"s", "s", 1},
+	{"ms", "s", 1e-3},
+	{"TiB", "B", 1 << 40},
+	{"GiB", "B", 1 << 30},
+	{"MiB", "B", 1 << 20},
+	{"KiB", "B", 1 << 10},
+	{"B", "B", 1},
+	{"MiB/s", "B/s", 1 << 20},
+	{"KiB/s", "B/s", 1 << 10},
+	{"B/s", "B/s", 1},
+	{"MiB/h", "B/h", 1 << 20},
+	{"KiB/h", "B/h", 1 << 10},
+	{"B/h", "B/h", 1},
+	{"/h", "/d", 24},
+	{"/d", "/d", 1},
+	{"%", "", 0.01},
+	{"", "", 1},
 }
 
 // quantity takes "1.5 h" apart: the number in the base of its dimension. What a share is needs no unit of its own; it is

@@ -92,6 +92,7 @@ var settings = []setting{
 	{"messages", both, func(c *config) field { return perDay{&c.model.Messages} }},
 	{"uneven", both, func(c *config) field { return number{&c.model.Uneven, 0, 3} }},
 	{"flat", both, func(c *config) field { return flag{&c.model.Flat} }},
+	{"held", masses, func(c *config) field { return unset{&c.model.NotHeld} }},
 	{"contacts", both, func(c *config) field { return whole{&c.model.Contacts, 1, 10_000} }},
 	{"hot_share", both, func(c *config) field { return share{&c.model.HotShare} }},
 	{"hot_users", masses, func(c *config) field { return whole{&c.model.HotUsers, 0, 1 << 20} }},
