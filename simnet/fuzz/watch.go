@@ -19,7 +19,9 @@ import (
 const (
 	// mended is how long relays may take, left in peace, to bring mail back to its number of copies.
 	mended = 20 * time.Hour
-	// slack is how much clocks differ, and how long a thing may be late.
+	// skew is how much the clocks of two hosts differ.
+	skew = 3 * time.Minute
+	// slack is how late a thing may be, by any clock.
 	slack = 10 * time.Minute
 )
 
@@ -220,7 +222,7 @@ func (w *watcher) underway(x *pair) {
 	}
 	for _, r := range w.p.Relays {
 		i := slices.IndexFunc(x.signed, func(s *pb.Receipt) bool { return string(s.Relay) == r.World.PeerID() })
-		if i < 0 || r.Liar || !r.Wiped.Before(time.UnixMilli(x.signed[i].Stored)) || x.signed[i].Buried != 0 {
+		if i < 0 || r.Liar || !r.Wiped.Add(skew).Before(time.UnixMilli(x.signed[i].Stored)) || x.signed[i].Buried != 0 {
 			continue
 		}
 		if !slices.Contains(x.holders, r) {

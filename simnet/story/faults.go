@@ -81,6 +81,7 @@ func (p *Play) lose(name string) error {
 		d.up = false
 		d.Stop()
 	}
+	p.crash(name)
 	return nil
 }
 
