@@ -196,7 +196,7 @@ func (s scale) ticks(most int) (out []tick, unit string) {
 		return out, ""
 	case s.log && (s.marks != nil || s.high >= 8*s.low):
 		out = s.logTicks(most)
-		if s.unit == "s" || bytes(s.unit) { // each mark names its own
+		if s.unit == "s" { // each mark names its own
 			return out, ""
 		}
 		return out, s.unit
@@ -239,15 +239,41 @@ var timeMarks = []float64{
 	1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1, 10, 60, 600, 3600, 6 * 3600, 86400, 10 * 86400, 100 * 86400, 1000 * 86400,
 }
 
+// fineTimeMarks are those of a scale that does not reach far.
+var fineTimeMarks = func() (out []float64) {
+	for _, u := range []struct {
+		size  float64
+		marks []float64
+	}{
+		{1e-6, []float64{1, 2, 5, 10, 20, 50, 100, 200, 500}},
+		{1e-3, []float64{1, 2, 5, 10, 20, 50, 100, 200, 500}},
+		{1, []float64{1, 2, 5, 10, 20, 30}},
+		{60, []float64{1, 2, 5, 10, 20, 30}},
+		{3600, []float64{1, 2, 3, 6, 12}},
+		{86400, []float64{1, 2, 5, 10, 20, 50, 100, 200, 500, 1000}},
+	} {
+		for _, m := range u.marks {
+			out = append(out, m*u.size)
+		}
+	}
+	return out
+}()
+
 func (s scale) logTicks(most int) (out []tick) {
 	marks := s.marks
 	switch {
 	case marks != nil:
-	case s.unit == "s":
+	case s.unit == "s" && s.high > 100*s.low:
 		marks = timeMarks
+	case s.unit == "s":
+		marks = fineTimeMarks
 	case bytes(s.unit):
 		for _, u := range byteSteps {
-			marks = append(marks, u.size, 10*u.size, 100*u.size)
+			for ten := u.size; ten < 1000*u.size; ten *= 10 {
+				if marks = append(marks, ten); s.high <= 100*s.low {
+					marks = append(marks, 2*ten, 5*ten)
+				}
+			}
 		}
 		slices.Sort(marks)
 	default:
@@ -276,7 +302,7 @@ func (s scale) logTicks(most int) (out []tick) {
 	return out
 }
 
-// markName names a mark; its unit stands at the side unless it is read in several.
+// markName names a mark. The unit stands at the side, but for times, which are read in several.
 func markName(v float64, unit string) string {
 	v *= 1 + 1e-12
 	if unit == "s" {
@@ -287,8 +313,8 @@ func markName(v float64, unit string) string {
 		}
 	}
 	if bytes(unit) {
-		u := stepFor(v, unit)
-		return three(v/u.size) + " " + u.name
+		u := stepFor(v, "B")
+		return three(v/u.size) + strings.TrimSuffix(u.name, "B")
 	}
 	u := siStep(v)
 	return three(v/u.size) + u.name

@@ -31,6 +31,8 @@ p{margin:4px 0 10px}
 .beside{display:flex;flex-wrap:wrap;gap:0 48px;align-items:flex-start}
 table{border-collapse:collapse;font-size:13.5px;font-variant-numeric:tabular-nums}
 th,td{text-align:right;padding:3px 10px;border-bottom:1px solid var(--line);font-weight:400;overflow-wrap:anywhere;vertical-align:top}
+.numbers td,.figures td{white-space:nowrap}
+.numbers tbody th{min-width:20ch}
 thead th{color:var(--soft);font-size:12.5px;border-bottom:1px solid var(--soft)}
 tr>:first-child{text-align:left;padding-left:4px}
 .checks td,.checks th,.parameters td,.parameters th{text-align:left}
@@ -76,6 +78,6 @@ const printStyle = `
 @page{size:A4;margin:13mm}
 @media print{body{font-size:10pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}main{max-width:none;padding:0}
 h1{font-size:17pt}h2{font-size:12.5pt;margin:14pt 0 5pt;break-after:avoid}.hint{font-size:8.5pt}
-table{font-size:8pt}thead th,tbody th{font-size:7.5pt}th,td{padding:1.5pt 4pt}tr{break-inside:avoid}.wide{overflow:visible}.beside{gap:0 24pt}
+table{font-size:8pt}.numbers tbody th{min-width:0}thead th,tbody th{font-size:7.5pt}th,td{padding:1.5pt 4pt}tr{break-inside:avoid}.wide{overflow:visible}.beside{gap:0 24pt}
 .plots{display:block;font-size:0}figure{display:inline-block;width:48.5%;vertical-align:top;margin:0 0 10pt}figure:nth-child(odd){margin-right:3%}}
 `
