@@ -99,6 +99,19 @@ func TestPagesAreThoseThatAreKept(t *testing.T) {
 	}
 }
 
+// The page of one set says nothing of where it lies: one seed, one page. Of two it says which is which.
+func TestAPageKnowsNoFolder(t *testing.T) {
+	one := []*result.Result{run(1, 300, 3)}
+	here, there := report.Set{Name: "/home/ada/out", Runs: one}, report.Set{Name: "x", Runs: one}
+	if page(t, here) != page(t, there) {
+		t.Error("two folders, two pages")
+	}
+	other := report.Set{Name: "y", Runs: []*result.Result{run(2, 300, 3)}}
+	if page(t, here, other) == page(t, there, other) {
+		t.Error("control: two that are held against each other have no names")
+	}
+}
+
 var svg = regexp.MustCompile(`(?s)<svg.*?</svg>`)
 
 // faults are what a plot lacks that has to say what it shows: well-formed, a title, what it was made of, two axes.
