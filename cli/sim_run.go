@@ -73,11 +73,11 @@ func runLine(s *scenario.Scenario, name string) string {
 }
 
 // engines readies this process for many devices at once: signatures that one of them has verified are good for all, and garbage
-// may grow to four times of what lives.
+// may grow to twice of what lives.
 func engines(s *scenario.Scenario) {
 	if _, err := s.Crowd(); err == nil {
 		remember.Signatures()
-		debug.SetGCPercent(400)
+		debug.SetGCPercent(200)
 	}
 }
 

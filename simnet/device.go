@@ -30,7 +30,9 @@ type Device struct {
 	timer   time.Time // of the next tick that is planned, on the world's clock; zero: none
 	knows   []*Relay  // those whose adverts it asks for; nil: all
 	looked  time.Time
-	opens   bool // its streams are about to be opened
+	asked   map[*Relay]time.Time // for their adverts
+	opens   bool                 // its streams are about to be opened
+	opening bool                 // ... and are being opened
 	turns   uint64
 	Shown   []view.Message
 	seen    map[string]int

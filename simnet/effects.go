@@ -58,11 +58,26 @@ func (d *Device) look() {
 		}
 	})
 	for _, r := range d.knows {
-		if _, ok := d.w.relayAt(d, r.self.ID); ok {
+		if _, ok := d.w.relayAt(d, r.self.ID); ok && d.asks(r) {
 			wait := d.w.way(d, r, 0) + d.w.way(r, d, request)
 			d.reply(wait, func(e *node.Engine, t *node.Turn) { e.Advertised(t, r.ad(), election.SourceDHT) })
 		}
 	}
+}
+
+// asks says whether it is time to ask a relay for its advert; without a network it is whenever a link comes up.
+func (d *Device) asks(r *Relay) bool {
+	if d.w.net == nil {
+		return true
+	}
+	if last, asked := d.asked[r]; asked && d.w.now.Sub(last) < lookEvery {
+		return false
+	}
+	if d.asked == nil {
+		d.asked = map[*Relay]time.Time{}
+	}
+	d.asked[r] = d.w.now
+	return true
 }
 
 // refused is how long it takes until a device knows that somebody cannot be reached.
@@ -221,12 +236,14 @@ func (d *Device) watch() {
 		d.w.fail("%s: watches: %v", d.name, err)
 		return
 	}
+	d.opening = d.w.net != nil // the links that come up here need no second look
 	for _, x := range watches {
 		if r, ok := d.w.relayAt(d, x.Relay.ID); ok {
 			d.connect(r)
 			r.watch(x.Box, d)
 		}
 	}
+	d.opening = false
 }
 
 // collected brings what a relay pushed into the engine.
@@ -253,8 +270,12 @@ func (d *Device) linkUp(peer []byte) {
 	d.links.add(string(peer))
 	d.input(func(e *node.Engine, t *node.Turn) { e.PeerUp(t, peer) })
 	if r, ok := d.w.relayAt(d, peer); ok {
-		d.input(func(e *node.Engine, t *node.Turn) { e.Advertised(t, r.ad(), election.SourceDHT) })
-		d.watchSoon()
+		if d.asks(r) {
+			d.input(func(e *node.Engine, t *node.Turn) { e.Advertised(t, r.ad(), election.SourceDHT) })
+		}
+		if !d.opening {
+			d.watchSoon()
+		}
 	}
 }
 

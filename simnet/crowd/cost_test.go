@@ -2,6 +2,7 @@ package crowd_test
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -9,6 +10,9 @@ import (
 	"github.com/kith-im/kith/dht/remember"
 	"github.com/kith-im/kith/simnet/crowd"
 )
+
+// kept is what a profile of the heap shows.
+var kept *crowd.Crowd
 
 func init() { remember.Signatures() }
 
@@ -42,7 +46,12 @@ func TestCost(t *testing.T) {
 	if x.Err() != nil {
 		t.Fatal(x.Err())
 	}
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	t.Logf("%d devices, %.0f kB each", len(x.World().Devices()), float64(m.HeapAlloc)/1000/float64(len(x.World().Devices())))
 	r := x.Result()
+	kept = x
 	for _, name := range []string{"lost.count", "doubled.count", "late.count", "removed.read.count", "broken.count", "refused.count"} {
 		if v, ok := r.Figure(name); !ok || v.Value != 0 {
 			t.Errorf("%s: %g %t", name, v.Value, ok)
