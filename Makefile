@@ -33,7 +33,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
-.PHONY: root-test groups files crash splits hostile sim-fuzz verify live fixture
+.PHONY: root-test groups files crash splits hostile sim-fuzz town verify live fixture
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -168,6 +168,9 @@ groups: SEEDS = 1000
 groups: ## groups at odds over cuts and absences, SEEDS of them (1000); then 64 members with 3 devices each, a tenth of them away
 	$(note) SEEDS=$(SEEDS) $(GO) test -count=1 -v -run 'RandomGroups$$' -timeout 120m $(TESTFLAGS) ./simnet
 	MEMBERS=64 DEVICES=3 MESSAGES=100 $(GO) test -count=1 -v -run GroupReaches -timeout 60m ./simnet
+
+town: ## what a population of production engines costs: USERS, DAYS, MESSAGES, CONTACTS, RELAYS, UNTIL (small without)
+	$(note) $(GO) test -count=1 -v -run TestCost -timeout $(TIMEOUT) $(TESTFLAGS) ./simnet/crowd
 
 verify: ## the population model against closed forms and published figures, each with a control; VERIFY (5) times as much
 	$(note) VERIFY=$(VERIFY) $(GO) test -count=1 -v -run TestClosedForms -timeout $(TIMEOUT) $(TESTFLAGS) ./simnet/verify

@@ -1,0 +1,118 @@
+package simnet
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+)
+
+func netWorld(n Net) (*World, *Device, *Device) {
+	w := New(1)
+	w.Connect(n)
+	a, b := w.blankDevice("a"), w.blankDevice("b")
+	return w, a, b
+}
+
+func mean(n int, fn func() time.Duration) float64 {
+	sum := 0.0
+	for range n {
+		sum += fn().Seconds()
+	}
+	return sum / float64(n)
+}
+
+// A message takes half a round trip, both last miles, and up to a tenth more.
+func TestWaysHaveTheirLength(t *testing.T) {
+	far := [][]time.Duration{{10 * time.Millisecond, 100 * time.Millisecond}, {100 * time.Millisecond, 10 * time.Millisecond}}
+	w, a, b := netWorld(Net{RTT: far})
+	a.Put(Place{Region: 0, Mile: 5 * time.Millisecond})
+	b.Put(Place{Region: 1, Mile: 25 * time.Millisecond})
+	if got, want := mean(1000, func() time.Duration { return w.way(a, b, 0) }), 0.080*1.05; math.Abs(got-want) > 0.001 {
+		t.Errorf("%g s, want %g", got, want)
+	}
+	if x := a.Traffic(); x.Sent != 1000*frame || b.Traffic().Got != 1000*frame {
+		t.Errorf("%d bytes sent, %d got", x.Sent, b.Traffic().Got)
+	}
+	// Links are queues: the third of three messages waits for the two before it.
+	a.Put(Place{Up: 1000})
+	b.Put(Place{})
+	for i := range 3 {
+		if got, want := w.way(a, b, 1000-frame).Seconds(), float64(i+1)+0.005; math.Abs(got-want) > 0.001 {
+			t.Errorf("message %d takes %g s, want %g", i, got, want)
+		}
+	}
+}
+
+// Of a loss of p, a packet needs p/(1-p) more rounds; the first costs three ways and the delay of an acknowledgement, the next doubles.
+func TestLossCostsTime(t *testing.T) {
+	rtt := [][]time.Duration{{100 * time.Millisecond}}
+	w, a, b := netWorld(Net{RTT: rtt, Loss: 0.1})
+	got := mean(100_000, func() time.Duration { return w.again(w.leg(&a.at, &b.at), 500) })
+	wait := 3*0.05*1.05 + ackDelay.Seconds()
+	want := 0.1 * wait / (1 - 2*0.1) // sum of 0.1^n 2^(n-1) wait
+	if math.Abs(got-want)/want > 0.05 {
+		t.Errorf("%g s, want %g", got, want)
+	}
+	w.net.Loss = 0
+	if got := w.again(50*time.Millisecond, 500); got != 0 {
+		t.Errorf("control: %v without loss", got)
+	}
+}
+
+// So many pairs reach each other as they should, both ways, each always or never.
+func TestPunches(t *testing.T) {
+	w := New(3)
+	w.Connect(Net{RTT: [][]time.Duration{{0}}, Punch: 0.7})
+	behind, open, n := &port{Place: Place{NAT: true}}, &port{}, 0
+	for i := range 10_000 {
+		x, y := fmt.Sprint("x", i), fmt.Sprint("y", i)
+		if w.punched(behind, behind, x, y) {
+			n++
+		}
+		if w.punched(behind, behind, x, y) != w.punched(behind, behind, y, x) {
+			t.Fatal("one way only")
+		}
+		if !w.punched(open, behind, x, y) {
+			t.Fatal("nobody is in the way")
+		}
+	}
+	if z := (float64(n) - 7000) / math.Sqrt(10_000*0.7*0.3); math.Abs(z) > 3 {
+		t.Errorf("%d of 10000, z %.1f", n, z)
+	}
+	if z := (float64(n) - 6500) / math.Sqrt(10_000*0.65*0.35); math.Abs(z) < 3 {
+		t.Error("control: so many would be 65 % too")
+	}
+}
+
+// Who is away, on the other side or kept from a relay does not reach it.
+func TestReach(t *testing.T) {
+	w, a, b := netWorld(Net{RTT: [][]time.Duration{{0}}})
+	r := w.AddRelay("r")
+	a.up, b.up = true, true
+	reaches := func() string {
+		_, x := w.reach(a, b.self.ID)
+		_, y := w.relayAt(a, r.self.ID)
+		return fmt.Sprint(x, y)
+	}
+	for _, step := range []struct {
+		do   func()
+		want string
+	}{
+		{func() {}, "true true"},
+		{func() { w.Part("a") }, "false false"},
+		{w.Heal, "true true"},
+		{func() { w.Censor([]string{"a"}, []string{"r"}, true) }, "true false"},
+		{func() { w.Censor([]string{"b"}, []string{"r"}, true) }, "true true"},
+		{func() { w.Censor(nil, nil, false) }, "true true"},
+		{a.Leave, "false false"},
+		{a.Return, "true true"},
+		{b.Leave, "false true"},
+		{r.Kill, "false false"},
+	} {
+		step.do()
+		if got := reaches(); got != step.want {
+			t.Errorf("reaches %s, want %s", got, step.want)
+		}
+	}
+}
