@@ -19,7 +19,7 @@ func init() { remember.Signatures() }
 // TestCost plays a population of the size that the environment gives, a small one if it gives none, and prints what it costs.
 func TestCost(t *testing.T) {
 	c := crowd.Default()
-	c.Users, c.RelayCount, c.For = 6, 6, 6*time.Hour
+	c.Users, c.Contacts, c.RelayCount, c.For = 4, 2, 5, 3*time.Hour
 	for name, set := range map[string]func(float64){
 		"USERS":    func(v float64) { c.Users = int(v) },
 		"DAYS":     func(v float64) { c.For = time.Duration(v * 24 * float64(time.Hour)) },

@@ -22,8 +22,8 @@ import (
 func hamlet(change func(*Config)) Config {
 	half := model.Churn{Name: "half", On: model.Weibull{Shape: 1, Scale: 120}, Off: model.Weibull{Shape: 1, Scale: 120}}
 	c := Default()
-	c.Users, c.Contacts, c.RelayCount, c.Candidates = 5, 2, 5, 5
-	c.For, c.Messages, c.Flat = 6*time.Hour, 40, true
+	c.Users, c.Contacts, c.RelayCount, c.Candidates = 4, 2, 5, 5
+	c.For, c.Messages, c.Flat = 5*time.Hour, 60, true
 	c.PerUser = []float64{0.5, 0.5}
 	c.People = []model.Part{{Churn: half, Share: 1}}
 	c.Relays = []model.Part{{Churn: model.Presets["always"], Share: 1}}
@@ -67,7 +67,7 @@ var invariants = []string{"lost.count", "doubled.count", "late.count", "removed.
 // One seed gives one result and one trace, byte for byte, on one processor or several; another seed gives others.
 func TestOneSeedOneResult(t *testing.T) {
 	c := hamlet(func(c *Config) {
-		c.For, c.Trace = 2*time.Hour, true
+		c.For, c.Trace, c.Until = 2*time.Hour, true, "now"
 		c.Faults = []Fault{{At: time.Hour, For: 20 * time.Minute, Kind: "partition", Share: 0.5}, {At: time.Hour, Kind: "relays-die", Share: 0.2}}
 	})
 	result := func(x *Crowd) []byte {

@@ -297,6 +297,8 @@ func (c *Crowd) fate(l *letter, x due, over bool) {
 	absent := func(d *device) bool { return !d.gone && !d.Here() && d.since.Before(l.at.Add(slack)) }
 	returned := c.stats.drained && x.to.since.Sub(l.at) > mailbox.MaxTTL-time.Hour
 	switch {
+	case l.from.removed: // nobody believes it any more, also what it wrote before
+		s.dropped++
 	case l.from.gone && !x.custody:
 		s.orphaned++
 	case over && (absent(x.to) || absent(l.from) && !x.custody), returned:
