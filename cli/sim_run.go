@@ -69,6 +69,9 @@ func runLine(s *scenario.Scenario, name string) string {
 		}
 		words = append(words, "--set", quote(p.Name+"="+value))
 	}
+	for _, x := range s.Given() {
+		words = append(words, "--set", quote(x.Key+"="+x.Value))
+	}
 	return strings.Join(words, " ")
 }
 
