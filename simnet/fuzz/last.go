@@ -26,7 +26,7 @@ func (w *watcher) privacy() {
 	}
 	for _, m := range w.p.Messages {
 		for _, d := range m.Not {
-			if d.Has[m.ID] {
+			if d.Got(m.ID) {
 				w.p.Fail("%q is on %s, which %s knew was removed", m.Text, d.Name(), m.From.Name())
 			}
 		}

@@ -71,7 +71,7 @@ func (w *watcher) notice(d *story.Device, n view.Notice) {
 		w.shown(d, n.ID)
 	case n.Type != "stage":
 	case n.Stage.Stage == view.StageDelivered:
-		if o := w.p.ByID(n.Stage.Device); o != nil && !o.Has[n.ID] {
+		if o := w.p.ByID(n.Stage.Device); o != nil && !o.Got(n.ID) {
 			w.p.Fail("%s shows delivered at %s, which never had it", d.Name(), o.Name())
 		}
 	case n.Stage.Stage == view.StageRead:
@@ -101,7 +101,7 @@ func (w *watcher) shown(d *story.Device, id string) {
 		return
 	}
 	m := w.p.Messages[i]
-	others := slices.ContainsFunc(d.Owner.Devices, func(o *story.Device) bool { return o != d && o.Has[id] })
+	others := slices.ContainsFunc(d.Owner.Devices, func(o *story.Device) bool { return o != d && o.Got(id) })
 	if age := w.p.World.Now().Sub(m.At); age > mailbox.MaxTTL+slack && !others && d != m.From {
 		w.p.Fail("%s shows %q, which is %s old", d.Name(), m.Text, age)
 	}
@@ -171,7 +171,7 @@ func (x *pair) take(out *pb.Delivery) {
 func (w *watcher) judge(x *pair) {
 	age := w.p.World.Now().Sub(x.m.At)
 	switch {
-	case x.to.Has[x.m.ID]:
+	case x.to.Got(x.m.ID):
 		w.arrived++
 		x.over, x.came = true, true
 		w.keeps(x)

@@ -34,7 +34,7 @@ type Device struct {
 	Owner   *Person
 	Removed bool            // from the account, by the admin
 	Lost    bool            // with its disk, for ever
-	Has     map[string]bool // by message id, what it ever told of
+	Has     map[string]bool // by message id, what it told of, and what Got found
 	ID      string
 	name    string
 	up      bool
@@ -236,6 +236,15 @@ func (d *Device) Shows(id string) (found *view.Message) {
 		return nil
 	})
 	return found
+}
+
+// Got reports whether the device ever told of a message, or has it: the past that a device of the same person hands over is
+// not told message by message.
+func (d *Device) Got(id string) bool {
+	if !d.Has[id] {
+		d.View(func(tx store.Tx) error { _, err := talk.Message(tx, id); d.Has[id] = err == nil; return nil })
+	}
+	return d.Has[id]
 }
 
 // Status is how far a message came, as its author's device knows it.
