@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/kith-im/kith/node"
@@ -24,7 +22,7 @@ type Tale struct {
 // Tell begins a story with the nodes' files below dir. What real nodes cannot do is a line that does not hold.
 func Tell(s story.Story, dir string) *Tale {
 	t := &troupe{
-		Town: &Town{dir: dir, rng: model.NewDice(s.Seed), shift: simnet.Start.Sub(time.Now())}, ctx: context.Background(),
+		Town: &Town{dir: dir, rng: model.NewDice(s.Seed), shift: time.Until(simnet.Start)}, ctx: context.Background(),
 	}
 	t.net = newNetwork(s.Seed, 0, t.leg, t.punched)
 	return &Tale{story.On(t, s.Script, s.Seed), t}
@@ -132,16 +130,11 @@ func (a *actor) Held() int {
 // Wipe takes what lies on the disk of a relay because it serves.
 func (a *actor) Wipe() {
 	on := a.node != nil
-	a.stop()
-	<-a.ended
-	for _, f := range []string{"relay.db", "relay-files", "dht.db"} {
-		if err := os.RemoveAll(filepath.Join(a.home, f)); err != nil {
-			a.t.fail("%s: %v", a.name, err)
-		}
+	err := a.wipe(true)
+	if err == nil && on {
+		err = a.Start()
 	}
-	if on {
-		if err := a.Start(); err != nil {
-			a.t.fail("%s: %v", a.name, err)
-		}
+	if err != nil {
+		a.t.fail("%s: %v", a.name, err)
 	}
 }
