@@ -148,6 +148,17 @@ func TestPlantedFaultsAreSeen(t *testing.T) {
 		"late.count": func(c *Crowd) { // as if it had been written long ago
 			c.again(func(l *letter) { l.at = l.at.Add(-30*24*time.Hour - slack) })
 		},
+		"late.count of what was given up": func(c *Crowd) { // it comes when nobody waits for it any more
+			var age func()
+			age = func() {
+				for _, l := range c.order {
+					l.at = l.at.Add(-40 * 24 * time.Hour)
+				}
+				c.judge(false)
+				c.w.After(time.Minute, age)
+			}
+			age()
+		},
 		"removed.read.count": func(c *Crowd) { // it goes to a device that its author knows was removed
 			c.again(func(l *letter) { l.not = append(l.not, l.due[0].to) })
 		},
@@ -159,9 +170,48 @@ func TestPlantedFaultsAreSeen(t *testing.T) {
 		},
 	} {
 		x := play(t, hamlet(nil), plant)
-		if n := x.figure(t, name); n == 0 {
+		figure, _, _ := strings.Cut(name, " ")
+		if n := x.figure(t, figure); n == 0 {
 			t.Errorf("%s: nothing was seen", name)
 		}
+	}
+}
+
+// At the end everybody is there, whatever habit or fault kept them away.
+func TestEverybodyComesBack(t *testing.T) {
+	x := play(t, hamlet(func(c *Config) {
+		c.Faults = []Fault{{At: 5 * time.Hour, For: 2 * time.Hour, Kind: "devices-away", Share: 1}, {At: 5 * time.Hour, For: 2 * time.Hour, Kind: "relays-away", Share: 1}}
+	}), nil)
+	inclined := 0
+	for _, d := range x.hosts {
+		if !d.Here() {
+			t.Errorf("%s is away", d.Name())
+		}
+		if !d.wants {
+			inclined++
+		}
+	}
+	for _, r := range x.relays {
+		if !r.Up() {
+			t.Errorf("%s is away", r.Name())
+		}
+	}
+	if inclined == 0 {
+		t.Error("control: nobody would be away by habit")
+	}
+}
+
+// A set-up that does not succeed is a failure and no interruption.
+func TestASetUpThatFails(t *testing.T) {
+	x, err := New(hamlet(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.stages = append(x.stages[:2:2], stage{"trouble", func() error { return errors.New("trouble") }})
+	for x.Step() {
+	}
+	if r := x.Result(); x.Err() == nil || r.Partial || x.figure(t, "broken.count") == 0 {
+		t.Errorf("%v, partial %t", x.Err(), r.Partial)
 	}
 }
 

@@ -51,7 +51,6 @@ func (c *Crowd) strike(f Fault) {
 		for range int(f.Share*float64(c.cfg.RelayCount) + 0.5) {
 			r := c.addRelay(sybilNetwork)
 			r.Lie()
-			r.evil = true
 			for _, d := range some(c.rng, c.present(), 0.5) {
 				d.Hear(r.Relay)
 			}
@@ -82,13 +81,10 @@ func (c *Crowd) strikeRelay(r *relay, f Fault) {
 			}
 		})
 	case "relays-delete":
-		r.evil = true
 		r.Lie()
 	case "relays-withhold":
-		r.evil = true
 		r.Withhold()
 	case "relays-forge":
-		r.evil = true
 		r.Forge()
 	}
 }

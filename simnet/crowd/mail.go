@@ -28,6 +28,8 @@ type letter struct {
 	from *device
 	due  []due
 	not  []*device // that it must not reach: the author knew that they were removed
+	had  []*user   // who were shown it, on whatever device
+	old  bool      // its time is over: it may still come, and must not
 }
 
 type due struct {
@@ -229,14 +231,15 @@ func (c *Crowd) shown(d *device, id string) {
 		c.stats.removedRead++
 		c.w.Log(d.Name(), "READS what was not for it")
 	}
+	took := c.w.Now().Sub(l.at)
+	if took > mailbox.MaxTTL+slack && d.of != l.from.of && !slices.Contains(l.had, d.of) { // devices of a person tell each other
+		c.stats.late++
+		c.w.Log(d.Name(), "shows a message after its end")
+	}
+	l.had = append(l.had, d.of)
 	i := slices.IndexFunc(l.due, func(x due) bool { return x.to == d })
 	if i < 0 {
 		return
-	}
-	took := c.w.Now().Sub(l.at)
-	if took > mailbox.MaxTTL+slack {
-		c.stats.late++
-		c.w.Log(d.Name(), "shows a message after its end")
 	}
 	c.stats.arrived(took, l.due[i].there)
 	c.drop(l, i)
@@ -246,7 +249,7 @@ func (c *Crowd) shown(d *device, id string) {
 func (c *Crowd) drop(l *letter, i int) {
 	l.due = slices.Delete(l.due, i, i+1)
 	c.stats.pending--
-	if len(l.due)+len(l.not) == 0 {
+	if len(l.due)+len(l.not) == 0 && !l.old {
 		delete(c.letters, l.id)
 	}
 }
@@ -279,6 +282,7 @@ func (c *Crowd) judge(end bool) {
 	now, kept := c.w.Now(), c.order[:0]
 	for _, l := range c.order {
 		over := now.Sub(l.at) > mailbox.MaxTTL+time.Hour
+		l.old = l.old || over && len(l.due) > 0
 		for i := len(l.due) - 1; i >= 0 && (over || end); i-- {
 			c.fate(l, l.due[i], over)
 			c.drop(l, i)

@@ -270,6 +270,9 @@ func (c *Crowd) turn(d *device) {
 
 // follow brings a device to where it wants to be, if no fault keeps it away.
 func (c *Crowd) follow(d *device) {
+	if c.stats.drained {
+		return
+	}
 	if here := d.wants && d.held == 0; here && d.Up() {
 		c.meet(d)
 	} else if d.Here() {

@@ -16,7 +16,6 @@ type relay struct {
 	wants bool
 	held  int
 	dead  bool
-	evil  bool
 }
 
 func (c *Crowd) makeRelays() error {
@@ -90,6 +89,9 @@ func (c *Crowd) turnRelay(r *relay) {
 }
 
 func (c *Crowd) followRelay(r *relay) {
+	if c.stats.drained {
+		return
+	}
 	switch here := r.wants && r.held == 0; {
 	case here && !r.Up():
 		r.Restart()

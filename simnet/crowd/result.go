@@ -118,7 +118,7 @@ func (c *Crowd) close() { c.judge(true) }
 // Result sums up what has passed so far.
 func (c *Crowd) Result() *result.Result {
 	s := &c.stats
-	r := &result.Result{Format: result.Format, Kind: "world", Crypto: "real", Seed: c.cfg.Seed, Partial: !c.over, Series: s.series}
+	r := &result.Result{Format: result.Format, Kind: "world", Crypto: "real", Seed: c.cfg.Seed, Partial: !c.over && c.err == nil, Series: s.series}
 	doubled, broken := 0, 0
 	for _, f := range c.w.Failures() {
 		if strings.HasSuffix(f, "shows a message twice") {
