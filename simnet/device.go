@@ -148,7 +148,11 @@ func (d *Device) hangUp() {
 	}
 }
 
-// Leave takes the device off the network; its process runs on.
+// asleep reports whether nothing ticks: on a network who is away is a computer that sleeps. What would come of its ticks is
+// tries that fail.
+func (d *Device) asleep() bool { return d.away && d.w.net != nil }
+
+// Leave takes the device off the network. Its process runs on; on a world with a network it sleeps, until Return.
 func (d *Device) Leave() {
 	if !d.away {
 		d.w.Log(d.name, "goes away")
@@ -162,6 +166,7 @@ func (d *Device) Return() {
 	if d.away {
 		d.w.Log(d.name, "is back")
 		d.away = false
+		d.plan()
 		d.meet()
 	}
 }
@@ -227,7 +232,7 @@ func (d *Device) Notices(fn func(view.Notice)) { d.told = fn }
 
 // plan books the engine's next tick. One that is planned for an earlier time stays: it looks again.
 func (d *Device) plan() {
-	if d.engine == nil {
+	if d.engine == nil || d.asleep() {
 		return
 	}
 	next := d.engine.Deadline()
@@ -250,7 +255,9 @@ func (d *Device) tick(planned time.Time) {
 	if d.engine == nil || !d.timer.Equal(planned) {
 		return
 	}
-	d.timer = time.Time{}
+	if d.timer = (time.Time{}); d.asleep() {
+		return
+	}
 	if next := d.engine.Deadline(); next.IsZero() || next.After(d.time()) {
 		d.plan()
 		return
