@@ -3,10 +3,13 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"testing"
 
 	"github.com/kith-im/kith/cli/demo"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/simnet/result"
+	"github.com/kith-im/kith/simnet/scenario"
 )
 
 // TestAFailedCheckIsAFailureInEveryForm: the exit code is for scripts, and they ask with --json.
@@ -48,6 +51,31 @@ func TestADrainSaysByItsExitCodeWhetherItIsSafeToStop(t *testing.T) {
 			if code := a.fail(t.Context(), err); code != exit || out.Len() == 0 {
 				t.Errorf("%s, json %v: exit %d, want %d, after %q", state, json, code, exit, out.String())
 			}
+		}
+	}
+}
+
+// crooked is a run that cannot go on.
+type crooked struct{ err error }
+
+func (c crooked) Err() error           { return c.err }
+func (crooked) Step() bool             { return false }
+func (crooked) Progress() string       { return "" }
+func (crooked) Result() *result.Result { return &result.Result{} }
+
+// TestARunThatCannotGoOnIsAFailure, and no result in which nothing went wrong.
+func TestARunThatCannotGoOnIsAFailure(t *testing.T) {
+	s, err := scenario.Parse("x.toml", "question = \"?\"\nkind = \"world\"")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	a := &app{stdout: &out, stderr: &out, env: func(string) string { return "" }}
+	a.writers("never")
+	for exit, why := range map[int]error{api.ExitOK: nil, api.ExitFailed: errors.New("u1 and u2: no answer")} {
+		_, err := playOut(t.Context(), s, crooked{why}, func() {})
+		if code := a.fail(t.Context(), err); code != exit {
+			t.Errorf("%v: exit %d, want %d", why, code, exit)
 		}
 	}
 }

@@ -101,7 +101,7 @@ func source(name string) (file, text string, err error) {
 	}
 	text, ok := scenario.Source(name)
 	if !ok {
-		return "", "", api.Fail(api.ExitNotFound, strict.Unknown("scenario", name, scenario.Library())+" A file of yours ends in .toml", "kith sim list")
+		return "", "", api.Fail(api.ExitNotFound, strict.Unknown("scenario", name, scenario.Library())+" (a file of yours ends in .toml)", "kith sim list")
 	}
 	return name + ".toml", text, nil
 }

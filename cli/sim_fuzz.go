@@ -120,11 +120,13 @@ func (a *app) shorten(ctx context.Context, c fuzz.Case, answer *fuzzAnswer, out 
 }
 
 func (a *app) tellSearch(x fuzzAnswer) error {
+	failed := !x.OK
+	x.OK = x.OK && !x.Partial
 	err := a.emitAs("fuzz", x, func() {
 		for _, b := range x.Broken {
 			a.out.Printf("%s %s\n", term.In(term.Red, "broken:"), b)
 		}
-		if !x.OK {
+		if failed {
 			a.out.Printf("seed %d, %s: %d of %d lines are enough, in %s\n", x.Failed, x.Version, x.Shrunk, x.Lines, x.File)
 		}
 		if x.Partial {
@@ -135,7 +137,7 @@ func (a *app) tellSearch(x fuzzAnswer) error {
 	switch {
 	case err != nil:
 		return err
-	case !x.OK:
+	case failed:
 		return silent{api.ExitFailed}
 	case x.Partial:
 		return silent{api.ExitInterrupted}

@@ -98,17 +98,16 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 	if !a.json {
 		a.out.Printf("%s\n", runLine(s, name))
 	}
-	told, last, more := time.Now(), "", true
-	for more && ctx.Err() == nil {
-		more = run.Step()
+	told, last := time.Now(), ""
+	r, err := playOut(ctx, s, run, func() {
 		if text := run.Progress(); time.Since(told) >= simProgress && text != last {
 			told, last = time.Now(), text
 			a.progress(text)
 		}
+	})
+	if err != nil {
+		return err
 	}
-	r := run.Result()
-	r.Partial = r.Partial || more
-	s.Finish(r)
 	if out != "" {
 		if err := writeRun(out, s, r, traceOf(run)); err != nil {
 			return err
@@ -138,6 +137,23 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 		return silent{api.ExitFailed}
 	}
 	return nil
+}
+
+// playOut plays a run to its end, or until somebody has enough, and holds it against what its scenario expects. tell is called
+// after each step.
+func playOut(ctx context.Context, s *scenario.Scenario, run result.Run, tell func()) (*result.Result, error) {
+	more := true
+	for more && ctx.Err() == nil {
+		more = run.Step()
+		tell()
+	}
+	if x, ok := run.(interface{ Err() error }); ok && x.Err() != nil {
+		return nil, api.Fail(api.ExitFailed, s.Name()+" could not be set up: "+x.Err().Error(), "kith sim list")
+	}
+	r := run.Result()
+	r.Partial = r.Partial || more
+	s.Finish(r)
+	return r, nil
 }
 
 // progress is one line on stderr, also for programs.

@@ -199,13 +199,11 @@ func (j *job) play(ctx context.Context, out string) {
 		j.err = wrong(err)
 		return
 	}
-	more := true
-	for more && ctx.Err() == nil {
-		more = run.Step()
+	r, err := playOut(ctx, j.scenario, run, func() {})
+	if err != nil {
+		j.err = err
+		return
 	}
-	r := run.Result()
-	r.Partial = r.Partial || more
-	j.scenario.Finish(r)
 	if out != "" {
 		dir := filepath.Join(out, j.folder)
 		if j.err = os.MkdirAll(dir, 0o755); j.err == nil {
@@ -293,6 +291,9 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 	if err != nil {
 		return err
 	}
+	if err := w.checkShow(cmd, all[0].scenario); err != nil {
+		return err
+	}
 	if w.out != "" {
 		if err := outFolder(w.out, ""); err != nil {
 			return err
@@ -310,7 +311,8 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 			runs = append(runs, j.came)
 		}
 	}
-	answer := sweepAnswer{OK: true, Partial: len(runs) < len(all), Scenario: all[0].scenario.Name(), Command: w.line(), Seeds: w.seeds}
+	answer := sweepAnswer{Partial: len(runs) < len(all), Scenario: all[0].scenario.Name(), Command: w.line(), Seeds: w.seeds, Settings: []sweepPoint{}}
+	answer.OK = !answer.Partial
 	if len(runs) > 0 {
 		if answer.Settings, err = sumUp(runs); err != nil {
 			return err
@@ -324,11 +326,7 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 			return err
 		}
 	}
-	figures, err := w.figures(cmd, answer)
-	if err != nil {
-		return err
-	}
-	if err := a.emitAs("sim_sweep", answer, func() { a.showSweep(answer, figures) }); err != nil {
+	if err := a.emitAs("sim_sweep", answer, func() { a.showSweep(answer, w.figures(answer)) }); err != nil {
 		return err
 	}
 	if w.out != "" {
@@ -381,25 +379,34 @@ func sumUp(runs []*result.Result) (out []sweepPoint, err error) {
 	return out, err
 }
 
-// figures are those that are printed.
-func (w *sweep) figures(cmd *cobra.Command, answer sweepAnswer) (out []string, err error) {
-	if len(answer.Settings) == 0 {
-		return nil, nil
+// checkShow finds figures that no run has before all of them are played.
+func (w *sweep) checkShow(cmd *cobra.Command, s *scenario.Scenario) error {
+	if len(w.show) == 0 {
+		return nil
 	}
-	p := answer.Settings[0]
+	run, err := s.Start()
+	if err != nil {
+		return wrong(err)
+	}
+	r := run.Result()
 	for _, name := range w.show {
-		if !slices.ContainsFunc(p.Figures, func(f sweepFigure) bool { return f.Name == name }) {
-			return nil, usage(cmd, "--show: there is no figure "+name)
+		if _, known := r.Figure(name); !known {
+			return usage(cmd, "--show: there is no figure "+name)
 		}
 	}
-	if len(w.show) > 0 {
-		return w.show, nil
+	return nil
+}
+
+// figures are those that are printed.
+func (w *sweep) figures(answer sweepAnswer) (out []string) {
+	if len(w.show) > 0 || len(answer.Settings) == 0 {
+		return w.show
 	}
-	for _, c := range p.Checks {
+	for _, c := range answer.Settings[0].Checks {
 		out = append(out, c.Name)
 	}
 	slices.Sort(out)
-	return slices.Compact(out), nil
+	return slices.Compact(out)
 }
 
 // showSweep prints failures, then a row for each setting.

@@ -74,6 +74,26 @@ func play(t *testing.T, s *scenario.Scenario) (*result.Result, string) {
 	return r, string(raw)
 }
 
+// What no run may have fails a run whose scenario does not speak of it.
+func TestPromisesAreAlwaysExpected(t *testing.T) {
+	for _, name := range []string{"doubled.count", "late.count", "removed.read.count", "clear.count", "broken.count"} {
+		for expected, want := range map[string]bool{"": false, "\"" + name + "\" = \"<= 1\"": true} {
+			s, err := scenario.Parse("x.toml", "question = \"?\"\nkind = \"world\"\n[expect]\n"+expected)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r := &result.Result{Values: []result.Value{{Name: name, Value: 1}}}
+			if s.Finish(r); r.OK() != want || len(r.Checks) != 1 {
+				t.Errorf("%s, %q: %v", name, expected, r.Checks)
+			}
+			r = &result.Result{Values: []result.Value{{Name: name}}}
+			if s.Finish(r); !r.OK() {
+				t.Errorf("control: %s, %q: %v", name, expected, r.Checks)
+			}
+		}
+	}
+}
+
 // One text gives one result, also in its resolved form; another seed another.
 func TestOneSeedOneResult(t *testing.T) {
 	sets := []scenario.Set{{Key: "devices", Value: "200"}, {Key: "span", Value: "3d"}, {Key: "seed", Value: "7"}}
