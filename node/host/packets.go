@@ -22,7 +22,8 @@ func ways(packets Packets, dial ...any) (opts []libp2p.Option, end func() error)
 	}
 	var made []*quicreuse.ConnManager // libp2p closes none that it did not make
 	from := new(source)
-	opts = append(opts, libp2p.QUICReuse(quicreuse.NewConnManager,
+	// Where there is nothing but UDP, dials that fail are no sign that it is blocked, and nothing else could be tried.
+	opts = append(opts, libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.QUICReuse(quicreuse.NewConnManager,
 		func(m *quicreuse.ConnManager) error { made = append(made, m); return nil },
 		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return from, nil }),
 		quicreuse.OverrideListenUDP(func(_ string, at *net.UDPAddr) (net.PacketConn, error) {

@@ -232,7 +232,7 @@ func (r *resident) handle(ctx context.Context, who *user) (string, error) {
 	return "", fmt.Errorf("no contact of that name")
 }
 
-// drain has everybody come back who can, and waits.
+// drain has everybody come back who can.
 func (t *Town) drain(ctx context.Context) {
 	t.finish()
 	t.queue = nil
@@ -245,5 +245,4 @@ func (t *Town) drain(ctx context.Context) {
 		r.wants, r.held = true, 0
 		t.follow(ctx, r)
 	}
-	rest(drainTime)
 }

@@ -35,6 +35,7 @@ type Town struct {
 	stages []stage
 	began  time.Time // when it began to count
 	passed time.Duration
+	waited time.Duration // for what is to arrive after the end
 	over   bool
 	queue  events
 	number int
@@ -141,8 +142,13 @@ func (t *Town) Step() bool {
 	case t.passed < t.cfg.For:
 		t.play(ctx, min(max(t.cfg.For/30, 30*time.Minute), 24*time.Hour, t.cfg.For-t.passed))
 		return true
-	case t.cfg.Until == "drain" && !t.tally.drained:
-		t.drain(ctx)
+	case t.cfg.Until == "drain" && t.waited < drainTime:
+		if t.waited == 0 {
+			t.drain(ctx)
+		}
+		t.waited += drainTime / 13
+		rest(drainTime / 13)
+		return true
 	}
 	t.over = true
 	return false
@@ -168,6 +174,8 @@ func (t *Town) Progress() string {
 	switch {
 	case len(t.stages) > 0:
 		return "setting up " + t.stages[0].name
+	case t.passed >= t.cfg.For && t.cfg.Until == "drain":
+		return fmt.Sprintf("everybody is back, hour %.0f of %.0f", t.waited.Hours(), drainTime.Hours())
 	case t.cfg.For < 48*time.Hour:
 		return fmt.Sprintf("hour %.1f of %.0f", t.passed.Hours(), t.cfg.For.Hours())
 	}
@@ -284,8 +292,8 @@ func (t *Town) befriend(ctx context.Context) error {
 	n := t.cfg.Users
 	half, reach := max((t.cfg.Contacts+1)/2, 1), max(n/200, 20)
 	used := map[int]bool{}
-	for i := 0; len(t.near) < min(half, n/2); i++ {
-		limit := max(n/2, 1)
+	for i := 0; len(t.near) < min(half, max((n-1)/2, 1)); i++ {
+		limit := max((n-1)/2, 1)
 		if i%5 != 4 {
 			limit = min(limit, reach+i/5)
 		}

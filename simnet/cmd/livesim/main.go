@@ -27,8 +27,12 @@ const usage = `livesim plays a scenario of kind world with real nodes in virtual
 Exit codes: 0 all is as expected, 1 it is not, 2 usage.
 `
 
-// collectAt is how much garbage may gather, in percent of what lives: a population is mostly goroutines that wait.
-const collectAt = 200
+// collectAt is how much garbage may gather, in percent of what lives, and collectMost from where on less: a population is mostly
+// goroutines that wait.
+const (
+	collectAt   = 200
+	collectMost = 1700 << 20
+)
 
 var (
 	errUsage    = errors.New("usage")
@@ -125,6 +129,7 @@ func run(args []string) error {
 	}
 	defer stop()
 	debug.SetGCPercent(collectAt)
+	debug.SetMemoryLimit(collectMost)
 	header(os.Stdout, j.scenario)
 	var r *result.Result
 	live.Bubble(func() { r, err = j.play() })
