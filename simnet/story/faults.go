@@ -85,12 +85,18 @@ func (p *Play) lose(name string) error {
 	return nil
 }
 
+// wipe takes a relay's disk, which no process outlives: one that runs begins anew.
 func (p *Play) wipe(name string) error {
 	p.meddle()
 	r := p.relay(name)
 	r.Wiped = p.Now()
+	if !r.Up() {
+		r.Wipe()
+		return nil
+	}
+	r.Kill()
 	r.Wipe()
-	return nil
+	return r.Restart()
 }
 
 // lies are what a hostile relay does from now on.
