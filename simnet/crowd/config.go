@@ -69,7 +69,7 @@ var Kinds = map[string]string{
 	"relays-away":       "relays are away for a while",
 	"relays-lose-disk":  "relays come back empty",
 	"relays-delete":     "relays sign for mail and keep nothing",
-	"relays-withhold":   "relays keep mail and prove it, and hand nothing out",
+	"relays-withhold":   "relays keep mail and prove it, and hand nothing out to devices",
 	"relays-forge":      "relays hand out other bytes than they got",
 	"relays-blocked":    "no device reaches these relays for a while",
 	"sybils":            "so many more relays, of one owner in one network, who delete what they sign for",
