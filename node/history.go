@@ -32,13 +32,18 @@ func (e *Engine) compareHistory(t *Turn, device identity.DeviceID) {
 		return
 	}
 	delete(e.gaps, device)
-	since := row.Since
-	if since == 0 && row.Equal == 0 {
-		since = talk.MonthAt(t.Now.Add(-historyOffered))
-	} else if since == 0 {
-		since = talk.MonthAt(unixMilli(row.Equal).Add(-historyOverlap))
+	e.askHistory(t, device, row, owed(t, row))
+}
+
+// owed is the first month that the next comparison has to look at.
+func owed(t *Turn, row *pb.History) uint32 {
+	switch {
+	case row.Since != 0:
+		return row.Since
+	case row.Equal == 0:
+		return talk.MonthAt(t.Now.Add(-historyOffered))
 	}
-	e.askHistory(t, device, row, since)
+	return talk.MonthAt(unixMilli(row.Equal).Add(-historyOverlap))
 }
 
 // missed plans a comparison because others of our devices may lack what this one just got. That they are to be compared
@@ -54,7 +59,7 @@ func (e *Engine) missed(t *Turn) {
 	for _, device := range e.siblings() {
 		row := &pb.History{}
 		if store.Row(t.Tx, store.BucketMeta, historyKey(device), row) && row.Equal != 0 {
-			row.Equal = 0
+			row.Since, row.Equal = owed(t, row), 0 // not less than it would have been
 			store.PutRow(t.Tx, store.BucketMeta, historyKey(device), row)
 		}
 	}
@@ -136,8 +141,9 @@ func (e *Engine) AskHistory(t *Turn, days int) ([]view.History, error) {
 	for _, device := range siblings {
 		row := &pb.History{}
 		store.Row(t.Tx, store.BucketMeta, historyKey(device), row)
-		row.Since = max(since, 1)
-		e.askHistory(t, device, row, since)
+		from := min(since, owed(t, row)) // it counts as a comparison of all that was due
+		row.Since = max(from, 1)
+		e.askHistory(t, device, row, from)
 	}
 	e.flush(t)
 	return History(t.Tx)

@@ -32,6 +32,11 @@ func (d *device) sayIn(to *device, in chat.ChatID, kind chat.Kind, payload proto
 
 func (d *device) sayRaw(to *device, content []byte) {
 	d.w.t.Helper()
+	d.sayBody(to, session.Body{Counter: 1 << 20, Content: content})
+}
+
+func (d *device) sayBody(to *device, body session.Body) {
+	d.w.t.Helper()
 	var envelope []byte
 	d.w.must(d.store.Update(func(tx store.Tx) error {
 		var all []*session.Session
@@ -47,7 +52,7 @@ func (d *device) sayRaw(to *device, content []byte) {
 			d.w.t.Fatalf("%s has no session with %s", d.name, to.name)
 		}
 		var err error
-		envelope, err = all[i].Seal(d.rng, session.Body{Counter: 1 << 20, Content: content})
+		envelope, err = all[i].Seal(d.rng, body)
 		tx.Put(store.BucketSessions, keys[i], all[i].Marshal())
 		return err
 	}))
