@@ -451,7 +451,7 @@ func (e *Engine) prover(t *Turn, x *group.Entry) *identity.DeviceList {
 
 // grown does what follows from entries of others: who came is known from now on, and gets what this device signed without
 // knowing of it; whom this device added gets what others signed without knowing of that; who went gets what made it so, if
-// this device had acted without knowing of that, and nothing more.
+// this device had acted without knowing of that, and nothing that came later.
 func (e *Engine) grown(t *Turn, l *group.Log, added []*group.Entry, provers []*identity.DeviceList) {
 	d := e.desk(t)
 	c, turn := d.Grow(l, added, provers)
@@ -467,12 +467,11 @@ func (e *Engine) grown(t *Turn, l *group.Log, added []*group.Entry, provers []*i
 	tell := func(entries []*group.Entry, to []identity.UserID) {
 		say(entries, slices.DeleteFunc(slices.Clone(to), func(u identity.UserID) bool { return !talk.InGroup(talk.RosterOf(t.Tx, talk.IDOf(c)), u) }))
 	}
-	var unknowing, news [][16]byte // what this device signed without knowing of what others did
+	var unknowing [][16]byte // what this device signed without knowing of what others did
 	for _, x := range added {
 		if x.Device() == e.device {
 			continue
 		}
-		news = append(news, x.Hash().Short())
 		mine := slices.DeleteFunc(l.Beyond([][16]byte{x.Hash().Short()}), func(o *group.Entry) bool { return o.Device() != e.device })
 		if x.Fields().Kind == group.Add {
 			tell(mine, x.Fields().Users)
@@ -484,8 +483,10 @@ func (e *Engine) grown(t *Turn, l *group.Log, added []*group.Entry, provers []*i
 			}
 		}
 	}
-	if len(unknowing) > 0 { // they have that, and would believe it
-		say(l.Between(unknowing, news), slices.DeleteFunc(slices.Clone(turn.Went), func(u identity.UserID) bool { return u == e.user }))
+	for _, u := range turn.Went {
+		if len(unknowing) > 0 { // it has that, and would believe it
+			say(l.Undoing(unknowing, u), []identity.UserID{u})
+		}
 	}
 	e.carry(t, d)
 	e.dismiss(t, c, turn)

@@ -195,3 +195,57 @@ func TestWhoPassedIsHeard(t *testing.T) {
 		t.Errorf("alice shows %q", got)
 	}
 }
+
+// Who was removed while another admin did not know of it learns from that one that he was, and nothing that came after.
+func TestWhoWentHearsNothingMore(t *testing.T) {
+	w := newWorld(t)
+	alice, bob, carol := w.person("alice"), w.person("bob"), w.person("carol")
+	w.befriend(alice, bob)
+	w.befriend(alice, carol)
+	w.befriend(bob, carol)
+	act := func(d *device, fn func(e *node.Engine, t *node.Turn) (view.Group, error)) (g view.Group) {
+		t.Helper()
+		g, err := d.group(fn)
+		w.must(err)
+		w.pass(time.Minute)
+		return g
+	}
+	g := act(alice, func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.CreateGroup(t, "ring", []string{"bob", "carol"})
+	})
+	act(alice, func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.SetGroupAdmin(t, "ring", "carol", true)
+	})
+	w.lose = func(p parcel) bool { return p.from == alice }
+	act(alice, func(e *node.Engine, t *node.Turn) (view.Group, error) {
+		return e.RemoveFromGroup(t, "ring", []string{"bob"})
+	})
+	act(alice, func(e *node.Engine, t *node.Turn) (view.Group, error) { return e.NameGroup(t, "ring", "not for bob") })
+	act(carol, func(e *node.Engine, t *node.Turn) (view.Group, error) { return e.NameGroup(t, "ring", "our ring") })
+	raw, err := hex.DecodeString(g.Chat)
+	w.must(err)
+	entries := func(d *device) (out []*group.Entry) {
+		w.must(d.store.View(func(tx store.Tx) error {
+			out = talk.LoadLog(tx, chat.ChatID(raw)).Beyond(nil)
+			return nil
+		}))
+		return out
+	}
+	page := &chatpb.Group{}
+	for _, x := range entries(alice) {
+		page.Entries = append(page.Entries, x.Bytes())
+	}
+	alice.sayIn(carol, chat.ChatID(raw), chat.KindGroup, page)
+	w.pass(time.Minute)
+	removed := false
+	for _, x := range entries(bob) {
+		f := x.Fields()
+		removed = removed || f.Kind == group.Remove
+		if string(f.Data) == "not for bob" {
+			t.Error("bob knows what the group was called after he had been removed")
+		}
+	}
+	if !removed {
+		t.Error("bob does not know that he was removed")
+	}
+}

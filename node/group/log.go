@@ -249,10 +249,38 @@ func (l *Log) Beyond(have [][16]byte) []*Entry {
 	return l.list(func(i int32) bool { return !has.has(i) })
 }
 
-// Between is Beyond without what upTo does not build on, nor is.
-func (l *Log) Between(have, upTo [][16]byte) []*Entry {
-	has, reached := l.past(have), l.past(upTo)
-	return l.list(func(i int32) bool { return reached.has(i) && !has.has(i) })
+// Undoing lists what shows somebody that it is no member who has these entries and all that they build on, and is one by
+// them: what was done to it, else also what was done to their authors, else all removals; with what that builds on, parents
+// first. What came later is none of its business.
+func (l *Log) Undoing(have [][16]byte, u identity.UserID) []*Entry {
+	p, known := l.who[u]
+	if !known {
+		return nil
+	}
+	has := l.past(have)
+	own, authors := l.targets[p].clone(), bitset{}
+	for i := range l.nodes {
+		if n := &l.nodes[i]; n.f.Kind == Leave && n.author == p {
+			own.set(int32(i))
+		}
+	}
+	for _, h := range have {
+		if i, ok := l.short[h]; ok {
+			authors = authors.join(l.targets[l.nodes[i].author])
+		}
+	}
+	set := has.clone()
+	for _, more := range []bitset{own, authors, l.removals, l.all()} {
+		more.each(func(i int32) bool {
+			set = set.join(l.nodes[i].before)
+			set.set(i)
+			return true
+		})
+		if !l.viewOf(set).seat(p).in {
+			break
+		}
+	}
+	return l.list(func(i int32) bool { return set.has(i) && !has.has(i) })
 }
 
 // past is these entries and all that they build on.
