@@ -27,7 +27,8 @@ type machine struct {
 
 	id    string        // of the device
 	node  *p2p.Node     // nil: off
-	ended chan struct{} // closed when the node before is closed
+	ended chan struct{} // closed when the node before is closed, and nobody follows it
+	quiet chan struct{} // closed when nobody follows this one
 	from  uint64        // events that were seen
 	watch context.CancelFunc
 }
@@ -85,12 +86,17 @@ func (m *machine) start(ctx context.Context) error {
 	ctx, m.watch = context.WithCancel(context.Background())
 	err = n.View(func(tx store.Tx) error {
 		v, err := node.Identity(tx)
+		m.town.mu.Lock() // whose device it is, others ask while this one starts again
+		defer m.town.mu.Unlock()
 		m.id = v.Device
 		return err
 	})
-	if !m.relay {
-		m.town.wg.Go(func() { m.follow(ctx, n) })
-	}
+	quiet := make(chan struct{})
+	m.quiet = quiet
+	m.town.wg.Go(func() {
+		defer close(quiet)
+		m.follow(ctx, n)
+	})
 	return err
 }
 
@@ -100,11 +106,12 @@ func (m *machine) stop() {
 		return
 	}
 	m.town.net.set(func() { m.away = true })
-	n, ended := m.node, m.ended
+	n, ended, quiet := m.node, m.ended, m.quiet
 	m.node = nil
 	m.watch()
 	m.town.wg.Go(func() {
 		defer close(ended)
+		defer func() { <-quiet }()
 		if err := n.Close(); err != nil {
 			m.town.fail("%s: %v", m.name, err)
 		}
