@@ -445,7 +445,7 @@ func (a *app) showSweep(answer sweepAnswer, figures []string) {
 		rows = append(rows, append(row, fmt.Sprint(p.Runs)))
 	}
 	a.out.Table(rows)
-	a.out.Printf("± is half of the 95 %% interval of the mean over %s\n", count(len(answer.Seeds), "seed"))
+	a.out.Printf("± is half of the 95 %% interval of the mean over the runs of a row\n")
 }
 
 func where(p sweepPoint) string {

@@ -172,15 +172,3 @@ func (c *Crowd) removeDevices(f Fault) {
 		}
 	}
 }
-
-// rushed is how often a user writes what it would write once.
-func (c *Crowd) rushed(u *user) float64 {
-	r, at := c.cfg.Rush, c.w.Now().Sub(c.begin)
-	if r.Local {
-		at += time.Duration(u.zone) * time.Hour
-	}
-	if r.For > 0 && at >= r.At && at < r.At+r.For {
-		return r.Factor
-	}
-	return 1
-}

@@ -69,7 +69,7 @@ func (c *Crowd) write(u *user) {
 	if c.stats.drained {
 		return
 	}
-	times := c.rushed(u)
+	times := c.cfg.Rush.Times(c.w.Now().Sub(c.begin), u.zone)
 	for ; times > 0; times-- {
 		if times < 1 && c.rng.Unit() >= times {
 			return

@@ -54,7 +54,7 @@ func (c *Crowd) makePeople() error {
 		u.region, u.zone = model.Zone(float64(i) / float64(n))
 		u.rate = c.cfg.Messages / 24
 		if s := c.cfg.Uneven; s > 0 {
-			u.rate *= math.Exp(s*c.normal() - s*s/2)
+			u.rate *= math.Exp(s*c.rng.Normal() - s*s/2)
 		}
 		c.users = append(c.users, u)
 		if _, err := c.addDevice(u, func(name string) (*simnet.Device, error) { return c.w.AddDevice(name) }); err != nil {
@@ -64,22 +64,6 @@ func (c *Crowd) makePeople() error {
 	}
 	c.w.Run(5 * time.Minute)
 	return nil
-}
-
-// normal draws from the normal distribution (Box and Muller).
-func (c *Crowd) normal() float64 {
-	return math.Sqrt(2*c.rng.Exp()) * math.Cos(2*math.Pi*c.rng.Unit())
-}
-
-// pick draws one of n by weights that add up to 1.
-func (c *Crowd) pick(n int, weight func(int) float64) int {
-	x := c.rng.Unit()
-	for i := range n {
-		if x -= weight(i); x < 0 {
-			return i
-		}
-	}
-	return n - 1
 }
 
 func (c *Crowd) addDevice(u *user, add func(name string) (*simnet.Device, error)) (*device, error) {
@@ -92,9 +76,9 @@ func (c *Crowd) addDevice(u *user, add func(name string) (*simnet.Device, error)
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
 	d := &device{Device: s, n: len(c.hosts), of: u, wants: true, since: c.w.Now(), handles: map[*group]string{}}
-	d.class = &c.cfg.People[c.pick(len(c.cfg.People), func(i int) float64 { return c.cfg.People[i].Share })]
+	d.class = &c.cfg.People[c.rng.Pick(len(c.cfg.People), func(i int) float64 { return c.cfg.People[i].Share })]
 	d.Put(c.place(u.region, d.class.Churn.Name, c.rng.Unit() < c.cfg.NAT))
-	d.Skew(time.Duration(c.normal() * float64(c.cfg.Skew)))
+	d.Skew(time.Duration(c.rng.Normal() * float64(c.cfg.Skew)))
 	d.Know(c.candidates()...)
 	d.Notices(func(n view.Notice) { c.told(d, n) })
 	u.devices = append(u.devices, d)
@@ -106,7 +90,7 @@ func (c *Crowd) addDevice(u *user, add func(name string) (*simnet.Device, error)
 // linkDevices adds the devices that people have beside their first.
 func (c *Crowd) linkDevices() error {
 	for _, u := range c.users {
-		for range c.pick(len(c.cfg.PerUser), func(i int) float64 { return c.cfg.PerUser[i] }) {
+		for range c.rng.Pick(len(c.cfg.PerUser), func(i int) float64 { return c.cfg.PerUser[i] }) {
 			if err := c.link(u); err != nil {
 				return err
 			}

@@ -32,12 +32,12 @@ func (c *Crowd) addRelay(network uint16) *relay {
 		network = uint16(11+n%200)<<8 | uint16(n/200%256)
 	}
 	r := &relay{Relay: c.w.AddRelayIn(fmt.Sprintf("r%d", n), network), n: n, wants: true}
-	r.class = &c.cfg.Relays[c.pick(len(c.cfg.Relays), func(i int) float64 { return c.cfg.Relays[i].Share })]
+	r.class = &c.cfg.Relays[c.rng.Pick(len(c.cfg.Relays), func(i int) float64 { return c.cfg.Relays[i].Share })]
 	region, _ := model.Zone(c.rng.Unit())
 	p := c.place(region, r.class.Churn.Name, false)
 	p.Up, p.Down = 10*c.cfg.Bandwidth, 10*c.cfg.Bandwidth
 	r.Put(p)
-	r.Skew(time.Duration(c.normal() * float64(c.cfg.Skew)))
+	r.Skew(time.Duration(c.rng.Normal() * float64(c.cfg.Skew)))
 	c.relays = append(c.relays, r)
 	return r
 }

@@ -36,21 +36,24 @@ func Compare(world, live *result.Result) []Difference {
 		{"messages.count", 0}, {"deliveries.count", 0}, {"lost.count", 0}, {"doubled.count", 0},
 		{"device.bytes_hour", 0}, {"relay.bytes_hour", 0},
 	} {
-		w, _ := world.Figure(f.name)
-		l, _ := live.Figure(f.name)
+		w, l := figureOf(world, f.name), figureOf(live, f.name)
 		out = append(out, Difference{Name: f.name, Unit: w.Unit, World: w.Value, Live: l.Value, Bound: f.bound})
 	}
 	return out
 }
 
+// figureOf is a figure of a result. One that it does not have is no number, and as close to nothing.
+func figureOf(r *result.Result, name string) result.Value {
+	v, ok := r.Figure(name)
+	if !ok {
+		v.Value = math.NaN()
+	}
+	return v
+}
+
 // delivered is the share of the deliveries that arrived.
 func delivered(r *result.Result) float64 {
-	n, _ := r.Figure("delivery.seconds.n")
-	all, _ := r.Figure("deliveries.count")
-	if all.Value == 0 {
-		return 1
-	}
-	return n.Value / all.Value
+	return figureOf(r, "delivery.seconds.n").Value / figureOf(r, "deliveries.count").Value // of none it is no number
 }
 
 // OK reports whether the two are as close as they should be.

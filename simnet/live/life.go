@@ -16,7 +16,7 @@ import (
 // put puts a resident where crowd would.
 func (t *Town) put(r *resident, region int, nat bool) {
 	r.region, r.nat, r.mile = region, nat, crowd.Mile(r.class.Churn.Name)
-	r.skew = time.Duration(t.normal() * float64(t.cfg.Skew))
+	r.skew = time.Duration(t.rng.Normal() * float64(t.cfg.Skew))
 }
 
 // leg is the time of one way.
@@ -142,7 +142,7 @@ func (t *Town) nextWrite(u *user) {
 // write has a user write, on a device that is there; else it does when one is.
 func (t *Town) write(ctx context.Context, u *user) {
 	t.nextWrite(u)
-	for times := t.rushed(u); times > 0; times-- {
+	for times := t.cfg.Rush.Times(time.Since(t.began), u.zone); times > 0; times-- {
 		if times < 1 && t.rng.Unit() >= times {
 			return
 		}
@@ -178,18 +178,6 @@ func (t *Town) deviceOf(u *user) *resident {
 		}
 	}
 	return nil
-}
-
-// rushed is how often a user writes what it would write once.
-func (t *Town) rushed(u *user) float64 {
-	r, at := t.cfg.Rush, time.Since(t.began)
-	if r.Local {
-		at += time.Duration(u.zone) * time.Hour
-	}
-	if r.For > 0 && at >= r.At && at < r.At+r.For {
-		return r.Factor
-	}
-	return 1
 }
 
 // say writes on a device.

@@ -178,4 +178,7 @@ func TestDifferencesHaveBounds(t *testing.T) {
 			t.Errorf("%v, want %s", got, c.want)
 		}
 	}
+	if got := bad(&result.Result{}); len(got) != 3 {
+		t.Errorf("figures that are not there are taken for close, but for %v", got)
+	}
 }

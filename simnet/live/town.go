@@ -217,7 +217,7 @@ func (t *Town) makeRelays(ctx context.Context) error {
 // addRelay begins a relay.
 func (t *Town) addRelay(ctx context.Context) (*resident, error) {
 	r := &resident{machine: t.machine(fmt.Sprintf("r%d", len(t.relays)), true), wants: true}
-	r.class = &t.cfg.Relays[t.pick(len(t.cfg.Relays), func(i int) float64 { return t.cfg.Relays[i].Share })]
+	r.class = &t.cfg.Relays[t.rng.Pick(len(t.cfg.Relays), func(i int) float64 { return t.cfg.Relays[i].Share })]
 	region, _ := model.Zone(t.rng.Unit())
 	t.put(r, region, false)
 	t.relays = append(t.relays, r)
@@ -233,7 +233,7 @@ func (t *Town) makePeople(ctx context.Context) error {
 		u.region, u.zone = model.Zone(float64(i) / float64(t.cfg.Users))
 		u.rate = t.cfg.Messages / 24
 		if s := t.cfg.Uneven; s > 0 {
-			u.rate *= math.Exp(s*t.normal() - s*s/2)
+			u.rate *= math.Exp(s*t.rng.Normal() - s*s/2)
 		}
 		t.users = append(t.users, u)
 		d := t.device(u)
@@ -256,7 +256,7 @@ func (t *Town) device(u *user) *resident {
 		name = fmt.Sprintf("%s-%d", u.name, len(u.devices)+1)
 	}
 	d := &resident{machine: t.machine(name, false), of: u, wants: true}
-	d.class = &t.cfg.People[t.pick(len(t.cfg.People), func(i int) float64 { return t.cfg.People[i].Share })]
+	d.class = &t.cfg.People[t.rng.Pick(len(t.cfg.People), func(i int) float64 { return t.cfg.People[i].Share })]
 	t.put(d, u.region, t.rng.Unit() < t.cfg.NAT)
 	u.devices = append(u.devices, d)
 	t.devices = append(t.devices, d)
@@ -265,7 +265,7 @@ func (t *Town) device(u *user) *resident {
 
 func (t *Town) linkDevices(ctx context.Context) error {
 	for _, u := range t.users {
-		for range t.pick(len(t.cfg.PerUser), func(i int) float64 { return t.cfg.PerUser[i] }) {
+		for range t.rng.Pick(len(t.cfg.PerUser), func(i int) float64 { return t.cfg.PerUser[i] }) {
 			d := t.device(u)
 			if err := t.link(ctx, d); err != nil {
 				return fmt.Errorf("%s: %w", d.name, err)
@@ -361,22 +361,6 @@ func (t *Town) strangers() string {
 		}
 	}
 	return ""
-}
-
-// normal draws from the normal distribution (Box and Muller).
-func (t *Town) normal() float64 {
-	return math.Sqrt(2*t.rng.Exp()) * math.Cos(2*math.Pi*t.rng.Unit())
-}
-
-// pick draws one of n by weights that add up to 1.
-func (t *Town) pick(n int, weight func(int) float64) int {
-	x := t.rng.Unit()
-	for i := range n {
-		if x -= weight(i); x < 0 {
-			return i
-		}
-	}
-	return n - 1
 }
 
 // rest lets virtual time pass.

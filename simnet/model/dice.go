@@ -36,6 +36,20 @@ func (d Dice) Unit() float64 { return float64(d.Uint64()>>11) / (1 << 53) }
 // Exp draws from the exponential distribution of mean 1.
 func (d Dice) Exp() float64 { return d.dist.ExpFloat64() }
 
+// Normal draws from the normal distribution (Box and Muller).
+func (d Dice) Normal() float64 { return math.Sqrt(2*d.Exp()) * math.Cos(2*math.Pi*d.Unit()) }
+
+// Pick draws one of n by weights that add up to 1.
+func (d Dice) Pick(n int, weight func(int) float64) int {
+	x := d.Unit()
+	for i := range n {
+		if x -= weight(i); x < 0 {
+			return i
+		}
+	}
+	return n - 1
+}
+
 // Below is a number below n.
 func (d Dice) Below(n int) int {
 	high, _ := bits.Mul64(d.Uint64(), uint64(n))

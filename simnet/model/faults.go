@@ -34,6 +34,17 @@ type Rush struct {
 	Local  bool          `json:"local"` // by the clock of each time zone, as midnight is
 }
 
+// Times is how often somebody writes what it would write once, at a time since the beginning, whose clock is so many hours ahead.
+func (r *Rush) Times(at time.Duration, hours int) float64 {
+	if r.Local {
+		at += time.Duration(hours) * time.Hour
+	}
+	if r.For > 0 && at >= r.At && at < r.At+r.For {
+		return r.Factor
+	}
+	return 1
+}
+
 const maxFaults = 64
 
 func (c *Config) checkFaults() error {

@@ -45,7 +45,7 @@ func (w *World) makeRelays() {
 func (w *World) addRelay(slot int, age uint64) {
 	i := len(w.relays)
 	w.slots[slot] = int32(i)
-	r := relay{born: w.now, since: w.now, aged: age, class: uint8(w.pick(len(w.cfg.Relays), func(i int) float64 { return w.cfg.Relays[i].Share }))}
+	r := relay{born: w.now, since: w.now, aged: age, class: uint8(w.rng.Pick(len(w.cfg.Relays), func(i int) float64 { return w.cfg.Relays[i].Share }))}
 	r.peer = peerOf(w.cfg.Seed, i)
 	p := &w.cfg.Relays[r.class]
 	w.relays = append(w.relays, r)

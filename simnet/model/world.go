@@ -137,7 +137,7 @@ func (w *World) makePeople() {
 	w.devices = make([]device, 0, c.Devices)
 	u := &w.users
 	for len(w.devices) < c.Devices {
-		n := min(1+w.pick(len(c.PerUser), func(i int) float64 { return c.PerUser[i] }), c.Devices-len(w.devices))
+		n := min(1+w.rng.Pick(len(c.PerUser), func(i int) float64 { return c.PerUser[i] }), c.Devices-len(w.devices))
 		for range n {
 			w.devices = append(w.devices, device{user: uint32(len(u.first))})
 		}
@@ -155,7 +155,7 @@ func (w *World) makePeople() {
 	}
 	for i := range w.devices {
 		d := &w.devices[i]
-		d.class = uint8(w.pick(len(c.People), func(i int) float64 { return c.People[i].Share }))
+		d.class = uint8(w.rng.Pick(len(c.People), func(i int) float64 { return c.People[i].Share }))
 		p := &c.People[d.class]
 		if w.rng.Unit() < p.Churn.Share() {
 			w.there.flip(uint32(i))
@@ -168,17 +168,6 @@ func (w *World) makePeople() {
 			w.plan(Exponential(p.LifeDays*24*60).Draw(w.rng), deviceDies, 0, uint32(i))
 		}
 	}
-}
-
-// pick draws one of n by weights that add up to 1.
-func (w *World) pick(n int, weight func(int) float64) int {
-	x := w.rng.Unit()
-	for i := range n {
-		if x -= weight(i); x < 0 {
-			return i
-		}
-	}
-	return n - 1
 }
 
 // Step lets a day pass; false: it was the last.
