@@ -365,7 +365,7 @@ func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte) ([]byte, erro
 		return nil, err
 	}
 	if !stalled && sessions[i].Stalled() {
-		e.notice(t, view.Notice{Type: "device", Text: "large messages to a device of " + talk.NameOf(t.Tx, identity.UserID(dev.User)) + " do not arrive: somebody on the way may keep its session from renewing itself"})
+		e.notice(t, view.Notice{Type: "device", Text: "the session with a device of " + talk.NameOf(t.Tx, identity.UserID(dev.User)) + " does not renew itself: somebody on the way may drop large messages, or the device does not answer them"})
 	}
 	dev.Sent++
 	e.saveSession(t, dev, sessions[i])

@@ -38,7 +38,13 @@ func (b fields) encode() ([]byte, error) {
 	if len(b.Content) > MaxContent || len(b.Token) > MaxToken {
 		return nil, ErrTooLarge
 	}
-	out := make([]byte, 1, b.size()+maxClass/8)
+	out := b.fill()
+	return append(out, make([]byte, ClassOf(len(out))-len(out))...), nil
+}
+
+// fill writes the body without padding.
+func (b fields) fill() []byte {
+	out := make([]byte, 1, bodyFixed+2*tlvHead+len(b.pqKey)+len(b.pqCipher)+len(b.Token)+len(b.Content)+maxClass/8)
 	out[0] = bodyVersion
 	if b.pqKey != nil {
 		out = appendTLV(out, tlvPQKey, b.pqKey)
@@ -61,16 +67,15 @@ func (b fields) encode() ([]byte, error) {
 	if len(b.Content) > 0 {
 		out = appendTLV(out, tlvContent, b.Content)
 	}
-	return append(out, make([]byte, ClassOf(len(out))-len(out))...), nil
+	return out
 }
 
-// size is at least what encode needs before the padding.
-func (b fields) size() int {
-	return bodyFixed + 2*tlvHead + len(b.pqKey) + len(b.pqCipher) + len(b.Token) + len(b.Content)
+// fits says whether n bytes more leave the body in a size that every mailbox takes from anybody, or
+// in the size that it has anyway.
+func (b fields) fits(n int) bool {
+	size := len(b.fill())
+	return size+n <= maxOpenClass || ClassOf(size+n) == ClassOf(size)
 }
-
-// fits says whether n bytes more leave the body in a size that every mailbox takes from anybody.
-func (b fields) fits(n int) bool { return b.size()+n <= maxOpenClass }
 
 func appendTLV(out []byte, kind byte, value []byte) []byte {
 	out = append(out, kind)

@@ -26,7 +26,8 @@
 //   - Authentication is classical, and whoever steals a prekey's X25519 secret can pose as anybody
 //     towards that device until the secret is deleted.
 //   - Epochs under a relay that drops every message of their size: they wait until one comes
-//     through, [Session.Stalled] tells, and from the 8th chain on all messages have that size.
+//     through, [Session.Stalled] tells, and from the 8th chain on all messages that leave room
+//     have that size. They wait likewise while a side sends nothing that leaves room.
 //   - Erasure from memory: Go may have copied a key.
 //
 // The package is pure: time and entropy are arguments. The one exception is the ML-KEM

@@ -15,9 +15,9 @@ import (
 // the secret into its next sending step and names the epoch in every header of that chain. Whoever
 // made the ciphertext has the secret, so each message of the chain is enough to follow.
 //
-// What the peer lacks rides on the first message of every sending chain and every 32nd. A relay can
-// tell such messages by their size and drop them: after 8 chains that the peer heard of, and did not
-// answer to what they began with, it rides on all.
+// What the peer lacks rides on the first message of every sending chain and every 32nd, or the next
+// that has room for it. A relay can tell such messages by their size and drop them: after 8 chains
+// that the peer heard of, and did not answer to what they began with, it rides on all.
 
 // epoch is what a session knows of its post-quantum epochs.
 type epoch struct {
@@ -25,7 +25,8 @@ type epoch struct {
 	since  uint32 // messages sealed and opened since
 	begun  int64  // unix milliseconds of the first message opened in it, 0 = none
 	due    bool   // it has lasted for epochLife
-	tries  uint8  // chains that began with what is held, up to attachAlways
+	owed   bool   // the last message that should have carried what is held had no room for it
+	tries  uint8  // chains whose first messages carried what is held, up to attachAlways
 	role   epochRole
 	secret []byte // what the role holds; never written in place
 }
@@ -59,7 +60,7 @@ func (s *Session) proposes() bool { return s.initiated == (s.epoch.number%2 == 0
 // attach puts what the peer lacks into the body of message n of the sending chain. Only rng can fail.
 func (s *Session) attach(rng io.Reader, b *fields) error {
 	e := &s.epoch
-	if !s.established || s.send.n%attachEvery != 0 && e.tries < attachAlways {
+	if !s.established || s.send.n%attachEvery != 0 && !e.owed && e.tries < attachAlways {
 		return nil
 	}
 	if e.role == epochIdle && s.proposes() && (e.due || e.since >= epochMessages) {
@@ -82,14 +83,14 @@ func (s *Session) attach(rng io.Reader, b *fields) error {
 	default:
 		return nil
 	}
-	if !b.fits(tlvHead + epochNumberSize + len(field)) {
-		return nil // the next one is shorter
+	if e.owed = !b.fits(tlvHead + epochNumberSize + len(field)); e.owed {
+		return nil
 	}
 	field = append(binary.BigEndian.AppendUint32(nil, e.number+1), field...)
 	if b.pqKey, b.pqCipher = field, nil; e.role == epochAnswered {
 		b.pqKey, b.pqCipher = nil, field
 	}
-	if s.send.n == 0 {
+	if s.send.n < attachEvery {
 		e.tries = min(e.tries+1, attachAlways)
 	}
 	return nil

@@ -200,19 +200,66 @@ func TestAKeyThatIsNoneIsIgnored(t *testing.T) {
 	}
 }
 
-// Content that leaves no room for a key goes without, in the size that it has anyway.
+// Content that leaves no room for a key goes without, in the size that it has anyway, and the next that has room carries
+// it. What fills the largest class has room up to its end.
 func TestLongMessagesCarryNoKey(t *testing.T) {
-	p := newPair(t)
-	p.sa.epoch.since = epochMessages
-	env, err := p.sa.Seal(p.a.rng, Body{Content: make([]byte, maxOpenClass-ekSize)})
-	if err != nil || len(env) != overhead+1024 {
-		t.Fatal(len(env), err)
+	const head, key = bodyFixed - 11 - 2*15, tlvHead + epochNumberSize + ekSize // without counter and digests
+	for _, c := range []struct {
+		content, size int
+		carries       bool
+	}{
+		{maxOpenClass - head - key, 2048, true},
+		{maxOpenClass - head - key + 1, 1024, false},
+		{maxOpenClass - head, 2048, false},
+		{maxOpenClass - head + 1, 4096, true},
+		{maxClass - head - key, 4096, true},
+		{maxClass - head - key + 1, 4096, false},
+		{MaxContent, 4096, false},
+	} {
+		p := newPair(t)
+		p.sa.epoch.since = epochMessages
+		env, err := p.sa.Seal(p.a.rng, Body{Content: make([]byte, c.content)})
+		if err != nil || len(env) != overhead+c.size {
+			t.Fatal(c, len(env), err)
+		}
+		if _, err := p.sb.Open(env, day0); err != nil || (p.sb.epoch.role == epochAnswered) != c.carries {
+			t.Fatal(c, p.sb.epoch.role, err)
+		}
+		p.sa = stored(t, p.sa)
+		env = p.a.seal(t, p.sa, "short, and later in the chain")
+		if carries := len(env) == overhead+1536; carries == c.carries {
+			t.Error(c, len(env))
+		}
+		mustOpen(t, p.sb, env, "short, and later in the chain")
+		if env = p.a.seal(t, p.sa, "another"); p.sb.epoch.role != epochAnswered || len(env) != overhead+256 || p.sa.epoch.tries != 1 {
+			t.Error(c, p.sb.epoch.role, len(env), p.sa.epoch.tries)
+		}
 	}
-	if _, err := p.sb.Open(env, day0); err != nil || p.sb.epoch.role != epochIdle {
-		t.Fatal(err)
-	}
-	if env = p.a.seal(t, p.sa, "short, and later in the chain"); len(env) != overhead+256 {
-		t.Fatal(len(env))
+}
+
+// Chains that all begin with something large, a picture say, do not keep epochs from following each other.
+func TestLargeMessagesDoNotHoldUpEpochs(t *testing.T) {
+	for _, large := range []int{900, 2000, 2500, MaxContent} {
+		p := newPair(t)
+		for range 100 {
+			for _, x := range []struct {
+				from, to *Session
+				d        *device
+			}{{p.sa, p.sb, p.a}, {p.sb, p.sa, p.b}} {
+				for _, size := range []int{large, 10} {
+					env, err := x.from.Seal(x.d.rng, Body{Content: make([]byte, size)})
+					if err != nil {
+						t.Fatal(err)
+					}
+					if _, err := x.to.Open(env, day0); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		if p.sa.Epoch() < 5 || p.sa.Stalled() || p.sb.Stalled() {
+			t.Errorf("chains that begin with %d bytes: %d epochs, stalled %t and %t", large, p.sa.Epoch(), p.sa.Stalled(), p.sb.Stalled())
+		}
 	}
 }
 

@@ -19,6 +19,7 @@ const (
 	stateSending
 	stateReceiving
 	stateDue
+	stateOwed
 	stateFlags = 1<<iota - 1
 )
 
@@ -69,7 +70,7 @@ func (s *Session) stateKeys() []*[keySize]byte {
 
 func (s *Session) stateFlags() byte {
 	var f byte
-	for i, set := range []bool{s.initiated, s.established, s.send.live, s.recv.live, s.epoch.due} {
+	for i, set := range []bool{s.initiated, s.established, s.send.live, s.recv.live, s.epoch.due, s.epoch.owed} {
 		if set {
 			f |= 1 << i
 		}
@@ -103,7 +104,7 @@ func ParseSession(raw []byte) (*Session, error) {
 	}
 	s.initiated, s.established = flags&stateInitiated != 0, flags&stateEstablished != 0
 	s.send.live, s.recv.live = flags&stateSending != 0, flags&stateReceiving != 0
-	s.epoch.due = flags&stateDue != 0
+	s.epoch.due, s.epoch.owed = flags&stateDue != 0, flags&stateOwed != 0
 	s.lastReceived = int64(received)
 	s.prefix = append(s.prefix, prefix...)
 	if !s.readSkipped(&in) || !s.sound() {

@@ -106,7 +106,8 @@ func counted(from byte, n int) []byte {
 
 // script is who seals and who opens what: first flights out of order, both chains, a message
 // kept over a turn, a duplicate, every field of a body and two size classes; then, weeks later, two
-// epochs, each proposed by another side, with a message of the first's chain kept over the second.
+// epochs, each proposed by another side, with a message of the first's chain kept over the second;
+// then a third, whose halves have to wait for a message with room, and the proposal of a fourth that waits.
 var script = []struct {
 	by    int
 	opens int // -1: seal
@@ -152,6 +153,22 @@ var script = []struct {
 	35: {by: 1, opens: 22},
 	36: {by: 0, opens: -1, body: Body{Counter: 10, Content: bytes.Repeat([]byte("end "), 300)}},
 	37: {by: 1, opens: 36},
+	38: {by: 1, opens: -1, body: Body{Counter: 10, Content: []byte("a third week")}, week: true},
+	39: {by: 0, opens: 38},
+	40: {by: 0, opens: -1, body: Body{Counter: 11, Content: bytes.Repeat([]byte("no room "), 200)}},
+	41: {by: 0, opens: -1, body: Body{Counter: 12, Content: []byte("proposes epoch 3")}},
+	42: {by: 1, opens: 41},
+	43: {by: 1, opens: -1, body: Body{Counter: 11, Content: bytes.Repeat([]byte("room up to the end "), 140)}},
+	44: {by: 0, opens: 43},
+	45: {by: 1, opens: 40},
+	46: {by: 1, opens: -1, body: Body{Counter: 12, Content: bytes.Repeat([]byte("room "), 100)}},
+	47: {by: 0, opens: -1, body: Body{Counter: 13, Content: []byte("first of epoch 3")}},
+	48: {by: 1, opens: 47},
+	49: {by: 1, opens: -1, body: Body{Counter: 13, Content: []byte("a fourth week")}, week: true},
+	50: {by: 0, opens: 49},
+	51: {by: 0, opens: -1, body: Body{Counter: 14, Content: []byte("makes it due")}},
+	52: {by: 1, opens: 51},
+	53: {by: 1, opens: -1, body: Body{Counter: 14, Content: bytes.Repeat([]byte("owes "), 300)}},
 }
 
 func vectorSide(user, seed byte) (*device, vectorDevice) {
@@ -217,7 +234,7 @@ func makeVectors(t *testing.T) vectors {
 		}
 		v.Steps = append(v.Steps, out)
 	}
-	if sides[0].Epoch() != 2 || sides[1].Epoch() != 2 {
+	if sides[0].Epoch() != 3 || sides[1].Epoch() != 3 || !sides[1].epoch.owed {
 		t.Fatalf("epochs %d and %d", sides[0].Epoch(), sides[1].Epoch())
 	}
 	v.Handshake = vectorHandshakeOf(t, b, ea, kem, v.Steps[0].Envelope)

@@ -123,6 +123,7 @@ function skip(s, n) {
 
 // 2.3 Message
 const CLASSES = [256, 512, 1024, 1536, 2048, 4096];
+const classOf = (size) => CLASSES.find((c) => c >= size);
 
 function send(s, entropy, body) {
   if (!s.send) {
@@ -144,12 +145,12 @@ function send(s, entropy, body) {
 
 // 2.7 Post-quantum epochs
 const [IDLE, PROPOSED, ANSWERED, READY] = [0, 1, 2, 3];
-const newEpoch = (epoch, begun) => ({ epoch, since: 0, begun, due: false, tries: 0, role: IDLE, secret: zero(0) });
+const newEpoch = (epoch, begun) => ({ epoch, since: 0, begun, due: false, owed: false, tries: 0, role: IDLE, secret: zero(0) });
 const proposes = (s) => s.initiator === (s.pq.epoch % 2 === 0);
 
 function attach(s, n, entropy, size) {
   const pq = s.pq;
-  if (s.prefix || (s.initiator && !s.recv) || (n % 32 !== 0 && pq.tries < 8)) return [zero(0), entropy];
+  if (s.prefix || (s.initiator && !s.recv) || (n % 32 !== 0 && !pq.owed && pq.tries < 8)) return [zero(0), entropy];
   if (pq.role === IDLE && proposes(s) && (pq.due || pq.since >= 50)) {
     pq.role = PROPOSED;
     pq.secret = entropy.slice(0, 64);
@@ -158,8 +159,11 @@ function attach(s, n, entropy, size) {
   let field;
   if (pq.role === PROPOSED) field = ml_kem768.keygen(pq.secret).publicKey;
   if (pq.role === ANSWERED) field = pq.secret.slice(32);
-  if (!field || size + 7 + field.length > 2048) return [zero(0), entropy];
-  if (n === 0) pq.tries = Math.min(pq.tries + 1, 8);
+  if (!field) return [zero(0), entropy];
+  const larger = size + 7 + field.length;
+  pq.owed = larger > 2048 && classOf(larger) !== classOf(size);
+  if (pq.owed) return [zero(0), entropy];
+  if (n < 32) pq.tries = Math.min(pq.tries + 1, 8);
   return [cat([pq.role === PROPOSED ? 1 : 2], number(2, 4 + field.length), number(4, pq.epoch + 1), field), entropy];
 }
 
@@ -185,7 +189,7 @@ function encodeBody(b, extra, pad = true) {
   const field = (type, value) => (value.length ? cat([type], number(2, value.length), value) : zero(0));
   const raw = cat([1], extra, field(3, b.counter ? number(8, b.counter) : zero(0)), field(4, bin(b.own_head)), field(5, bin(b.your_head)), field(6, bin(b.token)), field(7, bin(b.content)));
   if (!pad) return raw;
-  return cat(raw, zero(CLASSES.find((c) => c >= raw.length) - raw.length));
+  return cat(raw, zero(classOf(raw.length) - raw.length));
 }
 
 function parseBody(raw) {
@@ -251,7 +255,7 @@ function tryHeader(s, head, m) {
 // 2.6 Stored session
 function stateOf(s, peer, prekeyID, received) {
   const key = (k) => k ?? zero(32);
-  const flags = (s.initiator ? 1 : 0) | (s.recv || !s.initiator ? 2 : 0) | (s.send ? 4 : 0) | (s.recv ? 8 : 0) | (s.pq.due ? 16 : 0);
+  const flags = (s.initiator ? 1 : 0) | (s.recv || !s.initiator ? 2 : 0) | (s.send ? 4 : 0) | (s.recv ? 8 : 0) | (s.pq.due ? 16 : 0) | (s.pq.owed ? 32 : 0);
   const prefix = s.prefix ?? zero(0);
   return cat([2], number(2, 1), [flags], number(4, s.pq.epoch),
     peer.user, peer.sig, x25519.getPublicKey(peer.ik), s.AD, key(s.prefixHash), s.root,
