@@ -80,8 +80,9 @@ const (
 	maxKnownAge   = 60 * 24 * time.Hour
 	// rememberEvery is how often the peer cache is saved.
 	rememberEvery = 10 * time.Minute
-	// refreshEvery is how often the routing table is refreshed when it does not grow.
-	refreshEvery = time.Hour
+	// refreshEvery is how often the routing table is refreshed when it does not grow. It holds servers alone, which stay,
+	// and every lookup drops those that do not answer.
+	refreshEvery = 6 * time.Hour
 	// redialMin and redialMax bound the back-off between rounds of dialling
 	// while no kith peer is connected; dialsAtOnce is how many at a time.
 	redialMin   = 2 * time.Second

@@ -72,18 +72,33 @@ func (d *Directory) maintain() {
 	pause := redialMin
 	redial := time.NewTimer(0)
 	defer redial.Stop()
+	lost := make(chan struct{}, 1)
+	events := &network.NotifyBundle{DisconnectedF: func(network.Network, network.Conn) {
+		select {
+		case lost <- struct{}{}:
+		default:
+		}
+	}}
+	d.host.Network().Notify(events)
+	defer d.host.Network().StopNotify(events)
 	var last refreshed
 	for {
 		select {
 		case <-d.ctx.Done():
 			return
+		case <-lost:
+			pause = redialMin
+			redial.Reset(pause)
 		case <-redial.C:
+			before := last
 			if len(d.connected(RecordProtocol)) == 0 {
 				d.dialKnown()
-				pause = min(2*pause, redialMax)
-			} else {
-				pause = redialMin
+			}
+			if len(d.connected(RecordProtocol)) > 0 {
 				last = d.refresh(last)
+			}
+			if pause = min(2*pause, redialMax); last != before {
+				pause = redialMin
 			}
 			redial.Reset(pause)
 		case <-remember.C:
@@ -100,12 +115,12 @@ type refreshed struct {
 	peers int
 }
 
-// refresh looks for more peers when the table has grown since the last time, or after refreshEvery. kad-dht's own
-// refresh asks every peer every two minutes while the table is small, which is always in a small network: most of an
-// idle node's traffic.
+// refresh looks for more peers when the table has doubled since the last time, or after refreshEvery: it asks every peer
+// and walks to every bucket, each over a connection of its own. kad-dht's own does so every two minutes while the table is
+// small, which is always in a small network.
 func (d *Directory) refresh(last refreshed) refreshed {
 	peers := d.kad.RoutingTable().Size()
-	if peers == 0 || peers <= last.peers && time.Since(last.at) < refreshEvery {
+	if peers == 0 || peers < 2*last.peers && time.Since(last.at) < refreshEvery {
 		return last
 	}
 	select {
