@@ -26,7 +26,7 @@ DEMOFLAGS ?=# more flags for kith demo, for example --json
 
 # The rooms with goroutines; pure packages have none, so nothing to race. cli/faults starts whole processes of the same
 # rooms, which would take minutes more. Each command of a story is a process, which the detector would keep for a second.
-RACE := $(patsubst %,./%/...,$(wildcard dht/kad mailbox/blobs mailbox/boltbox mailbox/relay mailbox/upkeep node/boltstore node/files node/host node/metrics node/p2p node/api)) \
+RACE := $(patsubst %,./%/...,$(wildcard dht/kad mailbox/blobs mailbox/boltbox mailbox/relay mailbox/upkeep node/boltstore node/files node/host node/metrics node/p2p node/api simnet/live)) \
 	$(addprefix ./,$(wildcard cli cli/bench cli/demo cli/hooks cli/lines cli/rpc cli/term))
 
 SHELL := bash

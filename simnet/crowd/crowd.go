@@ -69,8 +69,12 @@ func New(cfg Config) (*Crowd, error) {
 	p.R, p.W, p.S = cfg.R, cfg.W, cfg.S
 	c.w.Policy(p)
 	c.stages = []stage{
-		{"relays", c.makeRelays}, {"people", c.makePeople}, {"devices", c.linkDevices}, {"contacts", c.befriend},
-		{"groups", c.makeGroups}, {"calm", c.settle},
+		{"relays", c.makeRelays},
+		{"people", c.makePeople},
+		{"devices", c.linkDevices},
+		{"contacts", c.befriend},
+		{"groups", c.makeGroups},
+		{"calm", c.settle},
 	}
 	return c, nil
 }

@@ -30,11 +30,20 @@ func Compare(world, live *result.Result) []Difference {
 		name  string
 		bound float64
 	}{
-		{"delivery.seconds.p50", p50Apart}, {"delivery.seconds.p99", p99Apart},
-		{"delivery.there.seconds.p50", 0}, {"delivery.there.seconds.p90", 0}, {"delivery.there.seconds.p99", 0},
-		{"delivery.away.seconds.p50", 0}, {"delivery.away.seconds.p99", 0}, {"custody.share", 0},
-		{"messages.count", 0}, {"deliveries.count", 0}, {"lost.count", 0}, {"doubled.count", 0},
-		{"device.bytes_hour", 0}, {"relay.bytes_hour", 0},
+		{"delivery.seconds.p50", p50Apart},
+		{"delivery.seconds.p99", p99Apart},
+		{"delivery.there.seconds.p50", 0},
+		{"delivery.there.seconds.p90", 0},
+		{"delivery.there.seconds.p99", 0},
+		{"delivery.away.seconds.p50", 0},
+		{"delivery.away.seconds.p99", 0},
+		{"custody.share", 0},
+		{"messages.count", 0},
+		{"deliveries.count", 0},
+		{"lost.count", 0},
+		{"doubled.count", 0},
+		{"device.bytes_hour", 0},
+		{"relay.bytes_hour", 0},
 	} {
 		w, l := figureOf(world, f.name), figureOf(live, f.name)
 		out = append(out, Difference{Name: f.name, Unit: w.Unit, World: w.Value, Live: l.Value, Bound: f.bound})

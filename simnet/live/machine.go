@@ -168,12 +168,3 @@ func (m *machine) contacts() (ready int) {
 	})
 	return ready
 }
-
-// mailbox is the state of the machine's own mailbox.
-func (m *machine) mailbox() (v view.Mailbox) {
-	_ = m.node.Look(context.Background(), func(tx store.Tx, e *node.Engine, now time.Time) (err error) {
-		v, err = node.Mailbox(tx, e, now)
-		return err
-	})
-	return v
-}

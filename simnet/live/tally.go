@@ -153,10 +153,18 @@ func (t *Town) Result() *result.Result {
 		name, better string
 		n            int
 	}{
-		{"lost.count", result.Lower, lost}, {"doubled.count", result.Lower, s.doubled}, {"late.count", result.Lower, s.late},
-		{"broken.count", result.Lower, broken}, {"orphaned.count", "", orphaned}, {"dropped.count", "", s.dropped},
-		{"unfinished.count", "", unfinished}, {"messages.count", "", s.messages}, {"deliveries.count", "", s.deliveries},
-		{"users", "", len(t.users)}, {"devices", "", len(t.devices)}, {"relays", "", len(t.relays)},
+		{"lost.count", result.Lower, lost},
+		{"doubled.count", result.Lower, s.doubled},
+		{"late.count", result.Lower, s.late},
+		{"broken.count", result.Lower, broken},
+		{"orphaned.count", "", orphaned},
+		{"dropped.count", "", s.dropped},
+		{"unfinished.count", "", unfinished},
+		{"messages.count", "", s.messages},
+		{"deliveries.count", "", s.deliveries},
+		{"users", "", len(t.users)},
+		{"devices", "", len(t.devices)},
+		{"relays", "", len(t.relays)},
 		{"relays.died", "", s.deaths},
 	} {
 		add(c.name, "", c.better, float64(c.n))

@@ -90,7 +90,7 @@ func New(cfg crowd.Config, dir string) (*Town, error) {
 	if err := errors.Join(cfg.Check(), playable(&cfg)); err != nil {
 		return nil, err
 	}
-	t := &Town{cfg: cfg, dir: dir, rng: model.NewDice(cfg.Seed), shift: simnet.Start.Sub(time.Now()), tally: newTally()}
+	t := &Town{cfg: cfg, dir: dir, rng: model.NewDice(cfg.Seed), shift: time.Until(simnet.Start), tally: newTally()}
 	loss := 0.0
 	if cfg.Links == "world" {
 		t.rtt, loss = crowd.Regions(), cfg.Loss
