@@ -19,7 +19,7 @@ const (
 	BucketFlights                    // prekey id | EA -> session reference: the replay cache of first flights
 	BucketInvites                    // invite id -> pb.Invite
 	BucketRelays                     // peer id -> pb.Relay: election candidates and what we observed of them
-	BucketMessages                   // message id -> pb.Message; message id | conversation id ( | user id): acts that wait for it; two bytes -> ids of messages that begin so
+	BucketMessages                   // message id -> pb.Message; message id | conversation id ( | user id): acts that wait for it; 2 to 16 bytes -> ids of messages that begin so
 	BucketSeen                       // envelope id -> day u32, then the sender's device and message id where known
 	BucketChats                      // ordered: chat number u32 | lamport ms u64 | arrival u64 -> message id
 	BucketOutbox                     // ordered: delivery number u64 -> pb.Delivery

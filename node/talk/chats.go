@@ -285,28 +285,45 @@ func backwards(tx store.Tx, c *pb.Chat, fn func(id []byte) bool) {
 	}
 }
 
-// Messages that are shown are found by the beginning of their id: a row under its first two bytes lists them.
-const namedBytes = leastDigits / 2
-
-// named lists the ids of the messages that begin like id.
-func named(tx store.Tx, id []byte) (out [][]byte) {
-	for c := range slices.Chunk(tx.Get(store.BucketMessages, id[:namedBytes]), 32) {
-		out = append(out, c)
-	}
-	return out
-}
+// Messages that are shown are found by the beginning of their id: a row under its first two bytes lists them, at most
+// namedMost; others are in the row under the first three bytes, and so on. Whoever makes ids that begin alike makes no
+// row large, and hides none from whoever gives all digits.
+const (
+	namedBytes = leastDigits / 2
+	namedAll   = 16 // the bytes that people see
+	namedMost  = 256
+)
 
 // name makes a message known by its id, or, if not on, no longer.
 func name(tx store.Tx, id []byte, on bool) {
-	ids := slices.DeleteFunc(named(tx, id), func(o []byte) bool { return bytes.Equal(o, id) })
-	if on {
-		ids = append(ids, id)
-	}
-	if len(ids) == 0 {
-		tx.Delete(store.BucketMessages, id[:namedBytes])
+	for n := namedBytes; n <= namedAll; n++ {
+		ids := slices.Collect(slices.Chunk(tx.Get(store.BucketMessages, id[:n]), 32))
+		at := slices.IndexFunc(ids, func(o []byte) bool { return bytes.Equal(o, id) })
+		switch {
+		case on && at < 0 && (len(ids) < namedMost || n == namedAll):
+			ids = append(ids, id)
+		case at < 0:
+			continue
+		case !on:
+			ids = slices.Delete(ids, at, at+1)
+		}
+		if len(ids) == 0 {
+			tx.Delete(store.BucketMessages, id[:n])
+		} else {
+			tx.Put(store.BucketMessages, id[:n], slices.Concat(ids...))
+		}
 		return
 	}
-	tx.Put(store.BucketMessages, id[:namedBytes], slices.Concat(ids...))
+}
+
+// named lists the ids of the messages that begin like id; all says whether those are all.
+func named(tx store.Tx, id []byte) (out [][]byte, all bool) {
+	all = true
+	for n := namedBytes; n <= min(len(id), namedAll); n++ {
+		ids := slices.Collect(slices.Chunk(tx.Get(store.BucketMessages, id[:n]), 32))
+		out, all = append(out, ids...), len(ids) < namedMost || n == namedAll
+	}
+	return out, all
 }
 
 // FindMessage resolves a unique prefix (leastDigits or more) of a message id.
@@ -317,8 +334,11 @@ func FindMessage(tx store.Tx, prefix string) (*pb.Message, error) {
 	}
 	var found []*pb.Message
 	var ids []string
-	if first, err := hex.DecodeString(low[:leastDigits]); err == nil {
-		for _, id := range named(tx, first) {
+	all := true
+	if first, err := hex.DecodeString(low[:len(low)/2*2]); err == nil {
+		var like [][]byte
+		like, all = named(tx, first)
+		for _, id := range like {
 			m := &pb.Message{}
 			if strings.HasPrefix(shortID(id), low) && store.Row(tx, store.BucketMessages, id, m) {
 				found, ids = append(found, m), append(ids, shortID(id)[:shownDigits])
@@ -326,9 +346,9 @@ func FindMessage(tx store.Tx, prefix string) (*pb.Message, error) {
 		}
 	}
 	switch {
-	case len(found) == 1:
+	case len(found) == 1 && all:
 		return found[0], nil
-	case len(found) > 1:
+	case len(found) > 0:
 		more := ""
 		if len(ids) > candidatesShown {
 			ids, more = ids[:candidatesShown], " and others"

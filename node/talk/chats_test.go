@@ -191,3 +191,49 @@ func TestFindMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// widest remembers the largest value that was written.
+type widest struct {
+	store.Tx
+	bytes int
+}
+
+func (w *widest) Put(b store.Bucket, key, value []byte) {
+	w.bytes = max(w.bytes, len(value))
+	w.Tx.Put(b, key, value)
+}
+
+// Whoever makes ids that begin alike, which is cheap, makes no message dear to keep, and hides none.
+func TestIDsThatBeginAlike(t *testing.T) {
+	db := store.NewMemory()
+	if err := db.Update(func(tx store.Tx) error {
+		w := &widest{Tx: tx}
+		talk.SaveChat(tx, &pb.Chat{Id: make([]byte, 16), Kind: talk.Group, Number: 1})
+		id := func(n int) []byte {
+			return append([]byte{0xab, 0xcd, byte(n >> 8), byte(n)}, bytes.Repeat([]byte{0x11}, 28)...)
+		}
+		const n = 1500
+		for i := range n {
+			tx.Put(store.BucketChats, slices.Concat(store.U32(1), store.U64(uint64(i)), store.U64(uint64(i))), id(i))
+			store.PutRow(tx, store.BucketMessages, id(i), &pb.Message{Id: id(i)})
+		}
+		d := &talk.Desk{Tx: w}
+		d.IndexAll()
+		for i := range n {
+			if m, err := talk.FindMessage(tx, hex.EncodeToString(id(i)[:16])); err != nil || !bytes.Equal(m.Id, id(i)) {
+				t.Fatal(i, err)
+			}
+		}
+		for _, prefix := range []string{"abcd", "abcd0", "abcd00"} {
+			if p := (*view.Problem)(nil); !errors.As(func() error { _, err := talk.FindMessage(tx, prefix); return err }(), &p) || p.Class != view.ErrAmbiguous {
+				t.Errorf("%s: %v", prefix, p)
+			}
+		}
+		if w.bytes > 8192 {
+			t.Errorf("a row of %d bytes", w.bytes)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
