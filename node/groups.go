@@ -483,9 +483,9 @@ func (e *Engine) grown(t *Turn, l *group.Log, added []*group.Entry, provers []*i
 			}
 		}
 	}
-	for _, u := range turn.Went {
-		if len(unknowing) > 0 { // it has that, and would believe it
-			say(l.Undoing(unknowing, u), []identity.UserID{u})
+	if len(unknowing) > 0 { // they have that, and would believe it
+		for _, x := range l.Undo(unknowing, turn.Went) {
+			say(x.Entries, x.Users)
 		}
 	}
 	e.carry(t, d)

@@ -46,6 +46,46 @@ func TestAFeudIsReducedInTime(t *testing.T) {
 	}
 }
 
+// Many people, each removed by itself in such a log, are told that they were, and nothing that came later, though a state
+// is not computed for each.
+func TestManyAreToldThatTheyWereRemoved(t *testing.T) {
+	all := feud(t, 4, 20)
+	l := NewLog(all[0].Group())
+	l.Merge(all)
+	founder := crowd(t, 4)[0]
+	var users []identity.UserID
+	for n := range 100 {
+		users = append(users, identity.UserID{0xee, byte(n)})
+	}
+	sign := func(at uint64, a Act) *Entry {
+		f := l.Act(founder.user, all[0].f.List, at, a)
+		x, err := Sign(founder.keys, f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if added, _ := l.Merge([]*Entry{x}); len(added) != 1 {
+			t.Fatal("control: refused")
+		}
+		return x
+	}
+	for some := range slices.Chunk(users, MaxUsers) {
+		sign(1000, Act{Kind: Add, Users: some})
+	}
+	have := [][16]byte{l.Heads()[0].Short()}
+	for _, u := range users {
+		sign(2000, Act{Kind: Remove, Users: []identity.UserID{u}})
+	}
+	out := l.Undo(have, users)
+	if len(out) != len(users) {
+		t.Fatalf("%d people are told in %d ways", len(users), len(out))
+	}
+	for i, x := range out {
+		if last := x.Entries[len(x.Entries)-1]; last.f.Kind != Remove || last.f.Users[0] != users[i] {
+			t.Fatalf("person %d is told more than that it was removed", i)
+		}
+	}
+}
+
 func BenchmarkFeud(b *testing.B) {
 	for _, admins := range []int{2, 6, 16} {
 		all := feud(b, admins, MaxEntries/2/admins-admins)

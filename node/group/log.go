@@ -249,38 +249,63 @@ func (l *Log) Beyond(have [][16]byte) []*Entry {
 	return l.list(func(i int32) bool { return !has.has(i) })
 }
 
-// Undoing lists what shows somebody that it is no member who has these entries and all that they build on, and is one by
-// them: what was done to it, else also what was done to their authors, else all removals; with what that builds on, parents
-// first. What came later is none of its business.
-func (l *Log) Undoing(have [][16]byte, u identity.UserID) []*Entry {
-	p, known := l.who[u]
-	if !known {
-		return nil
-	}
-	has := l.past(have)
-	own, authors := l.targets[p].clone(), bitset{}
-	for i := range l.nodes {
-		if n := &l.nodes[i]; n.f.Kind == Leave && n.author == p {
-			own.set(int32(i))
-		}
-	}
+// Undoing is what some people have to see.
+type Undoing struct {
+	Users   []identity.UserID
+	Entries []*Entry
+}
+
+// mostTrials bounds the states that Undo computes, which a hostile log makes dear: whoever comes after is told what was done
+// to it, unexamined.
+const mostTrials = 8
+
+// Undo is what shows people that they are no members who have these entries and all that they build on, and are by them:
+// what was done to them, else also what was done to those entries' authors, else all removals; with what that builds on,
+// parents first. What came later is none of their business.
+func (l *Log) Undo(have [][16]byte, users []identity.UserID) (out []Undoing) {
+	has, authors := l.past(have), bitset{}
 	for _, h := range have {
 		if i, ok := l.short[h]; ok {
 			authors = authors.join(l.targets[l.nodes[i].author])
 		}
 	}
-	set := has.clone()
-	for _, more := range []bitset{own, authors, l.removals, l.all()} {
-		more.each(func(i int32) bool {
-			set = set.join(l.nodes[i].before)
-			set.set(i)
-			return true
-		})
-		if !l.viewOf(set).seat(p).in {
-			break
+	var sets, tried []bitset
+	var views []*view
+	for _, u := range users {
+		p, set := l.who[u], has.clone()
+		for _, more := range []bitset{l.ends(p), authors, l.removals, l.all()} {
+			more.each(func(i int32) bool {
+				set = set.join(l.nodes[i].before)
+				set.set(i)
+				return true
+			})
+			at := slices.IndexFunc(tried, func(o bitset) bool { return slices.Equal(o, set) })
+			if at < 0 && len(tried) < mostTrials {
+				at, tried, views = len(tried), append(tried, set.clone()), append(views, l.viewOf(set))
+			}
+			if at < 0 || at >= 0 && !views[at].seat(p).in {
+				break
+			}
+		}
+		at := slices.IndexFunc(sets, func(o bitset) bool { return slices.Equal(o, set) })
+		if at < 0 {
+			at, sets = len(sets), append(sets, set)
+			out = append(out, Undoing{Entries: l.list(func(i int32) bool { return set.has(i) && !has.has(i) })})
+		}
+		out[at].Users = append(out[at].Users, u)
+	}
+	return out
+}
+
+// ends are the entries that ended a person's memberships, or its being an admin.
+func (l *Log) ends(p int32) bitset {
+	set := l.targets[p].clone()
+	for i := range l.nodes {
+		if n := &l.nodes[i]; n.f.Kind == Leave && n.author == p {
+			set.set(int32(i))
 		}
 	}
-	return l.list(func(i int32) bool { return set.has(i) && !has.has(i) })
+	return set
 }
 
 // past is these entries and all that they build on.
