@@ -140,6 +140,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("bandwidth: %g bytes a second, want 0 or at least 1000", c.Bandwidth)
 	case c.Skew < 0 || c.Skew > time.Hour:
 		return fmt.Errorf("skew: %v, want 0 to 1 h", c.Skew)
+	case c.Rush.For > 0 && c.Rush.At >= c.For:
+		return fmt.Errorf("rush: at %v, in a run of %v", c.Rush.At, c.For)
 	case c.Loss > 0.5:
 		return fmt.Errorf("loss: %g, want at most 0.5", c.Loss)
 	}
@@ -158,7 +160,7 @@ func (c *Config) Check() error {
 		return err
 	}
 	m := model.Default() // what means the same is checked in the same place
-	m.PerUser, m.People, m.Relays, m.Rush = c.PerUser, c.People, c.Relays, c.Rush
+	m.PerUser, m.People, m.Relays, m.Rush, m.Days = c.PerUser, c.People, c.Relays, c.Rush, int(maxFor.Hours()/24)
 	return m.Check()
 }
 
@@ -185,7 +187,7 @@ func (c *Config) checkFaults() error {
 		switch {
 		case Kinds[f.Kind] == "":
 			return fmt.Errorf("faults: there is no kind %q", f.Kind)
-		case f.At < 0 || f.At > c.For || f.For < 0:
+		case f.At < 0 || f.At >= c.For || f.For < 0:
 			return fmt.Errorf("faults: %s at %v for %v, in a run of %v", f.Kind, f.At, f.For, c.For)
 		case !(f.Share >= 0 && (f.Share <= 1 || f.Kind == "sybils" && f.Share <= 100)):
 			return fmt.Errorf("faults: %s: a share of %g", f.Kind, f.Share)

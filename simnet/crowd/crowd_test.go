@@ -180,7 +180,7 @@ func TestPlantedFaultsAreSeen(t *testing.T) {
 // At the end everybody is there, whatever habit or fault kept them away.
 func TestEverybodyComesBack(t *testing.T) {
 	x := play(t, hamlet(func(c *Config) {
-		c.Faults = []Fault{{At: 5 * time.Hour, For: 2 * time.Hour, Kind: "devices-away", Share: 1}, {At: 5 * time.Hour, For: 2 * time.Hour, Kind: "relays-away", Share: 1}}
+		c.Faults = []Fault{{At: 4 * time.Hour, For: 2 * time.Hour, Kind: "devices-away", Share: 1}, {At: 4 * time.Hour, For: 2 * time.Hour, Kind: "relays-away", Share: 1}}
 	}), nil)
 	inclined := 0
 	for _, d := range x.hosts {
@@ -273,6 +273,7 @@ func TestConfigsAreChecked(t *testing.T) {
 		"policy":    func(c *Config) { c.W = c.R + 1 },
 		"kind":      func(c *Config) { c.Faults = []Fault{{Kind: "flood"}} },
 		"fault":     func(c *Config) { c.Faults = []Fault{{Kind: "relays-die", At: 1000 * time.Hour}} },
+		"rush":      func(c *Config) { c.Rush = model.Rush{At: c.For, For: time.Hour, Factor: 2} },
 		"share":     func(c *Config) { c.Faults = []Fault{{Kind: "relays-die", Share: 2}} },
 		"group":     func(c *Config) { c.Groups = []Group{{Size: 2, Share: 0.1}} },
 		"shares":    func(c *Config) { c.HotShare, c.Groups = 0.6, []Group{{Size: 3, Share: 0.6}} },

@@ -178,6 +178,9 @@ func (s *Scenario) check() error {
 	case m.RelayCount > 0 && m.RelayCount < m.R:
 		return s.bad("relays", fmt.Sprintf("relays: %d cannot be %d members", m.RelayCount, m.R))
 	}
+	if rs := c.relays(); c.closedForm && (len(rs) != 1 || rs[0].LifeDays == 0 || !m.NoRepair && m.R != 2) {
+		return s.bad("closed_form", "closed_form: is known of one class of relays that die, without repair or with r = 2")
+	}
 	for i, f := range c.faults {
 		if f.kind == "" {
 			return s.bad(fmt.Sprintf("fault.%d", i), fmt.Sprintf("fault.%d.kind: is missing", i))
