@@ -264,6 +264,35 @@ func (t carelessTx) Get(b store.Bucket, key []byte) []byte {
 	return t.Tx.Get(b, key)
 }
 
+// A rush has people write so many times as much, groups and one whom everybody knows get their share, and a slow link takes its time.
+func TestWhatPeopleDo(t *testing.T) {
+	figure := func(name string, change func(*Config)) float64 {
+		return play(t, hamlet(func(c *Config) { c.For = 2 * time.Hour; change(c) }), nil).figure(t, name)
+	}
+	alone := func(c *Config) {
+		c.PerUser, c.Uneven, c.People[0].Churn = []float64{1}, 0, model.Presets["always"]
+	}
+	rush := func(factor float64) float64 {
+		return figure("messages.count", func(c *Config) { alone(c); c.Messages = 240; c.Rush = model.Rush{For: c.For, Factor: factor} })
+	}
+	usual := rush(1)
+	if none, many := rush(0), rush(4); none != 0 || usual < 60 || many < 2.5*usual || many > 6*usual {
+		t.Errorf("%g messages, %g without a rush, %g in one of four times as many", none, usual, many)
+	}
+	two := figure("deliveries.count", alone) / figure("messages.count", alone)
+	group := func(c *Config) { alone(c); c.Groups = []Group{{Size: 4, Share: 1}} }
+	if four := figure("deliveries.count", group) / figure("messages.count", group); two != 1 || four != 3 {
+		t.Errorf("%g deliveries a message, %g in a group of four", two, four)
+	}
+	if lost := figure("lost.count", group); lost != 0 {
+		t.Errorf("%g lost in a group", lost)
+	}
+	slow := func(c *Config) { alone(c); c.Bandwidth = 1000 }
+	if fast, late := figure("delivery.there.seconds.p50", alone), figure("delivery.there.seconds.p50", slow); late < 1.5*fast {
+		t.Errorf("%g s, on a slow link %g s", fast, late)
+	}
+}
+
 // What makes no sense is refused.
 func TestConfigsAreChecked(t *testing.T) {
 	for what, change := range map[string]func(*Config){
