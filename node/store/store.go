@@ -1,6 +1,9 @@
 package store
 
-import "slices"
+import (
+	"bytes"
+	"slices"
+)
 
 // Bucket names one table of the device's store.
 //
@@ -51,7 +54,7 @@ func (b Bucket) Ordered() bool {
 	return b >= BucketChats && b <= BucketParked || b >= BucketTexts
 }
 
-// Tx is one transaction of the device's store. Values returned do not change: the caller may keep them, and writes to none.
+// Tx is one transaction of the device's store. Values returned are copies that the caller may keep.
 //
 // Reading a damaged value returns nil and makes the transaction fail: Err reports it, and Update then returns it
 // instead of committing. So the engine's code needs no error path for a broken disk, and never acts on half a read.
@@ -133,11 +136,8 @@ func (t *memoryTx) note(b Bucket, key string) {
 }
 
 func (t *memoryTx) Get(b Bucket, key []byte) []byte {
-	return clip(t.m.buckets[b][string(key)])
+	return bytes.Clone(t.m.buckets[b][string(key)])
 }
-
-// clip keeps whoever appends to a value from writing behind it.
-func clip(v []byte) []byte { return v[:len(v):len(v)] }
 
 func (t *memoryTx) Put(b Bucket, key, value []byte) {
 	t.note(b, string(key))
@@ -150,10 +150,13 @@ func (t *memoryTx) Delete(b Bucket, key []byte) {
 }
 
 func (t *memoryTx) Scan(b Bucket, from []byte, fn func(key, value []byte) bool) {
-	keys := t.m.sorted[b]
-	i, _ := slices.BinarySearch(keys, string(from))
-	for i < len(keys) && fn([]byte(keys[i]), clip(t.m.buckets[b][keys[i]])) {
-		i++
+	for next := string(from); ; {
+		keys := t.m.sorted[b]
+		i, _ := slices.BinarySearch(keys, next)
+		if i == len(keys) || !fn([]byte(keys[i]), bytes.Clone(t.m.buckets[b][keys[i]])) {
+			return
+		}
+		next = keys[i] + "\x00" // the least key after this one
 	}
 }
 
@@ -163,7 +166,7 @@ func (t *memoryTx) Last(b Bucket) (key, value []byte) {
 		return nil, nil
 	}
 	k := keys[len(keys)-1]
-	return []byte(k), clip(t.m.buckets[b][k])
+	return []byte(k), bytes.Clone(t.m.buckets[b][k])
 }
 
 func (t *memoryTx) Err() error { return nil }
