@@ -106,21 +106,27 @@ func (c *Crowd) link(u *user) error {
 	return err
 }
 
-// befriend has people know those at the same distances, most of them near: in the same time zone.
-func (c *Crowd) befriend() error {
-	n := c.cfg.Users
-	half, reach := max((c.cfg.Contacts+1)/2, 1), max(n/200, 20)
+// Neighbours are the distances at which everybody knows somebody, most of them near: in the same time zone.
+func (c *Config) Neighbours(rng model.Dice) (near []int) {
+	most, reach := max((c.Users-1)/2, 1), max(c.Users/200, 20)
 	used := map[int]bool{}
-	for i := 0; len(c.near) < min(half, max((n-1)/2, 1)); i++ {
-		limit := max((n-1)/2, 1)
+	for i := 0; len(near) < min(max((c.Contacts+1)/2, 1), most); i++ {
+		limit := most
 		if i%5 != 4 {
 			limit = min(limit, reach+i/5)
 		}
-		if off := 1 + c.rng.Below(limit); !used[off] {
+		if off := 1 + rng.Below(limit); !used[off] {
 			used[off] = true
-			c.near = append(c.near, off)
+			near = append(near, off)
 		}
 	}
+	return near
+}
+
+// befriend has people know each other.
+func (c *Crowd) befriend() error {
+	n := len(c.users)
+	c.near = c.cfg.Neighbours(c.rng)
 	for _, off := range c.near {
 		for i, u := range c.users {
 			if o := c.users[(i+off)%n]; off*2 != n || i < off {

@@ -287,21 +287,10 @@ func (t *Town) link(ctx context.Context, d *resident) error {
 	return d.link(ctx, d.of.devices[0].machine)
 }
 
-// befriend has people know those at the same distances, most of them near, as crowd does.
+// befriend has people know each other.
 func (t *Town) befriend(ctx context.Context) error {
-	n := t.cfg.Users
-	half, reach := max((t.cfg.Contacts+1)/2, 1), max(n/200, 20)
-	used := map[int]bool{}
-	for i := 0; len(t.near) < min(half, max((n-1)/2, 1)); i++ {
-		limit := max((n-1)/2, 1)
-		if i%5 != 4 {
-			limit = min(limit, reach+i/5)
-		}
-		if off := 1 + t.rng.Below(limit); !used[off] {
-			used[off] = true
-			t.near = append(t.near, off)
-		}
-	}
+	n := len(t.users)
+	t.near = t.cfg.Neighbours(t.rng)
 	for _, off := range t.near {
 		for i, u := range t.users {
 			if o := t.users[(i+off)%n]; off*2 != n || i < off {
