@@ -9,13 +9,14 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"runtime/metrics"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/term"
-	"github.com/kith-im/kith/dht/remember"
+	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/scenario"
@@ -75,12 +76,25 @@ func runLine(s *scenario.Scenario, name string) string {
 	return strings.Join(words, " ")
 }
 
-// engines readies this process for many devices at once: signatures that one of them has verified are good for all, and garbage
-// may grow to twice of what lives.
+// signatures is how many a process with many devices in it remembers: 64 MB.
+const signatures = 1 << 20
+
+// engines readies this process for many devices at once: signatures that one of them has made or verified are good for all.
 func engines(s *scenario.Scenario) {
 	if _, err := s.Crowd(); err == nil {
-		remember.Signatures()
-		debug.SetGCPercent(200)
+		signature.Remember(signatures)
+	}
+}
+
+// garbage is how much of it may lie about before it is collected, in bytes; more if half of what lives is more, less if eight times is less.
+const garbage = 1 << 30
+
+// letGrow sets when garbage is collected by what lives now: a world of engines makes much of it, and keeps a megabyte of each.
+func letGrow() {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	if n := live[0].Value.Uint64(); n > 0 {
+		debug.SetGCPercent(int(min(max(garbage/(n/100+1), 50), 800)))
 	}
 }
 
@@ -145,6 +159,7 @@ func playOut(ctx context.Context, s *scenario.Scenario, run result.Run, tell fun
 	more := true
 	for more && ctx.Err() == nil {
 		more = run.Step()
+		letGrow()
 		tell()
 	}
 	if x, ok := run.(interface{ Err() error }); ok && x.Err() != nil {

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/kith-im/kith/crypto/signature"
 )
 
 const labelLease = "kith1 lease sig"
@@ -19,7 +21,7 @@ type Lease struct {
 // SignLease makes a lease. relay is the relay's libp2p host key.
 func SignLease(relay ed25519.PrivateKey, coreHash [32]byte, rank byte, end time.Time) Lease {
 	l := Lease{Rank: rank, End: whole(end)}
-	copy(l.Sig[:], ed25519.Sign(relay, append([]byte(labelLease), l.body(coreHash)...)))
+	copy(l.Sig[:], signature.Sign(relay, append([]byte(labelLease), l.body(coreHash)...)))
 	return l
 }
 

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/kith-im/kith/crypto/signature"
 )
 
 // ErrInvalid is the one error for every malformed, unsigned or misplaced
@@ -59,18 +61,11 @@ func validSpan(issued, notAfter time.Time) bool {
 
 // sign appends a signature over label | body to body.
 func sign(key ed25519.PrivateKey, label string, body []byte) []byte {
-	return append(bytes.Clone(body), ed25519.Sign(key, append([]byte(label), body...))...)
+	return append(bytes.Clone(body), signature.Sign(key, append([]byte(label), body...))...)
 }
 
-// check is ed25519.Verify, or what VerifyWith put in its place.
-var check = ed25519.Verify
-
-// VerifyWith has this process verify the signatures of records with fn, which answers what ed25519.Verify answers: package remember
-// knows what it has verified before. It comes before anything verifies.
-func VerifyWith(fn func(pub ed25519.PublicKey, signed, sig []byte) bool) { check = fn }
-
 func verify(pub ed25519.PublicKey, label string, body, sig []byte) bool {
-	return check(pub, append([]byte(label), body...), sig)
+	return signature.Verify(pub, append([]byte(label), body...), sig)
 }
 
 // splitSig cuts the trailing signature off a signed record of at most max bytes.

@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 
+	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/dht"
 )
 
@@ -101,7 +102,7 @@ func (r *Receipt) Verify(relay []byte, box ID, envelope EnvelopeID) error {
 		len(r.Path) > maxPath || r.Sides>>len(r.Path) != 0 {
 		return ErrInvalid
 	}
-	if !ed25519.Verify(key, custodyBytes(r.Root()), r.Sig[:]) {
+	if !signature.Verify(key, custodyBytes(r.Root()), r.Sig[:]) {
 		return ErrInvalid
 	}
 	return nil
@@ -186,7 +187,7 @@ func sealTree(key ed25519.PrivateKey, receipts []*Receipt) {
 		}
 		level = rise(level)
 	}
-	sig := ed25519.Sign(key, custodyBytes(level[0]))
+	sig := signature.Sign(key, custodyBytes(level[0]))
 	for _, r := range receipts {
 		copy(r.Sig[:], sig)
 	}

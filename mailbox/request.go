@@ -4,6 +4,8 @@ import (
 	"crypto/ed25519"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/kith-im/kith/crypto/signature"
 )
 
 // Verb is the act that a request's signature is for.
@@ -38,7 +40,7 @@ func requestBytes(box ID, relay []byte, verb Verb, content []byte) []byte {
 // private key of a box. The signature has 64 bytes.
 func SignRequest(box ed25519.PrivateKey, relay []byte, verb Verb, content []byte) []byte {
 	id := IDOf(box.Public().(ed25519.PublicKey))
-	return ed25519.Sign(box, requestBytes(id, relay, verb, content))
+	return signature.Sign(box, requestBytes(id, relay, verb, content))
 }
 
 // VerifyRequest checks a signature of SignRequest.
@@ -46,7 +48,7 @@ func VerifyRequest(box ed25519.PublicKey, relay []byte, verb Verb, content, sig 
 	if len(box) != ed25519.PublicKeySize || len(sig) != ed25519.SignatureSize {
 		return false
 	}
-	return ed25519.Verify(box, requestBytes(IDOf(box), relay, verb, content), sig)
+	return signature.Verify(box, requestBytes(IDOf(box), relay, verb, content), sig)
 }
 
 // AckContent is what an ack signs: the envelope ids in order, 32 bytes each.

@@ -2,7 +2,6 @@ package identity
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/mlkem"
 	"crypto/sha256"
 	"errors"
@@ -11,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/kith-im/kith/crypto/signature"
 )
 
 // Suite is the only suite: X25519, ML-KEM-768, Ed25519, HKDF and HMAC with
@@ -69,7 +70,7 @@ func NewBundle(rng io.Reader, keys *DeviceKeys, f BundleFields) (*Bundle, *Preke
 		return nil, nil, fmt.Errorf("identity: sign bundle: %w", err)
 	}
 	body := b.encode(p.PQ().EncapsulationKey().Bytes())
-	sig := ed25519.Sign(keys.Sign, append([]byte(labelBundleSig), body...))
+	sig := signature.Sign(keys.Sign, append([]byte(labelBundleSig), body...))
 	b.keep(append(body, sig...))
 	p.hash = b.hash
 	return b, &p, nil
@@ -85,7 +86,7 @@ func ParseBundle(raw []byte) (*Bundle, error) {
 		return nil, ErrInvalid
 	}
 	body := raw[:bundleSize-signatureSize]
-	if !ed25519.Verify(b.sig[:], append([]byte(labelBundleSig), body...), raw[len(body):]) {
+	if !signature.Verify(b.sig[:], append([]byte(labelBundleSig), body...), raw[len(body):]) {
 		return nil, ErrInvalid
 	}
 	b.keep(bytes.Clone(raw))

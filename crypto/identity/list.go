@@ -2,12 +2,13 @@ package identity
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/kith-im/kith/crypto/signature"
 )
 
 // FlagTombstone marks the list of a user who has left for good.
@@ -53,7 +54,7 @@ func (a *Account) SignList(f ListFields) (*DeviceList, error) {
 		return nil, fmt.Errorf("identity: sign list: %w", err)
 	}
 	body := l.encode()
-	sig := ed25519.Sign(a.key, append([]byte(labelListSig), body...))
+	sig := signature.Sign(a.key, append([]byte(labelListSig), body...))
 	return l.keep(append(body, sig...)), nil
 }
 
@@ -70,7 +71,7 @@ func ParseDeviceList(raw []byte) (*DeviceList, error) {
 		return nil, ErrInvalid
 	}
 	body := raw[:len(raw)-signatureSize]
-	if !ed25519.Verify(l.account[:], append([]byte(labelListSig), body...), raw[len(body):]) {
+	if !signature.Verify(l.account[:], append([]byte(labelListSig), body...), raw[len(body):]) {
 		return nil, ErrInvalid
 	}
 	return l.keep(bytes.Clone(raw)), nil

@@ -9,6 +9,8 @@ import (
 	"errors"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/kith-im/kith/crypto/signature"
 )
 
 // ErrInvalid is the only error of everything that was parsed and refused: it
@@ -90,7 +92,7 @@ func (r *Root) Account(epoch uint32) *Account {
 		epoch: epoch,
 		key:   ed25519.NewKeyFromSeed(derive(r.seed, string(info))),
 	}
-	a.cert = [signatureSize]byte(ed25519.Sign(r.key, accountSigned(a.User(), epoch, a.pub())))
+	a.cert = [signatureSize]byte(signature.Sign(r.key, accountSigned(a.User(), epoch, a.pub())))
 	return a
 }
 
@@ -149,7 +151,7 @@ func accountSigned(user UserID, epoch uint32, account [32]byte) []byte {
 
 func verifyAccount(root [32]byte, epoch uint32, account [32]byte, cert [signatureSize]byte) bool {
 	return soundEd25519(root) && soundEd25519(account) &&
-		ed25519.Verify(root[:], accountSigned(userOf(root), epoch, account), cert[:])
+		signature.Verify(root[:], accountSigned(userOf(root), epoch, account), cert[:])
 }
 
 // derive is HKDF-SHA256 without salt, 32 bytes.

@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 
+	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/dht"
 )
 
@@ -64,7 +65,7 @@ func HolderKey(secret []byte, epoch uint32) ed25519.PrivateKey {
 
 // Issue certifies a holder key, 32 bytes, for the box whose key signs.
 func Issue(box ed25519.PrivateKey, holder ed25519.PublicKey) Cert {
-	return Join(holder, ed25519.Sign(box, certBytes(holder)))
+	return Join(holder, signature.Sign(box, certBytes(holder)))
 }
 
 // Join makes a certificate of a holder key and the owner's signature, the part
@@ -92,7 +93,7 @@ func (c Cert) ID() ID {
 
 // Verify says whether the owner of a box (its public key) issued the certificate.
 func (c Cert) Verify(box ed25519.PublicKey) bool {
-	return len(box) == ed25519.PublicKeySize && c[0] == version && ed25519.Verify(box, certBytes(c.Holder()), c.Sig())
+	return len(box) == ed25519.PublicKeySize && c[0] == version && signature.Verify(box, certBytes(c.Holder()), c.Sig())
 }
 
 // Use makes the pass that a deposit at one relay (its 38-byte peer id) carries:
@@ -100,7 +101,7 @@ func (c Cert) Verify(box ed25519.PublicKey) bool {
 func Use(holder ed25519.PrivateKey, c Cert, relay []byte, box [32]byte) []byte {
 	out := make([]byte, 0, Size)
 	out = append(out, c[:]...)
-	return append(out, ed25519.Sign(holder, useBytes(relay, box))...)
+	return append(out, signature.Sign(holder, useBytes(relay, box))...)
 }
 
 // Check parses a pass and says whether it lets into the box with this public
@@ -110,7 +111,7 @@ func Check(raw []byte, box ed25519.PublicKey, relay []byte) (Cert, bool) {
 		return Cert{}, false
 	}
 	c := Cert(raw[:CertSize])
-	if !c.Verify(box) || !ed25519.Verify(c.Holder(), useBytes(relay, dht.BoxID(box)), raw[CertSize:]) {
+	if !c.Verify(box) || !signature.Verify(c.Holder(), useBytes(relay, dht.BoxID(box)), raw[CertSize:]) {
 		return Cert{}, false
 	}
 	return c, true

@@ -2,7 +2,6 @@ package group
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,6 +12,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/signature"
 )
 
 // Limits of a log.
@@ -115,7 +115,7 @@ func Sign(keys *identity.DeviceKeys, f Fields) (*Entry, error) {
 	if len(body)+signatureSize > MaxEntry {
 		return nil, errors.New("group: sign: the entry is too large")
 	}
-	e.keep(append(body, ed25519.Sign(keys.Sign, append([]byte(labelEntry), body...))...))
+	e.keep(append(body, signature.Sign(keys.Sign, append([]byte(labelEntry), body...))...))
 	return e, nil
 }
 
@@ -126,7 +126,7 @@ func Parse(raw []byte) (*Entry, error) {
 		return nil, err
 	}
 	body := raw[:len(raw)-signatureSize]
-	if !ed25519.Verify(e.device[:], append([]byte(labelEntry), body...), raw[len(body):]) {
+	if !signature.Verify(e.device[:], append([]byte(labelEntry), body...), raw[len(body):]) {
 		return nil, ErrInvalid
 	}
 	return e, nil
