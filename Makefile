@@ -33,7 +33,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
-.PHONY: root-test groups files crash splits hostile sim-fuzz town verify live fixture
+.PHONY: models root-test groups files crash splits hostile sim-fuzz town verify live fixture
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -180,6 +180,10 @@ live: ## real nodes in virtual time: a small town beside engines, then LIVE (90)
 	$(GO) build -o bin/livesim ./simnet/cmd/livesim
 	$(note) bin/livesim -compare simnet/cmd/livesim/pair.toml
 	bin/livesim -set users=$(LIVE) -set relays=$$(( $(LIVE) / 9 )) simnet/cmd/livesim/idle.toml
+
+models: ## the protocol's symbolic models, with their controls (needs swipl, see docs/models)
+	@command -v swipl >/dev/null || { echo 'swipl is missing: install it first (Debian: apt-get install swi-prolog-nox)' >&2; exit 2; }
+	$(note) timeout 300 swipl docs/models/run.pl
 
 fixture: ## homes of this build that later ones have to open, when the store has a new version
 	$(GO) test -count=1 -tags fixture -run "TestWriteThe(Homes|Store)OfThisBuild" -v $(TESTFLAGS) ./cli/faults ./mailbox/boltbox
