@@ -8,10 +8,15 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/backup"
+	backuppb "github.com/kith-im/kith/node/backup/pb"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/group"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/people"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
@@ -246,4 +251,97 @@ func (e *Engine) handLogs(t *Turn, device identity.DeviceID) {
 			e.sayTo(t, chat.KindGroup, talk.IDOf(c), p, e.user, []identity.DeviceID{device})
 		}
 	}
+}
+
+// Restore takes in a record of a backup of ours, beside what is here, so that it may be repeated and mixed with what comes
+// by itself. The head is the first.
+func (e *Engine) Restore(t *Turn, r *backuppb.Record) error {
+	switch {
+	case e.self.Removed:
+		return &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+	case r.Head != nil && string(r.Head.User) != string(e.user[:]):
+		return &view.Problem{Class: view.ErrRefused, Message: "this is the backup of another person, " + hexOf(r.Head.User[:min(4, len(r.Head.User))]), Hint: "kith id"}
+	case r.Head != nil:
+		e.restoreHead(t, r.Head)
+	case r.Contact != nil:
+		e.restoreContact(t, r.Contact)
+	case r.Device != nil:
+		e.restoreDevice(t, r.Device)
+	case r.Log != nil && len(r.Log.Group) == 16:
+		e.restoreLog(t, r.Log)
+	case r.End != nil && e.account != nil: // people may know a list of ours that names lost devices
+		e.pushList(t, nil)
+	default:
+		d := e.desk(t)
+		backup.Talked(d, r)
+		e.carry(t, d)
+	}
+	e.flush(t)
+	return t.Tx.Err()
+}
+
+func (e *Engine) restoreHead(t *Turn, h *backuppb.Head) {
+	if name := chat.CleanName(h.Name); name != "" && h.ProfileAt > e.self.ProfileAt {
+		e.self.Name, e.self.Handles = name, people.Handles(h.Handles)
+		e.self.ProfileAt = min(h.ProfileAt, uint64(t.Now.Add(dht.MaxSkew).UnixMilli()))
+		if f := (&chatpb.File{}); len(h.Picture) <= people.MaxPicture && proto.Unmarshal(h.Picture, f) == nil {
+			e.self.Picture, e.self.Pictures = e.keepPicture(t, e.user, e.self.Pictures, f, false)
+		}
+		e.profileChanged(t)
+	}
+	for _, p := range h.Relays {
+		if peer, ok := validEndpoint(p); ok {
+			if row, known := e.relay(t, peer.ID); !known {
+				row.Addrs = peer.Addrs
+				store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
+			}
+		}
+	}
+}
+
+// restoreContact takes in a person as it was believed; what was said later is kept.
+func (e *Engine) restoreContact(t *Turn, x *backuppb.Contact) {
+	list, err := identity.ParseDeviceList(x.Person.GetList())
+	if err != nil {
+		return
+	}
+	known := e.contact(t, list.User()) != nil
+	e.keepPerson(t, x.Person)
+	c := e.contact(t, list.User())
+	if known || c == nil {
+		return
+	}
+	backup.Named(c, x)
+	c.Names = people.Merge(c.Names, people.Handles(x.Names), t.Now)
+	if f := (&chatpb.File{}); len(x.Picture) > 0 && len(x.Picture) <= people.MaxPicture && proto.Unmarshal(x.Picture, f) == nil {
+		c.Picture, c.Pictures = e.keepPicture(t, list.User(), nil, f, false)
+	}
+	e.namesAt = earlier(e.namesAt, people.NextAsk(c))
+	e.saveContact(t, c)
+}
+
+// restoreDevice takes in where a contact's device was found last, if it is still one.
+func (e *Engine) restoreDevice(t *Turn, x *backuppb.Device) {
+	if r, err := dht.ParseDeviceRecord(x.Record); err == nil && dht.Validate(dht.DeviceKey(r.Device()), x.Record, t.Now) == nil {
+		e.learnRecord(t, r)
+	}
+	if len(x.Device) != 32 {
+		return
+	}
+	dev := e.peerDevice(t, identity.DeviceID(x.Device))
+	if peer, ok := validEndpoint(x.Endpoint); ok && dev != nil && dev.Endpoint == nil {
+		e.setEndpoint(dev, peer)
+		e.saveDevice(t, dev)
+		t.Out.Connects = append(t.Out.Connects, peer)
+	}
+}
+
+// restoreLog takes in a page of a group's log as from another device of ours.
+func (e *Engine) restoreLog(t *Turn, x *backuppb.Log) {
+	payload, err := proto.Marshal(x.Page)
+	if err != nil {
+		return
+	}
+	me := session.Peer{User: e.user, SigPub: e.keys.Public(0, 0).SigPub}
+	e.gotGroup(t, arrival{sender: me, own: true, content: chat.Content{Chat: chat.ChatID(x.Group), Payload: payload}})
 }

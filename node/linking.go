@@ -10,6 +10,7 @@ import (
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/backup"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/link"
@@ -76,7 +77,7 @@ func (e *Engine) LinkHello(t *Turn, frame []byte) ([]byte, error) {
 
 // snapshot is what a new device has to know. It fits a pairing frame.
 func (e *Engine) snapshot(t *Turn) *chatpb.Snapshot {
-	s := &chatpb.Snapshot{User: e.user[:], List: e.list.Bytes(), Name: e.self.Name}
+	s := &chatpb.Snapshot{User: e.user[:], List: e.list.Bytes(), Name: e.self.Name, BackupKey: t.Tx.Get(store.BucketMeta, backup.RowKey)}
 	if e.self.Record != nil {
 		s.Devices = append(s.Devices, e.self.Record)
 	}
@@ -406,6 +407,9 @@ func (l *Linker) Welcome(t *Turn, frame []byte, self dht.Peer) ([]byte, error) {
 	}
 	row.List, row.Pairing = own.Bytes(), l.pairing.Marshal()
 	store.PutRow(t.Tx, store.BucketMeta, keySelf, row)
+	if backup.ValidKey(s.BackupKey) {
+		t.Tx.Put(store.BucketMeta, backup.RowKey, s.BackupKey)
+	}
 	e, err := Load(t, Config{})
 	if err != nil {
 		return nil, err

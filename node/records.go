@@ -8,6 +8,7 @@ import (
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/node/backup"
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
@@ -21,6 +22,7 @@ type CreateParams struct {
 	Name       string // of the person, self-asserted
 	DeviceName string
 	Epoch      uint32 // of the account key; 0: the first. A phrase that comes back needs RecoveryEpoch
+	BackupKey  []byte // public, of package backup; nil: backups need a passphrase of their own
 }
 
 // RecoveryEpoch is the account epoch of somebody who comes back with nothing but the recovery phrase: minutes since
@@ -53,6 +55,9 @@ func Create(t *Turn, p CreateParams) error {
 	}
 	self.Account, self.List = account.Marshal(), list.Bytes()
 	store.PutRow(t.Tx, store.BucketMeta, keySelf, self)
+	if len(p.BackupKey) > 0 {
+		t.Tx.Put(store.BucketMeta, backup.RowKey, p.BackupKey)
+	}
 	return t.Tx.Err()
 }
 

@@ -52,12 +52,13 @@ func NewKey(rng io.Reader) (k Key, err error) {
 // Labels of docs/protocol.md, section 13.
 const (
 	chunkLabel    = "kith1 blob chunk"
+	streamLabel   = "kith1 blob stream"
 	manifestLabel = "kith1 blob manifest"
 	commitLabel   = "kith1 blob key"
 )
 
-// commitment names the key and no other, and tells nothing about it.
-func (k Key) commitment() [32]byte {
+// Commitment names the key and no other, and tells nothing about it.
+func (k Key) Commitment() [32]byte {
 	return sha256.Sum256(append([]byte(commitLabel), k[:]...))
 }
 

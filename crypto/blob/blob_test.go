@@ -189,7 +189,7 @@ func TestAFileHasOneKey(t *testing.T) {
 	}
 	// A manifest sealed by one key behind the commitment of another opens with neither.
 	mixed := bytes.Clone(whole.manifest)
-	theirs := keyOf(2).commitment()
+	theirs := keyOf(2).Commitment()
 	copy(mixed, theirs[:])
 	for seed := byte(1); seed <= 2; seed++ {
 		if _, err := OpenManifest(keyOf(seed), DigestOf(mixed), mixed); !errors.Is(err, ErrInvalid) {

@@ -13,6 +13,9 @@ const (
 	// MaxChunks is how many chunks a file may have: their digests fit a manifest
 	// of one chunk.
 	MaxChunks = 32_000
+	// StreamChunk is how many bytes one chunk of a stream holds; the last may hold
+	// fewer.
+	StreamChunk = 64 << 10
 	// MinPadded is the least size that a file is padded to, in bytes.
 	MinPadded = 256
 

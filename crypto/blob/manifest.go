@@ -43,7 +43,7 @@ func (m *Manifest) encode() []byte {
 // seal is commitment 32 | the sealed manifest, with the commitment as
 // associated data. The nonce is zero: a key seals one manifest.
 func (m *Manifest) seal(key Key) []byte {
-	commitment := key.commitment()
+	commitment := key.Commitment()
 	plain := m.encode()
 	out := make([]byte, len(commitment), manifestOver+len(plain))
 	copy(out, commitment[:])
@@ -55,7 +55,7 @@ func OpenManifest(key Key, want Digest, sealed []byte) (*Manifest, error) {
 	if len(sealed) > MaxChunk || len(sealed) < manifestOver+manifestHead || DigestOf(sealed) != want {
 		return nil, ErrInvalid
 	}
-	commitment := key.commitment()
+	commitment := key.Commitment()
 	if subtle.ConstantTimeCompare(sealed[:len(commitment)], commitment[:]) != 1 {
 		return nil, ErrInvalid
 	}

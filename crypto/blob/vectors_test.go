@@ -56,7 +56,7 @@ func content(size int64) []byte {
 func (c *fileVector) compute(t *testing.T) *fileVector {
 	out := &fileVector{Key: c.Key, Size: c.Size, CIDs: []string{}}
 	key := Key(c.Key)
-	commitment := key.commitment()
+	commitment := key.Commitment()
 	out.Commitment = commitment[:]
 	s, err := NewSealer(key, bytes.NewReader(content(c.Size)), c.Size)
 	if err != nil {

@@ -31,6 +31,7 @@ const (
 	labelRootKey    = "kith1 root key"
 	labelAccount    = "kith1 account"
 	labelAccountSig = "kith1 account sig"
+	labelBackup     = "kith1 backup key"
 	labelListSig    = "kith1 device list sig"
 	labelBundleSig  = "kith1 bundle sig"
 )
@@ -95,6 +96,10 @@ func (r *Root) Account(epoch uint32) *Account {
 	a.cert = [signatureSize]byte(signature.Sign(r.key, accountSigned(a.User(), epoch, a.pub())))
 	return a
 }
+
+// Backup is the seed of the key pair of the user's backups: what is sealed to
+// the public half, which devices hold, opens with the phrase alone.
+func (r *Root) Backup() [32]byte { return [32]byte(derive(r.seed, labelBackup)) }
 
 // Account is the account key of one epoch with the root's certificate: the
 // power to sign device lists. Only the admin device holds it.

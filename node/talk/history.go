@@ -324,6 +324,38 @@ func (d *Desk) remember(c *pb.Chat, r *chatpb.HistoryRow) {
 	}
 }
 
+// Past reads at most so many messages of a conversation in their order, from a place on, and says where to go on; nil:
+// that was the end.
+func Past(tx store.Tx, c *pb.Chat, from []byte, most int) (rows []*pb.Message, next []byte) {
+	number := store.U32(c.Number)
+	var ids [][]byte
+	tx.Scan(store.BucketChats, slices.Concat(number, from), func(key, id []byte) bool {
+		if string(key[:4]) != string(number) {
+			return false
+		}
+		if len(ids) == most {
+			next = bytes.Clone(key[4:])
+			return false
+		}
+		ids = append(ids, bytes.Clone(id))
+		return true
+	})
+	for _, id := range ids {
+		if m := (&pb.Message{}); Row(tx, id, m) {
+			rows = append(rows, m)
+		}
+	}
+	return rows, next
+}
+
+// PastParts are messages of a conversation as another device of ours gets them.
+func PastParts(in []byte, rows []*pb.Message) (out []*chatpb.HistoryPart) {
+	for _, h := range parts(in, rows) {
+		out = append(out, h.Part)
+	}
+	return out
+}
+
 // SettingBatches are all settings, for a device of ours that knows none, in contents' sizes.
 func SettingBatches(tx store.Tx) (out []*chatpb.Sync) {
 	batch, size := &chatpb.Sync{}, 0

@@ -2290,6 +2290,7 @@ type Snapshot struct {
 	People        []*Person              `protobuf:"bytes,4,rep,name=people,proto3" json:"people,omitempty"`
 	Devices       [][]byte               `protobuf:"bytes,5,rep,name=devices,proto3" json:"devices,omitempty"` // device records: siblings' and contacts'
 	Relays        []*Endpoint            `protobuf:"bytes,6,rep,name=relays,proto3" json:"relays,omitempty"`
+	BackupKey     []byte                 `protobuf:"bytes,7,opt,name=backup_key,json=backupKey,proto3" json:"backup_key,omitempty"` // public: backups sealed to it open with the recovery phrase
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2362,6 +2363,13 @@ func (x *Snapshot) GetDevices() [][]byte {
 func (x *Snapshot) GetRelays() []*Endpoint {
 	if x != nil {
 		return x.Relays
+	}
+	return nil
+}
+
+func (x *Snapshot) GetBackupKey() []byte {
+	if x != nil {
+		return x.BackupKey
 	}
 	return nil
 }
@@ -2546,14 +2554,16 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\rR\x05state\x12\x1a\n" +
 	"\bverified\x18\x05 \x01(\bR\bverified\x12\x12\n" +
 	"\x04list\x18\x06 \x01(\fR\x04list\x12\x18\n" +
-	"\achanged\x18\a \x01(\x04R\achanged\"\xb8\x01\n" +
+	"\achanged\x18\a \x01(\x04R\achanged\"\xd7\x01\n" +
 	"\bSnapshot\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x12\n" +
 	"\x04list\x18\x02 \x01(\fR\x04list\x12\x12\n" +
 	"\x04name\x18\x03 \x01(\tR\x04name\x12)\n" +
 	"\x06people\x18\x04 \x03(\v2\x11.kith.chat.PersonR\x06people\x12\x18\n" +
 	"\adevices\x18\x05 \x03(\fR\adevices\x12+\n" +
-	"\x06relays\x18\x06 \x03(\v2\x13.kith.chat.EndpointR\x06relaysB&Z$github.com/kith-im/kith/node/chat/pbb\x06proto3"
+	"\x06relays\x18\x06 \x03(\v2\x13.kith.chat.EndpointR\x06relays\x12\x1d\n" +
+	"\n" +
+	"backup_key\x18\a \x01(\fR\tbackupKeyB&Z$github.com/kith-im/kith/node/chat/pbb\x06proto3"
 
 var (
 	file_node_chat_pb_chat_proto_rawDescOnce sync.Once
