@@ -430,7 +430,7 @@ func (e *Engine) Watches(t *Turn) []Watch {
 	next := dht.EpochAt(t.Now) + 1
 	t.Tx.Scan(store.BucketBoxes, nil, func(_, value []byte) bool {
 		b := &pb.Box{}
-		if e.self.Removed || proto.Unmarshal(value, b) != nil || (b.Epoch > next && b.Epoch != dht.FrontDoorEpoch) {
+		if proto.Unmarshal(value, b) != nil || (b.Epoch > next && b.Epoch != dht.FrontDoorEpoch) {
 			return true
 		}
 		key := e.boxKey(b.Epoch)

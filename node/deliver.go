@@ -72,7 +72,7 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		e.finish(t, n, view.StageDropped, "the device is not listed any more")
 		return
 	}
-	if c := e.contact(t, identity.UserID(dev.User)); c != nil && held(c) && (len(c.NextList) > 0 || d.Kind != uint32(chat.KindRecords)) {
+	if c := e.contact(t, identity.UserID(dev.User)); c != nil && held(c) {
 		e.put(t, n, d, unixMilli(d.Expires)) // AcceptContact wakes it before
 		return
 	}
@@ -470,14 +470,4 @@ func (e *Engine) freshBundle(t *Turn, dev *pb.PeerDevice) (*identity.Bundle, err
 		return nil, identity.ErrInvalid
 	}
 	return b, nil
-}
-
-func isRefusal(err error) bool { return asRefusal(err) != nil }
-
-func asRefusal(err error) *mailbox.Refusal {
-	var r *mailbox.Refusal
-	if errors.As(err, &r) {
-		return r
-	}
-	return nil
 }

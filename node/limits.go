@@ -84,7 +84,6 @@ const (
 	prekeyCap     = Retention + bundleLife // after supersession: no envelope to it travels longer
 	reachDebounce = 500 * time.Millisecond
 	listRecheck   = day
-	ownListEvery  = 6 * time.Hour
 	maxInvite     = 30 * day
 	inviteDefault = 7 * day
 )

@@ -9,7 +9,6 @@ import (
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/crypto/session"
-	"github.com/kith-im/kith/crypto/witness"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
@@ -157,12 +156,12 @@ func (e *Engine) maySend(c *pb.Contact) error {
 	switch {
 	case held(c) && len(c.NextList) == 0:
 		return &view.Problem{
-			Class: view.ErrEpochChanged, Message: c.Handle + " has two device lists with one number" + twoLists(c) + "; nothing is sent until you accept the first",
+			Class: view.ErrEpochChanged, Message: c.Handle + " has two device lists with one number; nothing is sent until you accept the first",
 			Hint: "kith contact show " + c.Handle + ", then kith contact accept " + c.Handle,
 		}
 	case len(c.NextList) > 0:
 		return &view.Problem{
-			Class: view.ErrEpochChanged, Message: c.Handle + " has a new account key" + twoKeys(c) + "; nothing is sent until you accept it",
+			Class: view.ErrEpochChanged, Message: c.Handle + " has a new account key; nothing is sent until you accept it",
 			Hint: "kith contact show " + c.Handle + ", then kith contact accept " + c.Handle,
 		}
 	case c.Left && e.cfg.Unreachable == 0:
@@ -179,26 +178,6 @@ func (e *Engine) maySend(c *pb.Contact) error {
 		return &view.Problem{Class: view.ErrRefused, Message: c.Handle + " has not been found yet", Hint: "kith contact show " + c.Handle}
 	}
 	return nil
-}
-
-// twoKeys and twoLists show a person the two things of which one may be somebody else's.
-func twoKeys(c *pb.Contact) string {
-	old, err1 := identity.ParseDeviceList(c.List)
-	next, err2 := identity.ParseDeviceList(c.NextList)
-	if err1 != nil || err2 != nil {
-		return ""
-	}
-	return ": until now " + old.Fingerprint() + ", now " + next.Fingerprint()
-}
-
-func twoLists(c *pb.Contact) string {
-	p, err := witness.ParseProof(c.Proof)
-	if err != nil {
-		return ""
-	}
-	a, b := p.Lists()
-	x, y := a.Hash(), b.Hash()
-	return ": " + shortID(x[:]) + " and " + shortID(y[:])
 }
 
 // fanOut makes one delivery for each device of the people that a post goes to and each other device of ours, in one

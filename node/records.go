@@ -316,7 +316,6 @@ func (e *Engine) tickLookups(t *Turn) {
 // Looked gives the answer to a lookup; nil means that nothing was found.
 func (e *Engine) Looked(t *Turn, key string, value []byte) {
 	w := e.wants[key]
-	e.read = e.read || key == dht.UserKey(e.user)
 	if value != nil && dht.Validate(key, value, t.Now) == nil {
 		delete(e.wants, key)
 		e.learn(t, key, value)
@@ -344,7 +343,7 @@ func (e *Engine) Looked(t *Turn, key string, value []byte) {
 func (e *Engine) onlyRefresh(t *Turn, key string) bool {
 	kind, id, err := dht.ParseKey(key)
 	c := &pb.Contact{}
-	return key == dht.UserKey(e.user) && len(e.self.Pairing) == 0 || err == nil && kind == dht.KindUser && store.Row(t.Tx, store.BucketContacts, id, c) && len(c.List) > 0
+	return err == nil && kind == dht.KindUser && store.Row(t.Tx, store.BucketContacts, id, c) && len(c.List) > 0
 }
 
 // learn takes in a valid record, whoever brought it.

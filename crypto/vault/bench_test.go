@@ -6,10 +6,11 @@ import (
 )
 
 func BenchmarkOpenFile(b *testing.B) {
-	file, _, err := Create(entropy("bench"), []byte("correct horse"))
+	v, err := Create(entropy("bench"), []byte("correct horse"), born)
 	if err != nil {
 		b.Fatal(err)
 	}
+	file := fileOf(b, v)
 	for b.Loop() {
 		if _, err := Open(file, []byte("correct horse")); err != nil {
 			b.Fatal(err)
@@ -25,7 +26,7 @@ func BenchmarkSeal(b *testing.B) {
 			b.SetBytes(int64(size))
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := v.Seal(rng, []byte("sessions\x00bob"), plain); err != nil {
+				if _, err := v.Seal(rng, Fleeting, []byte("sessions\x00bob"), plain); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -39,7 +40,7 @@ func BenchmarkOpenValue(b *testing.B) {
 	b.SetBytes(512)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := v.Open([]byte("sessions\x00bob"), sealed); err != nil {
+		if _, err := v.Open(Fleeting, []byte("sessions\x00bob"), sealed); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -3,15 +3,20 @@ package vault
 import (
 	"crypto/cipher"
 	"crypto/sha256"
-	"errors"
+	"encoding/binary"
 	"io"
 
 	"golang.org/x/crypto/chacha20poly1305"
 	"golang.org/x/crypto/cryptobyte"
 )
 
-// magic begins every vault file; its last byte is the version.
-const magic = "kith1 vault\x01"
+// magic begins every vault file; its last byte is the version. Version 1 had
+// one ring of keys without times for both classes.
+const (
+	magic    = "kith1 vault\x02"
+	version1 = 1
+	version2 = 2
+)
 
 // How a file protects its keyring.
 const (
@@ -19,24 +24,19 @@ const (
 	kdfArgon2id = 1 // XChaCha20-Poly1305 under Argon2id of a passphrase
 )
 
-func (v *Vault) rewrap(rng io.Reader, passphrase []byte, slow stretch) ([]byte, error) {
+func (v *Vault) rewrap(rng io.Reader, passphrase []byte, slow stretch) (*Vault, error) {
 	if len(passphrase) > MaxPassphrase {
-		return nil, errors.New("vault: passphrase too long")
+		return nil, ErrTooLong
 	}
-	var l lock
+	next := &Vault{ring: v.ring}
 	if len(passphrase) > 0 {
-		l.kdf = kdfArgon2id
-		if err := draw(rng, l.salt[:]); err != nil {
+		next.lock.kdf = kdfArgon2id
+		if err := draw(rng, next.lock.salt[:]); err != nil {
 			return nil, err
 		}
-		l.key = slow(passphrase, l.salt)
+		next.lock.key = slow(passphrase, next.lock.salt)
 	}
-	file, err := encodeFile(rng, l, v.ring)
-	if err != nil {
-		return nil, err
-	}
-	v.lock = l
-	return file, nil
+	return next, nil
 }
 
 // encodeFile is magic 12 | kdf u8 | keyring | SHA-256 of everything before.
@@ -44,9 +44,10 @@ func (v *Vault) rewrap(rng io.Reader, passphrase []byte, slow stretch) ([]byte, 
 // keyring, and magic, kdf and salt are its associated data. The sum is not
 // for security: it tells a damaged file from a wrong passphrase.
 func encodeFile(rng io.Reader, l lock, ring keyring) ([]byte, error) {
-	file := append([]byte(magic), l.kdf)
+	file := append(make([]byte, 0, MaxFile), magic...)
+	file = append(file, l.kdf)
 	if l.kdf == kdfNone {
-		file = append(file, ring.encode()...)
+		file = ring.append(file)
 	} else {
 		file = append(file, l.salt[:]...)
 		bound := file
@@ -54,8 +55,10 @@ func encodeFile(rng io.Reader, l lock, ring keyring) ([]byte, error) {
 		if err := draw(rng, nonce); err != nil {
 			return nil, err
 		}
+		plain := ring.append(make([]byte, 0, maxKeyring))
+		defer clear(plain)
 		file = append(file, nonce...)
-		file = aead(l.key).Seal(file, nonce, ring.encode(), bound)
+		file = aead(l.key).Seal(file, nonce, plain, bound)
 	}
 	sum := sha256.Sum256(file)
 	return append(file, sum[:]...), nil
@@ -63,17 +66,16 @@ func encodeFile(rng io.Reader, l lock, ring keyring) ([]byte, error) {
 
 func openFile(file, passphrase []byte, slow stretch) (*Vault, error) {
 	var v Vault
-	body, ok := checkSum(file)
+	body, version, err := checkSum(file)
 	s := cryptobyte.String(body)
-	if !ok || !s.Skip(len(magic)) || !s.ReadUint8(&v.lock.kdf) {
-		return nil, ErrDamaged
+	if err != nil || !s.Skip(len(magic)) || !s.ReadUint8(&v.lock.kdf) {
+		return nil, orDamaged(err)
 	}
-	var err error
 	switch v.lock.kdf {
 	case kdfNone:
-		v.ring, err = decodeKeyring(s)
+		v.ring, err = decodeKeyring(s, version)
 	case kdfArgon2id:
-		err = v.unlock(body, s, passphrase, slow)
+		err = v.unlock(body, s, version, passphrase, slow)
 	default:
 		err = ErrDamaged
 	}
@@ -83,8 +85,15 @@ func openFile(file, passphrase []byte, slow stretch) (*Vault, error) {
 	return &v, nil
 }
 
+func orDamaged(err error) error {
+	if err == nil {
+		return ErrDamaged
+	}
+	return err
+}
+
 // unlock reads salt, nonce and sealed keyring from s, the rest of body.
-func (v *Vault) unlock(body []byte, s cryptobyte.String, passphrase []byte, slow stretch) error {
+func (v *Vault) unlock(body []byte, s cryptobyte.String, version byte, passphrase []byte, slow stretch) error {
 	var nonce [nonceSize]byte
 	if !s.CopyBytes(v.lock.salt[:]) || !s.CopyBytes(nonce[:]) {
 		return ErrDamaged
@@ -100,46 +109,111 @@ func (v *Vault) unlock(body []byte, s cryptobyte.String, passphrase []byte, slow
 	if err != nil {
 		return ErrPassphrase
 	}
-	v.ring, err = decodeKeyring(plain)
+	defer clear(plain)
+	v.ring, err = decodeKeyring(plain, version)
 	return err
 }
 
-// checkSum is the file without its sum, if it has a vault's magic and size
-// and the sum is right.
-func checkSum(file []byte) (body []byte, ok bool) {
-	if len(file) < len(magic)+sumSize || len(file) > MaxFile || string(file[:len(magic)]) != magic {
-		return nil, false
-	}
-	body = file[:len(file)-sumSize]
-	return body, sha256.Sum256(body) == [sumSize]byte(file[len(body):])
+// Locked says whether a file needs a passphrase, as far as its first bytes
+// tell: whoever asks a person for one wants to know before Open.
+func Locked(file []byte) bool {
+	body, _, err := checkSum(file)
+	return err == nil && len(body) > len(magic) && body[len(magic)] == kdfArgon2id
 }
 
-// encode is blinding key 32 | n u8 | n x (number u8 | key 32). The numbers
-// follow each other (0 after 255) and the last key is the current one.
-func (r keyring) encode() []byte {
-	b := append(make([]byte, 0, maxKeyring), r.blind[:]...)
-	b = append(b, byte(len(r.store)))
-	for _, k := range r.store {
-		b = append(b, k.number)
-		b = append(b, k.key[:]...)
+// checkSum is the file without its sum, and its version, if it has a vault's
+// magic and size and the sum is right.
+func checkSum(file []byte) (body []byte, version byte, err error) {
+	name := magic[:len(magic)-1]
+	if len(file) < len(magic)+sumSize || len(file) > MaxFile || string(file[:len(name)]) != name {
+		return nil, 0, ErrDamaged
+	}
+	body = file[:len(file)-sumSize]
+	if sha256.Sum256(body) != [sumSize]byte(file[len(body):]) {
+		return nil, 0, ErrDamaged
+	}
+	switch version = body[len(name)]; {
+	case version > version2:
+		return nil, 0, ErrNewer
+	case version < version1:
+		return nil, 0, ErrDamaged
+	}
+	return body, version, nil
+}
+
+// append writes blinding key 32, then of each class first serial u32 | n u8 |
+// n x (made u64 | key 32). The last key is the current one.
+func (r keyring) append(b []byte) []byte {
+	b = append(b, r.blind[:]...)
+	for _, keys := range r.store {
+		b = binary.BigEndian.AppendUint32(b, keys[0].serial)
+		b = append(b, byte(len(keys)))
+		for _, k := range keys {
+			b = binary.BigEndian.AppendUint64(b, k.made)
+			b = append(b, k.key[:]...)
+		}
 	}
 	return b
 }
 
-func decodeKeyring(s cryptobyte.String) (keyring, error) {
+func decodeKeyring(s cryptobyte.String, version byte) (keyring, error) {
 	var r keyring
-	var n uint8
-	if !s.CopyBytes(r.blind[:]) || !s.ReadUint8(&n) || n == 0 || n > MaxKeys || len(s) != int(n)*(1+keySize) {
+	if !s.CopyBytes(r.blind[:]) {
 		return keyring{}, ErrDamaged
 	}
-	r.store = make([]storeKey, n)
-	for i := range r.store {
-		k := &r.store[i]
-		if !s.ReadUint8(&k.number) || !s.CopyBytes(k.key[:]) || i > 0 && k.number != r.store[i-1].number+1 {
-			return keyring{}, ErrDamaged
+	ok := true
+	if version == version1 {
+		r.store[Lasting], ok = readRing1(&s)
+		r.store[Fleeting] = r.store[Lasting]
+	} else {
+		for c := range r.store {
+			r.store[c], ok = readRing(&s, ok)
 		}
 	}
+	if !ok || len(s) > 0 {
+		return keyring{}, ErrDamaged
+	}
 	return r, nil
+}
+
+func readRing(s *cryptobyte.String, ok bool) ([]storeKey, bool) {
+	var first uint32
+	var n uint8
+	if !ok || !s.ReadUint32(&first) || !s.ReadUint8(&n) || n == 0 || n > MaxKeys {
+		return nil, false
+	}
+	keys := make([]storeKey, n)
+	for i := range keys {
+		k := &keys[i]
+		k.serial = first + uint32(i)
+		if !s.ReadUint64(&k.made) || !s.CopyBytes(k.key[:]) {
+			return nil, false
+		}
+	}
+	return keys, true
+}
+
+// readRing1 reads the ring of version 1: n u8 | n x (number u8 | key 32), the
+// numbers following each other (0 after 255).
+func readRing1(s *cryptobyte.String) ([]storeKey, bool) {
+	var n uint8
+	if !s.ReadUint8(&n) || n == 0 || n > MaxKeys {
+		return nil, false
+	}
+	keys := make([]storeKey, n)
+	for i := range keys {
+		var number uint8
+		if !s.ReadUint8(&number) || !s.CopyBytes(keys[i].key[:]) {
+			return nil, false
+		}
+		if i == 0 {
+			keys[0].serial = uint32(number)
+		}
+		if keys[i].serial = keys[0].serial + uint32(i); keys[i].number() != number {
+			return nil, false
+		}
+	}
+	return keys, true
 }
 
 func aead(key [keySize]byte) cipher.AEAD {

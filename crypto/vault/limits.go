@@ -9,8 +9,8 @@ const (
 	sumSize   = 32 // SHA-256
 	blindSize = 16
 
-	// MaxKeys is the number of store keys that a vault holds at once: the
-	// current one and those whose values are still being sealed again.
+	// MaxKeys is the number of store keys of one class that a vault holds at
+	// once: the current one and those whose values are still being sealed again.
 	MaxKeys = 16
 
 	// Overhead is by how much a sealed value is longer than its plaintext.
@@ -19,7 +19,11 @@ const (
 	// MaxFile is the size of the largest vault file.
 	MaxFile = len(magic) + 1 + saltSize + nonceSize + maxKeyring + tagSize + sumSize
 
-	maxKeyring = keySize + 1 + MaxKeys*(1+keySize)
+	keyEntry   = 8 + keySize // when it was made, and the key
+	maxKeyring = keySize + classes*(4+1+MaxKeys*keyEntry)
+
+	nameSize = 4 + 8 // of a key in a mark
+	markSize = nameSize + blindSize
 
 	// MaxPassphrase bounds a passphrase.
 	MaxPassphrase = 1024

@@ -2,20 +2,22 @@
 // passphrase opens, and sealed values for whatever store lies beside it.
 //
 // The file holds the keyring: one key that blinds names, and numbered store
-// keys that seal values. It opens with a passphrase (Argon2id) or, if there is
-// none, by being readable at all. A value is sealed for one place and opens in
-// no other; Rotate brings a fresh store key and Retire destroys the ones
-// before it, which is how a deleted secret stays deleted on a disk that keeps
-// old pages (docs/storage.md, "The key file").
+// keys that seal values, in two classes, by how soon a value that was deleted
+// has to be gone. It opens with a passphrase (Argon2id) or, if there is none,
+// by being readable at all. A value is sealed for one place and opens in no
+// other; Rotate brings a fresh store key and Retire destroys the ones before
+// it, which is how a deleted secret stays deleted on a disk that keeps old
+// pages (docs/storage.md, "The key file").
 //
 // It guarantees that a value which opens was sealed by this vault for this
 // place, and that its plaintext is hidden from who has the store but not the
 // file (or not the passphrase). It does not guarantee that a value is the
 // newest of its place or that none is missing: a store that is put back to an
-// earlier state still opens. It does not hide the number, the lengths or the
-// write times of values, nor which blinded names are equal. It cannot wipe
-// keys from memory that the runtime has copied, and a weak passphrase costs an
-// attacker about 0.1 s of one machine per guess.
+// earlier state still opens until the next rotation, which Mark shows. It does
+// not hide the number, the lengths or the write times of values, nor which
+// blinded names are equal. It cannot wipe keys from memory that the runtime has
+// copied, and a weak passphrase costs an attacker about 0.1 s of one machine
+// per guess.
 package vault
 
 import (
@@ -24,6 +26,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"golang.org/x/crypto/argon2"
 )
@@ -33,9 +36,23 @@ var (
 	ErrNeedPassphrase = errors.New("vault: a passphrase is needed")
 	ErrPassphrase     = errors.New("vault: wrong passphrase")
 	ErrDamaged        = errors.New("vault: damaged")
+	ErrNewer          = errors.New("vault: the key file was written by a newer kith")
+	ErrTooLong        = fmt.Errorf("vault: a passphrase has at most %d bytes", MaxPassphrase)
 )
 
-// Vault seals and opens values. All but Rewrap is safe for concurrent use.
+// Class says by which keys a value is sealed: those that change seldom, because
+// there is much to seal again, or those that change every day.
+type Class int
+
+// The classes.
+const (
+	Lasting  Class = iota // what a person keeps
+	Fleeting              // secrets that have to be gone soon after they were deleted
+	classes  = 2
+)
+
+// Vault seals and opens values. It does not change, and is safe for concurrent
+// use.
 type Vault struct {
 	lock lock
 	ring keyring
@@ -48,16 +65,22 @@ type lock struct {
 	key  [keySize]byte // of kdfArgon2id
 }
 
-// keyring is what the file protects. The last store key is the current one.
+// keyring is what the file protects. The last store key of a class is its
+// current one.
 type keyring struct {
 	blind [keySize]byte
-	store []storeKey
+	store [classes][]storeKey
 }
 
+// storeKey has the serial that follows the one before it, whose low byte marks
+// the values that it sealed.
 type storeKey struct {
-	number byte
+	serial uint32
+	made   uint64 // unix ms; 0: of a file that did not say
 	key    [keySize]byte
 }
+
+func (k storeKey) number() byte { return byte(k.serial) }
 
 // stretch turns a passphrase into a key, slowly.
 type stretch func(passphrase []byte, salt [saltSize]byte) [keySize]byte
@@ -66,24 +89,32 @@ func argon(passphrase []byte, salt [saltSize]byte) [keySize]byte {
 	return [keySize]byte(argon2.IDKey(passphrase, salt[:], argonTime, argonKiB, argonThreads, keySize))
 }
 
-// Create makes a vault with fresh keys and the file that opens it again. An
-// empty passphrase leaves the keys in the clear in the file: then the file
-// must be readable by its owner only.
-func Create(rng io.Reader, passphrase []byte) (file []byte, v *Vault, err error) {
-	return create(rng, passphrase, argon)
+// Create makes a vault with fresh keys. An empty passphrase leaves the keys in
+// the clear in its file: then that must be readable by its owner only.
+func Create(rng io.Reader, passphrase []byte, now time.Time) (*Vault, error) {
+	return create(rng, passphrase, now, argon)
 }
 
-func create(rng io.Reader, passphrase []byte, slow stretch) ([]byte, *Vault, error) {
-	v := &Vault{ring: keyring{store: make([]storeKey, 1)}}
-	if err := draw(rng, v.ring.blind[:], v.ring.store[0].key[:]); err != nil {
-		return nil, nil, err
+func create(rng io.Reader, passphrase []byte, now time.Time, slow stretch) (*Vault, error) {
+	v := &Vault{}
+	if err := draw(rng, v.ring.blind[:]); err != nil {
+		return nil, err
 	}
-	file, err := v.rewrap(rng, passphrase, slow)
-	return file, v, err
+	for c := range v.ring.store {
+		k := storeKey{made: made(now)}
+		if err := draw(rng, k.key[:]); err != nil {
+			return nil, err
+		}
+		v.ring.store[c] = []storeKey{k}
+	}
+	return v.rewrap(rng, passphrase, slow)
 }
+
+// made is a time as a key has it; 0 is kept for keys that have none.
+func made(now time.Time) uint64 { return uint64(max(now.UnixMilli(), 1)) }
 
 // Open reads a vault file. Its errors are ErrDamaged (the file is not as it
-// was written; the passphrase was not tried), ErrNeedPassphrase, and
+// was written; the passphrase was not tried), ErrNewer, ErrNeedPassphrase, and
 // ErrPassphrase. A passphrase for a file that has none is ignored.
 func Open(file, passphrase []byte) (*Vault, error) {
 	return openFile(file, passphrase, argon)
@@ -92,50 +123,63 @@ func Open(file, passphrase []byte) (*Vault, error) {
 // Protected says whether a passphrase opens the vault's file.
 func (v *Vault) Protected() bool { return v.lock.kdf != kdfNone }
 
-// Rewrap puts the same keys under another passphrase (empty: none). v and
-// every value sealed by it stay good; the old file still opens with the old
-// passphrase, so destroy it. File writes under the new passphrase from now on.
-func (v *Vault) Rewrap(rng io.Reader, passphrase []byte) (file []byte, err error) {
+// Rewrap is the vault with the same keys under another passphrase (empty:
+// none). Every value stays good; the old file still opens with the old
+// passphrase, so destroy it.
+func (v *Vault) Rewrap(rng io.Reader, passphrase []byte) (*Vault, error) {
 	return v.rewrap(rng, passphrase, argon)
 }
 
-// File writes the vault's file anew under the passphrase that it has, for
-// use after Rotate and Retire.
+// File is the vault's file, under the passphrase that it has.
 func (v *Vault) File(rng io.Reader) ([]byte, error) {
 	return encodeFile(rng, v.lock, v.ring)
 }
 
-// Rotate is the vault with a fresh store key as the current one; the keys
-// before it still open what they sealed. Write its File before the first
-// value that it seals.
-func (v *Vault) Rotate(rng io.Reader) (*Vault, error) {
-	if len(v.ring.store) == MaxKeys {
+// Rotate is the vault with a fresh store key as the current one of a class;
+// the keys before it still open what they sealed. Write its File before the
+// first value that it seals.
+func (v *Vault) Rotate(rng io.Reader, c Class, now time.Time) (*Vault, error) {
+	if len(v.ring.store[c]) == MaxKeys {
 		return nil, fmt.Errorf("vault: rotate: %d keys wait to be retired", MaxKeys)
 	}
-	next := storeKey{number: v.current().number + 1} // wraps; fewer than 256 are held
+	next := storeKey{serial: v.current(c).serial + 1, made: made(now)}
 	if err := draw(rng, next.key[:]); err != nil {
 		return nil, err
 	}
-	store := append(append([]storeKey(nil), v.ring.store...), next)
-	return &Vault{lock: v.lock, ring: keyring{blind: v.ring.blind, store: store}}, nil
+	return v.with(c, append(append([]storeKey(nil), v.ring.store[c]...), next)), nil
 }
 
-// Retire is the vault with the current store key alone. Once its File has
-// replaced the one before, what only older keys sealed is gone for good,
-// wherever copies of it remain on the disk.
-func (v *Vault) Retire() *Vault {
-	return &Vault{lock: v.lock, ring: keyring{blind: v.ring.blind, store: []storeKey{v.current()}}}
+// Retire is the vault with the current store key of a class alone. Once its
+// File has replaced the one before, what only older keys sealed is gone for
+// good, wherever copies of it remain on the disk.
+func (v *Vault) Retire(c Class) *Vault { return v.with(c, []storeKey{v.current(c)}) }
+
+func (v *Vault) with(c Class, keys []storeKey) *Vault {
+	next := &Vault{lock: v.lock, ring: v.ring}
+	next.ring.store[c] = keys
+	return next
 }
 
-func (v *Vault) current() storeKey { return v.ring.store[len(v.ring.store)-1] }
+// Rotating says whether keys of a class wait to be retired.
+func (v *Vault) Rotating(c Class) bool { return len(v.ring.store[c]) > 1 }
+
+// Made is when the current key of a class was made; zero if nobody knows.
+func (v *Vault) Made(c Class) time.Time {
+	if ms := v.current(c).made; ms != 0 {
+		return time.UnixMilli(int64(ms))
+	}
+	return time.Time{}
+}
+
+func (v *Vault) current(c Class) storeKey { return v.ring.store[c][len(v.ring.store[c])-1] }
 
 // Seal encrypts a value for one place (for example bucket | 0 | key; any
 // length) and draws a 24-byte nonce from rng. The result is Overhead longer:
 // key number u8 | nonce 24 | XChaCha20-Poly1305.
-func (v *Vault) Seal(rng io.Reader, place, plaintext []byte) ([]byte, error) {
-	k := v.current()
+func (v *Vault) Seal(rng io.Reader, c Class, place, plaintext []byte) ([]byte, error) {
+	k := v.current(c)
 	out := make([]byte, 1+nonceSize, len(plaintext)+Overhead)
-	out[0] = k.number
+	out[0] = k.number()
 	if err := draw(rng, out[1:]); err != nil {
 		return nil, err
 	}
@@ -144,12 +188,12 @@ func (v *Vault) Seal(rng io.Reader, place, plaintext []byte) ([]byte, error) {
 
 // Open decrypts a value that was sealed for the same place. Every failure is
 // ErrDamaged.
-func (v *Vault) Open(place, sealed []byte) ([]byte, error) {
+func (v *Vault) Open(c Class, place, sealed []byte) ([]byte, error) {
 	if len(sealed) < Overhead {
 		return nil, ErrDamaged
 	}
-	for _, k := range v.ring.store {
-		if k.number != sealed[0] {
+	for _, k := range v.ring.store[c] {
+		if k.number() != sealed[0] {
 			continue
 		}
 		plaintext, err := aead(k.key).Open(nil, sealed[1:1+nonceSize], sealed[1+nonceSize:], place)
@@ -161,10 +205,10 @@ func (v *Vault) Open(place, sealed []byte) ([]byte, error) {
 	return nil, ErrDamaged
 }
 
-// Stale says whether a sealed value is not under the current store key and
-// would be lost by Retire.
-func (v *Vault) Stale(sealed []byte) bool {
-	return len(sealed) == 0 || sealed[0] != v.current().number
+// Stale says whether a sealed value is not under the current store key of its
+// class and would be lost by Retire.
+func (v *Vault) Stale(c Class, sealed []byte) bool {
+	return len(sealed) == 0 || sealed[0] != v.current(c).number()
 }
 
 // Blind is a stand-in for a name that must be found again but not read: the

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 )
@@ -25,11 +26,23 @@ func quick(passphrase []byte, salt [saltSize]byte) [keySize]byte {
 
 func newVault(t testing.TB, passphrase string) ([]byte, *Vault) {
 	t.Helper()
-	file, v, err := create(entropy("vault "+passphrase), []byte(passphrase), quick)
+	v, err := create(entropy("vault "+passphrase), []byte(passphrase), born, quick)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return file, v
+	return fileOf(t, v), v
+}
+
+// born is when the keys of the tests are made, if nothing else is said.
+var born = time.UnixMilli(1_700_000_000_000)
+
+func fileOf(t testing.TB, v *Vault) []byte {
+	t.Helper()
+	file, err := v.File(entropy("file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 func reopen(t testing.TB, file []byte, passphrase string) *Vault {
@@ -43,7 +56,7 @@ func reopen(t testing.TB, file []byte, passphrase string) *Vault {
 
 func seal(t testing.TB, v *Vault, place, plaintext string) []byte {
 	t.Helper()
-	sealed, err := v.Seal(entropy(place+plaintext), []byte(place), []byte(plaintext))
+	sealed, err := v.Seal(entropy(place+plaintext), Fleeting, []byte(place), []byte(plaintext))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +74,7 @@ func TestVaultOpensWhatItSealed(t *testing.T) {
 		file, v := newVault(t, passphrase)
 		sealed := seal(t, v, "contacts\x00bob", "a secret")
 		again := reopen(t, file, passphrase)
-		got, err := again.Open([]byte("contacts\x00bob"), sealed)
+		got, err := again.Open(Fleeting, []byte("contacts\x00bob"), sealed)
 		if err != nil || string(got) != "a secret" {
 			t.Errorf("passphrase %q: %q, %v", passphrase, got, err)
 		}
@@ -73,7 +86,7 @@ func TestVaultOpensWhatItSealed(t *testing.T) {
 		}
 		if empty := seal(t, v, "", ""); len(empty) != Overhead {
 			t.Errorf("%d bytes for nothing", len(empty))
-		} else if got, err := again.Open(nil, empty); err != nil || len(got) != 0 {
+		} else if got, err := again.Open(Fleeting, nil, empty); err != nil || len(got) != 0 {
 			t.Errorf("%x, %v", got, err)
 		}
 	}
@@ -95,7 +108,8 @@ func TestEachReasonNotToOpenIsItsOwn(t *testing.T) {
 		{"a passphrase where none is", open, "anything", nil},
 		{"nothing", nil, "", ErrDamaged},
 		{"another file", bytes.Repeat([]byte("hello "), 30), "", ErrDamaged},
-		{"a file of a later version", resum(append([]byte("kith1 vault\x02"), open[12:len(open)-sumSize]...)), "", ErrDamaged},
+		{"a file of a later version", resum(append([]byte("kith1 vault\x03"), open[12:len(open)-sumSize]...)), "", ErrNewer},
+		{"a file of no version", resum(append([]byte("kith1 vault\x00"), open[12:len(open)-sumSize]...)), "", ErrDamaged},
 		{"an unknown kind of lock", resum(append([]byte(magic+"\x02"), open[13:len(open)-sumSize]...)), "", ErrDamaged},
 		{"a lock without salt", resum([]byte(magic + "\x01salt")), "correct horse", ErrDamaged},
 		{"a file without keys", resum(append([]byte(magic), make([]byte, 1+keySize+1)...)), "", ErrDamaged},
@@ -108,13 +122,23 @@ func TestEachReasonNotToOpenIsItsOwn(t *testing.T) {
 	}
 }
 
-// clearFile is a file without passphrase that holds store keys of these numbers.
-func clearFile(numbers ...int) []byte {
-	ring := keyring{}
+// clearFile1 is a version 1 file without passphrase that holds store keys of
+// these numbers.
+func clearFile1(numbers ...int) []byte {
+	ring := append(make([]byte, keySize), byte(len(numbers)))
 	for _, n := range numbers {
-		ring.store = append(ring.store, storeKey{number: byte(n)})
+		ring = append(append(ring, byte(n)), make([]byte, keySize)...)
 	}
-	return resum(append([]byte(magic+"\x00"), ring.encode()...))
+	return resum(append([]byte("kith1 vault\x01\x00"), ring...))
+}
+
+// clearFile is one of this version, with so many keys of each class.
+func clearFile(lasting, fleeting int) []byte {
+	ring := make([]byte, keySize)
+	for _, n := range []int{lasting, fleeting} {
+		ring = append(append(ring, 0xff, 0xff, 0xff, 0xff, byte(n)), make([]byte, n*keyEntry)...)
+	}
+	return resum(append([]byte(magic+"\x00"), ring...))
 }
 
 func TestKeyringIsWellFormed(t *testing.T) {
@@ -123,20 +147,27 @@ func TestKeyringIsWellFormed(t *testing.T) {
 		seventeen[i] = i
 	}
 	for _, c := range []struct {
-		name    string
-		numbers []int
-		want    error
+		name string
+		file []byte
+		want error
 	}{
-		{"one key", []int{7}, nil},
-		{"as many as may wait", seventeen[:MaxKeys], nil},
-		{"numbers that begin again", []int{254, 255, 0}, nil},
-		{"no key", nil, ErrDamaged},
-		{"a key too many", seventeen, ErrDamaged},
-		{"one number twice", []int{3, 3}, ErrDamaged},
-		{"a number left out", []int{3, 5}, ErrDamaged},
-		{"numbers that count down", []int{3, 2}, ErrDamaged},
+		{"one key", clearFile1(7), nil},
+		{"as many as may wait", clearFile1(seventeen[:MaxKeys]...), nil},
+		{"numbers that begin again", clearFile1(254, 255, 0), nil},
+		{"no key", clearFile1(), ErrDamaged},
+		{"a key too many", clearFile1(seventeen...), ErrDamaged},
+		{"one number twice", clearFile1(3, 3), ErrDamaged},
+		{"a number left out", clearFile1(3, 5), ErrDamaged},
+		{"numbers that count down", clearFile1(3, 2), ErrDamaged},
+		{"one key of each class", clearFile(1, 1), nil},
+		{"as many of each class", clearFile(MaxKeys, MaxKeys), nil},
+		{"no lasting key", clearFile(0, 1), ErrDamaged},
+		{"no fleeting key", clearFile(1, 0), ErrDamaged},
+		{"a lasting key too many", clearFile(MaxKeys+1, 1), ErrDamaged},
+		{"a fleeting key too many", clearFile(1, MaxKeys+1), ErrDamaged},
+		{"a byte more", resum(append(clearFile(1, 1)[:len(clearFile(1, 1))-sumSize], 0)), ErrDamaged},
 	} {
-		if _, err := openFile(clearFile(c.numbers...), nil, quick); err != c.want {
+		if _, err := openFile(c.file, nil, quick); err != c.want {
 			t.Errorf("%s: %v, want %v", c.name, err, c.want)
 		}
 	}
@@ -192,7 +223,7 @@ func TestReplacedKeysOpenNothing(t *testing.T) {
 	body := file[:len(file)-sumSize]
 	body[len(body)-1] ^= 1 // the last byte of the store key
 	other := reopen(t, resum(body), "")
-	if _, err := other.Open([]byte("place"), sealed); err != ErrDamaged {
+	if _, err := other.Open(Fleeting, []byte("place"), sealed); err != ErrDamaged {
 		t.Errorf("got %v", err)
 	}
 }
@@ -201,26 +232,26 @@ func TestValueOpensInItsPlaceOnly(t *testing.T) {
 	_, v := newVault(t, "")
 	_, other := newVault(t, "other")
 	sealed := seal(t, v, "sessions\x00bob", "a secret")
-	if _, err := v.Open([]byte("sessions\x00bob"), sealed); err != nil {
+	if _, err := v.Open(Fleeting, []byte("sessions\x00bob"), sealed); err != nil {
 		t.Fatalf("control: %v", err)
 	}
 	for _, place := range []string{"", "sessions\x00cleo", "sessions\x00bob\x00", "sessions"} {
-		if _, err := v.Open([]byte(place), sealed); err != ErrDamaged {
+		if _, err := v.Open(Fleeting, []byte(place), sealed); err != ErrDamaged {
 			t.Errorf("in place %q: %v", place, err)
 		}
 	}
-	if _, err := other.Open([]byte("sessions\x00bob"), sealed); err != ErrDamaged {
+	if _, err := other.Open(Fleeting, []byte("sessions\x00bob"), sealed); err != ErrDamaged {
 		t.Errorf("in another vault: %v", err)
 	}
 	for bit := range len(sealed) * 8 {
 		sealed[bit/8] ^= 1 << (bit % 8)
-		if _, err := v.Open([]byte("sessions\x00bob"), sealed); err != ErrDamaged {
+		if _, err := v.Open(Fleeting, []byte("sessions\x00bob"), sealed); err != ErrDamaged {
 			t.Errorf("bit %d of byte %d flipped: %v", bit%8, bit/8, err)
 		}
 		sealed[bit/8] ^= 1 << (bit % 8)
 	}
 	for n := range sealed {
-		if _, err := v.Open([]byte("sessions\x00bob"), sealed[:n]); err != ErrDamaged {
+		if _, err := v.Open(Fleeting, []byte("sessions\x00bob"), sealed[:n]); err != ErrDamaged {
 			t.Errorf("first %d bytes: %v", n, err)
 		}
 	}
@@ -229,8 +260,8 @@ func TestValueOpensInItsPlaceOnly(t *testing.T) {
 func TestEqualValuesLookDifferent(t *testing.T) {
 	_, v := newVault(t, "")
 	rng := entropy("one stream")
-	x, err := v.Seal(rng, []byte("place"), []byte("a secret"))
-	y, err2 := v.Seal(rng, []byte("place"), []byte("a secret"))
+	x, err := v.Seal(rng, Fleeting, []byte("place"), []byte("a secret"))
+	y, err2 := v.Seal(rng, Fleeting, []byte("place"), []byte("a secret"))
 	if err := errors.Join(err, err2); err != nil {
 		t.Fatal(err)
 	}
@@ -242,12 +273,12 @@ func TestEqualValuesLookDifferent(t *testing.T) {
 func TestBlindedNames(t *testing.T) {
 	_, v := newVault(t, "")
 	_, other := newVault(t, "other")
-	rotated, err := v.Rotate(entropy("rotate"))
+	rotated, err := v.Rotate(entropy("rotate"), Fleeting, born)
 	if err != nil {
 		t.Fatal(err)
 	}
 	name := v.Blind([]byte("contacts\x00bob"))
-	if name != rotated.Retire().Blind([]byte("contacts\x00bob")) {
+	if name != rotated.Retire(Fleeting).Blind([]byte("contacts\x00bob")) {
 		t.Error("a rotation lost every name")
 	}
 	if name == other.Blind([]byte("contacts\x00bob")) || name == v.Blind([]byte("contacts\x00cleo")) || name == [16]byte{} {
@@ -259,23 +290,98 @@ func TestRewrapChangesThePassphraseAndNothingElse(t *testing.T) {
 	old, v := newVault(t, "first")
 	sealed := seal(t, v, "place", "a secret")
 	for _, next := range []string{"second", "", "third"} {
-		file, err := v.rewrap(entropy(next), []byte(next), quick)
+		w, err := v.rewrap(entropy(next), []byte(next), quick)
 		if err != nil {
 			t.Fatal(err)
 		}
+		file := fileOf(t, w)
 		again := reopen(t, file, next)
-		if got, err := again.Open([]byte("place"), sealed); err != nil || string(got) != "a secret" {
+		if got, err := again.Open(Fleeting, []byte("place"), sealed); err != nil || string(got) != "a secret" {
 			t.Errorf("%q: %q, %v", next, got, err)
 		}
-		if v.Protected() != (next != "") {
-			t.Errorf("%q: protected %v", next, v.Protected())
+		if w.Protected() != (next != "") || Locked(file) != w.Protected() || !v.Protected() {
+			t.Errorf("%q: protected %v, locked %v", next, w.Protected(), Locked(file))
 		}
 		if _, err := openFile(file, []byte("first"), quick); next != "" && err != ErrPassphrase {
 			t.Errorf("the new file opens with the old passphrase: %v", err)
 		}
+		if w.Made(Lasting) != v.Made(Lasting) || !bytes.Equal(w.Mark(Lasting), v.Mark(Lasting)) {
+			t.Errorf("%q: the keys changed", next)
+		}
 	}
 	if _, err := openFile(old, []byte("first"), quick); err != nil {
 		t.Errorf("control: the old file must be destroyed, for it still opens: %v", err)
+	}
+}
+
+// Each class has keys of its own: to rotate one leaves what the other sealed.
+func TestClassesRotateApart(t *testing.T) {
+	_, v := newVault(t, "")
+	kept, err := v.Seal(entropy("kept"), Lasting, []byte("place"), []byte("history"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := v.Open(Fleeting, []byte("place"), kept); err != ErrDamaged {
+		t.Errorf("a value of one class opens in the other: %v", err)
+	}
+	for range 300 {
+		next, err := v.Rotate(entropy("rotate"), Fleeting, born.Add(time.Hour))
+		if err != nil || !next.Rotating(Fleeting) || next.Rotating(Lasting) {
+			t.Fatal(err)
+		}
+		v = next.Retire(Fleeting)
+	}
+	if got, err := v.Open(Lasting, []byte("place"), kept); err != nil || string(got) != "history" || v.Stale(Lasting, kept) {
+		t.Errorf("%q, %v", got, err)
+	}
+	if !v.Made(Lasting).Equal(born) || !v.Made(Fleeting).Equal(born.Add(time.Hour)) {
+		t.Errorf("made %v, %v", v.Made(Lasting), v.Made(Fleeting))
+	}
+}
+
+// A mark is held as long as the key that it names. The mark of another vault or
+// class, a changed one, and one of a key with the same serial are not.
+func TestAMarkIsHeldAsLongAsItsKey(t *testing.T) {
+	_, v := newVault(t, "")
+	mark := v.Mark(Fleeting)
+	both, err := v.Rotate(entropy("rotate"), Fleeting, born)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := v.Rotate(entropy("another"), Fleeting, born)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, stranger := newVault(t, "stranger")
+	for _, c := range []struct {
+		name string
+		v    *Vault
+		mark []byte
+		want bool
+		err  error
+	}{
+		{"no rotation", v, mark, true, nil},
+		{"both keys", both, mark, true, nil},
+		{"the old key retired", both.Retire(Fleeting), mark, false, nil},
+		{"the keys are older", v, both.Mark(Fleeting), false, nil},
+		{"another key with this serial", other, both.Mark(Fleeting), false, nil},
+		{"a store without a mark beside keys with a time", v, nil, false, nil},
+		{"a store and keys of version 1", reopen(t, clearFile1(0), ""), nil, true, nil},
+		{"a stranger's", v, stranger.Mark(Fleeting), false, ErrDamaged},
+		{"of the other class", v, v.Mark(Lasting), false, ErrDamaged},
+		{"empty", v, []byte{}, false, ErrDamaged},
+		{"short", v, mark[:len(mark)-1], false, ErrDamaged},
+	} {
+		if got, err := c.v.Holds(c.mark, Fleeting); got != c.want || err != c.err {
+			t.Errorf("%s: %v, %v", c.name, got, err)
+		}
+	}
+	for bit := range len(mark) * 8 {
+		mark[bit/8] ^= 1 << (bit % 8)
+		if _, err := v.Holds(mark, Fleeting); err != ErrDamaged {
+			t.Errorf("bit %d flipped: %v", bit, err)
+		}
+		mark[bit/8] ^= 1 << (bit % 8)
 	}
 }
 
@@ -284,32 +390,32 @@ func TestRewrapChangesThePassphraseAndNothingElse(t *testing.T) {
 func TestRetiredKeysAreGone(t *testing.T) {
 	before, v := newVault(t, "correct horse")
 	sealed := seal(t, v, "sessions\x00bob", "old ratchet")
-	if v.Stale(sealed) {
+	if v.Stale(Fleeting, sealed) {
 		t.Error("a value of the current key is stale")
 	}
-	rotated, err := v.Rotate(entropy("rotate"))
+	rotated, err := v.Rotate(entropy("rotate"), Fleeting, born)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := rotated.Open([]byte("sessions\x00bob"), sealed); err != nil || !rotated.Stale(sealed) || !rotated.Stale(nil) {
-		t.Errorf("between rotation and retirement: %v, stale %v", err, rotated.Stale(sealed))
+	if _, err := rotated.Open(Fleeting, []byte("sessions\x00bob"), sealed); err != nil || !rotated.Stale(Fleeting, sealed) || !rotated.Stale(Fleeting, nil) {
+		t.Errorf("between rotation and retirement: %v, stale %v", err, rotated.Stale(Fleeting, sealed))
 	}
 	fresh := seal(t, rotated, "sessions\x00bob", "new ratchet")
-	file, err := rotated.Retire().File(entropy("file"))
+	file, err := rotated.Retire(Fleeting).File(entropy("file"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	after := reopen(t, file, "correct horse")
-	if _, err := after.Open([]byte("sessions\x00bob"), sealed); err != ErrDamaged {
+	if _, err := after.Open(Fleeting, []byte("sessions\x00bob"), sealed); err != ErrDamaged {
 		t.Errorf("a retired key still opens: %v", err)
 	}
-	if got, err := after.Open([]byte("sessions\x00bob"), fresh); err != nil || string(got) != "new ratchet" || after.Stale(fresh) {
+	if got, err := after.Open(Fleeting, []byte("sessions\x00bob"), fresh); err != nil || string(got) != "new ratchet" || after.Stale(Fleeting, fresh) {
 		t.Errorf("%q, %v", got, err)
 	}
-	if _, err := reopen(t, before, "correct horse").Open([]byte("sessions\x00bob"), sealed); err != nil {
+	if _, err := reopen(t, before, "correct horse").Open(Fleeting, []byte("sessions\x00bob"), sealed); err != nil {
 		t.Errorf("control: the value did not open with the old file either: %v", err)
 	}
-	if got, err := v.Open([]byte("sessions\x00bob"), sealed); err != nil || string(got) != "old ratchet" {
+	if got, err := v.Open(Fleeting, []byte("sessions\x00bob"), sealed); err != nil || string(got) != "old ratchet" {
 		t.Errorf("rotation changed the vault that it began from: %v", err)
 	}
 }
@@ -318,7 +424,7 @@ func TestKeysInWaitingAreBounded(t *testing.T) {
 	_, v := newVault(t, "")
 	var err error
 	for range MaxKeys - 1 {
-		if v, err = v.Rotate(entropy("rotate")); err != nil {
+		if v, err = v.Rotate(entropy("rotate"), Fleeting, born); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -327,7 +433,7 @@ func TestKeysInWaitingAreBounded(t *testing.T) {
 		t.Errorf("file of %d bytes, limit %d, %v", len(file), MaxFile, err)
 	}
 	reopen(t, file, "")
-	if _, err := v.Rotate(entropy("rotate")); err == nil {
+	if _, err := v.Rotate(entropy("rotate"), Fleeting, born); err == nil {
 		t.Errorf("more than %d keys", MaxKeys)
 	}
 }
@@ -335,7 +441,7 @@ func TestKeysInWaitingAreBounded(t *testing.T) {
 func TestKeyNumbersBeginAgainAfter255(t *testing.T) {
 	_, v := newVault(t, "")
 	for i := range 300 {
-		next, err := v.Rotate(entropy(fmt.Sprint(i)))
+		next, err := v.Rotate(entropy(fmt.Sprint(i)), Fleeting, born)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -346,26 +452,26 @@ func TestKeyNumbersBeginAgainAfter255(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again := reopen(t, file, ""); len(again.ring.store) != 2 {
-			t.Fatalf("rotation %d: %d keys", i, len(again.ring.store))
+		if again := reopen(t, file, ""); len(again.ring.store[Fleeting]) != 2 {
+			t.Fatalf("rotation %d: %d keys", i, len(again.ring.store[Fleeting]))
 		}
-		v = next.Retire()
+		v = next.Retire(Fleeting)
 	}
 }
 
 func TestDrawingStopsWhenEntropyDoes(t *testing.T) {
-	for n := range int64(2*keySize + saltSize + nonceSize) {
-		file, v, err := create(io.LimitReader(entropy("starved"), n), []byte("p"), quick)
-		if file != nil || err == nil {
+	for n := range int64(3*keySize + saltSize) {
+		v, err := create(io.LimitReader(entropy("starved"), n), []byte("p"), born, quick)
+		if v != nil || err == nil {
 			t.Errorf("%d bytes of entropy: %v, %v", n, v, err)
 		}
 	}
 	_, v := newVault(t, "correct horse")
 	dry := func() io.Reader { return io.LimitReader(entropy("starved"), 5) }
-	if _, err := v.Seal(dry(), nil, nil); err == nil {
+	if _, err := v.Seal(dry(), Fleeting, nil, nil); err == nil {
 		t.Error("sealed without a nonce")
 	}
-	if _, err := v.Rotate(dry()); err == nil {
+	if _, err := v.Rotate(dry(), Fleeting, born); err == nil {
 		t.Error("rotated to no key")
 	}
 	if _, err := v.File(dry()); err == nil {
@@ -374,7 +480,7 @@ func TestDrawingStopsWhenEntropyDoes(t *testing.T) {
 	if _, err := v.rewrap(dry(), []byte("p"), quick); err == nil {
 		t.Error("wrapped without a salt")
 	}
-	if _, err := v.Rewrap(entropy("x"), make([]byte, MaxPassphrase+1)); err == nil {
+	if _, err := v.Rewrap(entropy("x"), make([]byte, MaxPassphrase+1)); err != ErrTooLong {
 		t.Error("took a passphrase beyond the limit")
 	}
 }
@@ -387,7 +493,7 @@ func TestVaultAgainstAModel(t *testing.T) {
 		rng := entropy("model")
 		passphrase := rapid.SampledFrom([]string{"", "p", "q"})
 		current := passphrase.Draw(t, "passphrase")
-		file, v, err := create(rng, []byte(current), quick)
+		v, err := create(rng, []byte(current), born, quick)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -405,12 +511,12 @@ func TestVaultAgainstAModel(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"seal": func(t *rapid.T) {
 				x := value{place: rapid.SliceOfN(rapid.Byte(), 0, 3).Draw(t, "place"), plain: rapid.SliceOfN(rapid.Byte(), 0, 40).Draw(t, "plain"), generation: generation}
-				x.sealed, err = v.Seal(rng, x.place, x.plain)
+				x.sealed, err = v.Seal(rng, Fleeting, x.place, x.plain)
 				act(err)
 				values = append(values, x)
 			},
 			"rotate": func(t *rapid.T) {
-				next, err := v.Rotate(rng)
+				next, err := v.Rotate(rng, Fleeting, born)
 				if (err != nil) != (generation-oldest+1 == MaxKeys) {
 					t.Fatalf("%d keys: %v", generation-oldest+1, err)
 				}
@@ -418,26 +524,26 @@ func TestVaultAgainstAModel(t *testing.T) {
 					v, generation = next, generation+1
 				}
 			},
-			"retire": func(*rapid.T) { v, oldest = v.Retire(), generation },
+			"retire": func(*rapid.T) { v, oldest = v.Retire(Fleeting), generation },
 			"rewrap": func(t *rapid.T) {
 				current = passphrase.Draw(t, "passphrase")
-				file, err = v.rewrap(rng, []byte(current), quick)
+				v, err = v.rewrap(rng, []byte(current), quick)
 				act(err)
 			},
 			"restart": func(*rapid.T) {
-				file, err = v.File(rng)
+				file, err := v.File(rng)
 				act(err)
 				v, err = openFile(file, []byte(current), quick)
 				act(err)
 			},
 			"": func(t *rapid.T) {
 				for _, x := range values {
-					got, err := v.Open(x.place, x.sealed)
+					got, err := v.Open(Fleeting, x.place, x.sealed)
 					if kept := x.generation >= oldest; (err == nil) != kept || kept && !slices.Equal(got, x.plain) {
 						t.Fatalf("value of generation %d (oldest %d): %x, %v", x.generation, oldest, got, err)
 					}
-					if generation-x.generation < 256 && v.Stale(x.sealed) != (x.generation != generation) {
-						t.Fatalf("stale: %v", v.Stale(x.sealed))
+					if generation-x.generation < 256 && v.Stale(Fleeting, x.sealed) != (x.generation != generation) {
+						t.Fatalf("stale: %v", v.Stale(Fleeting, x.sealed))
 					}
 				}
 			},

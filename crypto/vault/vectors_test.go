@@ -25,21 +25,42 @@ func (h *hexBytes) UnmarshalText(text []byte) (err error) {
 }
 
 type vectors struct {
-	About  string        `json:"about"`
-	Vaults []vaultVector `json:"vaults"`
+	About    string          `json:"about"`
+	Vaults   []vaultVector   `json:"vaults"`
+	Version1 []version1Vault `json:"version_1"` // files that have to open; nobody writes them any more
 }
 
 type vaultVector struct {
+	Passphrase     string        `json:"passphrase"`
+	Blinding       hexBytes      `json:"blinding_key"`
+	LastingSerial  uint32        `json:"lasting_serial"` // of the first key
+	Lasting        []keyVector   `json:"lasting"`        // the last one is the current one
+	FleetingSerial uint32        `json:"fleeting_serial"`
+	Fleeting       []keyVector   `json:"fleeting"`
+	Salt           hexBytes      `json:"salt"`
+	Nonce          hexBytes      `json:"nonce"`
+	File           hexBytes      `json:"file"`  // outputs
+	Marks          [2]hexBytes   `json:"marks"` // of the classes
+	Values         []valueVector `json:"values"`
+}
+
+type keyVector struct {
+	Made uint64   `json:"made"`
+	Key  hexBytes `json:"key"`
+}
+
+type version1Vault struct {
 	Passphrase string        `json:"passphrase"`
 	Blinding   hexBytes      `json:"blinding_key"`
 	Key        hexBytes      `json:"store_key"`
 	Salt       hexBytes      `json:"salt"`
 	Nonce      hexBytes      `json:"nonce"`
-	File       hexBytes      `json:"file"` // output
+	File       hexBytes      `json:"file"`
 	Values     []valueVector `json:"values"`
 }
 
 type valueVector struct {
+	Class     Class    `json:"class"`
 	Place     hexBytes `json:"place"`
 	Plaintext hexBytes `json:"plaintext"`
 	Nonce     hexBytes `json:"nonce"`
@@ -47,17 +68,30 @@ type valueVector struct {
 	Blinded   hexBytes `json:"blinded"`
 }
 
+func ringOf(serial uint32, keys []keyVector) (ring []storeKey) {
+	for i, k := range keys {
+		ring = append(ring, storeKey{serial: serial + uint32(i), made: k.Made, key: [keySize]byte(k.Key)})
+	}
+	return ring
+}
+
 // compute runs the real Argon2id.
 func (c *vaultVector) compute(t *testing.T) {
-	rng := bytes.NewReader(bytes.Join([][]byte{c.Blinding, c.Key, c.Salt, c.Nonce}, nil))
-	file, v, err := Create(rng, []byte(c.Passphrase))
+	v := &Vault{ring: keyring{blind: [keySize]byte(c.Blinding)}}
+	v.ring.store = [classes][]storeKey{ringOf(c.LastingSerial, c.Lasting), ringOf(c.FleetingSerial, c.Fleeting)}
+	rng := bytes.NewReader(append(bytes.Clone(c.Salt), c.Nonce...))
+	v, err := v.Rewrap(rng, []byte(c.Passphrase))
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := v.File(rng)
 	if err != nil || rng.Len() != 0 {
 		t.Fatalf("%v, %d bytes of entropy left", err, rng.Len())
 	}
-	c.File = file
+	c.File, c.Marks = file, [2]hexBytes{v.Mark(Lasting), v.Mark(Fleeting)}
 	for i := range c.Values {
 		x := &c.Values[i]
-		if x.Sealed, err = v.Seal(bytes.NewReader(x.Nonce), x.Place, x.Plaintext); err != nil {
+		if x.Sealed, err = v.Seal(bytes.NewReader(x.Nonce), x.Class, x.Place, x.Plaintext); err != nil {
 			t.Fatal(err)
 		}
 		name := v.Blind(x.Place)
@@ -102,21 +136,49 @@ func TestVectors(t *testing.T) {
 }
 
 func TestVectorsOpen(t *testing.T) {
-	for i, c := range readVectors(t).Vaults {
-		v, err := Open(c.File, []byte(c.Passphrase))
-		if err != nil {
-			t.Fatalf("vault %d: %v", i, err)
-		}
-		for j, x := range c.Values {
-			if got, err := v.Open(x.Place, x.Sealed); err != nil || !bytes.Equal(got, x.Plaintext) {
-				t.Errorf("vault %d, value %d: %x, %v", i, j, got, err)
+	all := readVectors(t)
+	if len(all.Vaults) == 0 || len(all.Version1) == 0 {
+		t.Fatal("nothing to open")
+	}
+	for i, c := range all.Vaults {
+		v := openVector(t, c.File, c.Passphrase, c.Values)
+		for class, mark := range c.Marks {
+			if held, err := v.Holds(mark, Class(class)); !held || err != nil {
+				t.Errorf("vault %d, class %d: %v, %v", i, class, held, err)
 			}
 		}
-		if c.Passphrase == "" {
-			continue
+	}
+	for i, c := range all.Version1 {
+		v := openVector(t, c.File, c.Passphrase, c.Values)
+		if !v.Made(Fleeting).IsZero() || v.Rotating(Lasting) {
+			t.Errorf("vault %d of version 1: made %v", i, v.Made(Fleeting))
 		}
-		if _, err := Open(c.File, []byte("another")); err != ErrPassphrase {
-			t.Errorf("vault %d with another passphrase: %v", i, err)
+		again, err := Open(fileOf(t, v), []byte(c.Passphrase))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(v.ring.store, again.ring.store, cmp.AllowUnexported(storeKey{})); diff != "" {
+			t.Errorf("vault %d written anew:\n%s", i, diff)
 		}
 	}
+}
+
+func openVector(t *testing.T, file []byte, passphrase string, values []valueVector) *Vault {
+	t.Helper()
+	v, err := Open(file, []byte(passphrase))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for j, x := range values {
+		if got, err := v.Open(x.Class, x.Place, x.Sealed); err != nil || !bytes.Equal(got, x.Plaintext) {
+			t.Errorf("value %d: %x, %v", j, got, err)
+		}
+		if name := v.Blind(x.Place); !bytes.Equal(name[:], x.Blinded) {
+			t.Errorf("value %d: blinded %x", j, name)
+		}
+	}
+	if _, err := Open(file, []byte("another")); passphrase != "" && err != ErrPassphrase {
+		t.Errorf("with another passphrase: %v", err)
+	}
+	return v
 }

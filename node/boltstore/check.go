@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"go.etcd.io/bbolt"
-
 	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/node/store"
 )
@@ -17,31 +15,28 @@ func bucketName(b store.Bucket) string { return fmt.Sprintf("bucket %v", b) }
 // Check reads every row and compares what is there with what should be. It returns nil, or an ErrDamaged that joins one
 // *Damage for each place.
 func (s *Store) Check() error {
-	tx, err := s.db.Begin(false)
+	t, err := s.reading()
 	if err != nil {
-		return named(err)
+		return err
 	}
-	defer s.release(tx)
-	want, err := s.sumsOf(tx)
+	defer s.release(t.tx)
+	var h header
+	err = guard("header", func() (err error) { h, err = readHeader(t.tx, t.vault); return err })
 	found := []error{err, checkMetas(s.path)}
 	if err == nil {
 		for _, b := range store.Buckets() {
-			err := guard(bucketName(b), func() error { return s.checkBucket(tx, b, want[b]) })
+			err := guard(bucketName(b), func() error { return t.checkBucket(b, h.sums[b]) })
 			found = append(found, err)
 		}
 	}
 	return errors.Join(found...)
 }
 
-// sumsOf reads the sums as they stand in tx, which may be younger or older than those in memory.
-func (s *Store) sumsOf(tx *bbolt.Tx) (sums, error) {
-	there := &Store{vault: s.vault}
-	err := guard("header", func() error { return there.readHeader(tx) })
-	return there.sums, err
-}
-
-func (s *Store) checkBucket(tx *bbolt.Tx, b store.Bucket, want sum) error {
-	bucket := tx.Bucket([]byte{byte(b)})
+func (t *txn) checkBucket(b store.Bucket, want sum) error {
+	if b.Fleeting() && t.restored {
+		return nil // nothing opens them; Forget drops them
+	}
+	bucket := t.bucket(b)
 	if bucket == nil {
 		if want.rows == 0 {
 			return nil
@@ -53,7 +48,7 @@ func (s *Store) checkBucket(tx *bbolt.Tx, b store.Bucket, want sum) error {
 	var before []byte
 	cursor := bucket.Cursor()
 	for k, v := cursor.First(); k != nil; k, v = cursor.Next() {
-		if _, err := s.open(b, k, v); err != nil {
+		if _, err := t.open(b, k, v); err != nil {
 			found = append(found, err)
 		}
 		// A key that the walk finds and the search does not is a damaged page above it.
@@ -61,7 +56,7 @@ func (s *Store) checkBucket(tx *bbolt.Tx, b store.Bucket, want sum) error {
 			found = append(found, damage(b, k, "out of order"))
 		}
 		before = k
-		have.add(s, b, k, v)
+		have.add(t.vault, b, k, v)
 	}
 	if have[b] != want {
 		found = append(found, &Damage{Place: bucketName(b), Why: fmt.Sprintf("%d rows where %d were written, or older ones", have[b].rows, want.rows)})

@@ -16,6 +16,9 @@ var (
 	ErrNewer   = errors.New("the store was written by a newer kith")
 	ErrDamaged = errors.New("the store is damaged")
 	ErrFull    = errors.New("no space left for the store")
+	ErrApart   = errors.New("node.db and vault.key do not belong together: one of them is another device's or an older copy")
+	// ErrRestored: what only Forget ends.
+	ErrRestored = errors.New("the store was put back from an older copy: start the node once")
 )
 
 // Damage names one damaged place of a store. It is an ErrDamaged.

@@ -1,11 +1,15 @@
 package boltstore_test
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/search"
 	"github.com/kith-im/kith/node/store"
@@ -47,6 +51,38 @@ func BenchmarkSearch(b *testing.B) {
 				b.ReportMetric(float64(len(hits)), "hits")
 			}
 			b.ReportMetric(messages, "messages")
+		})
+	}
+}
+
+// BenchmarkRotate seals everything of one class again: a thousand sessions of 2 KiB, or a hundred thousand messages.
+func BenchmarkRotate(b *testing.B) {
+	for _, c := range []struct {
+		name   string
+		class  vault.Class
+		bucket store.Bucket
+		rows   int
+		size   int
+	}{
+		{"sessions=1000", vault.Fleeting, store.BucketSessions, 1000, 2048},
+		{"messages=100000", vault.Lasting, store.BucketMessages, 100_000, 400},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			h := keyed(b)
+			s := h.create()
+			for from := 0; from < c.rows; from += 1000 {
+				update(b, s, func(tx store.Tx) {
+					for i := range min(1000, c.rows-from) {
+						key := sha256.Sum256(binary.BigEndian.AppendUint64(nil, uint64(from+i)))
+						tx.Put(c.bucket, key[:], make([]byte, c.size))
+					}
+				})
+			}
+			for b.Loop() {
+				if err := s.Rotate(b.Context(), c.class, time.Now()); err != nil {
+					b.Fatal(err)
+				}
+			}
 		})
 	}
 }

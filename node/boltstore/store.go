@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -22,19 +23,33 @@ var (
 	headerName = []byte("header")
 	versionKey = []byte("version")
 	sumsKey    = []byte("sums")
+	// The marks of the vault's keys, by their class; not in files of earlier builds.
+	markKeys = map[vault.Class][]byte{vault.Lasting: []byte("lasting"), vault.Fleeting: []byte("fleeting")}
 )
 
 // Options of Open.
 type Options struct {
 	ReadOnly bool          // many readers at a time, no writer
 	Timeout  time.Duration // how long to wait for another process; zero: DefaultTimeout
+	// Also seals anew what else lies under the vault's lasting keys, durably, in each of their rotations; nil: nothing does.
+	Also func(v *vault.Vault) error
 }
 
 // Store is a store.Store on disk.
 type Store struct {
-	db    *bbolt.DB
-	vault *vault.Vault
-	path  string
+	db       *bbolt.DB
+	dir      string
+	path     string
+	readOnly bool
+	also     func(v *vault.Vault) error
+	restored atomic.Bool
+	step     func(what string) // tests look at the disk after each step of a rotation
+
+	turning sync.Mutex   // one rotation at a time
+	keys    sync.RWMutex // guards vault; held over the begin of what reads, so that its snapshot has the keys for it
+	vault   *vault.Vault
+
+	writing sync.Mutex // one Update at a time, until sums are those of its commit
 
 	mu     sync.Mutex // guards what follows
 	sums   sums       // as of the last commit
@@ -61,11 +76,17 @@ func lay(tx *bbolt.Tx, v *vault.Vault) error {
 	if err != nil {
 		return err
 	}
-	sealed, err := v.Seal(rand.Reader, headerPlace(sumsKey), sums{}.marshal())
+	sealed, err := v.Seal(rand.Reader, vault.Lasting, headerPlace(sumsKey), sums{}.marshal())
 	if err != nil {
 		return err
 	}
-	return errors.Join(createBuckets(tx), h.Put(versionKey, binary.BigEndian.AppendUint32(nil, Version)), h.Put(sumsKey, sealed))
+	return errors.Join(createBuckets(tx), h.Put(versionKey, binary.BigEndian.AppendUint32(nil, Version)),
+		h.Put(sumsKey, sealed), putMark(h, v, vault.Lasting), putMark(h, v, vault.Fleeting))
+}
+
+// putMark says that no row of a class needs another key than the current one.
+func putMark(h *bbolt.Bucket, v *vault.Vault, c vault.Class) error {
+	return h.Put(markKeys[c], v.Mark(c))
 }
 
 func createBuckets(tx *bbolt.Tx) error {
@@ -81,14 +102,15 @@ func (o Options) file() boltfile.Options {
 	return boltfile.Options{Wait: cmp.Or(o.Timeout, DefaultTimeout), ReadOnly: o.ReadOnly}
 }
 
-// Open opens the store in dir with the vault that made it. ErrMissing, ErrLocked, ErrNewer and ErrDamaged say why not.
+// Open opens the store in dir with the vault that made it. ErrMissing, ErrLocked, ErrNewer, ErrApart and ErrDamaged say why
+// not. A store that is Restored opens.
 func Open(dir string, v *vault.Vault, o Options) (*Store, error) {
-	s := &Store{vault: v, path: filepath.Join(dir, FileName)}
+	s := &Store{vault: v, dir: dir, path: filepath.Join(dir, FileName), readOnly: o.ReadOnly, also: o.Also, step: func(string) {}}
 	var err error
 	if s.db, err = boltfile.Open(s.path, o.file()); err != nil {
 		return nil, fmt.Errorf("open store: %w", named(err))
 	}
-	if err := guard("header", func() error { return s.begin(o.ReadOnly) }); err != nil {
+	if err := guard("header", s.begin); err != nil {
 		s.Close()
 		return nil, fmt.Errorf("open store: %w", err)
 	}
@@ -96,38 +118,73 @@ func Open(dir string, v *vault.Vault, o Options) (*Store, error) {
 }
 
 // begin reads the header and adds the buckets that an older build did not know.
-func (s *Store) begin(readOnly bool) error {
+func (s *Store) begin() error {
 	missing := false
 	err := s.db.View(func(tx *bbolt.Tx) error {
 		for _, b := range store.Buckets() {
 			missing = missing || tx.Bucket([]byte{byte(b)}) == nil
 		}
-		return s.readHeader(tx)
+		h, err := readHeader(tx, s.vault)
+		s.sums = h.sums
+		s.restored.Store(h.restored)
+		return err
 	})
-	if err != nil || readOnly || !missing {
+	if err != nil || s.readOnly || !missing {
 		return err
 	}
 	return s.db.Update(createBuckets)
 }
 
-func (s *Store) readHeader(tx *bbolt.Tx) error {
-	h := tx.Bucket(headerName)
-	if h == nil {
-		return &Damage{Place: "header", Why: "missing"}
+// header is what a store says of itself.
+type header struct {
+	sums     sums
+	restored bool // the keys of its fleeting rows are gone
+}
+
+func readHeader(tx *bbolt.Tx, v *vault.Vault) (h header, err error) {
+	b := tx.Bucket(headerName)
+	if b == nil {
+		return h, &Damage{Place: "header", Why: "missing"}
 	}
-	version := h.Get(versionKey)
+	version := b.Get(versionKey)
 	if len(version) != 4 || binary.BigEndian.Uint32(version) == 0 {
-		return &Damage{Place: "header/version", Why: "unreadable"}
+		return h, &Damage{Place: "header/version", Why: "unreadable"}
 	}
 	if n := binary.BigEndian.Uint32(version); n > Version {
-		return fmt.Errorf("%w: version %d, this one knows %d", ErrNewer, n, Version)
+		return h, fmt.Errorf("%w: version %d, this one knows %d", ErrNewer, n, Version)
 	}
-	plain, err := s.vault.Open(headerPlace(sumsKey), h.Get(sumsKey))
+	lasting, err := readMark(b, v, vault.Lasting)
 	if err != nil {
-		return &Damage{Place: "header/sums", Why: "does not open with this key"}
+		return h, err
 	}
-	s.sums, err = parseSums(plain)
-	return err
+	if !lasting {
+		return h, ErrApart
+	}
+	fleeting, err := readMark(b, v, vault.Fleeting)
+	if err != nil {
+		return h, err
+	}
+	h.restored = !fleeting
+	plain, err := v.Open(vault.Lasting, headerPlace(sumsKey), b.Get(sumsKey))
+	if err != nil {
+		return h, &Damage{Place: "header/sums", Why: "does not open with this key"}
+	}
+	h.sums, err = parseSums(plain)
+	return h, err
+}
+
+// readMark says whether the vault has the key of a class under which the store is sealed.
+func readMark(h *bbolt.Bucket, v *vault.Vault, c vault.Class) (held bool, err error) {
+	mark := h.Get(markKeys[c])
+	held, err = v.Holds(mark, c)
+	if err == nil && (held || mark != nil) {
+		return held, nil
+	}
+	why := "not made by these keys"
+	if mark == nil {
+		why = "missing"
+	}
+	return false, fmt.Errorf("%w: %w", ErrApart, &Damage{Place: "header/" + string(markKeys[c]), Why: why})
 }
 
 func headerPlace(key []byte) []byte { return append([]byte{0, 0}, key...) }
@@ -137,18 +194,35 @@ func (s *Store) Close() error { return guard(FileName, s.db.Close) }
 
 // View runs fn in a read transaction. It returns fn's error, or the damage that fn's reads met.
 func (s *Store) View(fn func(store.Tx) error) error {
+	t, err := s.reading()
+	if err != nil {
+		return err
+	}
+	defer s.release(t.tx)
+	return run(t, fn)
+}
+
+// reading begins a read transaction.
+func (s *Store) reading() (*txn, error) {
+	s.keys.RLock()
+	defer s.keys.RUnlock()
 	tx, err := s.db.Begin(false)
 	if err != nil {
-		return named(err)
+		return nil, named(err)
 	}
-	defer s.release(tx)
-	return run(&txn{store: s, tx: tx}, fn)
+	return &txn{store: s, tx: tx, vault: s.vault, restored: s.Restored()}, nil
 }
 
 // Update runs fn in a read-write transaction: durable when it returns nil, nothing left when it returns an error.
 // ErrFull says that the disk is full; the store stays usable and a later Update may succeed. Any other failure of the
 // commit ends the writing until the store is opened again. A fn that writes nothing costs no fsync.
 func (s *Store) Update(fn func(store.Tx) error) error {
+	return s.update(func(t *txn) error { return run(t, fn) })
+}
+
+func (s *Store) update(fn func(*txn) error) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
 	tx, err := s.db.Begin(true)
 	if err != nil {
 		return named(err)
@@ -156,13 +230,13 @@ func (s *Store) Update(fn func(store.Tx) error) error {
 	// Also when fn panics; after a commit it does nothing.
 	defer s.release(tx)
 	s.mu.Lock()
-	t := &txn{store: s, tx: tx, sums: s.sums}
+	t := &txn{store: s, tx: tx, vault: s.current(), sums: s.sums, restored: s.Restored()}
 	broken := s.broken
 	s.mu.Unlock()
 	if broken != nil {
 		return broken
 	}
-	if err := run(t, fn); err != nil || !t.wrote {
+	if err := fn(t); err != nil || !t.wrote {
 		return err
 	}
 	return s.commit(t)
@@ -176,7 +250,7 @@ func run(t *txn, fn func(store.Tx) error) error {
 }
 
 func (s *Store) commit(t *txn) error {
-	sealed, err := s.vault.Seal(rand.Reader, headerPlace(sumsKey), t.sums.marshal())
+	sealed, err := t.vault.Seal(rand.Reader, vault.Lasting, headerPlace(sumsKey), t.sums.marshal())
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}

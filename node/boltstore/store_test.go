@@ -25,7 +25,7 @@ type home struct {
 
 func newHome(t testing.TB) home {
 	t.Helper()
-	_, v, err := vault.Create(rand.Reader, nil)
+	v, err := vault.Create(rand.Reader, nil, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 
+	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node/store"
 )
 
@@ -18,20 +19,20 @@ type sum struct {
 type sums [256]sum
 
 // digest names one sealed row. The tag that ends it authenticates the rest.
-func (s *Store) digest(b store.Bucket, stored, sealed []byte) [blindSize]byte {
+func digest(v *vault.Vault, b store.Bucket, stored, sealed []byte) [blindSize]byte {
 	tag := sealed[max(0, len(sealed)-tagSize):]
 	row := append([]byte{byte(b), 1}, stored...)
-	return s.vault.Blind(append(row, tag...))
+	return v.Blind(append(row, tag...))
 }
 
-func (x *sums) add(s *Store, b store.Bucket, stored, sealed []byte) {
+func (x *sums) add(v *vault.Vault, b store.Bucket, stored, sealed []byte) {
 	x[b].rows++
-	x[b].mix(s.digest(b, stored, sealed))
+	x[b].mix(digest(v, b, stored, sealed))
 }
 
-func (x *sums) remove(s *Store, b store.Bucket, stored, sealed []byte) {
+func (x *sums) remove(v *vault.Vault, b store.Bucket, stored, sealed []byte) {
 	x[b].rows--
-	x[b].mix(s.digest(b, stored, sealed))
+	x[b].mix(digest(v, b, stored, sealed))
 }
 
 func (x *sum) mix(d [blindSize]byte) {

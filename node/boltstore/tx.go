@@ -16,10 +16,13 @@ import (
 // txn is one transaction. Its first failure sticks: reads then return nothing and writes do nothing.
 type txn struct {
 	store *Store
+	vault *vault.Vault // as of its begin: a rotation meanwhile takes no key away from it
 	tx    *bbolt.Tx
 	sums  sums
 	wrote bool
 	err   error
+	// No key opens the fleeting rows: they read as none.
+	restored bool
 }
 
 func (t *txn) Err() error { return t.err }
@@ -30,32 +33,54 @@ func (t *txn) fail(err error) {
 	}
 }
 
-// bucket returns b's table, or nil in a file of an older build that is open read-only.
-func (t *txn) bucket(b store.Bucket) *bbolt.Bucket { return t.tx.Bucket([]byte{byte(b)}) }
+// bucket returns b's table, or nil in a file of an older build that is open read-only, and where no key opens it any more.
+func (t *txn) bucket(b store.Bucket) *bbolt.Bucket {
+	if b.Fleeting() && t.restored {
+		return nil
+	}
+	return t.tx.Bucket([]byte{byte(b)})
+}
+
+// class says by which keys the rows of b are sealed.
+func class(b store.Bucket) vault.Class {
+	if b.Fleeting() {
+		return vault.Fleeting
+	}
+	return vault.Lasting
+}
 
 // place is the associated data of a row: it binds the sealed value to where it stands.
 func place(b store.Bucket, stored []byte) []byte { return append([]byte{byte(b), 0}, stored...) }
 
 // stored is the key under which bbolt holds a row.
-func (s *Store) stored(b store.Bucket, key []byte) []byte {
+func (t *txn) stored(b store.Bucket, key []byte) []byte {
 	if b.Ordered() {
 		return key
 	}
-	blind := s.vault.Blind(place(b, key))
+	blind := t.vault.Blind(place(b, key))
 	return blind[:]
 }
 
 // row is a row as the engine knows it.
 type row struct{ key, value []byte }
 
-// open unseals the row under a stored key.
-func (s *Store) open(b store.Bucket, stored, sealed []byte) (row, error) {
+// unseal opens what bbolt holds under a stored key.
+func (t *txn) unseal(b store.Bucket, stored, sealed []byte) ([]byte, error) {
 	if len(stored) > maxKey || len(sealed) > maxValue {
-		return row{}, damage(b, stored, "longer than anything written")
+		return nil, damage(b, stored, "longer than anything written")
 	}
-	plain, err := s.vault.Open(place(b, stored), sealed)
+	plain, err := t.vault.Open(class(b), place(b, stored), sealed)
 	if err != nil {
-		return row{}, damage(b, stored, "the value does not open")
+		return nil, damage(b, stored, "the value does not open")
+	}
+	return plain, nil
+}
+
+// open reads the row under a stored key.
+func (t *txn) open(b store.Bucket, stored, sealed []byte) (row, error) {
+	plain, err := t.unseal(b, stored, sealed)
+	if err != nil {
+		return row{}, err
 	}
 	if b.Ordered() {
 		return row{slices.Clone(stored), notNil(plain)}, nil
@@ -65,7 +90,7 @@ func (s *Store) open(b store.Bucket, stored, sealed []byte) (row, error) {
 	}
 	n := 2 + int(binary.BigEndian.Uint16(plain))
 	r := row{plain[2:n:n], plain[n:]}
-	if !bytes.Equal(s.stored(b, r.key), stored) {
+	if !bytes.Equal(t.stored(b, r.key), stored) {
 		return row{}, damage(b, stored, "the value belongs to another place")
 	}
 	return r, nil
@@ -93,9 +118,9 @@ func (t *txn) Get(b store.Bucket, key []byte) []byte {
 		if bucket == nil {
 			return nil
 		}
-		stored := t.store.stored(b, key)
+		stored := t.stored(b, key)
 		if sealed := bucket.Get(stored); sealed != nil {
-			r, err = t.store.open(b, stored, sealed)
+			r, err = t.open(b, stored, sealed)
 		}
 		return err
 	})
@@ -119,11 +144,11 @@ func (t *txn) put(b store.Bucket, key, value []byte) error {
 	if len(key) > maxKey || len(value) > maxValue-maxKey-vault.Overhead-2 {
 		return fmt.Errorf("a row of %d and %d bytes is too long", len(key), len(value))
 	}
-	stored, plain := t.store.stored(b, key), value
+	stored, plain := t.stored(b, key), value
 	if !b.Ordered() {
 		plain = slices.Concat(binary.BigEndian.AppendUint16(nil, uint16(len(key))), key, value)
 	}
-	sealed, err := t.store.vault.Seal(rand.Reader, place(b, stored), plain)
+	sealed, err := t.vault.Seal(rand.Reader, class(b), place(b, stored), plain)
 	if err != nil {
 		return err
 	}
@@ -133,9 +158,9 @@ func (t *txn) put(b store.Bucket, key, value []byte) error {
 	}
 	old := bucket.Get(stored)
 	if old != nil {
-		t.sums.remove(t.store, b, stored, old)
+		t.sums.remove(t.vault, b, stored, old)
 	}
-	t.sums.add(t.store, b, stored, sealed)
+	t.sums.add(t.vault, b, stored, sealed)
 	t.wrote = true
 	return bucket.Put(stored, sealed)
 }
@@ -145,7 +170,7 @@ func (t *txn) Delete(b store.Bucket, key []byte) {
 		return
 	}
 	err := guard(bucketName(b), func() error {
-		bucket, stored := t.bucket(b), t.store.stored(b, key)
+		bucket, stored := t.bucket(b), t.stored(b, key)
 		if bucket == nil {
 			return nil
 		}
@@ -153,7 +178,7 @@ func (t *txn) Delete(b store.Bucket, key []byte) {
 		if old == nil {
 			return nil
 		}
-		t.sums.remove(t.store, b, stored, old)
+		t.sums.remove(t.vault, b, stored, old)
 		t.wrote = true
 		return bucket.Delete(stored)
 	})
@@ -220,7 +245,7 @@ func (t *txn) scanStored(b store.Bucket, from []byte, fn func(row) bool) {
 				return nil
 			}
 			more = true
-			r, err = t.store.open(b, k, v)
+			r, err = t.open(b, k, v)
 			return err
 		})
 		if err != nil {
@@ -245,7 +270,7 @@ func (t *txn) Last(b store.Bucket) (key, value []byte) {
 			return nil
 		}
 		if k, v := bucket.Cursor().Last(); k != nil {
-			r, err = t.store.open(b, k, v)
+			r, err = t.open(b, k, v)
 		}
 		return err
 	})

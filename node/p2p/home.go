@@ -1,12 +1,14 @@
 package p2p
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
@@ -22,17 +24,17 @@ import (
 
 // Files of the home folder.
 const (
-	vaultFile  = "vault.key"   // crypto/vault
-	hostFile   = "host.key"    // seed of the libp2p key, sealed by the vault
-	storeFile  = "node.db"     // node/boltstore
-	relayFile  = "relay.db"    // mailbox/boltbox
-	filesDir   = "files"       // mailbox/blobs: chunks of the files of our messages
-	chunkDir   = "relay-files" // mailbox/blobs, of the relay
-	dhtFile    = "dht.db"      // dht/kad
-	socketFile = "api.sock"    // node/api
-	buildDir   = ".new"        // Init and Link build here, then rename
-	seedFile   = "link.seed"   // of a linking that was begun; only in buildDir
-	configFile = "config.toml" // the commands' configuration
+	vaultFile  = boltstore.KeyFile  // crypto/vault
+	hostFile   = "host.key"         // seed of the libp2p key, sealed by the vault
+	storeFile  = boltstore.FileName // node/boltstore
+	relayFile  = "relay.db"         // mailbox/boltbox
+	filesDir   = "files"            // mailbox/blobs: chunks of the files of our messages
+	chunkDir   = "relay-files"      // mailbox/blobs, of the relay
+	dhtFile    = "dht.db"           // dht/kad
+	socketFile = "api.sock"         // node/api
+	buildDir   = ".new"             // Init and Link build here, then rename
+	seedFile   = "link.seed"        // of a linking that was begun; only in buildDir
+	configFile = "config.toml"      // the commands' configuration
 )
 
 // Errors of the home folder and of the node, each with an exit code of its own.
@@ -102,7 +104,7 @@ func noHome(path string) error {
 // home is an opened home folder.
 type home struct {
 	dir   string
-	vault *vault.Vault
+	vault *vault.Vault       // as it was opened
 	key   ed25519.PrivateKey // libp2p
 	store *boltstore.Store
 }
@@ -112,29 +114,89 @@ func openHome(dir string, passphrase []byte, readOnly bool) (*home, error) {
 	if err := CheckHome(dir); err != nil {
 		return nil, err
 	}
-	h := &home{dir: dir}
+	for {
+		before, _ := os.Stat(filepath.Join(dir, vaultFile))
+		h := &home{dir: dir}
+		err := h.open(passphrase, readOnly)
+		if err == nil {
+			return h, nil
+		}
+		// Whoever owned the store may have changed its keys between our reading one and the other.
+		if after, e := os.Stat(filepath.Join(dir, vaultFile)); e != nil || os.SameFile(before, after) {
+			return nil, err
+		}
+	}
+}
+
+func (h *home) open(passphrase []byte, readOnly bool) (err error) {
 	if err := h.openKeys(passphrase); err != nil {
-		return nil, err
+		return err
 	}
-	var err error
-	h.store, err = boltstore.Open(dir, h.vault, boltstore.Options{ReadOnly: readOnly})
+	h.store, err = boltstore.Open(h.dir, h.vault, boltstore.Options{ReadOnly: readOnly, Also: h.resealHostKey})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", storeFile, err)
+		return fmt.Errorf("%s: %w", storeFile, err)
 	}
-	return h, nil
+	return nil
 }
 
 // openKeys opens the vault and the host key.
-func (h *home) openKeys(passphrase []byte) error {
-	raw, err := os.ReadFile(filepath.Join(h.dir, vaultFile))
-	if err != nil {
+func (h *home) openKeys(passphrase []byte) (err error) {
+	if h.vault, err = boltstore.ReadKeys(h.dir, passphrase); err != nil {
 		return fmt.Errorf("home folder: %w", err)
-	}
-	if h.vault, err = vault.Open(raw, passphrase); err != nil {
-		return fmt.Errorf("%s: %w", vaultFile, err)
 	}
 	h.key, err = readHostKey(h.dir, h.vault)
 	return err
+}
+
+// settle has the device begin anew with its peers if the store was put back from a copy, and brings a fresh key for what
+// must be forgotten: a copy of the store alone that is put back between two starts is always older than its keys.
+func (h *home) settle(ctx context.Context, now time.Time, rng io.Reader, log *slog.Logger) error {
+	if h.store.Restored() {
+		log.Warn("the store is older than its keys: sessions begin anew")
+		if err := h.store.Forget(func(tx store.Tx) error { return afresh(tx, now, rng) }); err != nil {
+			return fmt.Errorf("%s: %w", storeFile, err)
+		}
+	}
+	if err := h.store.Rotate(ctx, vault.Fleeting, now); err != nil {
+		log.Warn("the keys of the store were not renewed", "err", err) // a full disk for instance: keepKeys tries again
+	}
+	return nil
+}
+
+// afresh raises the device's generation.
+func afresh(tx store.Tx, now time.Time, rng io.Reader) error {
+	_, err := node.Load(&node.Turn{Now: now, Rand: rng, Tx: tx, Out: &node.Effects{}}, node.Config{})
+	return err
+}
+
+// keepKeys renews the keys of the store as they come of age.
+func (n *Node) keepKeys(ctx context.Context) {
+	tick := time.NewTicker(keysEvery)
+	defer tick.Stop()
+	for {
+		if err := n.home.store.Renew(ctx, n.cfg.Now()); err != nil && ctx.Err() == nil {
+			n.cfg.Log.Warn("the keys of the store were not renewed", "err", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Protected says whether the home needs a passphrase.
+func Protected(dir string) bool { return boltstore.KeysLocked(dir) }
+
+// Relock gives a home that no node has open another passphrase (empty: none) and fresh keys, so that an old copy of its key
+// file opens nothing in its store. If it fails half way, changed says which passphrase counts; the next start goes on.
+func Relock(ctx context.Context, dir string, old, fresh []byte, now time.Time) (changed bool, err error) {
+	h, err := openHome(dir, old, false)
+	if err != nil {
+		return false, err
+	}
+	defer h.store.Close()
+	return h.store.Relock(ctx, fresh, now)
 }
 
 // View opens the store of a home folder read-only, for commands that run
@@ -156,11 +218,24 @@ func readHostKey(dir string, v *vault.Vault) (ed25519.PrivateKey, error) {
 	if err != nil {
 		return nil, fmt.Errorf("home folder: %w", err)
 	}
-	seed, err := v.Open(hostKeyPlace, sealed)
+	seed, err := v.Open(vault.Lasting, hostKeyPlace, sealed)
 	if err != nil || len(seed) != ed25519.SeedSize {
 		return nil, fmt.Errorf("%s: %w", hostFile, vault.ErrDamaged)
 	}
 	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// resealHostKey puts the host key under the vault's current key.
+func (h *home) resealHostKey(v *vault.Vault) error {
+	path := filepath.Join(h.dir, hostFile)
+	if sealed, err := os.ReadFile(path); err != nil || !v.Stale(vault.Lasting, sealed) {
+		return err
+	}
+	sealed, err := v.Seal(rand.Reader, vault.Lasting, hostKeyPlace, h.key.Seed())
+	if err != nil {
+		return err
+	}
+	return boltstore.Replace(path, sealed)
 }
 
 // build makes the files of a new home in a folder of their own, so that an
@@ -175,7 +250,7 @@ func buildFor(target string) *build {
 }
 
 // newBuild begins a home for target. It refuses one that has an identity.
-func newBuild(target string, passphrase []byte, rng io.Reader) (*build, error) {
+func newBuild(target string, passphrase []byte, now time.Time, rng io.Reader) (*build, error) {
 	if Exists(target) {
 		return nil, &view.Problem{
 			Class:   ErrExists,
@@ -196,7 +271,7 @@ func newBuild(target string, passphrase []byte, rng io.Reader) (*build, error) {
 	if err := os.Mkdir(b.dir, folderMode); err != nil {
 		return nil, fmt.Errorf("home folder: %w", err)
 	}
-	if err := b.fill(passphrase, rng); err != nil {
+	if err := b.fill(passphrase, now, rng); err != nil {
 		b.abandon()
 		return nil, err
 	}
@@ -204,8 +279,8 @@ func newBuild(target string, passphrase []byte, rng io.Reader) (*build, error) {
 }
 
 // fill draws the secrets and makes the files.
-func (b *build) fill(passphrase []byte, rng io.Reader) error {
-	file, v, err := vault.Create(rng, passphrase)
+func (b *build) fill(passphrase []byte, now time.Time, rng io.Reader) error {
+	v, err := vault.Create(rng, passphrase, now)
 	if err != nil {
 		return fmt.Errorf("%s: %w", vaultFile, err)
 	}
@@ -213,13 +288,13 @@ func (b *build) fill(passphrase []byte, rng io.Reader) error {
 	if _, err := io.ReadFull(rng, seed); err != nil {
 		return fmt.Errorf("entropy: %w", err)
 	}
-	sealed, err := v.Seal(rng, hostKeyPlace, seed)
+	sealed, err := v.Seal(rng, vault.Lasting, hostKeyPlace, seed)
 	if err != nil {
 		return fmt.Errorf("%s: %w", hostFile, err)
 	}
 	b.vault, b.key = v, ed25519.NewKeyFromSeed(seed)
-	if err := writeFile(filepath.Join(b.dir, vaultFile), file); err != nil {
-		return err
+	if err := boltstore.SaveKeys(b.dir, v); err != nil {
+		return fmt.Errorf("home folder: %w", err)
 	}
 	if err := writeFile(filepath.Join(b.dir, hostFile), sealed); err != nil {
 		return err
@@ -303,7 +378,7 @@ func Init(dir string, p InitParams) (phrase string, id view.Identity, err error)
 	if err != nil {
 		return "", id, err
 	}
-	b, err := newBuild(dir, p.Passphrase, p.Rand)
+	b, err := newBuild(dir, p.Passphrase, p.Now(), p.Rand)
 	if err != nil {
 		return "", id, err
 	}

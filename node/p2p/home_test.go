@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node"
@@ -20,7 +21,7 @@ import (
 func emptyHome(t testing.TB, passphrase []byte) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "home")
-	b, err := newBuild(dir, passphrase, rand.Reader)
+	b, err := newBuild(dir, passphrase, time.Now(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +97,7 @@ func TestTheHostKeyIsSealed(t *testing.T) {
 func TestAnIdentityIsNeverOverwritten(t *testing.T) {
 	dir := emptyHome(t, nil)
 	before, _ := os.ReadFile(filepath.Join(dir, vaultFile))
-	if _, err := newBuild(dir, nil, rand.Reader); !errors.Is(err, ErrExists) {
+	if _, err := newBuild(dir, nil, time.Now(), rand.Reader); !errors.Is(err, ErrExists) {
 		t.Fatalf("a second identity: %v", err)
 	}
 	after, _ := os.ReadFile(filepath.Join(dir, vaultFile))
@@ -107,7 +108,7 @@ func TestAnIdentityIsNeverOverwritten(t *testing.T) {
 
 func TestAnInterruptedInitLeavesNoIdentity(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "home")
-	b, err := newBuild(dir, nil, rand.Reader)
+	b, err := newBuild(dir, nil, time.Now(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func TestAnInterruptedInitLeavesNoIdentity(t *testing.T) {
 	if err := CheckHome(dir); !errors.Is(err, ErrNoHome) {
 		t.Errorf("CheckHome: %v", err)
 	}
-	again, err := newBuild(dir, nil, rand.Reader)
+	again, err := newBuild(dir, nil, time.Now(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}

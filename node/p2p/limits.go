@@ -15,6 +15,9 @@ const (
 	LinkProtocol = "/kith/link/1"
 )
 
+// keysEvery is how often the node looks whether the keys of its store are due.
+const keysEvery = time.Hour
+
 // maxSignals is how many events that are kept nowhere wait for those who stream
 // events and are slow.
 const maxSignals = 64

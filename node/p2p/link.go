@@ -17,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/crypto/hkdf"
 
+	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/store"
@@ -254,12 +255,12 @@ func linkBuild(dir string, p LinkParams) (*build, *linkSeed, error) {
 		if err := b.openKeys(p.Passphrase); err != nil {
 			return nil, nil, err
 		}
-		raw, err := b.vault.Open(linkSeedPlace, sealed)
+		raw, err := b.vault.Open(vault.Lasting, linkSeedPlace, sealed)
 		if seed, ok := parseLinkSeed(raw); err == nil && ok && seed.link == hash {
 			return b, seed, b.emptyStore()
 		}
 	}
-	b, err := newBuild(dir, p.Passphrase, p.Rand)
+	b, err := newBuild(dir, p.Passphrase, p.Now(), p.Rand)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -275,7 +276,7 @@ func (b *build) keepSeed(seed *linkSeed, rng io.Reader) error {
 	if _, err := io.ReadFull(rng, seed.secret[:]); err != nil {
 		return fmt.Errorf("entropy: %w", err)
 	}
-	sealed, err := b.vault.Seal(rng, linkSeedPlace, seed.marshal())
+	sealed, err := b.vault.Seal(rng, vault.Lasting, linkSeedPlace, seed.marshal())
 	if err != nil {
 		return fmt.Errorf("%s: %w", seedFile, err)
 	}

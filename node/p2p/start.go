@@ -116,9 +116,11 @@ func Start(ctx context.Context, c Config) (*Node, error) {
 	return n, nil
 }
 
-func (n *Node) openHome(context.Context) (err error) {
-	n.home, err = openHome(n.cfg.Home, n.cfg.Passphrase, false)
-	return err
+func (n *Node) openHome(ctx context.Context) (err error) {
+	if n.home, err = openHome(n.cfg.Home, n.cfg.Passphrase, false); err != nil {
+		return err
+	}
+	return n.home.settle(ctx, n.cfg.Now(), n.cfg.Rand, n.cfg.Log)
 }
 
 func (n *Node) openHost(context.Context) (err error) {
@@ -273,6 +275,7 @@ func (n *Node) openDoors(context.Context) error {
 		n.seen(p, election.SourceOwn)
 	}
 	n.wg.Go(func() { n.scout.run(ctx) })
+	n.wg.Go(func() { n.keepKeys(ctx) })
 	if n.cfg.MDNS {
 		n.lan = host.StartLAN(n.host, n.metOnLAN, n.cfg.Log)
 	}

@@ -54,6 +54,10 @@ func (b Bucket) Ordered() bool {
 	return b >= BucketChats && b <= BucketParked || b >= BucketTexts
 }
 
+// Fleeting reports whether rows of b hold keys that must not outlive their deletion, wherever the disk keeps old pages: a
+// sealed store has them under keys that change every day. Without them a device goes on with fresh ones.
+func (b Bucket) Fleeting() bool { return b >= BucketSessions && b <= BucketFlights }
+
 // Tx is one transaction of the device's store. Values returned are copies that the caller may keep.
 //
 // Reading a damaged value returns nil and makes the transaction fail: Err reports it, and Update then returns it
