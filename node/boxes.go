@@ -13,6 +13,7 @@ import (
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/prekeys"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
 )
@@ -80,7 +81,7 @@ func (e *Engine) box(t *Turn, epoch uint32) (*pb.Box, *dht.SetRecord) {
 	if !store.Row(t.Tx, store.BucketBoxes, store.U32(epoch), b) {
 		return nil, nil
 	}
-	rec, err := e.sets.get(b.Set)
+	rec, err := e.sets.Get(b.Set)
 	if err != nil {
 		return b, nil
 	}
@@ -93,20 +94,7 @@ func (e *Engine) boxSet(value []byte) *dht.SetRecord {
 	if proto.Unmarshal(value, b) != nil {
 		return nil
 	}
-	rec, err := e.sets.get(b.Set)
-	if err != nil {
-		return nil
-	}
-	return rec
-}
-
-// boxSet reads the set of a stored box row.
-func boxSet(value []byte) *dht.SetRecord {
-	b := &pb.Box{}
-	if proto.Unmarshal(value, b) != nil {
-		return nil
-	}
-	rec, err := dht.ParseSetRecord(b.Set)
+	rec, err := e.sets.Get(b.Set)
 	if err != nil {
 		return nil
 	}
@@ -390,15 +378,7 @@ func (e *Engine) keepSet(t *Turn, rec *dht.SetRecord) {
 	if b == nil {
 		b = &pb.Box{Epoch: rec.Epoch()}
 	}
-	b.Set, b.Until = rec.Bytes(), millis(rec.NotAfter())
-	for _, m := range rec.Members() {
-		i := slices.IndexFunc(b.Watch, func(w *pb.Endpoint) bool { return string(w.Id) == string(m.Peer.ID) })
-		if i < 0 {
-			b.Watch = append(b.Watch, fromPeer(m.Peer))
-		} else {
-			b.Watch[i] = fromPeer(m.Peer)
-		}
-	}
+	prekeys.Watch(b, rec, t.Now)
 	for _, w := range b.Watch {
 		t.Out.Sets = append(t.Out.Sets, PushSet{Relay: toPeer(w), Set: rec.Bytes()})
 	}
@@ -427,17 +407,30 @@ func (e *Engine) dropBoxes(t *Turn) {
 // Watches lists the boxes to collect from: the next epoch's, the current one's, and past ones' until their mail expired.
 func (e *Engine) Watches(t *Turn) []Watch {
 	var out []Watch
-	next := dht.EpochAt(t.Now) + 1
-	t.Tx.Scan(store.BucketBoxes, nil, func(_, value []byte) bool {
-		b := &pb.Box{}
-		if proto.Unmarshal(value, b) != nil || (b.Epoch > next && b.Epoch != dht.FrontDoorEpoch) {
-			return true
-		}
-		key := e.boxKey(b.Epoch)
+	e.eachWatched(t, func(key ed25519.PrivateKey, b *pb.Box) {
 		for _, w := range b.Watch {
 			out = append(out, Watch{Relay: toPeer(w), Box: mailbox.IDOf(key.Public().(ed25519.PublicKey)), Key: key})
 		}
+	})
+	return out
+}
+
+func (e *Engine) eachWatched(t *Turn, fn func(ed25519.PrivateKey, *pb.Box)) {
+	next := dht.EpochAt(t.Now) + 1
+	t.Tx.Scan(store.BucketBoxes, nil, func(_, value []byte) bool {
+		b := &pb.Box{}
+		if proto.Unmarshal(value, b) == nil && (b.Epoch <= next || b.Epoch == dht.FrontDoorEpoch) {
+			fn(e.boxKey(b.Epoch), b)
+		}
 		return true
+	})
+}
+
+// watchedBoxes are the boxes of Watches, as they have to be drained.
+func (e *Engine) watchedBoxes(t *Turn) []prekeys.Watched {
+	var out []prekeys.Watched
+	e.eachWatched(t, func(key ed25519.PrivateKey, b *pb.Box) {
+		out = append(out, prekeys.Box(mailbox.IDOf(key.Public().(ed25519.PublicKey)), b))
 	})
 	return out
 }

@@ -289,7 +289,7 @@ func (e *Engine) keepPeerSet(dev *pb.PeerDevice, rec *dht.SetRecord) bool {
 	}
 	var sets [][]byte
 	for _, raw := range dev.Sets {
-		old, err := e.sets.get(raw)
+		old, err := e.sets.Get(raw)
 		if err != nil {
 			continue
 		}
@@ -314,7 +314,7 @@ func (e *Engine) route(t *Turn, dev *pb.PeerDevice, size int) *dht.SetRecord {
 	cur := dht.EpochAt(t.Now)
 	var best *dht.SetRecord
 	for _, raw := range dev.Sets {
-		rec, err := e.sets.get(raw)
+		rec, err := e.sets.Get(raw)
 		if err != nil || !rec.Usable(t.Now) {
 			continue
 		}
@@ -333,7 +333,7 @@ func (e *Engine) route(t *Turn, dev *pb.PeerDevice, size int) *dht.SetRecord {
 	if best != nil {
 		return best
 	}
-	rec, err := e.records.get(dev.Record)
+	rec, err := e.records.Get(dev.Record)
 	if err == nil && size <= frontEnvelope {
 		if f := rec.FrontDoor(); f != nil && f.Usable(t.Now) {
 			return f
@@ -346,13 +346,13 @@ func (e *Engine) route(t *Turn, dev *pb.PeerDevice, size int) *dht.SetRecord {
 // setOf is the set of one box of a device, however old; nil if it is not known any more.
 func (e *Engine) setOf(dev *pb.PeerDevice, box []byte) *dht.SetRecord {
 	for _, raw := range dev.Sets {
-		if rec, err := e.sets.get(raw); err == nil {
+		if rec, err := e.sets.Get(raw); err == nil {
 			if id := rec.BoxID(); string(id[:]) == string(box) {
 				return rec
 			}
 		}
 	}
-	if rec, err := e.records.get(dev.Record); err == nil && rec.FrontDoor() != nil {
+	if rec, err := e.records.Get(dev.Record); err == nil && rec.FrontDoor() != nil {
 		if id := rec.FrontDoor().BoxID(); string(id[:]) == string(box) {
 			return rec.FrontDoor()
 		}

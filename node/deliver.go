@@ -81,8 +81,11 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		return
 	}
 	if len(d.Envelope) == 0 && !e.sealDelivery(t, n, d, dev) {
-		e.put(t, n, d, unixMilli(d.Expires)) // learnRecord wakes it before
+		e.put(t, n, d, earlier(unixMilli(d.Expires), e.readies(t, dev))) // learnRecord wakes it before
 		return
+	}
+	if _, first := session.ParseFirstFlight(d.Envelope); first && t.Now.Sub(unixMilli(dev.Begun)) >= reinitAfter {
+		e.need(t, dht.DeviceKey(it.Device)) // never answered: with a newer bundle it is made anew
 	}
 	if !it.Direct && dev.Endpoint != nil && !e.byDoor(t, d, dev) {
 		it.Direct = true
@@ -421,8 +424,8 @@ func (e *Engine) again(t *Turn, n uint64, d *pb.Delivery, why string) {
 	e.out.Restart(n, t.Now)
 }
 
-// anew seals everything for a device again that is not acknowledged yet: its sessions are of no use any more.
-func (e *Engine) anew(t *Turn, dev *pb.PeerDevice, why string) {
+// sealAnew seals everything for a device again that is not acknowledged yet: its sessions are of no use any more.
+func (e *Engine) sealAnew(t *Turn, dev *pb.PeerDevice, why string) {
 	for _, n := range e.out.OfDevice(identity.DeviceID(dev.Device)) {
 		if d := e.delivery(t, n); d != nil && len(d.Envelope) > 0 && len(d.Acks) == 0 {
 			e.again(t, n, d, why)
@@ -435,11 +438,10 @@ func (e *Engine) anew(t *Turn, dev *pb.PeerDevice, why string) {
 func (e *Engine) reinit(t *Turn, dev *pb.PeerDevice, bundle *identity.Bundle) {
 	sessions := e.sessions(t, dev)
 	i := session.Choose(sessions)
-	hash := bundle.Hash()
 	if c := e.contact(t, identity.UserID(dev.User)); c != nil && wanted(c) {
 		return // who has not accepted us does not answer: that says nothing of its secrets
 	}
-	if i < 0 || sessions[i].Established() || !sessions[i].Initiated() || sessions[i].PrekeyID() == [8]byte(hash[:8]) {
+	if i < 0 || sessions[i].Established() || !sessions[i].Initiated() || dev.BegunAt >= bundle.Number() {
 		return
 	}
 	ns := e.out.OfDevice(identity.DeviceID(dev.Device))
@@ -449,25 +451,7 @@ func (e *Engine) reinit(t *Turn, dev *pb.PeerDevice, bundle *identity.Bundle) {
 	if d := e.delivery(t, ns[0]); d == nil || t.Now.Sub(unixMilli(d.Created)) < reinitAfter {
 		return
 	}
-	if s, err := session.Initiate(t.Rand, e.sessionSelf(), bundle); err == nil {
-		e.addSession(t, dev, s)
-		e.anew(t, dev, "the first flight was never answered")
+	if _, err := e.begin(t, dev, bundle); err == nil {
+		e.sealAnew(t, dev, "the first flight was never answered")
 	}
-}
-
-// freshBundle is a device's bundle to begin a session with. One past its freshness mark still serves, and is looked for
-// anew; one past its grace does not.
-func (e *Engine) freshBundle(t *Turn, dev *pb.PeerDevice) (*identity.Bundle, error) {
-	rec, err := e.records.get(dev.Record)
-	if err != nil {
-		return nil, err
-	}
-	b := rec.Bundle()
-	if !b.Fresh(t.Now) {
-		e.need(t, dht.DeviceKey(b.Device()))
-	}
-	if !b.Usable(t.Now) {
-		return nil, identity.ErrInvalid
-	}
-	return b, nil
 }

@@ -28,6 +28,7 @@ import (
 	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/people"
+	"github.com/kith-im/kith/node/prekeys"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/transfer"
@@ -71,9 +72,11 @@ type Engine struct {
 	typed   map[chat.ChatID]time.Time // when we last said so
 
 	prekeysAt   time.Time // when to forget old prekeys
-	namesAt     time.Time // when to ask the DNS about contacts' names
-	roundFailed int       // rounds in a row
-	watched     uint32    // epoch that Watches was last said to change for
+	drains      *prekeys.Drains
+	anew        map[identity.DeviceID]time.Time // devices whose record is looked up before a session begins: until when
+	namesAt     time.Time                       // when to ask the DNS about contacts' names
+	roundFailed int                             // rounds in a row
+	watched     uint32                          // epoch that Watches was last said to change for
 
 	pushed    map[identity.DeviceID][12]byte  // the list head of ours that a device was sent last
 	checks    map[identity.DeviceID]time.Time // when to look for deliveries that a device must have missed
@@ -98,9 +101,9 @@ type Engine struct {
 	groups groupDesk
 
 	observed map[string]observation // relay -> counted since its row was written
-	lists    parsed[*identity.DeviceList]
-	records  parsed[*dht.DeviceRecord]
-	sets     parsed[*dht.SetRecord]
+	lists    store.Parsed[*identity.DeviceList]
+	records  store.Parsed[*dht.DeviceRecord]
+	sets     store.Parsed[*dht.SetRecord]
 	boxKeys  map[uint32]ed25519.PrivateKey
 	boxesOf  map[string]identity.DeviceID // directory key of a set that we look up -> whose it is
 }
@@ -122,13 +125,13 @@ func Load(t *Turn, c Config) (*Engine, error) {
 	e := &Engine{
 		cfg: c, self: &pb.Self{}, book: session.NewBook(), peers: map[string][]identity.DeviceID{}, live: map[string]bool{}, out: outbox.New(),
 		wants: map[string]*want{}, publish: map[string]*want{},
-		boxKeys: map[uint32]ed25519.PrivateKey{}, lists: parsed[*identity.DeviceList]{parse: identity.ParseDeviceList},
-		records: parsed[*dht.DeviceRecord]{parse: dht.ParseDeviceRecord}, sets: parsed[*dht.SetRecord]{parse: dht.ParseSetRecord},
+		boxKeys: map[uint32]ed25519.PrivateKey{}, lists: store.Parsed[*identity.DeviceList]{Parse: identity.ParseDeviceList},
+		records: store.Parsed[*dht.DeviceRecord]{Parse: dht.ParseDeviceRecord}, sets: store.Parsed[*dht.SetRecord]{Parse: dht.ParseSetRecord},
 		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},
 		groups: newGroupDesk(), passes: map[string][]byte{}, issued: map[string]issued{}, sealed: map[string]sealed{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
 		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID][12]byte{}, gaps: map[identity.DeviceID]bool{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
-		typing: map[typist]time.Time{}, typed: map[chat.ChatID]time.Time{},
+		typing: map[typist]time.Time{}, typed: map[chat.ChatID]time.Time{}, drains: prekeys.NewDrains(t.Now), anew: map[identity.DeviceID]time.Time{},
 	}
 	if !store.Row(t.Tx, store.BucketMeta, keySelf, e.self) {
 		return nil, view.ErrNoIdentity
@@ -136,6 +139,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 	if err := e.parseSelf(); err != nil {
 		return nil, err
 	}
+	e.renewSoon(t)
 	e.loadPeople(t)
 	e.desk(t).IndexAll()
 	e.timesAt = talk.NextTime(t.Tx)

@@ -388,7 +388,7 @@ func (e *Engine) keepPeople(g *chatpb.Group) (lists []*identity.DeviceList) {
 		}
 	}
 	for _, raw := range g.Lists {
-		if l, err := e.lists.get(raw); err == nil {
+		if l, err := e.lists.Get(raw); err == nil {
 			lists = append(lists, l)
 			e.groups.lists[l.Head()] = l
 		}
@@ -440,7 +440,7 @@ func (e *Engine) takeEntries(t *Turn, a arrival, fresh []*group.Entry, lists []*
 
 // prover is the list that an entry names, if it proves that a device of the author's signed it.
 func (e *Engine) prover(t *Turn, x *group.Entry) *identity.DeviceList {
-	known, _ := e.lists.get(talk.ListOf(t.Tx, x.Group(), x.Fields().List))
+	known, _ := e.lists.Get(talk.ListOf(t.Tx, x.Group(), x.Fields().List))
 	for _, l := range []*identity.DeviceList{e.groups.lists[x.Fields().List], known, e.listOf(t, x.Fields().User)} {
 		if l != nil && x.By(l) {
 			return l

@@ -14,6 +14,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/prekeys"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/view"
@@ -44,6 +45,7 @@ func (e *Engine) Collected(t *Turn, relay dht.Peer, items []Collected) {
 	var boxes []mailbox.ID
 	for _, it := range items {
 		if !e.take(t, it.Envelope, nil) {
+			e.drains.Left(prekeys.Place{Box: it.Box, Relay: string(relay.ID)})
 			continue
 		}
 		if len(acks[it.Box]) == 0 {
@@ -193,12 +195,8 @@ func (e *Engine) openFirst(t *Turn, f session.FirstFlight, envelope []byte) (arr
 	if ref := t.Tx.Get(store.BucketFlights, flight); len(ref) == 40 {
 		return e.openWith(t, session.Ref{Device: identity.DeviceID(ref[:32]), Session: [8]byte(ref[32:])}, envelope)
 	}
-	row := &pb.Prekey{}
-	if !store.Row(t.Tx, store.BucketPrekeys, f.Prekey[:], row) {
-		return arrival{}, session.ErrOpen
-	}
-	pre, err := identity.ParsePrekey(row.Secret)
-	if err != nil {
+	pre := prekeys.Find(t.Tx, f.Prekey)
+	if pre == nil {
 		return arrival{}, session.ErrOpen
 	}
 	s, sender, body, err := session.Accept(e.sessionSelf(), pre, func(s session.Sender) error { return e.checkSender(t, s) }, envelope, t.Now)

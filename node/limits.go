@@ -79,9 +79,12 @@ const (
 	listRenew     = listLife / 2
 	bundleLife    = identity.BundleLifetime
 	bundleEvery   = day
-	drainTime     = time.Hour // after a start: by then the mailboxes are empty
 	bundleJitter  = bundleEvery / 5
-	prekeyCap     = Retention + bundleLife // after supersession: no envelope to it travels longer
+	bundleOld     = bundleEvery + bundleJitter + time.Hour // by then there is a newer one, if its device is there
+	lookPatience  = 2 * time.Second                        // for the newer one, before a session is begun with the old
+	bundleStale   = bundleEvery * 3 / 4                    // at a start: who is there for an hour a day has a new one every day
+	prekeysEvery  = 6 * time.Hour                          // between two looks at old secrets
+	prekeysSoon   = time.Minute                            // after a drain, which seldom comes alone
 	reachDebounce = 500 * time.Millisecond
 	listRecheck   = day
 	maxInvite     = 30 * day
@@ -118,7 +121,7 @@ const (
 	parkFor       = Retention
 	maxInvites    = 64
 	maxDeclines   = 16   // of one used or expired link
-	maxParsed     = 1024 // records of one kind, parsed and in memory
+	maxParsed     = 1024 // of what is remembered only because it was worked out before
 	maxMeet       = 64   // connections asked for at the start
 	maxSteps      = 32   // trace steps of one delivery
 	maxHeads      = 3

@@ -314,6 +314,9 @@ func (e *Engine) enqueue(t *Turn, m *pb.Message, device identity.DeviceID, user 
 
 // sealDelivery seals the message for its device, if a session or a bundle is there.
 func (e *Engine) sealDelivery(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice) bool {
+	if !e.readies(t, dev).IsZero() {
+		return false
+	}
 	var raw []byte
 	if len(d.Acks) > 0 {
 		raw = e.ackContent(t, d, dev)
@@ -343,17 +346,18 @@ func (e *Engine) sealDelivery(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDev
 func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte) ([]byte, error) {
 	sessions := e.sessions(t, dev)
 	i := session.Choose(sessions)
-	if i < 0 {
+	if e.begins(t, dev, sessions) {
 		bundle, err := e.freshBundle(t, dev)
-		if err != nil {
-			return nil, err
+		if i < 0 || err == nil && bundle.Number() > dev.BegunAt {
+			if err != nil {
+				return nil, err
+			}
+			s, err := e.begin(t, dev, bundle)
+			if err != nil {
+				return nil, err
+			}
+			sessions, i = append(sessions, s), len(sessions)
 		}
-		s, err := session.Initiate(t.Rand, e.sessionSelf(), bundle)
-		if err != nil {
-			return nil, err
-		}
-		e.addSession(t, dev, s)
-		sessions, i = append(sessions, s), len(sessions)
 	}
 	body := session.Body{Counter: dev.Sent + 1, OwnHead: e.list.Head().Digest(), Content: content}
 	if l := e.listOf(t, identity.UserID(dev.User)); l != nil {

@@ -213,7 +213,7 @@ func (e *Engine) listOf(t *Turn, u identity.UserID) *identity.DeviceList {
 	if c == nil || len(c.List) == 0 {
 		return nil
 	}
-	l, err := e.lists.get(c.List)
+	l, err := e.lists.Get(c.List)
 	if err != nil {
 		return nil
 	}
@@ -275,7 +275,7 @@ func (e *Engine) refresh(t *Turn, c *pb.Contact) {
 
 // newEpoch is a list under a new account key: a verified contact must be accepted again, others are announced.
 func (e *Engine) newEpoch(t *Turn, c *pb.Contact, l *identity.DeviceList) {
-	if next, err := e.lists.get(c.NextList); err == nil && l.Order(next) != identity.Newer {
+	if next, err := e.lists.Get(c.NextList); err == nil && l.Order(next) != identity.Newer {
 		return
 	}
 	v := contactView(c, e.live)
@@ -291,12 +291,12 @@ func (e *Engine) newEpoch(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 // adoptList makes l the contact's list: devices that it no longer names get nothing from now on.
 func (e *Engine) adoptList(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 	var old []identity.Device
-	if known, err := e.lists.get(c.List); err == nil {
+	if known, err := e.lists.Get(c.List); err == nil {
 		old = known.Devices()
 	}
 	user := l.User()
 	c.User, c.List, c.Left = user[:], l.Bytes(), l.Tombstone()
-	if next, err := e.lists.get(c.NextList); err == nil && next.Order(l) != identity.Newer {
+	if next, err := e.lists.Get(c.NextList); err == nil && next.Order(l) != identity.Newer {
 		c.NextList = nil
 	}
 	e.saveContact(t, c)
@@ -368,6 +368,25 @@ func (e *Engine) sessions(t *Turn, dev *pb.PeerDevice) []*session.Session {
 		}
 	}
 	return out
+}
+
+// begins reports whether a session with a device has to be begun: there is none, or the first flight of ours was never
+// answered, and the secret that it needs may be gone.
+func (e *Engine) begins(t *Turn, dev *pb.PeerDevice, sessions []*session.Session) bool {
+	i := session.Choose(sessions)
+	return i < 0 || !sessions[i].Established() && sessions[i].Initiated() && t.Now.Sub(unixMilli(dev.Begun)) >= reinitAfter
+}
+
+// begin begins a session with a device from its bundle; dev is saved.
+func (e *Engine) begin(t *Turn, dev *pb.PeerDevice, bundle *identity.Bundle) (*session.Session, error) {
+	s, err := session.Initiate(t.Rand, e.sessionSelf(), bundle)
+	if err != nil {
+		return nil, err
+	}
+	delete(e.anew, identity.DeviceID(dev.Device))
+	dev.Begun, dev.BegunAt = t.Now.UnixMilli(), bundle.Number()
+	e.addSession(t, dev, s)
+	return s, nil
 }
 
 func (e *Engine) saveSession(t *Turn, dev *pb.PeerDevice, s *session.Session) {

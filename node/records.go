@@ -8,10 +8,12 @@ import (
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node/backup"
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/prekeys"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
 )
@@ -86,23 +88,13 @@ func draw(rng io.Reader, n int) ([]byte, error) {
 
 // rotateBundle makes the next bundle and keeps the secret of the old one for envelopes that are on their way.
 func rotateBundle(t *Turn, self *pb.Self, keys *identity.DeviceKeys, number uint64) error {
-	if old, err := identity.ParseBundle(self.Bundle); err == nil {
-		id := old.Hash()
-		row := &pb.Prekey{}
-		if store.Row(t.Tx, store.BucketPrekeys, id[:8], row) {
-			row.Superseded = t.Now.UnixMilli()
-			store.PutRow(t.Tx, store.BucketPrekeys, id[:8], row)
-		}
-	}
-	b, pre, err := identity.NewBundle(t.Rand, keys, identity.BundleFields{
+	b, err := prekeys.Rotate(t.Tx, t.Rand, keys, self.Bundle, identity.BundleFields{
 		User: identity.UserID(self.User), Generation: self.Generation, Number: number,
 		Issued: t.Now, NotAfter: t.Now.Add(bundleLife),
 	})
 	if err != nil {
 		return err
 	}
-	id := pre.ID()
-	store.PutRow(t.Tx, store.BucketPrekeys, id[:], &pb.Prekey{Secret: pre.Marshal()})
 	self.Bundle = b.Bytes()
 	self.BundleDue = t.Now.Add(bundleEvery + jitter(t.Rand, 2*bundleJitter) - bundleJitter).UnixMilli()
 	return nil
@@ -142,48 +134,32 @@ func (e *Engine) renew(t *Turn) {
 	e.renewRecord(t, true)
 }
 
-// tickPrekeys runs once a day, but not before what came while we were away had time to arrive: it may need them.
+// renewSoon has a bundle that was made some time ago followed by another at the start, so that a device that is there for
+// an hour a day has a new one every day.
+func (e *Engine) renewSoon(t *Turn) {
+	if b, err := identity.ParseBundle(e.self.Bundle); err == nil && t.Now.Sub(b.Issued()) >= bundleStale {
+		e.self.BundleDue = min(e.self.BundleDue, t.Now.UnixMilli())
+	}
+}
+
+// tickPrekeys runs every few hours, and soon after something was drained: what that was waiting for may go now.
 func (e *Engine) tickPrekeys(t *Turn) {
 	if e.prekeysAt.IsZero() {
-		e.prekeysAt = t.Now.Add(drainTime)
+		e.prekeysAt = t.Now.Add(prekeysSoon)
 	}
 	if due(e.prekeysAt, t.Now) {
-		e.prekeysAt = t.Now.Add(day)
-		e.dropPrekeys(t)
+		e.prekeysAt = t.Now.Add(prekeysEvery)
+		prekeys.Forget(t.Tx, e.drains.Of(e.watchedBoxes(t), t.Now), t.Now)
 		e.dropParked(t)
 		e.forgetRequests(t)
 	}
 }
 
-// dropPrekeys forgets the secrets of bundles that were superseded longer ago than any first flight may travel.
-func (e *Engine) dropPrekeys(t *Turn) {
-	var old [][]byte
-	t.Tx.Scan(store.BucketPrekeys, nil, func(key, _ []byte) bool {
-		row := &pb.Prekey{}
-		if store.Row(t.Tx, store.BucketPrekeys, key, row) && row.Superseded != 0 && t.Now.After(unixMilli(row.Superseded).Add(prekeyCap)) {
-			old = append(old, key)
-		}
-		return true
-	})
-	for _, id := range old {
-		t.Tx.Delete(store.BucketPrekeys, id)
-		dropPrefix(t.Tx, store.BucketFlights, id)
-	}
-}
-
-// dropPrefix deletes every pair whose key begins with prefix.
-func dropPrefix(tx store.Tx, b store.Bucket, prefix []byte) {
-	var keys [][]byte
-	tx.Scan(b, prefix, func(key, _ []byte) bool {
-		if len(key) < len(prefix) || string(key[:len(prefix)]) != string(prefix) {
-			return false
-		}
-		keys = append(keys, key)
-		return true
-	})
-	for _, k := range keys {
-		tx.Delete(b, k)
-	}
+// Drained says that a relay has handed over all that one of our boxes held when the performer began to ask for it, and
+// that the engine has taken it in.
+func (e *Engine) Drained(t *Turn, relay []byte, box mailbox.ID, began time.Time) {
+	e.drains.Done(prekeys.Place{Box: box, Relay: string(relay)}, began)
+	e.prekeysAt = earlier(e.prekeysAt, t.Now.Add(prekeysSoon))
 }
 
 // SetHost tells the engine the libp2p identity and addresses of this device.
@@ -266,27 +242,6 @@ func (w *want) hurry(now time.Time) {
 	}
 }
 
-// parsed remembers what was parsed and verified, by its bytes: a stored record is verified once, not at every use.
-type parsed[T any] struct {
-	parse func([]byte) (T, error)
-	known map[string]T
-}
-
-func (p *parsed[T]) get(raw []byte) (T, error) {
-	if v, ok := p.known[string(raw)]; ok {
-		return v, nil
-	}
-	v, err := p.parse(raw)
-	if err != nil {
-		return v, err
-	}
-	if p.known == nil || len(p.known) >= maxParsed {
-		p.known = map[string]T{}
-	}
-	p.known[string(raw)] = v
-	return v, nil
-}
-
 // need asks for a record, unless it is being looked for already.
 func (e *Engine) need(t *Turn, key string) {
 	if _, ok := e.wants[key]; ok {
@@ -316,6 +271,7 @@ func (e *Engine) tickLookups(t *Turn) {
 // Looked gives the answer to a lookup; nil means that nothing was found.
 func (e *Engine) Looked(t *Turn, key string, value []byte) {
 	w := e.wants[key]
+	defer e.lookedAnew(t, key)
 	if value != nil && dht.Validate(key, value, t.Now) == nil {
 		delete(e.wants, key)
 		e.learn(t, key, value)
@@ -383,7 +339,7 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 		d = &pb.PeerDevice{Device: d.Device, User: user[:]}
 		defer e.unpark(t, user, true)
 	}
-	old, err := e.records.get(d.Record)
+	old, err := e.records.Get(d.Record)
 	if err == nil && dht.Newer(dht.DeviceKey(r.Device()), d.Record, r.Bytes()) != dht.VerdictNewer {
 		return
 	}
@@ -395,7 +351,7 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 	e.setEndpoint(d, r.Peer())
 	e.saveDevice(t, d)
 	if lost {
-		e.anew(t, d, "the device has lost its sessions")
+		e.sealAnew(t, d, "the device has lost its sessions")
 	} else {
 		e.reinit(t, d, r.Bundle())
 	}
@@ -491,5 +447,54 @@ func (e *Engine) Published(t *Turn, key string, stored int) {
 	}
 	if next, err := dht.NextPublish(t.Rand, t.Now, stored, w.failed); err == nil {
 		w.next = next
+	}
+}
+
+// freshBundle is a device's bundle to begin a session with. One past its freshness mark still serves, and is looked for
+// anew; one past its grace does not.
+func (e *Engine) freshBundle(t *Turn, dev *pb.PeerDevice) (*identity.Bundle, error) {
+	rec, err := e.records.Get(dev.Record)
+	if err != nil {
+		return nil, err
+	}
+	b := rec.Bundle()
+	if !b.Fresh(t.Now) {
+		e.need(t, dht.DeviceKey(b.Device()))
+	}
+	if !b.Usable(t.Now) {
+		return nil, identity.ErrInvalid
+	}
+	return b, nil
+}
+
+// readies looks a record that may be old up anew before a session is begun with it, for a short while: its device may have
+// forgotten the secret. Until then nothing is sealed; zero: now.
+func (e *Engine) readies(t *Turn, dev *pb.PeerDevice) time.Time {
+	id := identity.DeviceID(dev.Device)
+	rec, err := e.records.Get(dev.Record)
+	if err != nil || t.Now.Sub(rec.Bundle().Issued()) < bundleOld || !e.begins(t, dev, e.sessions(t, dev)) {
+		return time.Time{}
+	}
+	until := e.anew[id]
+	if t.Now.Sub(until) >= time.Hour {
+		until = t.Now.Add(lookPatience)
+		e.anew[id] = until
+		e.need(t, dht.DeviceKey(id))
+	}
+	if due(until, t.Now) {
+		return time.Time{}
+	}
+	return until
+}
+
+// lookedAnew goes on with what waited for a lookup, whatever came of it.
+func (e *Engine) lookedAnew(t *Turn, key string) {
+	kind, raw, err := dht.ParseKey(key)
+	if err != nil || kind != dht.KindDevice {
+		return
+	}
+	if id := identity.DeviceID(raw); !e.anew[id].IsZero() {
+		e.anew[id] = t.Now
+		e.out.RetryDevice(id, t.Now)
 	}
 }

@@ -472,3 +472,16 @@ func hexAll(in [][]byte) []string {
 	}
 	return out
 }
+
+// boxSet reads the set of a stored box row.
+func boxSet(value []byte) *dht.SetRecord {
+	b := &pb.Box{}
+	if proto.Unmarshal(value, b) != nil {
+		return nil
+	}
+	rec, err := dht.ParseSetRecord(b.Set)
+	if err != nil {
+		return nil
+	}
+	return rec
+}

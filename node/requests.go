@@ -454,7 +454,7 @@ func (e *Engine) byDoor(t *Turn, d *pb.Delivery, dev *pb.PeerDevice) bool {
 		return false
 	}
 	c := e.contact(t, identity.UserID(dev.User))
-	rec, err := e.records.get(dev.Record)
+	rec, err := e.records.Get(dev.Record)
 	return c != nil && wanted(c) && err == nil && rec.FrontDoor() != nil && rec.FrontDoor().Usable(t.Now)
 }
 

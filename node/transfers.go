@@ -102,7 +102,7 @@ func (f filed) Sources(author identity.UserID) (out []transfer.Source) {
 			out = append(out, transfer.Source{Peer: toPeer(dev.Endpoint)})
 		}
 		for _, raw := range dev.Sets {
-			rec, err := f.e.sets.get(raw)
+			rec, err := f.e.sets.Get(raw)
 			if err != nil || !owns(dev, author) {
 				continue
 			}

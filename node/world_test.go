@@ -71,6 +71,7 @@ type device struct {
 	signals []view.Notice
 	last    *node.Effects // of the last turn
 	skew    time.Duration
+	drained time.Time   // when it last asked its relays for everything
 	early   bool        // performs effects whether the turn was committed or not: what must never be
 	failed  int         // turns that did not commit
 	crash   func() bool // the process ends after this turn's commit, before its effects
@@ -307,6 +308,10 @@ func (w *world) pass(by time.Duration) {
 		}
 		d.input(func(e *node.Engine, t *node.Turn) { e.Tick(t) })
 		w.settle()
+		if d.up && w.now.Sub(d.drained) >= 12*time.Hour {
+			d.drain()
+			w.settle()
+		}
 	}
 }
 
@@ -484,6 +489,23 @@ func (d *device) collectAt(r *relay) {
 			d.input(func(e *node.Engine, t *node.Turn) { e.Collected(t, r.self, in) })
 		}
 	}
+}
+
+// drain fetches everything anew, and says so, as the performers do twice a day.
+func (d *device) drain() {
+	began := d.time()
+	d.drained = d.w.now
+	d.collect()
+	if d.engine == nil {
+		return
+	}
+	d.input(func(e *node.Engine, t *node.Turn) {
+		for _, x := range e.Watches(t) {
+			if r := d.w.relayAt(x.Relay.ID); r != nil && r.up && !r.mute {
+				e.Drained(t, x.Relay.ID, x.Box, began)
+			}
+		}
+	})
 }
 
 func (r *relay) do(fn func(mailbox.Tx) error) error { return r.store.Do(context.Background(), fn) }

@@ -33,6 +33,7 @@ type Device struct {
 	asked   map[*Relay]time.Time // for their adverts
 	opens   bool                 // its streams are about to be opened
 	opening bool                 // ... and are being opened
+	drains  bool                 // they will be asked for everything anew
 	turns   uint64
 	Shown   []view.Message
 	seen    map[string]int

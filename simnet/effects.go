@@ -240,14 +240,52 @@ func (d *Device) watch() {
 	for _, x := range watches {
 		if r, ok := d.w.relayAt(d, x.Relay.ID); ok {
 			d.connect(r)
-			r.watch(x.Box, d)
+			if r.watch(x.Box, d) {
+				d.drain(r, x.Box)
+			}
 		}
 	}
 	d.opening = false
+	d.drainAgain()
 }
 
-// collected brings what a relay pushed into the engine.
-func (d *Device) collected(r *Relay, box mailbox.ID, items []mailbox.Stored) {
+// drain asks a relay for all that a box holds, and tells the engine when it is here.
+func (d *Device) drain(r *Relay, box mailbox.ID) {
+	began, here := d.time(), r.push(box, d)
+	d.w.after(here, func() {
+		if d.online() && slices.Contains(r.watches[box], d) {
+			d.input(func(e *node.Engine, t *node.Turn) { e.Drained(t, r.self.ID, box, began) })
+		}
+	})
+}
+
+// drainEvery is how often collect streams are replaced.
+const drainEvery = 11 * time.Hour
+
+// drainAgain asks for everything anew later, once for all streams.
+func (d *Device) drainAgain() {
+	if d.drains {
+		return
+	}
+	d.drains = true
+	d.w.after(drainEvery, func() {
+		d.drains = false
+		if !d.online() {
+			return
+		}
+		for _, peer := range d.links.all() {
+			if r, ok := d.w.hosts[peer].(*Relay); ok {
+				for _, box := range r.clients.boxes[d] {
+					d.drain(r, box)
+				}
+			}
+		}
+		d.drainAgain()
+	})
+}
+
+// collected brings what a relay pushed into the engine, and says when it is there.
+func (d *Device) collected(r *Relay, box mailbox.ID, items []mailbox.Stored) (here time.Duration) {
 	var in []node.Collected
 	fate, size := inTime, 0
 	for _, s := range items {
@@ -258,12 +296,15 @@ func (d *Device) collected(r *Relay, box mailbox.ID, items []mailbox.Stored) {
 		}
 	}
 	for _, late := range fate {
-		d.w.after(d.w.way(r, d, size)+late, func() {
+		wait := d.w.way(r, d, size) + late
+		here = max(here, wait)
+		d.w.after(wait, func() {
 			if d.online() {
 				d.input(func(e *node.Engine, t *node.Turn) { e.Collected(t, r.self, in) })
 			}
 		})
 	}
+	return here
 }
 
 func (d *Device) linkUp(peer []byte) {

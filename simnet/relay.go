@@ -228,20 +228,22 @@ func (r *Relay) deposit(d mailbox.Deposit) (*mailbox.Receipt, error) {
 	return rec, nil
 }
 
-// watch hands a device the backlog of a box, and what comes later.
-func (r *Relay) watch(box mailbox.ID, d *Device) {
+// watch hands a device what comes into a box from now on; false: it does so already.
+func (r *Relay) watch(box mailbox.ID, d *Device) bool {
 	if slices.Contains(r.watches[box], d) {
-		return
+		return false
 	}
 	r.watches[box] = append(r.watches[box], d)
 	r.clients.watch(d, box)
-	r.push(box, d)
+	return true
 }
 
-func (r *Relay) push(box mailbox.ID, d *Device) {
+// push hands over what a box holds, and says when it is there.
+func (r *Relay) push(box mailbox.ID, d *Device) time.Duration {
 	if items := r.items(box); len(items) > 0 {
-		d.collected(r, box, items)
+		return d.collected(r, box, items)
 	}
+	return 0
 }
 
 // items reads what a box holds now.

@@ -26,6 +26,9 @@ type collectors struct {
 	collect func(ctx context.Context, relay dht.Peer, keys []ed25519.PrivateKey, each func(mailbox.ID, []mailbox.Stored) error) error
 	// deliver hands envelopes to the loop and returns after the commit.
 	deliver func(relay dht.Peer, items []node.Collected) error
+	// drained tells the loop that all that a box held at a time is delivered.
+	drained func(relay dht.Peer, box mailbox.ID, began time.Time)
+	now     func() time.Time // the engine's
 	log     *slog.Logger
 
 	wg     sync.WaitGroup
@@ -133,21 +136,17 @@ func (cs *collectors) close() {
 	cs.wg.Wait()
 }
 
+// run holds the stream. A stream that has been held for long is replaced: what
+// is there is asked for anew, so that nothing rests on one wake-up having come.
 func (cs *collectors) run(ctx context.Context, c *collector) {
 	defer cs.wg.Done()
 	var failures int
 	for {
 		began := time.Now()
-		err := cs.collect(ctx, c.relay, c.keys, func(box mailbox.ID, items []mailbox.Stored) error {
-			if len(items) == 0 {
-				return nil
-			}
-			err := cs.deliver(c.relay, collected(box, items))
-			if err == nil {
-				failures = 0
-			}
-			return err
-		})
+		held, cancel := context.WithTimeout(ctx, collectFresh+rand.N(collectFresh/4))
+		err := cs.hold(held, c, &failures)
+		old := held.Err() != nil
+		cancel()
 		if ctx.Err() == nil {
 			cs.log.Debug("collect stream ended", "err", err)
 		}
@@ -158,12 +157,30 @@ func (cs *collectors) run(ctx context.Context, c *collector) {
 		case <-c.wake: // by our own dial, most likely
 		default:
 		}
+		if old && ctx.Err() == nil {
+			continue
+		}
 		pause := fullJitter(collectMin, collectMax, failures)
 		failures++
 		if !c.pause(ctx, pause) {
 			return
 		}
 	}
+}
+
+func (cs *collectors) hold(ctx context.Context, c *collector, failures *int) error {
+	began := cs.now()
+	return cs.collect(ctx, c.relay, c.keys, func(box mailbox.ID, items []mailbox.Stored) error {
+		if len(items) == 0 {
+			cs.drained(c.relay, box, began)
+			return nil
+		}
+		err := cs.deliver(c.relay, collected(box, items))
+		if err == nil {
+			*failures = 0
+		}
+		return err
+	})
 }
 
 // pause waits for d or the relay's connection; false means the end.

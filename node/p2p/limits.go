@@ -106,7 +106,8 @@ const (
 const (
 	collectMin    = time.Second
 	collectMax    = 2 * time.Minute
-	collectSteady = time.Minute // a stream that lived this long resets the back-off
+	collectSteady = time.Minute    // a stream that lived this long resets the back-off
+	collectFresh  = 10 * time.Hour // to 12.5 h: then a stream is replaced
 )
 
 // Connections.

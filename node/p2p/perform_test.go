@@ -39,6 +39,8 @@ func newStreams() (*streams, *collectors) {
 	return s, &collectors{
 		collect: s.collect,
 		deliver: func(dht.Peer, []node.Collected) error { return s.deliver },
+		drained: func(dht.Peer, mailbox.ID, time.Time) {},
+		now:     time.Now,
 		log:     slog.New(slog.DiscardHandler),
 	}
 }

@@ -213,7 +213,7 @@ func (n *Node) openEngine(context.Context) (err error) {
 	}
 	p.init()
 	p.courier = newCourier(n.host, n.book, n.receive)
-	p.collectors = &collectors{collect: n.mail.collect, deliver: n.deliver, log: n.cfg.Log}
+	p.collectors = &collectors{collect: n.mail.collect, deliver: n.deliver, drained: n.drained, now: n.mail.now, log: n.cfg.Log}
 	n.performers = p
 	n.candidates.tell = func(advert *dht.Advert, s election.Source) {
 		p.tell(func(e *node.Engine, t *node.Turn) { e.Advertised(t, advert.Bytes(), s) })
@@ -337,6 +337,11 @@ func (n *Node) receive(from peer.ID, envelope []byte, release func()) {
 // deliver is the collectors' way into the loop.
 func (n *Node) deliver(r dht.Peer, items []node.Collected) error {
 	return n.loop.postWait(input(func(e *node.Engine, t *node.Turn) { e.Collected(t, r, items) }).fn)
+}
+
+// drained tells the engine that a box held nothing else, after what was delivered.
+func (n *Node) drained(r dht.Peer, box mailbox.ID, began time.Time) {
+	n.performers.tell(func(e *node.Engine, t *node.Turn) { e.Drained(t, r.ID, box, began) })
 }
 
 // advert asks a relay for its advert, also at the addresses that the device's

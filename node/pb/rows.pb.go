@@ -689,6 +689,8 @@ type PeerDevice struct {
 	Passes        [][]byte               `protobuf:"bytes,17,rep,name=passes,proto3" json:"passes,omitempty"`                               // certificate signatures, parallel to boxes
 	ToldProfile   uint64                 `protobuf:"varint,18,opt,name=told_profile,json=toldProfile,proto3" json:"told_profile,omitempty"` // the change of our profile that it was told
 	ToldName      uint64                 `protobuf:"varint,19,opt,name=told_name,json=toldName,proto3" json:"told_name,omitempty"`          // the same of our name, as long as its user is no contact
+	Begun         int64                  `protobuf:"varint,20,opt,name=begun,proto3" json:"begun,omitempty"`                                // unix ms of our newest first flight
+	BegunAt       uint64                 `protobuf:"varint,21,opt,name=begun_at,json=begunAt,proto3" json:"begun_at,omitempty"`             // number of its newest bundle then
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -852,6 +854,20 @@ func (x *PeerDevice) GetToldProfile() uint64 {
 func (x *PeerDevice) GetToldName() uint64 {
 	if x != nil {
 		return x.ToldName
+	}
+	return 0
+}
+
+func (x *PeerDevice) GetBegun() int64 {
+	if x != nil {
+		return x.Begun
+	}
+	return 0
+}
+
+func (x *PeerDevice) GetBegunAt() uint64 {
+	if x != nil {
+		return x.BegunAt
 	}
 	return 0
 }
@@ -2260,8 +2276,10 @@ type Box struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Epoch         uint32                 `protobuf:"varint,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	Set           []byte                 `protobuf:"bytes,2,opt,name=set,proto3" json:"set,omitempty"`
-	Watch         []*Endpoint            `protobuf:"bytes,3,rep,name=watch,proto3" json:"watch,omitempty"`  // every relay that may still hold mail of it
-	Until         int64                  `protobuf:"varint,4,opt,name=until,proto3" json:"until,omitempty"` // unix ms; then the row goes
+	Watch         []*Endpoint            `protobuf:"bytes,3,rep,name=watch,proto3" json:"watch,omitempty"`       // every relay that may still hold mail of it
+	Until         int64                  `protobuf:"varint,4,opt,name=until,proto3" json:"until,omitempty"`      // unix ms; then the row goes
+	Ends          []int64                `protobuf:"varint,5,rep,packed,name=ends,proto3" json:"ends,omitempty"` // unix ms, parallel to watch: when the last mail there has expired
+	Least         uint32                 `protobuf:"varint,6,opt,name=least,proto3" json:"least,omitempty"`      // relays that signed before a sender counted on them, at least; 0: not known
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2320,6 +2338,20 @@ func (x *Box) GetWatch() []*Endpoint {
 func (x *Box) GetUntil() int64 {
 	if x != nil {
 		return x.Until
+	}
+	return 0
+}
+
+func (x *Box) GetEnds() []int64 {
+	if x != nil {
+		return x.Ends
+	}
+	return nil
+}
+
+func (x *Box) GetLeast() uint32 {
+	if x != nil {
+		return x.Least
 	}
 	return 0
 }
@@ -2696,7 +2728,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x04next\x18\x05 \x01(\x03R\x04next\x12\x14\n" +
 	"\x05error\x18\x06 \x01(\tR\x05error\x12\x16\n" +
 	"\x06failed\x18\a \x01(\rR\x06failed\x12\x14\n" +
-	"\x05found\x18\b \x01(\bR\x05found\"\xa2\x04\n" +
+	"\x05found\x18\b \x01(\bR\x05found\"\xd3\x04\n" +
 	"\n" +
 	"PeerDevice\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
@@ -2721,7 +2753,9 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"passSecret\x12\x16\n" +
 	"\x06passes\x18\x11 \x03(\fR\x06passes\x12!\n" +
 	"\ftold_profile\x18\x12 \x01(\x04R\vtoldProfile\x12\x1b\n" +
-	"\ttold_name\x18\x13 \x01(\x04R\btoldName\"@\n" +
+	"\ttold_name\x18\x13 \x01(\x04R\btoldName\x12\x14\n" +
+	"\x05begun\x18\x14 \x01(\x03R\x05begun\x12\x19\n" +
+	"\bbegun_at\x18\x15 \x01(\x04R\abegunAt\"@\n" +
 	"\x06Prekey\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12\x1e\n" +
 	"\n" +
@@ -2864,12 +2898,14 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x05audit\x18\x17 \x01(\x03R\x05audit\x12*\n" +
 	"\x06voided\x18\x18 \x03(\v2\x12.kith.node.ReceiptR\x06voided\x12\x16\n" +
 	"\x06warned\x18\x19 \x01(\bR\x06warned\x12 \n" +
-	"\vunreachable\x18\x1a \x01(\bR\vunreachable\"n\n" +
+	"\vunreachable\x18\x1a \x01(\bR\vunreachable\"\x98\x01\n" +
 	"\x03Box\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x10\n" +
 	"\x03set\x18\x02 \x01(\fR\x03set\x12)\n" +
 	"\x05watch\x18\x03 \x03(\v2\x13.kith.node.EndpointR\x05watch\x12\x14\n" +
-	"\x05until\x18\x04 \x01(\x03R\x05until\"N\n" +
+	"\x05until\x18\x04 \x01(\x03R\x05until\x12\x12\n" +
+	"\x04ends\x18\x05 \x03(\x03R\x04ends\x12\x14\n" +
+	"\x05least\x18\x06 \x01(\rR\x05least\"N\n" +
 	"\x06Parked\x12\x1a\n" +
 	"\benvelope\x18\x01 \x01(\fR\benvelope\x12\x12\n" +
 	"\x04user\x18\x02 \x01(\fR\x04user\x12\x14\n" +

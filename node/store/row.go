@@ -45,3 +45,28 @@ func NextCounter(tx Tx, name string) uint64 {
 	SetCounter(tx, name, v)
 	return v
 }
+
+// maxParsed is how many records of one kind Parsed has in memory.
+const maxParsed = 1024
+
+// Parsed remembers what was parsed and verified, by its bytes: a stored record is verified once, not at every use.
+type Parsed[T any] struct {
+	Parse func([]byte) (T, error)
+	known map[string]T
+}
+
+// Get is what the bytes say.
+func (p *Parsed[T]) Get(raw []byte) (T, error) {
+	if v, ok := p.known[string(raw)]; ok {
+		return v, nil
+	}
+	v, err := p.Parse(raw)
+	if err != nil {
+		return v, err
+	}
+	if p.known == nil || len(p.known) >= maxParsed {
+		p.known = map[string]T{}
+	}
+	p.known[string(raw)] = v
+	return v, nil
+}
