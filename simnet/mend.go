@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/kith-im/kith/dht"
@@ -65,6 +66,11 @@ func (r *Relay) mend() {
 	r.offers = nil
 	for _, v := range r.planner.Due(r.time(), r.rng) {
 		out, err := r.local().Visit(context.Background(), virtual{r}, v)
+		if out.Absent > 0 { // it may have had newer sets
+			for _, box := range slices.Concat(v.Compare, v.Show) {
+				r.changes(box)
+			}
+		}
 		if out.Adopted > 0 {
 			r.w.Log(r.name, "takes %d copies over from %s", out.Adopted, r.w.relayName(v.Peer.ID))
 		}
@@ -88,11 +94,11 @@ func (w *World) relayName(peer []byte) string {
 }
 
 func (r *Relay) local() *repair.Local {
-	return &repair.Local{Store: r.store, Relay: r.rules, Now: func() time.Time { return r.time() }, Rand: r.rng}
+	return &repair.Local{Store: r.store, Relay: r.rules, Now: func() time.Time { return r.time() }, Rand: r.rng, Adopted: r.changes}
 }
 
-// lookAll is how often a relay on a network goes through all boxes; in between it looks at those that have changed.
-const lookAll = 10 * time.Minute
+// lookAll is how often a relay on a network goes through all boxes, for mail that expires; in between it looks at those that have changed.
+const lookAll = time.Hour
 
 // look goes through the boxes.
 func (r *Relay) look() {
@@ -294,5 +300,9 @@ func (v virtual) PutSet(_ context.Context, p dht.Peer, raw []byte) error {
 	if err != nil {
 		return err
 	}
-	return r.do(func(tx mailbox.Tx) error { return r.rules.PutSet(tx, r.time(), raw) })
+	err = r.do(func(tx mailbox.Tx) error { return r.rules.PutSet(tx, r.time(), raw) })
+	if rec, bad := dht.ParseSetRecord(raw); bad == nil {
+		r.changes(rec.BoxID())
+	}
+	return err
 }

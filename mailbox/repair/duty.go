@@ -183,25 +183,36 @@ func (p *Planner) Sweep() {
 }
 
 // takeOver lets this relay's standby places begin that too many relays before
-// them are lost for.
+// them are lost for. There are many of them and few relays that are lost, so it asks
+// these first.
 func (p *Planner) takeOver(now time.Time) {
+	if !slices.ContainsFunc(p.order, func(x *peer) bool {
+		return p.lost(x, now, 0) && slices.ContainsFunc(x.duties, func(l link) bool { return l.i < l.before && p.bereft(l.duty, now) })
+	}) {
+		return
+	}
 	p.waiting = slices.DeleteFunc(p.waiting, func(d *duty) bool {
-		if d.over {
-			return true
-		}
-		lost := 0
-		for _, x := range d.others[:d.before] {
-			if p.lost(x, now, d.place) {
-				lost++
-			}
-		}
-		if !TakesOver(d.place, lost) {
-			return false
+		if !p.bereft(d, now) {
+			return d.over
 		}
 		d.took = true
 		d.urge(now)
 		return true
 	})
+}
+
+// bereft says whether a duty is a standby's that waits, and too many before it are lost.
+func (p *Planner) bereft(d *duty, now time.Time) bool {
+	if d.over || d.took || d.place < 0 {
+		return false
+	}
+	lost := 0
+	for _, x := range d.others[:d.before] {
+		if p.lost(x, now, d.place) {
+			lost++
+		}
+	}
+	return TakesOver(d.place, lost)
 }
 
 // Status sums up what the planner knows.
