@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/kith-im/kith/crypto/identity"
@@ -25,6 +26,36 @@ type Turn struct {
 	Rand io.Reader
 	Tx   store.Tx
 	Out  *Effects
+
+	devices map[string]*pb.PeerDevice // rows that were read or written in this turn, by id; nobody changes them
+}
+
+// keepDevice remembers a row as it is in the store.
+func (t *Turn) keepDevice(d *pb.PeerDevice) {
+	if len(t.devices) >= maxKeptDevices {
+		clear(t.devices)
+	}
+	if t.devices == nil {
+		t.devices = map[string]*pb.PeerDevice{}
+	}
+	t.devices[string(d.Device)] = d
+}
+
+// maxKeptDevices bounds what a turn remembers, in rows of some kilobytes.
+const maxKeptDevices = 256
+
+// copyDevice is a row that may be changed field by field, and by appending; what its fields refer to is shared.
+func copyDevice(d *pb.PeerDevice) *pb.PeerDevice {
+	c := &pb.PeerDevice{
+		Device: d.Device, User: d.User, Record: d.Record, Sessions: slices.Clip(d.Sessions), ReachNumber: d.ReachNumber, Endpoint: d.Endpoint,
+		RecordSecret: d.RecordSecret, FirstEpoch: d.FirstEpoch, Boxes: slices.Clip(d.Boxes), Sets: slices.Clip(d.Sets), Sent: d.Sent,
+		Received: d.Received, ToldReach: d.ToldReach, Heard: d.Heard, Name: d.Name, PassSecret: d.PassSecret, Passes: slices.Clip(d.Passes),
+		ToldProfile: d.ToldProfile, ToldName: d.ToldName,
+	}
+	if unknown := d.ProtoReflect().GetUnknown(); len(unknown) > 0 { // of a later build
+		c.ProtoReflect().SetUnknown(unknown)
+	}
+	return c
 }
 
 // Effects is what has to happen after the commit, in this order of fields. Every performer answers with an input of the

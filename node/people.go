@@ -177,13 +177,18 @@ func (e *Engine) arrival(a arrival) talk.Arrival {
 	return talk.Arrival{ID: a.id, Author: a.sender.User, Device: a.sender.Device(), Own: a.own, Content: a.content, Raw: a.body.Content}
 }
 
-// peerDevice reads the row of a device; nil if its user's list does not name it.
+// peerDevice reads the row of a device; nil if its user's list does not name it. What it returns is the caller's own: a row is read
+// many times in a turn, large, and decoded once.
 func (e *Engine) peerDevice(t *Turn, id identity.DeviceID) *pb.PeerDevice {
-	d := &pb.PeerDevice{}
-	if !store.Row(t.Tx, store.BucketDevices, id[:], d) {
-		return nil
+	d := t.devices[string(id[:])]
+	if d == nil {
+		d = &pb.PeerDevice{}
+		if !store.Row(t.Tx, store.BucketDevices, id[:], d) {
+			return nil
+		}
+		t.keepDevice(d)
 	}
-	return d
+	return copyDevice(d)
 }
 
 // owns reports whether a device row is this user's. A list may name any key, another person's device's too, with an
@@ -202,6 +207,7 @@ func (e *Engine) disputed(t *Turn, d *pb.PeerDevice) error {
 
 func (e *Engine) saveDevice(t *Turn, d *pb.PeerDevice) {
 	store.PutRow(t.Tx, store.BucketDevices, d.Device, d)
+	t.keepDevice(copyDevice(d))
 }
 
 // listOf is the newest accepted device list of a user; nil if unknown.
@@ -357,6 +363,7 @@ func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceI
 	delete(e.wants, dht.DeviceKey(id))
 	delete(e.checks, id)
 	t.Tx.Delete(store.BucketDevices, id[:])
+	delete(t.devices, string(id[:]))
 }
 
 // sessions reads the sessions with a device, oldest first.
