@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/dhttest"
 )
@@ -30,6 +31,7 @@ func FuzzParseSetCore(f *testing.F) {
 	seed(f, samples(f)[0].raw)
 	p := person(f)
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		for _, raw := range [][]byte{raw, signed(raw, "kith1 set core sig", p.Box)} {
 			core, err := dht.ParseSetCore(raw)
 			if err == nil && !bytes.Equal(core.Bytes(), raw[:len(raw)-64]) {
@@ -43,6 +45,7 @@ func FuzzParseSetRecord(f *testing.F) {
 	seed(f, samples(f)[1].raw)
 	p := person(f)
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		for _, raw := range [][]byte{raw, signed(raw, "kith1 set sig", p.Box)} {
 			rec, err := dht.ParseSetRecord(raw)
 			if err != nil {
@@ -61,6 +64,7 @@ func FuzzOpenSet(f *testing.F) {
 	p := person(f)
 	seed(f, samples(f)[2].raw)
 	f.Fuzz(func(t *testing.T, value []byte) {
+		defer fuzztest.Limit(t, len(value))()
 		rec, err := dht.OpenSet(p.RecordKey, value)
 		if err == nil && len(rec.Bytes()) > dht.MaxSetRecord {
 			t.Error("past the limit")
@@ -72,6 +76,7 @@ func FuzzParseDeviceRecord(f *testing.F) {
 	seed(f, samples(f)[3].raw)
 	p := person(f)
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		for _, raw := range [][]byte{raw, signed(raw, "kith1 device record sig", p.Keys.Sign)} {
 			rec, err := dht.ParseDeviceRecord(raw)
 			if err == nil && (!bytes.Equal(rec.Bytes(), raw) || len(raw) > dht.MaxDeviceRecord) {
@@ -85,6 +90,7 @@ func FuzzParseAdvert(f *testing.F) {
 	seed(f, samples(f)[4].raw)
 	relay := person(f).Relays[0]
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		for _, raw := range [][]byte{raw, signed(raw, "kith1 advert sig", relay)} {
 			a, err := dht.ParseAdvert(raw)
 			if err != nil {
@@ -105,6 +111,7 @@ func FuzzInspect(f *testing.F) {
 	}
 	f.Add("/kith-u/", []byte{1}, []byte{})
 	f.Fuzz(func(t *testing.T, key string, old, new []byte) {
+		defer fuzztest.Limit(t, len(key)+len(old)+len(new))()
 		_, err := dht.Inspect(key, new)
 		if verdict := dht.Newer(key, old, new); (verdict == dht.VerdictInvalid) != (err != nil) {
 			t.Errorf("verdict %v, error %v", verdict, err)
@@ -118,6 +125,7 @@ func FuzzParseKey(f *testing.F) {
 	}
 	f.Add("/kith-u//")
 	f.Fuzz(func(t *testing.T, key string) {
+		defer fuzztest.Limit(t, len(key))()
 		kind, id, err := dht.ParseKey(key)
 		if err == nil && "/kith-"+string(kind)+"/"+string(id) != key {
 			t.Errorf("%q is %c %x", key, kind, id)
@@ -128,6 +136,7 @@ func FuzzParseKey(f *testing.F) {
 func FuzzPeerKey(f *testing.F) {
 	f.Add(person(f).Peer("a", 0).ID)
 	f.Fuzz(func(t *testing.T, id []byte) {
+		defer fuzztest.Limit(t, len(id))()
 		if key, ok := dht.PeerKey(id); ok && !bytes.Equal(dht.PeerFromKey(key), id) {
 			t.Errorf("%x", id)
 		}

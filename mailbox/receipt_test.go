@@ -7,6 +7,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/mailboxtest"
 )
@@ -98,6 +99,7 @@ func FuzzParseReceipt(f *testing.F) {
 	}
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		r, err := mailbox.ParseReceipt(raw)
 		if err != nil {
 			return

@@ -10,7 +10,7 @@ import (
 )
 
 // pair is two befriended devices, with relays that both know.
-func pair(t *testing.T, relays ...string) (w *world, a, b *device) {
+func pair(t testing.TB, relays ...string) (w *world, a, b *device) {
 	w = newWorld(t)
 	for _, name := range relays {
 		w.relay(name)

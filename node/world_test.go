@@ -29,7 +29,7 @@ import (
 // world wires a few engines directly: no latency, a clock that the test moves, and hooks for whatever an attacker or a
 // bad network does. What an engine wants done is done at once, after its commit, until nobody wants anything.
 type world struct {
-	t       *testing.T
+	t       testing.TB
 	now     time.Time
 	devices []*device
 	relays  []*relay
@@ -103,7 +103,7 @@ type wait struct {
 
 var errAway = errors.New("unreachable")
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	return &world{t: t, now: time.Date(2031, 3, 1, 8, 0, 0, 0, time.UTC), records: map[string][]byte{}}
 }
 

@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/kith-im/kith/cli/term"
+	"github.com/kith-im/kith/crypto/fuzztest"
 )
 
 // harmless reports the first character of s that may move a cursor, change direction, or be invisible.
@@ -62,6 +63,7 @@ func FuzzCleanIsHarmless(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		defer fuzztest.Limit(t, len(s))()
 		clean := term.Clean(s)
 		if err := harmless(clean); err != nil {
 			t.Errorf("%q: %v", s, err)
@@ -94,6 +96,7 @@ func FuzzCleanIsHarmless(f *testing.F) {
 func FuzzCleanJSONMeansTheSame(f *testing.F) {
 	f.Add("\u202e\x1b[2J\U000e0041\u00a0 é")
 	f.Fuzz(func(t *testing.T, s string) {
+		defer fuzztest.Limit(t, len(s))()
 		if !utf8.ValidString(s) {
 			return
 		}

@@ -3,6 +3,8 @@ package blob
 import (
 	"bytes"
 	"testing"
+
+	"github.com/kith-im/kith/crypto/fuzztest"
 )
 
 // FuzzOpenManifest gives the input to the reader as it is, and as the plaintext
@@ -14,6 +16,7 @@ func FuzzOpenManifest(f *testing.F) {
 	f.Add((&Manifest{}).encode())
 	f.Add([]byte{version})
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		if m, err := OpenManifest(whole.key, DigestOf(raw), raw); err == nil && !bytes.Equal(m.seal(whole.key), raw) {
 			t.Fatal("a manifest has two spellings")
 		}
@@ -47,6 +50,7 @@ func FuzzOpenChunk(f *testing.F) {
 	f.Add(whole.chunks[0], int64(0))
 	f.Add(make([]byte, Overhead), int64(-1))
 	f.Fuzz(func(t *testing.T, raw []byte, size int64) {
+		defer fuzztest.Limit(t, len(raw))()
 		m := &Manifest{Size: size & (ChunkSize - 1), Chunks: []Digest{DigestOf(raw)}}
 		plain, err := NewOpener(whole.key, m).Open(0, raw, nil)
 		if err == nil && (int64(len(plain)) > m.Size || !bytes.Equal(raw, whole.chunks[0])) {
@@ -63,6 +67,7 @@ func FuzzParseCID(f *testing.F) {
 	f.Add("bafybeigdyrzt5sfp7udm7hu76uh7y26nf3efuylqabf3oclgtqy55fbzdi")
 	f.Add("Qm")
 	f.Fuzz(func(t *testing.T, text string) {
+		defer fuzztest.Limit(t, len(text))()
 		d, err := ParseCID(text)
 		if err != nil {
 			if err != ErrInvalid || d != (Digest{}) {

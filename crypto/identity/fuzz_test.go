@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"strings"
 	"testing"
+
+	"github.com/kith-im/kith/crypto/fuzztest"
 )
 
 // FuzzParseDeviceList gives the input to the reader as it is, and again as
@@ -18,6 +20,7 @@ func FuzzParseDeviceList(f *testing.F) {
 	f.Add(good[certified : len(good)-signatureSize])
 	f.Add(make([]byte, listFixedSize-certified-signatureSize))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		for _, in := range [][]byte{raw, sealList(a.key, append(bytes.Clone(good[:certified]), raw...))} {
 			l, err := ParseDeviceList(in)
 			if err != nil {
@@ -43,6 +46,7 @@ func FuzzParseBundle(f *testing.F) {
 	f.Add(good.Bytes()[:offBundleSig])
 	f.Add(bytes.Repeat([]byte{0xff}, bundleSize))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		signed := forgeBundle(keys, good, func(body []byte) { copy(body, raw) })
 		for _, in := range [][]byte{raw, signed} {
 			b, err := ParseBundle(in)
@@ -65,6 +69,7 @@ func FuzzParsePhrase(f *testing.F) {
 	f.Add("abandon abandon abandon")
 	f.Add(strings.Repeat("é ", 12))
 	f.Fuzz(func(t *testing.T, typed string) {
+		defer fuzztest.Limit(t, len(typed))()
 		p, err := ParsePhrase(typed)
 		if err != nil {
 			if p != "" {
@@ -84,6 +89,7 @@ func FuzzParseAccount(f *testing.F) {
 	f.Add(good[:40])
 	f.Add(append([]byte{formatVersion}, bytes.Repeat([]byte{1}, ed25519.SeedSize)...))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		a, err := ParseAccount(raw)
 		if err != nil {
 			if a != nil || err != ErrInvalid {
@@ -102,6 +108,7 @@ func FuzzParseDeviceKeys(f *testing.F) {
 	f.Add(make([]byte, deviceKeysSize))
 	f.Add([]byte{formatVersion})
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		k, err := ParseDeviceKeys(raw)
 		if err != nil {
 			if k != nil || err != ErrInvalid {
@@ -124,6 +131,7 @@ func FuzzParsePrekey(f *testing.F) {
 	f.Add(make([]byte, prekeySize))
 	f.Add([]byte{formatVersion})
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		p, err := ParsePrekey(raw)
 		if err != nil {
 			if p != nil || err != ErrInvalid {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kith-im/kith/crypto/fuzztest"
 )
 
 func FuzzOpen(f *testing.F) {
@@ -22,6 +24,7 @@ func FuzzOpen(f *testing.F) {
 	f.Add([]byte{typeMessage})
 	state := p.sb.Marshal()
 	f.Fuzz(func(t *testing.T, env []byte) {
+		defer fuzztest.Limit(t, len(env))()
 		s, err := ParseSession(state)
 		if err != nil {
 			t.Fatal(err)
@@ -52,6 +55,7 @@ func FuzzAccept(f *testing.F) {
 	f.Add(genuine[:prefixSize])
 	f.Add(flip(genuine, 100))
 	f.Fuzz(func(t *testing.T, env []byte) {
+		defer fuzztest.Limit(t, len(env))()
 		_, peekErr := PeekSender(b.Self, b.pre, env)
 		s, _, _, err := Accept(b.Self, b.pre, trust, env, day0)
 		if (err == nil) != bytes.Equal(env, genuine) || (s == nil) != (err != nil) {
@@ -69,6 +73,7 @@ func FuzzParseFirstFlight(f *testing.F) {
 	f.Add(a.seal(f, sa, "hello"))
 	f.Add(a.seal(f, sa, "hello")[prefixSize:])
 	f.Fuzz(func(t *testing.T, env []byte) {
+		defer fuzztest.Limit(t, len(env))()
 		flight, ok := ParseFirstFlight(env)
 		if !ok {
 			if flight != (FirstFlight{}) {
@@ -87,6 +92,7 @@ func FuzzParseSession(f *testing.F) {
 		f.Add(s.Marshal())
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		s, err := ParseSession(raw)
 		if err != nil {
 			return
@@ -108,6 +114,7 @@ func FuzzParseBody(f *testing.F) {
 	f.Add(padded(tlvPQKey, 0, 1, 9, tlvCounter, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8))
 	f.Add(padded(append([]byte{tlvOwnHead, 0, 12}, make([]byte, 12)...)...))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		body, ok := parseBody(raw)
 		if !ok {
 			return
@@ -125,6 +132,47 @@ func FuzzParseBody(f *testing.F) {
 		}
 		if diff := cmp.Diff(body, back, cmp.AllowUnexported(fields{})); diff != "" || !ok {
 			t.Fatal(ok, diff)
+		}
+	})
+}
+
+// FuzzAuthentic: the peer itself is hostile. Whatever it writes into header and body, under whichever number, opens or
+// is refused without a trace, and the session goes on.
+func FuzzAuthentic(f *testing.F) {
+	p := newPair(f)
+	p.a.seal(f, p.sa, "so that the chain lives")
+	h := header{ratchet: p.sa.localPub, n: p.sa.send.n}.encode()
+	f.Add(h[:], uint32(1), padded(tlvContent, 0, 1, 'c'))
+	plain, err := fields{pqKey: append([]byte{0, 0, 0, 1}, make([]byte, ekSize)...)}.encode()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(h[:], uint32(2000), plain)
+	f.Add(make([]byte, headerSize), uint32(0), make([]byte, 256))
+	state := p.sb.Marshal()
+	f.Fuzz(func(t *testing.T, head []byte, tagOf uint32, body []byte) {
+		defer fuzztest.Limit(t, len(head)+len(body))()
+		if len(head) != headerSize || ClassOf(len(body)) != len(body) || len(body) == 0 {
+			return
+		}
+		s, err := ParseSession(state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = s.Open(forgeRaw(p.sa, p.sa.send.head.tagOf(tagOf), head, body), day0); err != nil {
+			if err != ErrOpen && err != ErrTooFar || !bytes.Equal(state, s.Marshal()) {
+				t.Fatal("a trace:", err)
+			}
+			return
+		}
+		if s.Skipped() > maxSkipped {
+			t.Fatal("kept", s.Skipped())
+		}
+		if _, err := ParseSession(s.Marshal()); err != nil {
+			t.Fatal("a state that does not read back")
+		}
+		if _, err := s.Seal(seeded(1), Body{Counter: 1}); err != nil {
+			t.Fatal("the session does not go on:", err)
 		}
 	})
 }

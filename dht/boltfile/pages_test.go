@@ -16,6 +16,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	"pgregory.net/rapid"
+
+	"github.com/kith-im/kith/crypto/fuzztest"
 )
 
 // page is the size of the pages that these tests ask for, in bytes.
@@ -300,6 +302,7 @@ func FuzzPages(f *testing.F) {
 	f.Add([]byte{0x40, 0, 8, 1})
 	f.Add([]byte{0x80, 0, 24, 0x80, 0xc0, 0, 8, 7})
 	f.Fuzz(func(t *testing.T, edits []byte) {
+		defer fuzztest.Limit(t, len(edits))()
 		image := slices.Clone(whole)
 		for ; len(edits) >= 4; edits = edits[4:] { // page, offset, xor
 			at := (int(edits[0])%(len(whole)/page))*page + (int(edits[1])<<8+int(edits[2]))%page

@@ -10,6 +10,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/dhttest"
 	"github.com/kith-im/kith/dht/kad/pb"
@@ -25,6 +26,7 @@ func FuzzReadFrame(f *testing.F) {
 	}
 	f.Add([]byte{0xFF, 0xFF, 0xFF, 0xFF, 1})
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		var request pb.RecordRequest
 		if readFrame(bytes.NewReader(raw), &request, maxRequestFrame) == nil && len(request.Key) > maxRequestFrame {
 			t.Error("past the limit")
@@ -44,6 +46,7 @@ func FuzzReadMessage(f *testing.F) {
 	f.Add(append(binary.AppendUvarint(nil, uint64(len(raw))), raw...))
 	f.Add(binary.AppendUvarint(nil, maxMessage+1))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		w := &wire{r: bufio.NewReader(bytes.NewReader(raw))}
 		if m, err := w.read(); err == nil && proto.Size(m) > maxMessage {
 			t.Error("past the limit")
@@ -58,6 +61,7 @@ func FuzzStoredEntry(f *testing.F) {
 	f.Add([]byte{0x0a})
 	v := newVerifier(at(dhttest.Start))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		s := newTestStore(t, newMemory(), v, 4, maxBytes)
 		k, _ := entry(t, "key", nil)
 		err := s.Put(t.Context(), k, raw)
@@ -75,6 +79,7 @@ func FuzzAddrInfo(f *testing.F) {
 	}
 	f.Add(dhttest.NewPerson(f, "a", dhttest.Start).Peer("a", 0).ID, addr.Bytes())
 	f.Fuzz(func(t *testing.T, id, addr []byte) {
+		defer fuzztest.Limit(t, len(id)+len(addr))()
 		info, err := AddrInfo(dht.Peer{ID: id, Addrs: [][]byte{addr}})
 		if err != nil {
 			return

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/mailboxtest"
 )
@@ -21,6 +22,7 @@ func FuzzValues(f *testing.F) {
 	f.Add([]byte{}, appendClock(nil, mailbox.Clock{Trusted: time.Unix(1, 0)}))
 	f.Add([]byte("i\x00\x00\x51\x61"), appendSum(nil, sum{1, 2}))
 	f.Fuzz(func(t *testing.T, key, raw []byte) {
+		defer fuzztest.Limit(t, len(key)+len(raw))()
 		if box, e, ok := parseEntry(key, raw); ok && !bytes.Equal(appendEntry(nil, box, e), raw) {
 			t.Errorf("entry %x", raw)
 		}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/pass"
 )
@@ -123,6 +124,7 @@ func FuzzCheck(f *testing.F) {
 	f.Add(raw[:pass.CertSize])
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, other []byte) {
+		defer fuzztest.Limit(t, len(other))()
 		c, ok := pass.Check(other, pub(key(1)), peer(2))
 		if ok && (!bytes.Equal(other, raw) || !bytes.Equal(c[:], raw[:pass.CertSize])) {
 			t.Errorf("forged a pass: %x", other)

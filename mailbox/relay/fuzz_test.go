@@ -9,6 +9,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/relay/pb"
@@ -106,6 +107,7 @@ func seeds[M proto.Message](f *testing.F, ms []M, framed bool) {
 func FuzzAsk(f *testing.F) {
 	seeds(f, asks(f), false)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzztest.Limit(t, len(b))()
 		ask, err := parseAsk(b)
 		if err != nil {
 			return
@@ -127,6 +129,7 @@ func FuzzAsk(f *testing.F) {
 func FuzzAnswer(f *testing.F) {
 	seeds(f, answers(), false)
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzztest.Limit(t, len(b))()
 		a, err := parseAnswer(b)
 		if err != nil {
 			return
@@ -149,6 +152,7 @@ func FuzzBetween(f *testing.F) {
 	f.Add([]byte{1, 2, 3}, uint64(0))
 	f.Add(make([]byte, 2*proofSize), uint64(7))
 	f.Fuzz(func(t *testing.T, b []byte, after uint64) {
+		defer fuzztest.Limit(t, len(b))()
 		if sums := sumsOf(b); len(b)%sumSize == 0 && !bytes.Equal(packSums(sums), b) {
 			t.Fatal("sums change on their way through")
 		}
@@ -198,6 +202,7 @@ func FuzzServer(f *testing.F) {
 	f.Add(frames(all[7], all[9], all[8], all[8], all[9]))
 	f.Add(frames(all[5], all[5], all[6], all[1], all[2]))
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzztest.Limit(t, len(b))()
 		m := inMemory(t, "relay", Config{})
 		m.lease(t, seedKey("box"))
 		st := &tape{Reader: bytes.NewReader(b)}

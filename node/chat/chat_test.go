@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/chat"
 )
@@ -99,6 +100,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(sample(3).Bytes())
 	f.Add([]byte{1})
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		c, err := chat.Parse(raw)
 		if err == nil && !bytes.Equal(c.Bytes(), raw) {
 			t.Fatal("parsed content encodes to other bytes")
@@ -109,6 +111,7 @@ func FuzzParse(f *testing.F) {
 func FuzzCleanName(f *testing.F) {
 	f.Add("Bob\x1b]0;x\a")
 	f.Fuzz(func(t *testing.T, s string) {
+		defer fuzztest.Limit(t, len(s))()
 		got := chat.CleanName(s)
 		if len(got) > chat.MaxName || strings.ContainsFunc(got, func(r rune) bool { return r < 0x20 || r == 0x7f }) {
 			t.Fatalf("CleanName(%q) = %q", s, got)

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/crypto/identity"
 )
 
@@ -359,6 +360,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(e.Bytes())
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		e, err := Restore(raw)
 		if err == nil && !bytes.Equal(append(e.encode(), raw[len(raw)-signatureSize:]...), raw) {
 			t.Fatal("an entry encodes to other bytes than it was read from")

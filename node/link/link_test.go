@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/link"
 )
@@ -198,6 +199,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(sample().Short())
 	f.Add(sample(peer(1, tcp(1, 2, 3, 4, 1, 1)), peer(2, quic(1, 2, 3, 4, 1, 1))).Text())
 	f.Fuzz(func(t *testing.T, text string) {
+		defer fuzztest.Limit(t, len(text))()
 		l, err := link.Parse(text)
 		if err != nil {
 			return
@@ -215,11 +217,36 @@ func FuzzParse(f *testing.F) {
 func FuzzParseHello(f *testing.F) {
 	f.Add(pairing(f).Hello())
 	f.Fuzz(func(t *testing.T, frame []byte) {
+		defer fuzztest.Limit(t, len(frame))()
 		if h, err := link.ParseHello(frame); err == nil && len(h.Key) != 1216 {
 			t.Fatal("short key")
 		}
 		_, _ = link.Answer([16]byte{1}, frame)
 		_, _ = pairing(t).OpenSnapshot(frame)
 		_, _ = link.ResumePairing(frame)
+	})
+}
+
+// FuzzOpen: nobody without the secret makes a frame that either side takes.
+func FuzzOpen(f *testing.F) {
+	fresh := pairing(f)
+	old, err := link.Answer([16]byte{1}, fresh.Hello())
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(make([]byte, 1200))
+	f.Add(fresh.SealRecord([]byte("record"))[:20])
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		defer fuzztest.Limit(t, len(frame))()
+		if _, err := fresh.OpenSnapshot(frame); err == nil {
+			t.Fatal("a snapshot that nobody sealed")
+		}
+		if _, err := fresh.OpenListed(frame); err == nil {
+			t.Fatal("a list that nobody framed")
+		}
+		if _, err := old.OpenRecord(frame); err == nil {
+			t.Fatal("a record that nobody framed")
+		}
+		link.FrameLink(frame)
 	})
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/node/host"
 
 	"github.com/kith-im/kith/dht"
@@ -346,6 +347,7 @@ func FuzzDirectFrames(f *testing.F) {
 	f.Add(frameOf(0xffff, []byte("x")))
 	f.Add(append(frameOf(1, []byte{1}), frameOf(2, []byte{1})...))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		r := bufio.NewReader(bytes.NewReader(raw))
 		var again []byte
 		for {

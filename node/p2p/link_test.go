@@ -15,6 +15,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/node/host"
 )
 
@@ -136,6 +137,7 @@ func FuzzLinkFrames(f *testing.F) {
 	f.Add(linkFrame(0, nil))
 	f.Add(linkFrame(0xffffffff, []byte("x")))
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		frame, err := readLinkFrame(bytes.NewReader(raw), maxLinkHello)
 		if err != nil {
 			return

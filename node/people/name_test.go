@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/people"
 )
@@ -77,6 +78,7 @@ func FuzzParseName(f *testing.F) {
 	f.Add("alice@example.org")
 	f.Add("a@xn--b.c")
 	f.Fuzz(func(t *testing.T, s string) {
+		defer fuzztest.Limit(t, len(s))()
 		n, err := people.ParseName(s)
 		if err != nil {
 			return

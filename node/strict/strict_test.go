@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/node/strict"
 )
 
@@ -61,6 +62,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 func FuzzLine(f *testing.F) {
 	f.Add(text, "fault.1.at")
 	f.Fuzz(func(t *testing.T, text, key string) {
+		defer fuzztest.Limit(t, len(text)+len(key))()
 		if n := strict.Line(text, key); n < 0 || n > strings.Count(text, "\n")+1 {
 			t.Errorf("line %d", n)
 		}

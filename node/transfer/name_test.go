@@ -5,6 +5,8 @@ import (
 	"testing"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/kith-im/kith/crypto/fuzztest"
 )
 
 func TestNamesOfOthersAreHarmless(t *testing.T) {
@@ -64,6 +66,7 @@ func FuzzSafeName(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
+		defer fuzztest.Limit(t, len(s))()
 		name := SafeName(s)
 		switch {
 		case name == "" || name == "." || name == ".." || len(name) > MaxName+1 || !utf8.ValidString(name):

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/simnet/result"
 )
 
@@ -130,6 +131,7 @@ func FuzzParse(f *testing.F) {
 	raw, csv := write(f, sample())
 	f.Add(raw, csv)
 	f.Fuzz(func(t *testing.T, raw, csv []byte) {
+		defer fuzztest.Limit(t, len(raw)+len(csv))()
 		r, err := result.ParseJSON(bytes.NewReader(raw))
 		if err != nil {
 			return

@@ -14,6 +14,8 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/wrapperspb"
+
+	"github.com/kith-im/kith/crypto/fuzztest"
 )
 
 // tape is a source that has already said everything.
@@ -154,6 +156,7 @@ func FuzzReader(f *testing.F) {
 	f.Add([]byte{0x80, 0x80, 0x04})
 	f.Add([]byte{0xff, 0xff, 0xff, 0xff, 0x01})
 	f.Fuzz(func(t *testing.T, b []byte) {
+		defer fuzztest.Limit(t, len(b))()
 		r := NewReader(&tape{Reader: bytes.NewReader(b)}, time.Second, nil)
 		used := 0
 		for {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/chat/acts"
@@ -185,6 +186,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(s.Marshal())
 	f.Add([]byte{})
 	f.Fuzz(func(t *testing.T, raw []byte) {
+		defer fuzztest.Limit(t, len(raw))()
 		got, err := acts.Parse(raw)
 		if err == nil && len(raw) > 0 && !bytes.Equal(got.Marshal(), raw) {
 			t.Error("parsed to another state")

@@ -1,0 +1,43 @@
+package kith_test
+
+import (
+	"go/ast"
+	"os"
+	"regexp"
+	"testing"
+)
+
+var namedTest = regexp.MustCompile(`\bTest[A-Z]\w+`)
+
+// TestTheTableOfAttacksIsHonest: whoever renames or drops a test changes the document that cites it.
+func TestTheTableOfAttacksIsHonest(t *testing.T) {
+	declared := map[string]bool{}
+	for _, f := range survey(t, os.DirFS("."), houseBudget).files {
+		for _, d := range f.syntax.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && f.test && fn.Recv == nil {
+				declared[fn.Name.Name] = true
+			}
+		}
+	}
+	missing := func(text string) (out []string) {
+		for _, name := range namedTest.FindAllString(text, -1) {
+			if !declared[name] {
+				out = append(out, name)
+			}
+		}
+		return out
+	}
+	raw, err := os.ReadFile("docs/attacks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(namedTest.FindAll(raw, -1)); n < 60 {
+		t.Fatalf("control: only %d tests are named", n)
+	}
+	for _, name := range missing(string(raw)) {
+		t.Errorf("docs/attacks.md: there is no %s", name)
+	}
+	if len(missing("TestThatIsNotThere")) != 1 {
+		t.Error("control: a test that is not there is not missed")
+	}
+}
