@@ -4,7 +4,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"io"
-	"slices"
+	"reflect"
 	"time"
 
 	"github.com/kith-im/kith/crypto/identity"
@@ -46,17 +46,31 @@ const maxKeptDevices = 256
 
 // copyDevice is a row that may be changed field by field, and by appending; what its fields refer to is shared.
 func copyDevice(d *pb.PeerDevice) *pb.PeerDevice {
-	c := &pb.PeerDevice{
-		Device: d.Device, User: d.User, Record: d.Record, Sessions: slices.Clip(d.Sessions), ReachNumber: d.ReachNumber, Endpoint: d.Endpoint,
-		RecordSecret: d.RecordSecret, FirstEpoch: d.FirstEpoch, Boxes: slices.Clip(d.Boxes), Sets: slices.Clip(d.Sets), Sent: d.Sent,
-		Received: d.Received, ToldReach: d.ToldReach, Heard: d.Heard, Name: d.Name, PassSecret: d.PassSecret, Passes: slices.Clip(d.Passes),
-		ToldProfile: d.ToldProfile, ToldName: d.ToldName,
+	c := &pb.PeerDevice{}
+	from, to := reflect.ValueOf(d).Elem(), reflect.ValueOf(c).Elem()
+	for _, i := range deviceFields {
+		f := from.Field(i)
+		if f.Kind() == reflect.Slice {
+			f = f.Slice3(0, f.Len(), f.Len())
+		}
+		to.Field(i).Set(f)
 	}
 	if unknown := d.ProtoReflect().GetUnknown(); len(unknown) > 0 { // of a later build
 		c.ProtoReflect().SetUnknown(unknown)
 	}
 	return c
 }
+
+// deviceFields are the fields of a row, whichever it has.
+var deviceFields = func() (out []int) {
+	row := reflect.TypeFor[pb.PeerDevice]()
+	for i := range row.NumField() {
+		if row.Field(i).IsExported() {
+			out = append(out, i)
+		}
+	}
+	return out
+}()
 
 // Effects is what has to happen after the commit, in this order of fields. Every performer answers with an input of the
 // engine (named on each type); a performer that cannot act answers with the failure, so that the engine can plan again.

@@ -8,8 +8,18 @@ import (
 
 // Row reads a protobuf row; a row that does not parse counts as absent.
 func Row(tx Tx, b Bucket, key []byte, m proto.Message) bool {
-	raw := tx.Get(b, key)
+	var raw []byte
+	if p, ok := tx.(peeker); ok {
+		raw = p.peek(b, key)
+	} else {
+		raw = tx.Get(b, key)
+	}
 	return raw != nil && proto.Unmarshal(raw, m) == nil
+}
+
+// peeker is a transaction that can show a value itself instead of a copy; decoding copies it.
+type peeker interface {
+	peek(b Bucket, key []byte) []byte
 }
 
 // PutRow writes a protobuf row, the same bytes for the same values.

@@ -140,8 +140,10 @@ func (t *memoryTx) note(b Bucket, key string) {
 }
 
 func (t *memoryTx) Get(b Bucket, key []byte) []byte {
-	return bytes.Clone(t.m.buckets[b][string(key)])
+	return bytes.Clone(t.peek(b, key))
 }
+
+func (t *memoryTx) peek(b Bucket, key []byte) []byte { return t.m.buckets[b][string(key)] }
 
 func (t *memoryTx) Put(b Bucket, key, value []byte) {
 	t.note(b, string(key))
