@@ -33,7 +33,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
-.PHONY: models root-test groups files crash splits hostile sim-fuzz town verify live fixture
+.PHONY: models root-test groups files crash splits hostile sim-fuzz town verify live fixture vectors
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -184,6 +184,15 @@ live: ## real nodes in virtual time: a small town beside engines, then LIVE (90)
 models: ## the protocol's symbolic models, with their controls (needs swipl, see docs/models)
 	@command -v swipl >/dev/null || { echo 'swipl is missing: install it first (Debian: apt-get install swi-prolog-nox)' >&2; exit 2; }
 	$(note) timeout 300 swipl docs/models/run.pl
+
+# The second implementation needs Node and four packages, which npm fetches by the hashes of the lock file.
+VECTORS ?=# --write, to compute the files anew from their inputs
+vectors: ## the second implementation (JavaScript, from the documents) computes every vector file and compares (needs node, npm)
+	@command -v npm >/dev/null || { echo 'node and npm are missing: install them first (Debian: apt-get install npm; Node 20.19 or later)' >&2; exit 2; }
+	@mkdir -p bin/model && cp docs/vectors/model/package.json docs/vectors/model/package-lock.json bin/model/
+	@cd bin/model && npm ci --silent --no-audit --no-fund --ignore-scripts
+	@trap 'rm -f docs/vectors/model/node_modules' EXIT; ln -sfn ../../../bin/model/node_modules docs/vectors/model/node_modules; \
+	(cd docs/vectors/model && node run.mjs $(VECTORS))
 
 fixture: ## homes of this build that later ones have to open, when the store has a new version
 	$(GO) test -count=1 -tags fixture -run "TestWriteThe(Homes|Store)OfThisBuild" -v $(TESTFLAGS) ./cli/faults ./mailbox/boltbox

@@ -5,37 +5,44 @@ import (
 	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/mlkem"
-	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
-	"flag"
-	"fmt"
 	"io"
 	"os"
-	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/kith-im/kith/crypto/identity"
 )
 
 const vectorFile = "../../docs/vectors/session.json"
 
-var update = flag.Bool("update", false, "write "+vectorFile+" anew")
-
 // hexBytes are bytes that JSON shows as hex.
 type hexBytes []byte
 
 func (h hexBytes) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)), nil }
 
+func (h *hexBytes) UnmarshalText(text []byte) (err error) {
+	*h, err = hex.DecodeString(string(text))
+	return err
+}
+
+// vectors is the file, which docs/vectors/model/session.mjs writes.
 type vectors struct {
-	About     string          `json:"about"`
-	Initiator vectorDevice    `json:"initiator"`
-	Responder vectorDevice    `json:"responder"`
-	Prekey    vectorPrekey    `json:"prekey"`
-	Handshake vectorHandshake `json:"handshake"`
-	Steps     []vectorStep    `json:"steps"`
-	States    []hexBytes      `json:"states"`
+	About        string           `json:"about"`
+	Initiator    vectorDevice     `json:"initiator"`
+	Responder    vectorDevice     `json:"responder"`
+	Prekey       vectorPrekey     `json:"prekey"`
+	Handshake    vectorHandshake  `json:"handshake"`
+	Derivations  []derivation     `json:"derivations"`
+	Steps        []vectorStep     `json:"steps"`
+	FirstFlights []vectorFlight   `json:"first_flights"`
+	States       []hexBytes       `json:"states"`
+	Refused      []vectorEnvelope `json:"refused"`
+	RefusedFirst []vectorEnvelope `json:"refused_first"`
 }
 
 type vectorDevice struct {
@@ -48,9 +55,13 @@ type vectorDevice struct {
 }
 
 type vectorPrekey struct {
-	SPK    hexBytes `json:"spk"`
-	PQSeed hexBytes `json:"pq_seed"`
-	Bundle hexBytes `json:"bundle"`
+	SPK        hexBytes `json:"spk"`
+	PQSeed     hexBytes `json:"pq_seed"`
+	Generation uint64   `json:"generation"`
+	Number     uint64   `json:"number"`
+	Issued     int64    `json:"issued"`
+	NotAfter   int64    `json:"not_after"`
+	Bundle     hexBytes `json:"bundle"`
 }
 
 type vectorHandshake struct {
@@ -72,6 +83,27 @@ type vectorHandshake struct {
 	AD       hexBytes `json:"ad"`
 }
 
+// derivation is one key derivation by itself.
+type derivation struct {
+	What    string     `json:"what"`
+	Inputs  []hexBytes `json:"inputs"`
+	Outputs []hexBytes `json:"outputs"`
+}
+
+// vectorFlight is the key that a step's envelope has in the cache of first flights.
+type vectorFlight struct {
+	Step   int      `json:"step"`
+	Prekey hexBytes `json:"prekey"`
+	EA     hexBytes `json:"ea"`
+}
+
+// vectorEnvelope must not open.
+type vectorEnvelope struct {
+	Rule     string   `json:"rule"`
+	Envelope hexBytes `json:"envelope"`
+	TooFar   bool     `json:"too_far"`
+}
+
 // vectorStep seals a message (Entropy, body, Envelope) or opens that of an earlier step (Opens,
 // Now), which gives the body of that step, or the error of Open.
 type vectorStep struct {
@@ -89,101 +121,129 @@ type vectorStep struct {
 	Fails    bool     `json:"fails,omitempty"`
 }
 
-const about = `Vectors of crypto/session (docs/protocol.md, "Session"). Bytes are hex, now is unix milliseconds. ` +
-	`handshake holds the initiator's secrets and everything both sides derive; steps are carried out in order, each by one side: ` +
-	`"entropy" is what Seal draws (X25519 private key 32 if a DH step is due, then guard 8, then the ML-KEM seed 64 if an epoch ` +
-	`is proposed); "opens" is the index of the step whose envelope is opened, with "fails" where it must not open and with ` +
-	`"kem_entropy" where an epoch is answered. states are both sides' stored state at the end.`
-
-// counted is a readable pattern of n bytes.
-func counted(from byte, n int) []byte {
-	out := make([]byte, n)
-	for i := range out {
-		out[i] = from + byte(i)
+func readVectors(t *testing.T) *vectors {
+	t.Helper()
+	raw, err := os.ReadFile(vectorFile)
+	if err != nil {
+		t.Fatal(err)
 	}
-	return out
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.DisallowUnknownFields()
+	var v vectors
+	if err := d.Decode(&v); err != nil {
+		t.Fatal(err)
+	}
+	return &v
 }
 
-// script is who seals and who opens what: first flights out of order, both chains, a message
-// kept over a turn, a duplicate, every field of a body and two size classes; then, weeks later, two
-// epochs, each proposed by another side, with a message of the first's chain kept over the second;
-// then a third, whose halves have to wait for a message with room, and the proposal of a fourth that waits.
-var script = []struct {
-	by    int
-	opens int // -1: seal
-	body  Body
-	fails bool
-	week  bool // it happens a week later than what stands before
-}{
-	0:  {by: 0, opens: -1, body: Body{Counter: 1, OwnHead: [12]byte(counted(0xa0, 12)), Content: []byte("first")}},
-	1:  {by: 0, opens: -1, body: Body{Counter: 2, Content: bytes.Repeat([]byte("long "), 100)}},
-	2:  {by: 1, opens: 1},
-	3:  {by: 1, opens: 0},
-	4:  {by: 1, opens: 0, fails: true},
-	5:  {by: 1, opens: -1, body: Body{Counter: 1, OwnHead: [12]byte(counted(0xb0, 12)), YourHead: [12]byte(counted(0xc0, 12)), Token: []byte("pass"), Content: []byte("reply")}},
-	6:  {by: 1, opens: -1, body: Body{Counter: 2, Content: []byte("kept")}},
-	7:  {by: 1, opens: -1, body: Body{Counter: 3}},
-	8:  {by: 0, opens: 5},
-	9:  {by: 0, opens: -1, body: Body{Counter: 3, Content: []byte("turn")}},
-	10: {by: 1, opens: 9},
-	11: {by: 1, opens: -1, body: Body{Counter: 4, Content: []byte("turn back")}},
-	12: {by: 0, opens: 11},
-	13: {by: 0, opens: 6},
-	14: {by: 0, opens: -1, body: Body{Counter: 4, Content: []byte("after a week")}, week: true},
-	15: {by: 1, opens: 14},
-	16: {by: 1, opens: -1, body: Body{Counter: 5, Content: []byte("makes it due")}},
-	17: {by: 0, opens: 16},
-	18: {by: 0, opens: -1, body: Body{Counter: 5, Content: []byte("proposes epoch 1")}},
-	19: {by: 1, opens: 18},
-	20: {by: 1, opens: -1, body: Body{Counter: 6, Content: []byte("answers")}},
-	21: {by: 0, opens: 20},
-	22: {by: 0, opens: -1, body: Body{Counter: 6, Content: []byte("first of epoch 1")}},
-	23: {by: 0, opens: -1, body: Body{Counter: 7, Content: []byte("second of epoch 1")}},
-	24: {by: 1, opens: 23},
-	25: {by: 1, opens: -1, body: Body{Counter: 7, Content: []byte("in epoch 1 as well")}},
-	26: {by: 0, opens: 25},
-	27: {by: 0, opens: -1, body: Body{Counter: 8, Content: []byte("another week")}, week: true},
-	28: {by: 1, opens: 27},
-	29: {by: 1, opens: -1, body: Body{Counter: 8, Content: []byte("proposes epoch 2")}},
-	30: {by: 0, opens: 29},
-	31: {by: 0, opens: -1, body: Body{Counter: 9, Content: []byte("answers")}},
-	32: {by: 1, opens: 31},
-	33: {by: 1, opens: -1, body: Body{Counter: 9, Content: []byte("first of epoch 2")}},
-	34: {by: 0, opens: 33},
-	35: {by: 1, opens: 22},
-	36: {by: 0, opens: -1, body: Body{Counter: 10, Content: bytes.Repeat([]byte("end "), 300)}},
-	37: {by: 1, opens: 36},
-	38: {by: 1, opens: -1, body: Body{Counter: 10, Content: []byte("a third week")}, week: true},
-	39: {by: 0, opens: 38},
-	40: {by: 0, opens: -1, body: Body{Counter: 11, Content: bytes.Repeat([]byte("no room "), 200)}},
-	41: {by: 0, opens: -1, body: Body{Counter: 12, Content: []byte("proposes epoch 3")}},
-	42: {by: 1, opens: 41},
-	43: {by: 1, opens: -1, body: Body{Counter: 11, Content: bytes.Repeat([]byte("room up to the end "), 140)}},
-	44: {by: 0, opens: 43},
-	45: {by: 1, opens: 40},
-	46: {by: 1, opens: -1, body: Body{Counter: 12, Content: bytes.Repeat([]byte("room "), 100)}},
-	47: {by: 0, opens: -1, body: Body{Counter: 13, Content: []byte("first of epoch 3")}},
-	48: {by: 1, opens: 47},
-	49: {by: 1, opens: -1, body: Body{Counter: 13, Content: []byte("a fourth week")}, week: true},
-	50: {by: 0, opens: 49},
-	51: {by: 0, opens: -1, body: Body{Counter: 14, Content: []byte("makes it due")}},
-	52: {by: 1, opens: 51},
-	53: {by: 1, opens: -1, body: Body{Counter: 14, Content: bytes.Repeat([]byte("owes "), 300)}},
+// vectorRun is both sides while the steps of the file are carried out.
+type vectorRun struct {
+	*vectors
+	a, b  *device
+	sides map[string]*Session
 }
 
-func vectorSide(user, seed byte) (*device, vectorDevice) {
-	v := vectorDevice{counted(user, 32), counted(seed, 32), counted(seed+0x20, 32), 1, uint64(seed), counted(seed+0x40, 32)}
+func (v vectorDevice) device(t *testing.T) *device {
+	t.Helper()
 	ik, err := ecdh.X25519().NewPrivateKey(v.IK)
 	if err != nil {
-		panic(err)
+		t.Fatal(err)
 	}
 	keys := &identity.DeviceKeys{Sign: ed25519.NewKeyFromSeed(v.SignSeed), IK: ik}
 	head := identity.Head{Epoch: v.Epoch, Seq: v.Seq, Hash: [32]byte(v.Hash)}
-	return &device{Self: Self{User: identity.UserID(v.User), Keys: keys, Head: head}}, v
+	return &device{Self: Self{User: identity.UserID(v.User), Keys: keys, Head: head}}
 }
 
-// vectorHandshakeOf carries out the responder's side with everything in view.
-func vectorHandshakeOf(t *testing.T, b *device, ea, kem, envelope []byte) vectorHandshake {
+// begin makes the responder's bundle and the initiator's session, from the inputs of the file.
+func begin(t *testing.T) *vectorRun {
+	t.Helper()
+	v := readVectors(t)
+	r := &vectorRun{v, v.Initiator.device(t), v.Responder.device(t), map[string]*Session{}}
+	f := identity.BundleFields{
+		User: r.b.User, Generation: v.Prekey.Generation, Number: v.Prekey.Number,
+		Issued: time.Unix(v.Prekey.Issued, 0), NotAfter: time.Unix(v.Prekey.NotAfter, 0),
+	}
+	var err error
+	r.b.bundle, r.b.pre, err = identity.NewBundle(io.MultiReader(bytes.NewReader(v.Prekey.SPK), bytes.NewReader(v.Prekey.PQSeed)), r.b.Keys, f)
+	if err != nil || !bytes.Equal(r.b.bundle.Bytes(), v.Prekey.Bundle) {
+		t.Fatalf("another bundle: %v", err)
+	}
+	s, err := initiate(bytes.NewReader(v.Handshake.EA), r.a.Self, r.b.bundle, seededKEM(t, bytes.NewReader(v.Handshake.KEM)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.sides["initiator"] = s
+	return r
+}
+
+// TestVectors carries out the steps of the file and compares every byte.
+func TestVectors(t *testing.T) {
+	r := begin(t)
+	for i, step := range r.Steps {
+		if step.Opens == nil {
+			r.seal(t, i, step)
+		} else {
+			r.open(t, i, step)
+		}
+	}
+	if diff := cmp.Diff(r.Handshake, handshakeOf(t, r.b, r.Handshake, r.Steps[0].Envelope)); diff != "" {
+		t.Errorf("the model and the code disagree about the handshake (-model +code):\n%s", diff)
+	}
+	for i, side := range []string{"initiator", "responder"} {
+		if !bytes.Equal(r.sides[side].Marshal(), r.States[i]) {
+			t.Errorf("the state of the %s is another", side)
+		}
+		if s, err := ParseSession(r.States[i]); err != nil || !bytes.Equal(s.Marshal(), r.States[i]) {
+			t.Errorf("the state of the %s does not parse: %v", side, err)
+		}
+	}
+	if epoch := r.sides["initiator"].Epoch(); epoch != 3 || len(r.FirstFlights) == 0 {
+		t.Errorf("the steps end in epoch %d", epoch)
+	}
+	for _, f := range r.FirstFlights {
+		got, ok := ParseFirstFlight(r.Steps[f.Step].Envelope)
+		if !ok || !bytes.Equal(got.Prekey[:], f.Prekey) || !bytes.Equal(got.EA[:], f.EA) {
+			t.Errorf("step %d: another key in the cache of first flights", f.Step)
+		}
+	}
+}
+
+func (r *vectorRun) seal(t *testing.T, i int, step vectorStep) {
+	t.Helper()
+	b := Body{Counter: step.Counter, Token: step.Token, Content: step.Content}
+	copy(b.OwnHead[:], step.OwnHead)
+	copy(b.YourHead[:], step.YourHead)
+	entropy := bytes.NewReader(step.Entropy)
+	envelope, err := r.sides[step.By].Seal(entropy, b)
+	if err != nil || entropy.Len() > 0 || !bytes.Equal(envelope, step.Envelope) {
+		t.Fatalf("step %d: another envelope (%v, %d bytes of entropy left)", i, err, entropy.Len())
+	}
+}
+
+func (r *vectorRun) open(t *testing.T, i int, step vectorStep) {
+	t.Helper()
+	var got Body
+	var err error
+	said, now := r.Steps[*step.Opens], time.UnixMilli(step.Now)
+	if s := r.sides[step.By]; s != nil {
+		got, err = s.open(said.Envelope, now, seededKEM(t, bytes.NewReader(step.KEM)))
+	} else {
+		r.sides[step.By], _, got, err = Accept(r.b.Self, r.b.pre, trust, said.Envelope, now)
+	}
+	if (err != nil) != step.Fails || err != nil && err != ErrOpen {
+		t.Fatalf("step %d: %v", i, err)
+	}
+	want := Body{Counter: said.Counter, Token: said.Token, Content: said.Content}
+	copy(want.OwnHead[:], said.OwnHead)
+	copy(want.YourHead[:], said.YourHead)
+	if err == nil && (got.Counter != want.Counter || got.OwnHead != want.OwnHead || got.YourHead != want.YourHead ||
+		!bytes.Equal(got.Token, want.Token) || !bytes.Equal(got.Content, want.Content)) {
+		t.Fatalf("step %d says %+v", i, got)
+	}
+}
+
+// handshakeOf carries out the responder's side with everything in view.
+func handshakeOf(t *testing.T, b *device, v vectorHandshake, envelope []byte) vectorHandshake {
 	t.Helper()
 	f, ok := parseFirstFlight(envelope)
 	if !ok {
@@ -194,7 +254,7 @@ func vectorHandshakeOf(t *testing.T, b *device, ea, kem, envelope []byte) vector
 	if !ok {
 		t.Fatal("no sender")
 	}
-	v := vectorHandshake{EA: ea, KEM: kem, CT: f.ct(), T1: o.t1[:], CK: o.ck, KID: o.kid, Block: block, SealedID: f.sealedID()}
+	v = vectorHandshake{EA: v.EA, KEM: v.KEM, CT: f.ct(), T1: o.t1[:], CK: o.ck, KID: o.kid, Block: block, SealedID: f.sealedID()}
 	v.D1, v.D2 = mustAgree(t, r.spk, [32]byte(f.ea())), mustAgree(t, r.ik, [32]byte(f.ea()))
 	v.D3 = mustAgree(t, r.spk, from.IK)
 	ss, err := r.pq.Decapsulate(f.ct())
@@ -207,114 +267,78 @@ func vectorHandshakeOf(t *testing.T, b *device, ea, kem, envelope []byte) vector
 	return v
 }
 
-func makeVectors(t *testing.T) vectors {
-	t.Helper()
-	v := vectors{About: about}
-	var a, b *device
-	a, v.Initiator = vectorSide(0x10, 0x20)
-	b, v.Responder = vectorSide(0x11, 0x80)
-	v.Prekey = vectorPrekey{SPK: counted(0x01, 32), PQSeed: counted(0x30, 64)}
-	b.rng = io.MultiReader(bytes.NewReader(v.Prekey.SPK), bytes.NewReader(v.Prekey.PQSeed))
-	b.publish(t)
-	v.Prekey.Bundle = b.bundle.Bytes()
-
-	ea, kem := counted(0x51, 32), counted(0x61, 32)
-	sa, err := initiate(bytes.NewReader(ea), a.Self, b.bundle, seededKEM(t, bytes.NewReader(kem)))
-	if err != nil {
-		t.Fatal(err)
+// TestVectorsOfDerivations computes single steps of the key schedule.
+func TestVectorsOfDerivations(t *testing.T) {
+	v := readVectors(t)
+	if len(v.Derivations) == 0 {
+		t.Fatal("no derivations")
 	}
-	sides := [2]*Session{sa, nil}
-	for i, step := range script {
-		out := vectorStep{By: []string{"initiator", "responder"}[step.by]}
-		if step.opens < 0 {
-			sealVector(t, sides[step.by], step.body, i, &out)
-		} else {
-			sides[step.by] = openVector(t, b, sides[step.by], v.Steps[step.opens].Envelope, script[step.opens].body, i, &out)
-			out.Opens, out.Now, out.Fails = &step.opens, vectorTime(i).UnixMilli(), step.fails
+	for _, d := range v.Derivations {
+		var got []hexBytes
+		in := [32]byte(d.Inputs[0])
+		switch d.What {
+		case "header key and tag key of a chain":
+			k := newHeadKey(in)
+			k.derive()
+			got = []hexBytes{k.seal[:], k.tag[:]}
+		case "tag of message 0", "tag of message 70000":
+			k := newHeadKey(in)
+			tag := k.tagOf(binary.BigEndian.Uint32(d.Inputs[1]))
+			got = []hexBytes{tag[:]}
+		case "message key and next chain key":
+			message, next := stepChain(in)
+			got = []hexBytes{message[:], next[:]}
+		case "root step: root, chain and next header key":
+			root, chain, head := stepRoot(in[:], d.Inputs[1], 0, nil)
+			got = []hexBytes{root[:], chain[:], head[:]}
+		case "root step into epoch 9: root, chain and next header key":
+			root, chain, head := stepRoot(in[:], d.Inputs[1], binary.BigEndian.Uint32(d.Inputs[2]), d.Inputs[3])
+			got = []hexBytes{root[:], chain[:], head[:]}
 		}
-		v.Steps = append(v.Steps, out)
-	}
-	if sides[0].Epoch() != 3 || sides[1].Epoch() != 3 || !sides[1].epoch.owed {
-		t.Fatalf("epochs %d and %d", sides[0].Epoch(), sides[1].Epoch())
-	}
-	v.Handshake = vectorHandshakeOf(t, b, ea, kem, v.Steps[0].Envelope)
-	for _, s := range sides {
-		v.States = append(v.States, s.Marshal())
-	}
-	return v
-}
-
-func vectorTime(step int) time.Time {
-	at := day0.Add(time.Duration(step) * time.Second)
-	for _, s := range script[:step+1] {
-		if s.week {
-			at = at.Add(epochLife)
+		if diff := cmp.Diff(d.Outputs, got); diff != "" {
+			t.Errorf("%s: the model and the code disagree (-model +code):\n%s", d.What, diff)
 		}
-	}
-	return at
-}
-
-func sealVector(t *testing.T, s *Session, b Body, step int, out *vectorStep) {
-	t.Helper()
-	pool := sha256.Sum256(fmt.Appendf(nil, "entropy of step %d", step))
-	more := sha256.Sum256(fmt.Appendf(nil, "seed of step %d", step))
-	entropy := slices.Concat(pool[:], pool[:guardSize], more[:], more[:])
-	if s.send.live {
-		entropy = entropy[keySize:]
-	}
-	role := s.epoch.role
-	in := bytes.NewReader(entropy)
-	env, err := s.Seal(in, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if entropy = entropy[:len(entropy)-in.Len()]; (s.epoch.role == epochProposed && role == epochIdle) != (len(entropy) >= 64+guardSize) {
-		t.Fatalf("step %d drew %d bytes", step, len(entropy))
-	}
-	out.Entropy, out.Envelope, out.Counter, out.Token, out.Content = entropy, env, b.Counter, b.Token, b.Content
-	if b.OwnHead != [12]byte{} {
-		out.OwnHead = b.OwnHead[:]
-	}
-	if b.YourHead != [12]byte{} {
-		out.YourHead = b.YourHead[:]
 	}
 }
 
-func openVector(t *testing.T, b *device, s *Session, env []byte, want Body, step int, out *vectorStep) *Session {
-	t.Helper()
-	var got Body
-	var err error
-	if s == nil {
-		s, _, got, err = Accept(b.Self, b.pre, trust, env, vectorTime(step))
-	} else {
-		role, kem := s.epoch.role, sha256.Sum256(fmt.Appendf(nil, "encapsulation of step %d", step))
-		if got, err = s.open(env, vectorTime(step), seededKEM(t, bytes.NewReader(kem[:]))); role == epochIdle && s.epoch.role == epochAnswered {
-			out.KEM = kem[:]
+// TestVectorsAreRefused opens what must not open, and then what must: nothing has changed.
+func TestVectorsAreRefused(t *testing.T) {
+	r := begin(t)
+	if min(len(r.Refused), len(r.RefusedFirst)) == 0 {
+		t.Fatal("nothing to refuse")
+	}
+	for _, c := range r.RefusedFirst {
+		if _, _, _, err := Accept(r.b.Self, r.b.pre, trust, c.Envelope, time.UnixMilli(r.Steps[2].Now)); err != ErrOpen {
+			t.Errorf("first flight: %s: %v", c.Rule, err)
 		}
 	}
-	if (err != nil) != script[step].fails || err == nil && (got.Counter != want.Counter || !bytes.Equal(got.Content, want.Content)) {
-		t.Fatalf("step %d: %+v %v", step, got, err)
-	}
-	return s
-}
-
-func TestVectors(t *testing.T) {
-	got, err := json.MarshalIndent(makeVectors(t), "", "  ")
+	last := r.Steps[len(r.Steps)-1].Now
+	s, err := ParseSession(r.States[0])
 	if err != nil {
 		t.Fatal(err)
 	}
-	got = append(got, '\n')
-	if *update {
-		if err := os.WriteFile(vectorFile, got, 0o644); err != nil {
-			t.Fatal(err)
+	for _, c := range r.Refused {
+		want := ErrOpen
+		if c.TooFar {
+			want = ErrTooFar
+		}
+		if _, err := s.Open(c.Envelope, time.UnixMilli(last)); err != want {
+			t.Errorf("%s: %v", c.Rule, err)
 		}
 	}
-	want, err := os.ReadFile(vectorFile)
+	if !bytes.Equal(s.Marshal(), r.States[0]) {
+		t.Error("what was refused has changed the session")
+	}
+	peer, err := ParseSession(r.States[1])
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got, want) {
-		t.Fatal("the bytes have changed: other builds will not understand this one (-update writes the file anew)")
+	good, err := peer.Seal(seeded(1), Body{Counter: 18})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Open(good, time.UnixMilli(last)); err != nil {
+		t.Errorf("control: a good message does not open: %v", err)
 	}
 }
 

@@ -20,7 +20,7 @@ const vectorFile = "../../docs/vectors/blob-frames.json"
 
 var update = flag.Bool("update", false, "compute "+vectorFile+" anew")
 
-// frameVectors are one frame of every kind.
+// frameVectors are one frame of every kind; docs/vectors/model/frames.mjs takes them apart.
 type frameVectors struct {
 	About   string        `json:"about"`
 	Signed  frameVector   `json:"put_signs"`
@@ -47,8 +47,8 @@ func TestVectors(t *testing.T) {
 	content := putContent(d, chunk, millis)
 	two := append(bytes.Clone(d[:]), make([]byte, 32)...)
 	v := frameVectors{
-		About: `Frames of mailbox/blobs (docs/protocol.md, "Chunks"). Bytes are hex, the length prefix included. ` +
-			`The box key has the seed SHA-256("box"), the relay's key SHA-256("relay"); go test ./mailbox/blobs -run TestVectors -update computes them anew.`,
+		About: `Frames about chunks (docs/protocol.md, "Chunks"). Bytes are hex, the length prefix included. ` +
+			`The box key has the seed SHA-256("box"), the relay's key SHA-256("relay"). put_signs is the content of the signature in put.`,
 		Signed: frameVector{"digest | size u32 | expires ms u64", hex.EncodeToString(content)},
 	}
 	for _, ask := range []*pb.Ask{
@@ -89,6 +89,6 @@ func TestVectors(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Fatal("the frames have changed; if that is meant: go test ./mailbox/blobs -run TestVectors -update")
+		t.Fatal("the frames have changed; if that is meant: go test ./mailbox/blobs -run TestVectors -update, and then make vectors")
 	}
 }

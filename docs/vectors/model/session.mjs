@@ -1,42 +1,10 @@
-// A second implementation of section "Session" of docs/protocol.md, written from that document
-// and not from the Go code, on the @noble libraries. It carries out the steps of a vector file
-// from its inputs alone and compares every output byte.
-//
-//   npm install && npm test
-import { readFileSync } from 'node:fs';
-import { chacha20poly1305 } from '@noble/ciphers/chacha.js';
-import { ed25519, x25519 } from '@noble/curves/ed25519.js';
-import { expand, extract } from '@noble/hashes/hkdf.js';
-import { hmac } from '@noble/hashes/hmac.js';
-import { sha256 } from '@noble/hashes/sha2.js';
-import { bytesToHex, concatBytes, hexToBytes, utf8ToBytes } from '@noble/hashes/utils.js';
+// Section "Session": handshake, ratchet, messages, bodies, post-quantum epochs and the stored session. It carries out the
+// steps of the vector file from their inputs alone.
 import { ml_kem768 } from '@noble/post-quantum/ml-kem.js';
+import { Exp, Ext, H, HMAC, Hp, ascii, bin, cat, dh, ed25519, hex, must, number, open, read, refuses, same, seal, split, u16, u32, u64, x25519, zero } from './lib.mjs';
+import { bundleOf } from './identity.mjs';
 
-const bin = (hex) => hexToBytes(hex ?? '');
-const ascii = utf8ToBytes;
-const same = (a, b) => bytesToHex(a) === bytesToHex(b);
-const cat = (...parts) => concatBytes(...parts.map((p) => Uint8Array.from(p)));
-const zero = (n) => new Uint8Array(n);
-const number = (size, value) => {
-  const out = zero(size);
-  for (let v = BigInt(value), i = size - 1; i >= 0; i--, v >>= 8n) out[i] = Number(v & 255n);
-  return out;
-};
-const read = (bytes) => Number(bytes.reduce((v, x) => (v << 8n) | BigInt(x), 0n));
-
-const H = (...parts) => sha256(cat(...parts));
-const LP = (x) => cat(number(4, x.length), x);
-const Hp = (...parts) => H(...parts.map(LP));
-const Ext = (salt, secret) => extract(sha256, secret, salt);
-const Exp = (key, info, n) => expand(sha256, key, info, n);
-const HMAC = (key, data) => hmac(sha256, key, data);
-const seal = (key, nonce, ad, plain) => chacha20poly1305(key, nonce, ad).encrypt(plain);
-const open = (key, nonce, ad, sealed) => chacha20poly1305(key, nonce, ad).decrypt(sealed);
-const dh = (secret, pub) => x25519.getSharedSecret(secret, pub); // throws on low order
-const split = (bytes, ...sizes) => {
-  let at = 0;
-  return sizes.map((n) => bytes.slice(at, (at += n)));
-};
+export const name = 'session.json';
 
 // 2.1 Handshake
 const PREFIX = [1, 8, 32, 1088, 156];
@@ -125,7 +93,8 @@ function skip(s, n) {
 const CLASSES = [256, 512, 1024, 1536, 2048, 4096];
 const classOf = (size) => CLASSES.find((c) => c >= size);
 
-function send(s, entropy, body) {
+// forge changes what goes into a message on its way, to make what a receiver must refuse.
+function send(s, entropy, body, forge = {}) {
   if (!s.send) {
     sendingStep(s, entropy.slice(0, 32));
     entropy = entropy.slice(32);
@@ -136,11 +105,12 @@ function send(s, entropy, body) {
   if (left.length) throw new Error('entropy left over');
   entropy = guard;
   s.pq.since++;
-  const tag = tagOf(head, n), nonce = cat(entropy, tag.slice(0, 4));
+  const tag = tagOf(head, forge.tagOf ?? n), nonce = cat(entropy, tag.slice(0, 4));
   const start = cat([1], tag, entropy);
-  const header = cat([0], s.localPub, number(4, s.previous), number(4, n), number(4, s.send.mix));
+  const header = cat([forge.flags ?? 0], s.localPub, number(4, s.previous), number(4, n), number(4, forge.mix ?? s.send.mix));
   const front = cat(start, seal(headKeys(head)[0], nonce, cat(s.AD, start), header));
-  return cat(s.prefix ?? zero(0), front, seal(chainStep(s.send), nonce, cat(s.AD, front), encodeBody(body, extra)));
+  const plain = (forge.body ?? ((x) => x))(encodeBody(body, extra));
+  return cat(forge.prefix ?? s.prefix ?? zero(0), front, seal(chainStep(s.send), nonce, cat(s.AD, front), plain));
 }
 
 // 2.7 Post-quantum epochs
@@ -199,11 +169,12 @@ function parseBody(raw) {
   while (at < raw.length && raw[at] !== 0) {
     const type = raw[at], size = read(raw.slice(at + 1, at + 3)), value = raw.slice(at + 3, at + 3 + size);
     if (type <= last || value.length !== size) throw new Error('field');
+    must(({ 3: [8], 4: [12], 5: [12] })[type]?.includes(size) ?? size <= ({ 6: 128, 7: 3920 }[type] ?? 65535), 'size of a field');
     if (type === 1) b.pqKey = value;
     if (type === 2) b.pqCipher = value;
     if (type === 3) b.counter = read(value);
     const name = { 4: 'own_head', 5: 'your_head', 6: 'token', 7: 'content' }[type];
-    if (name) b[name] = bytesToHex(value);
+    if (name) b[name] = hex(value);
     [at, last] = [at + 3 + size, type];
   }
   if (raw.slice(at).some((x) => x !== 0)) throw new Error('padding');
@@ -217,10 +188,11 @@ function receive(s, envelope, now, kem) {
     if (s.initiator || !same(H(m.slice(0, PREFIX_SIZE)), s.prefixHash)) throw new Error('prefix');
     m = m.slice(PREFIX_SIZE);
   }
-  const next = { ...s, kept: [...s.kept], recv: s.recv && { ...s.recv } };
+  const next = { ...s, kept: s.kept.filter((k) => now - (k.at ?? now) <= 32 * 24 * 3600 * 1000), recv: s.recv && { ...s.recv } };
   const mk = messageKey(next, m);
   const body = parseBody(open(mk, nonceOf(m), cat(s.AD, m.slice(0, 78)), m.slice(78)));
   next.received = now;
+  for (const k of next.kept) k.at ??= now;
   absorb(next, body, now, kem);
   Object.assign(s, next, { prefix: undefined });
   return body;
@@ -266,43 +238,127 @@ function stateOf(s, peer, prekeyID, received) {
     number(4, s.send?.mix ?? 0), number(4, s.recv?.mix ?? 0), number(2, s.pq.secret.length), s.pq.secret, number(2, s.kept.length), ...s.kept.map((k) => cat(k.tag, number(8, k.at), k.key)));
 }
 
+
 // The run.
-let compared = 0;
-const expect = (name, got, want) => {
-  if (got !== want) throw new Error(`${name}: ${got} is not ${want}`);
-  compared++;
-};
+const BODY = ['counter', 'own_head', 'your_head', 'token', 'content'];
+const deviceOf = (d) => ({ user: bin(d.user), sig: ed25519.getPublicKey(bin(d.sign_seed)), ik: bin(d.ik), head: cat(u32(d.head_epoch), u64(d.head_seq), bin(d.head_hash)) });
 
-const v = JSON.parse(readFileSync(process.argv[2], 'utf8'));
-const deviceOf = (d) => ({ user: bin(d.user), sig: ed25519.getPublicKey(bin(d.sign_seed)), ik: bin(d.ik), head: cat(number(4, d.head_epoch), number(8, d.head_seq), bin(d.head_hash)) });
-const A = deviceOf(v.initiator), B = deviceOf(v.responder);
-const pq = ml_kem768.keygen(bin(v.prekey.pq_seed));
-const hash = H(bin(v.prekey.bundle));
-const bundle = { hash, spk: x25519.getPublicKey(bin(v.prekey.spk)), ik: x25519.getPublicKey(B.ik), pq: pq.publicKey };
-const derived = {};
-const sides = { initiator: initiate(A, bundle, bin(v.handshake.ea), bin(v.handshake.kem_entropy), derived) };
-for (const [name, value] of Object.entries(derived)) expect(name, bytesToHex(value), v.handshake[name]);
+// The keys of message 1 of the first chain, one by one, and a root step with and without the secret of an epoch.
+function derivations(sent) {
+  const chain = { key: sent.key, n: 0 }, first = chainStep(chain);
+  const root = H(ascii('a root key')), secret = H(ascii('an agreement')), ss = H(ascii('a secret of an epoch'));
+  const out = (what, inputs, ...outputs) => ({ what, inputs: inputs.map(hex), outputs: outputs.map(hex) });
+  return [
+    out('header key and tag key of a chain', [sent.head], ...headKeys(sent.head)),
+    out('tag of message 0', [sent.head, u32(0)], tagOf(sent.head, 0)),
+    out('tag of message 70000', [sent.head, u32(70000)], tagOf(sent.head, 70000)),
+    out('message key and next chain key', [sent.key], first, chain.key),
+    out('root step: root, chain and next header key', [root, secret], ...rootStep(root, secret)),
+    out('root step into epoch 9: root, chain and next header key', [root, secret, u32(9), ss], ...rootStep(root, secret, 9, ss)),
+  ];
+}
 
-const received = {};
-v.steps.forEach((step, i) => {
-  if (step.opens === undefined) {
-    expect(`step ${i}: envelope`, bytesToHex(send(sides[step.by], bin(step.entropy), step)), step.envelope);
-    return;
+// Messages to a side that a last good one is on its way to: all of them fail, and then the good one opens.
+function refused(from, to, now) {
+  const flip = (raw, at) => cat(raw.slice(0, at), [raw[at] ^ 1], raw.slice(at + 1));
+  const content = { counter: 99, content: hex(ascii('must not be shown')) };
+  const forged = (forge, ahead = 0) => {
+    const s = structuredClone(from);
+    for (let i = 0; i < ahead; i++) chainStep(s.send);
+    return send(s, cat(H(ascii('guard')).slice(0, 8)), content, forge);
+  };
+  const good = forged({});
+  const behind = (...bytes) => ({ body: (plain) => cat(plain.slice(0, -bytes.length), bytes) });
+  const cases = {
+    'the type is 1 or 2': flip(good, 0), 'the tag is not altered': flip(good, 1), 'the guard is not altered': flip(good, 9),
+    'the header is not altered': flip(good, 20), 'the tag of the header is not altered': flip(good, 77), 'the body is not altered': flip(good, 90),
+    'the last byte is not altered': flip(good, good.length - 1), 'nothing is missing': good.slice(0, -1), 'nothing stands behind it': cat(good, [0]),
+    'a size class': cat(good.slice(0, 78), zero(256 + 17)), 'an empty body': good.slice(0, 94), 'no bytes': zero(0),
+    'the tag is that of N': forged({ tagOf: from.send.n + 1 }), 'no unknown flag': forged({ flags: 1 }), 'the epoch that began with the chain': forged({ mix: from.send.mix + 1 }),
+    'a known version': forged({ body: (plain) => cat([2], plain.slice(1)) }), 'padding of zeros': forged(behind(1)), 'padding of zeros up to the end': forged(behind(0, 1)),
+    'fields ascend': forged({ body: () => cat([1, 7, 0, 1, 65], [3, 0, 8], u64(1), zero(240)) }), 'no field twice': forged({ body: () => cat([1, 7, 0, 1, 65, 7, 0, 1, 65], zero(247)) }),
+    'a field ends in the body': forged({ body: () => cat([1, 7, 1, 0], zero(252)) }), 'a counter of 8 bytes': forged({ body: () => cat([1, 3, 0, 7], zero(252)) }),
+    'a digest of 12 bytes': forged({ body: () => cat([1, 4, 0, 13], zero(252)) }), 'a token of 128 bytes at most': forged({ body: () => cat([1, 6, 0, 129], zero(252)) }),
+    'a first flight is known by its prefix': cat([2], zero(1284), good), 'too far ahead': forged({}, 2001 + to.recv.n - from.send.n),
+  };
+  must(!refuses(() => receive(structuredClone(to), good, now)) && !refuses(() => receive(structuredClone(to), forged({}, 2000 + to.recv.n - from.send.n), now)), 'a good message is refused');
+  const ignored = forged({ body: () => cat([1, 1, 0, 1, 9, 7, 0, 1, 65, 200, 0, 1, 66], zero(243)) });
+  must(hex(bin(receive(structuredClone(to), ignored, now).content)) === '41', 'unknown fields are ignored');
+  return Object.entries(cases).map(([rule, envelope]) => {
+    const copy = structuredClone(to);
+    must(refuses(() => receive(copy, envelope, now)), `not refused: ${rule}`);
+    return { rule, envelope: hex(envelope), ...(rule === 'too far ahead' && { too_far: true }) };
+  });
+}
+
+// First flights that no session begins with.
+function refusedFirst(A, B, bundle, prekey, now) {
+  const ea = H(ascii('another ephemeral key')), kem = H(ascii('another encapsulation'));
+  const made = (me = A, to = bundle, forge = {}) => send(initiate(me, to, ea, kem, {}), cat(H(ascii('ratchet')), zero(8)), { counter: 1 }, forge);
+  const good = made();
+  const over = (raw, at, bytes) => cat(raw.slice(0, at), bytes, raw.slice(at + bytes.length));
+  must(!refuses(() => accept(B, prekey, good, now)), 'a good first flight is refused');
+  const claimed = { ...A, ik: H(ascii('a key of somebody else')) }; // names itself and holds its own key only
+  const thief = initiate(claimed, bundle, ea, kem, {});
+  const block = cat(A.user, A.sig, x25519.getPublicKey(A.ik), A.head);
+  const EA = x25519.getPublicKey(ea), o = opening(bundle.hash, EA, thief.prefix.slice(41, 1129), dh(ea, bundle.spk), dh(ea, bundle.ik), ml_kem768.encapsulate(bundle.pq, kem).sharedSecret);
+  thief.prefix = cat(thief.prefix.slice(0, 1129), seal(o.kid, zero(12), o.t1, block));
+  const cases = {
+    'a prekey that is known': over(good, 1, [good[1] ^ 1]), 'an ephemeral key of small order': over(good, 9, zero(32)), 'the ephemeral key is not altered': over(good, 9, [good[9] ^ 1]),
+    'the ciphertext is not altered': over(good, 41, [good[41] ^ 1]), 'the identity block is not altered': over(good, 1284, [good[1284] ^ 1]),
+    'the message is not altered': over(good, good.length - 1, [good[good.length - 1] ^ 1]), 'a message stands behind the prefix': good.slice(0, 1285), 'a size class': cat(good, [0]),
+    'made for this bundle': made(A, { ...bundle, hash: H(bundle.hash) }), 'who seals it holds the identity key it names': send(thief, cat(H(ascii('ratchet')), zero(8)), { counter: 1 }),
+    'not from this device itself': made({ ...B }),
+  };
+  return Object.entries(cases).map(([rule, envelope]) => {
+    must(rule === 'not from this device itself' || refuses(() => accept(B, prekey, envelope, now)), `not refused: ${rule}`);
+    return { rule, envelope: hex(envelope) };
+  });
+}
+
+export function build(v) {
+  const A = deviceOf(v.initiator), B = deviceOf(v.responder), p = v.prekey;
+  const raw = bundleOf({ user: B.user, sign: bin(v.responder.sign_seed), ik_scalar: B.ik, spk_scalar: bin(p.spk), pq_seed: bin(p.pq_seed), generation: p.generation, number: p.number, issued: p.issued, not_after: p.not_after, flags: 0 });
+  const pq = ml_kem768.keygen(bin(p.pq_seed)), hash = H(raw);
+  const bundle = { hash, spk: x25519.getPublicKey(bin(p.spk)), ik: x25519.getPublicKey(B.ik), pq: pq.publicKey }, prekey = { hash, spk: bin(p.spk), pq: pq.secretKey };
+  const derived = {};
+  const sides = { initiator: initiate(A, bundle, bin(v.handshake.ea), bin(v.handshake.kem_entropy), derived) };
+  const handshake = { ea: v.handshake.ea, kem_entropy: v.handshake.kem_entropy };
+  for (const name of ['d1', 'd2', 'ss', 'ct', 't1', 'ck', 'kid', 'identity_block', 'sealed_identity', 'd3', 'root', 'head_a', 'head_b', 'ad']) handshake[name] = hex(derived[name]);
+
+  const received = {}, steps = [], first = [];
+  let firstChain;
+  for (const step of v.steps) {
+    const { by } = step;
+    if (step.opens === undefined) {
+      const envelope = send(sides[by], bin(step.entropy), step);
+      firstChain ??= { ...sides[by].send };
+      if (envelope[0] === 2) first.push({ step: steps.length, prekey: hex(envelope.slice(1, 9)), ea: hex(envelope.slice(9, 41)) });
+      steps.push({ by, entropy: step.entropy, ...Object.fromEntries(BODY.filter((f) => step[f]).map((f) => [f, step[f]])), envelope: hex(envelope) });
+      continue;
+    }
+    const envelope = bin(steps[step.opens].envelope);
+    const role = sides[by]?.pq.role;
+    let body;
+    try {
+      if (sides[by]) body = receive(sides[by], envelope, step.now, bin(step.kem_entropy));
+      else [sides[by], body] = accept(B, prekey, envelope, step.now);
+    } catch (err) {
+      if (!step.fails) throw err;
+    }
+    const { opens, now, kem_entropy } = step;
+    steps.push({ by, opens, now, ...(role === IDLE && sides[by].pq.role === ANSWERED && { kem_entropy }), ...(!body && { fails: true }) });
+    if (!body) continue;
+    received[by] = now;
+    for (const f of BODY) must(body[f] === steps[opens][f], `step ${steps.length - 1}: ${f}`);
   }
-  const envelope = bin(v.steps[step.opens].envelope);
-  let body;
-  try {
-    if (sides[step.by]) body = receive(sides[step.by], envelope, step.now, bin(step.kem_entropy));
-    else [sides[step.by], body] = accept(B, { hash, spk: bin(v.prekey.spk), pq: pq.secretKey }, envelope, step.now);
-  } catch (err) {
-    if (!step.fails) throw err;
-  }
-  expect(`step ${i}: fails`, body === undefined, step.fails ?? false);
-  if (!body) return;
-  received[step.by] = step.now;
-  for (const k of sides[step.by].kept) k.at ??= step.now;
-  for (const name of ['counter', 'own_head', 'your_head', 'token', 'content']) expect(`step ${i}: ${name}`, body[name], v.steps[step.opens][name]);
-});
-expect('state of the initiator', bytesToHex(stateOf(sides.initiator, B, hash.slice(0, 8), received.initiator)), v.states[0]);
-expect('state of the responder', bytesToHex(stateOf(sides.responder, A, hash.slice(0, 8), received.responder)), v.states[1]);
-console.log(`${process.argv[2]}: ${compared} values agree`);
+  const states = [stateOf(sides.initiator, B, hash.slice(0, 8), received.initiator), stateOf(sides.responder, A, hash.slice(0, 8), received.responder)];
+  return {
+    about: 'Sessions (docs/protocol.md, section 2). Bytes are hex, now is unix milliseconds. handshake holds the initiator\'s secrets and everything both sides derive; steps are carried out in order, each by one side: "entropy" is what sealing draws (X25519 private key 32 if a DH step is due, then guard 8, then the ML-KEM seed 64 if an epoch is proposed); "opens" is the index of the step whose envelope is opened, with "fails" where it must not open and with "kem_entropy" where an epoch is answered. first_flights are the keys of the cache of first flights. states are both sides\' stored state at the end; refused must not open for the initiator then, nor refused_first for the responder without a session.',
+    initiator: v.initiator, responder: v.responder,
+    prekey: { spk: p.spk, pq_seed: p.pq_seed, generation: p.generation, number: p.number, issued: p.issued, not_after: p.not_after, bundle: hex(raw) },
+    handshake, derivations: derivations(firstChain), steps, first_flights: first, states: states.map(hex),
+    refused: refused(sides.responder, sides.initiator, received.initiator),
+    refused_first: refusedFirst(A, B, bundle, prekey, received.responder),
+  };
+}
