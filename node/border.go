@@ -7,11 +7,15 @@ import (
 	"reflect"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/mend"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
@@ -280,4 +284,130 @@ func (e *Engine) gotFallback(t *Turn, ids [][]byte) {
 			e.setFallback(t, m)
 		}
 	}
+}
+
+// hear takes in what a body says of the sessions with its device, and of what did not come.
+func (e *Engine) hear(t *Turn, dev *pb.PeerDevice, a arrival) {
+	id := a.sender.Device()
+	delete(e.unopen, id)
+	e.generation(dev, 0)
+	said := mend.Heard(dev, a.body, t.Now)
+	e.saveDevice(t, dev)
+	switch {
+	case said.Behind: // it has had more from us than we know of
+		e.need(t, dht.DeviceKey(e.device))
+		if mend.MayRenew(dev, t.Now) {
+			e.lost(t, dev, nil, "the device has had what this one does not know of")
+		}
+	case said.Lost:
+		e.lost(t, dev, a.session[:], "the device has lost its sessions")
+		e.need(t, dht.DeviceKey(id))
+		e.tellDevice(t, e.peerDevice(t, id))
+	}
+	e.planAsk(dev)
+}
+
+// generation takes in the generation that a device tells; true: it has lost its sessions. A row of a build that did not keep
+// it has it from the device's record.
+func (e *Engine) generation(dev *pb.PeerDevice, told uint64) bool {
+	if r, err := e.records.Get(dev.Record); err == nil && dev.Generation == 0 {
+		dev.Generation = r.Bundle().Generation()
+	}
+	return mend.Newer(dev, told)
+}
+
+// lost gives up the sessions with a device but keep, and seals anew what it has not acknowledged. They still open what is
+// on its way: it may be the only copy.
+func (e *Engine) lost(t *Turn, dev *pb.PeerDevice, keep []byte, why string) {
+	mend.Retire(dev, keep, t.Now)
+	dev.ToldReach, dev.ToldProfile, dev.ToldName = 0, 0, 0
+	e.saveDevice(t, dev)
+	e.sealAnew(t, dev, why)
+}
+
+// unopened counts envelopes that a device brings over its own stream and that do not open: its sessions and ours may not be
+// the same any more. Nothing but this count changes before we have something to say to it ourselves: seal.
+func (e *Engine) unopened(envelope, peer []byte) {
+	if _, first := session.ParseFirstFlight(envelope); first || peer == nil {
+		return
+	}
+	for _, id := range e.peers[string(peer)] {
+		e.unopen[id]++
+	}
+}
+
+// tidySessions compares our own record with the network's, and forgets sessions that were given up long ago.
+func (e *Engine) tidySessions(t *Turn) {
+	e.need(t, dht.DeviceKey(e.device))
+	for _, dev := range e.allDevices(t) {
+		if gone := mend.Expired(dev, t.Now); len(gone) > 0 {
+			e.eraseSessions(t, dev, gone)
+			e.saveDevice(t, dev)
+		}
+	}
+}
+
+func (e *Engine) allDevices(t *Turn) (all []*pb.PeerDevice) {
+	t.Tx.Scan(store.BucketDevices, nil, func(_, value []byte) bool {
+		d := &pb.PeerDevice{}
+		if proto.Unmarshal(value, d) == nil {
+			all = append(all, d)
+		}
+		return true
+	})
+	return all
+}
+
+// learnOwnRecord compares the record of this device that the network has with ours. Only this device can sign one: a newer
+// one, or another one with its number, is of a time that this store does not know.
+func (e *Engine) learnOwnRecord(t *Turn, r *dht.DeviceRecord) {
+	if r.Device() != e.device || e.self.Removed || len(e.self.Record) == 0 || string(r.Bytes()) == string(e.self.Record) {
+		return
+	}
+	if r.Number() < e.self.RecordNumber && r.Bundle().Generation() <= e.self.Generation {
+		return
+	}
+	e.future(t, r.Number(), r.Bundle().Generation())
+}
+
+// future acts on numbers of ours that this store has not given out: it is an older copy, or it is in use twice.
+func (e *Engine) future(t *Turn, number, generation uint64) {
+	e.self.RecordNumber = max(e.self.RecordNumber, number)
+	e.self.Generation = max(e.self.Generation, generation)
+	e.saveSelf(t)
+	e.Afresh(t, "the network has newer records of this device than the device itself")
+	e.renewRecord(t, true)
+}
+
+// Afresh gives up all sessions of this device because its store is older than what it has sent: with a new generation in
+// its bundle its peers begin new ones and send again what it has not acknowledged, and what it had is asked for again by
+// the counters. All numbers that others know it by move above those that may have been used.
+func (e *Engine) Afresh(t *Turn, why string) {
+	if e.self.Removed || t.Now.Sub(unixMilli(e.self.Afresh)) < afreshEvery {
+		return
+	}
+	e.self.Afresh = t.Now.UnixMilli()
+	e.self.Generation = mend.Above(t.Now, e.self.Generation)
+	e.self.RecordNumber = mend.Above(t.Now, e.self.RecordNumber)
+	for _, name := range []string{counterReach, counterSet} {
+		store.SetCounter(t.Tx, name, mend.Above(t.Now, store.Counter(t.Tx, name)))
+	}
+	for _, dev := range e.allDevices(t) {
+		dev.Sent = mend.NewBlock(t.Now, dev.Sent)
+		e.lost(t, dev, nil, "this device has lost its sessions")
+	}
+	number := mend.Above(t.Now, 0)
+	if b, err := identity.ParseBundle(e.self.Bundle); err == nil {
+		number = max(number, b.Number()+1)
+	}
+	if rotateBundle(t, e.self, e.keys, number) != nil {
+		return
+	}
+	e.saveSelf(t)
+	e.renewRecord(t, true)
+	e.planElection(t, 0)
+	e.reachSoon(t)
+	e.need(t, dht.UserKey(e.user))
+	e.notice(t, view.Notice{Type: "device", Text: "the store of this device is an older copy of itself (" + why +
+		"): all sessions begin anew, and contacts are asked to send again what came since; what this device itself sent since is not here"})
 }

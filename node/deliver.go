@@ -12,6 +12,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/mend"
 	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
@@ -79,6 +80,10 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 	if m := (&pb.Message{}); len(d.Envelope) == 0 && len(d.Acks) == 0 && talk.Row(t.Tx, d.Message, m) && talk.Wiped(m) {
 		e.finish(t, n, view.StageDropped, "it was taken back, or its time was over")
 		return
+	}
+	if len(d.Acks) == 0 && mend.LookAgain(dev, unixMilli(d.Created), t.Now) { // a newer bundle would say that it is there: reinit
+		e.saveDevice(t, dev)
+		e.need(t, dht.DeviceKey(it.Device))
 	}
 	if len(d.Envelope) == 0 && !e.sealDelivery(t, n, d, dev) {
 		e.put(t, n, d, earlier(unixMilli(d.Expires), e.readies(t, dev))) // learnRecord wakes it before
@@ -340,7 +345,7 @@ func (e *Engine) finish(t *Turn, n uint64, s view.Stage, why string) {
 		Device: d.Device, User: d.User, Stage: d.Stage, Receipts: d.Receipts, Steps: d.Steps, Attempts: d.Attempts,
 		Expires: d.Expires, SetW: d.SetW, SetR: d.SetR,
 	})
-	if !chat.Kind(d.Kind).Visible() && len(m.Pending) == 0 {
+	if !mend.Counted(chat.Kind(d.Kind)) && len(m.Pending) == 0 {
 		t.Tx.Delete(store.BucketMessages, d.Message)
 		e.stageNotice(t, n, d)
 		return
@@ -383,7 +388,7 @@ func (e *Engine) tickRepair(t *Turn) {
 // acknowledgement. Relays remember the old envelope as done, so a new one it has to be. It reports whether something
 // may have to be repaired later.
 func (e *Engine) repair(t *Turn, dev *pb.PeerDevice) bool {
-	later := false
+	later, renewed := false, false
 	c := e.contact(t, identity.UserID(dev.User))
 	for _, n := range e.out.OfDevice(identity.DeviceID(dev.Device)) {
 		d := e.delivery(t, n)
@@ -396,6 +401,11 @@ func (e *Engine) repair(t *Turn, dev *pb.PeerDevice) bool {
 		if t.Now.Sub(unixMilli(d.Left)) < repairAfter || t.Now.Sub(unixMilli(d.Resealed)) < repairPause(d.Repairs) {
 			later = true
 			continue
+		}
+		if d.Repairs >= renewRepairs && !renewed && mend.MayRenew(dev, t.Now) { // perhaps it cannot open what we seal
+			renewed = true
+			mend.Retire(dev, nil, t.Now)
+			e.saveDevice(t, dev)
 		}
 		e.again(t, n, d, "the device is there and has not acknowledged")
 	}
@@ -433,25 +443,27 @@ func (e *Engine) sealAnew(t *Turn, dev *pb.PeerDevice, why string) {
 	}
 }
 
-// reinit begins a new session with a device that has published a newer bundle and never answered our first flight: the
-// secret of the bundle that we used may be gone.
+// reinit gives up the sessions with a device that has published a newer bundle and acknowledged nothing for two days: the
+// secret of the bundle that our first flight used may be gone, or the device's side of the session.
 func (e *Engine) reinit(t *Turn, dev *pb.PeerDevice, bundle *identity.Bundle) {
 	sessions := e.sessions(t, dev)
 	i := session.Choose(sessions)
 	if c := e.contact(t, identity.UserID(dev.User)); c != nil && wanted(c) {
 		return // who has not accepted us does not answer: that says nothing of its secrets
 	}
-	if i < 0 || sessions[i].Established() || !sessions[i].Initiated() || dev.BegunAt >= bundle.Number() {
-		return
-	}
 	ns := e.out.OfDevice(identity.DeviceID(dev.Device))
-	if len(ns) == 0 {
+	if i < 0 || len(ns) == 0 {
 		return
 	}
-	if d := e.delivery(t, ns[0]); d == nil || t.Now.Sub(unixMilli(d.Created)) < reinitAfter {
+	unanswered := sessions[i].Initiated() && !sessions[i].Established()
+	if unanswered && dev.BegunAt >= bundle.Number() {
 		return
 	}
-	if _, err := e.begin(t, dev, bundle); err == nil {
-		e.sealAnew(t, dev, "the first flight was never answered")
+	d := e.delivery(t, ns[0])
+	if d == nil || t.Now.Sub(unixMilli(d.Created)) < reinitAfter {
+		return
+	}
+	if (unanswered || mend.Silent(unixMilli(d.Left), bundle.Issued(), t.Now)) && mend.MayRenew(dev, t.Now) {
+		e.lost(t, dev, nil, "nothing was acknowledged for two days")
 	}
 }

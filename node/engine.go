@@ -25,6 +25,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/mend"
 	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/people"
@@ -83,6 +84,11 @@ type Engine struct {
 	parked    map[identity.UserID]int         // envelopes of a user that wait
 	unparking bool
 
+	mailAt  time.Time                       // when a relay last gave us something
+	missing map[identity.DeviceID]time.Time // when to ask a device for what did not come
+	meter   *mend.Meter                     // what we do for those that ask us
+	unopen  map[identity.DeviceID]int       // envelopes in a row over a device's own stream that did not open
+
 	historyAt time.Time                  // when to compare the past with our other devices; zero: as its row says
 	compared  time.Time                  // ... and when that was done last
 	gaps      map[identity.DeviceID]bool // with which it still has to be done
@@ -130,7 +136,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},
 		groups: newGroupDesk(), passes: map[string][]byte{}, issued: map[string]issued{}, sealed: map[string]sealed{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
-		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID][12]byte{}, gaps: map[identity.DeviceID]bool{}, checks: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
+		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID][12]byte{}, gaps: map[identity.DeviceID]bool{}, checks: map[identity.DeviceID]time.Time{}, missing: map[identity.DeviceID]time.Time{}, meter: mend.NewMeter(), unopen: map[identity.DeviceID]int{}, parked: map[identity.UserID]int{},
 		typing: map[typist]time.Time{}, typed: map[chat.ChatID]time.Time{}, drains: prekeys.NewDrains(t.Now), anew: map[identity.DeviceID]time.Time{},
 	}
 	if !store.Row(t.Tx, store.BucketMeta, keySelf, e.self) {
@@ -175,6 +181,9 @@ func (e *Engine) needMissing(t *Turn) {
 	}
 	if len(e.self.Pairing) > 0 { // linking was cut off: the old device may have listed us
 		keys = append(keys, dht.UserKey(e.user))
+	}
+	if len(e.self.Record) > 0 { // whether the network has a newer one than we know of: learnOwnRecord
+		keys = append(keys, dht.DeviceKey(e.device))
 	}
 	for _, key := range keys {
 		e.need(t, key)
@@ -221,7 +230,11 @@ func (e *Engine) loadPeople(t *Turn) {
 	}
 	t.Tx.Scan(store.BucketDevices, nil, func(_, value []byte) bool {
 		d := &pb.PeerDevice{}
-		if proto.Unmarshal(value, d) == nil && d.Endpoint != nil {
+		if proto.Unmarshal(value, d) != nil {
+			return true
+		}
+		e.planAsk(d)
+		if d.Endpoint != nil {
 			peer := string(d.Endpoint.Id)
 			e.peers[peer] = append(e.peers[peer], identity.DeviceID(d.Device))
 		}
@@ -264,8 +277,10 @@ func (e *Engine) Deadline() time.Time {
 	for _, at := range e.typing {
 		next = earlier(next, at)
 	}
-	for _, at := range e.checks {
-		next = earlier(next, at)
+	for _, m := range []map[identity.DeviceID]time.Time{e.checks, e.missing} {
+		for _, at := range m {
+			next = earlier(next, at)
+		}
 	}
 	if e.round != nil {
 		return earlier(next, e.round.until)
@@ -292,6 +307,7 @@ func (e *Engine) Tick(t *Turn) {
 	e.tickPrekeys(t)
 	e.tickNames(t)
 	e.tickRepair(t)
+	e.tickMissing(t)
 	e.tickLookups(t)
 	e.tickPublish(t)
 	e.tickElection(t)

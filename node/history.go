@@ -15,6 +15,7 @@ import (
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/group"
+	"github.com/kith-im/kith/node/mend"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/people"
 	"github.com/kith-im/kith/node/store"
@@ -344,4 +345,104 @@ func (e *Engine) restoreLog(t *Turn, x *backuppb.Log) {
 	}
 	me := session.Peer{User: e.user, SigPub: e.keys.Public(0, 0).SigPub}
 	e.gotGroup(t, arrival{sender: me, own: true, content: chat.Content{Chat: chat.ChatID(x.Group), Payload: payload}})
+}
+
+// planAsk plans the next question to a device for what did not come.
+func (e *Engine) planAsk(dev *pb.PeerDevice) {
+	id := identity.DeviceID(dev.Device)
+	mail := e.mailAt
+	if at := mend.NextAsk(dev, mail); at.IsZero() {
+		delete(e.missing, id)
+	} else {
+		e.missing[id] = at
+	}
+}
+
+// tickMissing asks devices for what they sealed for this one and has not come.
+func (e *Engine) tickMissing(t *Turn) {
+	var ids []identity.DeviceID
+	for id, at := range e.missing {
+		if due(at, t.Now) {
+			ids = append(ids, id)
+			delete(e.missing, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b identity.DeviceID) int { return slices.Compare(a[:], b[:]) })
+	for _, id := range ids {
+		dev := e.peerDevice(t, id)
+		if dev == nil {
+			continue
+		}
+		mail := e.mailAt
+		if e.parked[identity.UserID(dev.User)] > 0 { // what is put aside may be it
+			mail = t.Now
+		}
+		spans := mend.Ask(dev, mail, t.Now)
+		e.saveDevice(t, dev)
+		if len(spans) > 0 && e.maySpeak(t, dev) && !e.answering(t, id, chat.KindMissing) {
+			e.sendControl(t, chat.KindMissing, &chatpb.Missing{Spans: spans}, identity.UserID(dev.User), []identity.DeviceID{id})
+			dev = e.peerDevice(t, id)
+		}
+		e.planAsk(dev)
+	}
+}
+
+// gotMissing sends messages again that were sealed for the asking device, and says which of them are gone. It answers only
+// to a device that its user still lists, and only about what was sealed for that device.
+func (e *Engine) gotMissing(t *Turn, a arrival) bool {
+	m, id := &chatpb.Missing{}, a.sender.Device()
+	dev, list := e.peerDevice(t, id), e.listOf(t, a.sender.User)
+	if proto.Unmarshal(a.content.Payload, m) != nil || len(m.Spans) > mend.MaxSpans || dev == nil || list == nil {
+		return false
+	}
+	if _, listed := list.Find(id); !listed || e.answering(t, id, chat.KindGone) || !e.meter.Asks(id, t.Now) {
+		return listed // it asks again
+	}
+	gone := mend.Find(t.Tx, dev, m.Spans, func(counter uint64, x []byte) mend.Fate { return e.sendAgain(t, a.sender, counter, x) })
+	for part := range slices.Chunk(gone, mend.MaxSpans) {
+		e.sendControl(t, chat.KindGone, &chatpb.Gone{Spans: part}, a.sender.User, []identity.DeviceID{id})
+	}
+	return true
+}
+
+// sendAgain has a message of this device go out again to a device that has acknowledged it already, as one does that has
+// lost what it had.
+func (e *Engine) sendAgain(t *Turn, to session.Peer, counter uint64, id []byte) mend.Fate {
+	m, device := &pb.Message{}, to.Device()
+	if !store.Row(t.Tx, store.BucketMessages, id, m) || !m.Mine || string(m.Device) != string(e.device[:]) || talk.Wiped(m) {
+		return mend.Gone
+	}
+	for _, n := range m.Pending {
+		if it := e.out.Items[n]; it != nil && it.Device == device {
+			return mend.Comes
+		}
+	}
+	had := func(d *pb.Done) bool {
+		s := view.StageOf(d.Stage)
+		return string(d.Device) == string(device[:]) && (s == view.StageDelivered || s == view.StageRead)
+	}
+	switch {
+	case !slices.ContainsFunc(m.Done, had), to.User != e.user && !talk.MayHave(t.Tx, m)(to.User):
+		return mend.Gone
+	case e.busy() || !e.meter.Sends(device, t.Now):
+		return mend.Later
+	}
+	m.Done = slices.DeleteFunc(m.Done, had)
+	e.enqueueAs(t, m, device, to.User, counter)
+	store.PutRow(t.Tx, store.BucketMessages, m.Id, m)
+	return mend.Comes
+}
+
+// gotGone takes in what a device will not send again.
+func (e *Engine) gotGone(t *Turn, a arrival) bool {
+	g, dev := &chatpb.Gone{}, e.peerDevice(t, a.sender.Device())
+	if proto.Unmarshal(a.content.Payload, g) != nil || dev == nil || len(g.Spans) > mend.MaxSpans {
+		return false
+	}
+	for _, s := range g.Spans {
+		mend.Settle(dev, s.From, s.To)
+	}
+	e.saveDevice(t, dev)
+	e.planAsk(dev)
+	return true
 }

@@ -26,6 +26,7 @@ type arrival struct {
 	body    session.Body
 	content chat.Content
 	id      chat.ID
+	session [8]byte
 	contact *pb.Contact
 	own     bool // from another device of ours
 	live    bool // over a stream, not by way of a relay
@@ -43,6 +44,9 @@ func (e *Engine) Received(t *Turn, peer []byte, envelope []byte) {
 func (e *Engine) Collected(t *Turn, relay dht.Peer, items []Collected) {
 	acks := map[mailbox.ID][]mailbox.EnvelopeID{}
 	var boxes []mailbox.ID
+	if len(items) > 0 {
+		e.mailAt = t.Now
+	}
 	for _, it := range items {
 		if !e.take(t, it.Envelope, nil) {
 			e.drains.Left(prekeys.Place{Box: it.Box, Relay: string(relay.ID)})
@@ -87,6 +91,7 @@ func (e *Engine) take(t *Turn, envelope, peer []byte) bool {
 		a = arrival{} // nothing to acknowledge: it is not shown yet, and may never be
 	case err != nil:
 		e.stats.Dropped++
+		e.unopened(envelope, peer)
 		return true // not marked as seen: an attacker's copy must not shadow a later, honest arrival
 	default:
 		a.live = peer != nil
@@ -176,7 +181,7 @@ func (e *Engine) openWith(t *Turn, ref session.Ref, envelope []byte) (arrival, e
 		return arrival{}, session.ErrOpen
 	}
 	body, err := s.Open(envelope, t.Now)
-	a := arrival{sender: s.Peer(), body: body}
+	a := arrival{sender: s.Peer(), body: body, session: ref.Session}
 	if err != nil {
 		return a, err
 	}
@@ -220,8 +225,8 @@ func (e *Engine) openFirst(t *Turn, f session.FirstFlight, envelope []byte) (arr
 		return a, e.disputed(t, dev)
 	}
 	e.addSession(t, dev, s)
-	sid := s.ID()
-	t.Tx.Put(store.BucketFlights, flight, slices.Concat(dev.Device, sid[:]))
+	a.session = s.ID()
+	t.Tx.Put(store.BucketFlights, flight, slices.Concat(dev.Device, a.session[:]))
 	return a, nil
 }
 
@@ -408,6 +413,10 @@ func (e *Engine) dispatch(t *Turn, a arrival) bool {
 		return friend && e.gotTyping(t, a)
 	case chat.KindHistory:
 		return a.own && e.gotHistory(t, a)
+	case chat.KindMissing:
+		return friend && e.gotMissing(t, a)
+	case chat.KindGone:
+		return friend && e.gotGone(t, a)
 	case chat.KindGroup:
 		return friend && e.gotGroup(t, a)
 	case chat.KindGroupAsk:

@@ -29,6 +29,12 @@ const (
 	repairMax   = 12 * time.Hour
 	// reinitAfter is how long a first flight may go unanswered before a newer bundle of its device is tried.
 	reinitAfter = 48 * time.Hour
+	// afreshEvery is the least time between two fresh starts of all sessions.
+	afreshEvery = time.Hour
+	// renewRepairs is how often a delivery is sealed anew on the session that stands before it is given up.
+	renewRepairs = 2
+	// maxUnopened is how many envelopes of a device that do not open come over its own stream before that.
+	maxUnopened = 3
 	// recheckCustody is when a delivery that every relay signed for is looked at again.
 	recheckCustody = 6 * time.Hour
 	// auditFirst to 1.5 auditFirst after a relay signed, one of those that did is asked to show that it has it; then
@@ -115,7 +121,6 @@ const (
 const (
 	maxContacts   = 10_000
 	maxDevices    = 16 // of one account
-	maxSessions   = 5  // of one device
 	maxParked     = 256
 	maxParkedUser = 64 // of one user, so that nobody fills the place alone
 	parkFor       = Retention

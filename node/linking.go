@@ -201,8 +201,8 @@ func (e *Engine) noteHeads(t *Turn, a arrival) {
 	if dev == nil {
 		return
 	}
-	dev.Heard, dev.Received = t.Now.UnixMilli(), max(dev.Received, a.body.Counter)
-	e.saveDevice(t, dev)
+	dev.Heard = t.Now.UnixMilli()
+	e.hear(t, dev, a)
 	list := e.listOf(t, a.sender.User)
 	if list != nil && a.body.OwnHead != [12]byte{} && a.body.OwnHead != list.Head().Digest() && a.content.Kind != chat.KindRecords {
 		e.need(t, dht.UserKey(a.sender.User))
@@ -309,7 +309,7 @@ func (e *Engine) tellRemoved(t *Turn, id identity.DeviceID, next *identity.Devic
 	if err != nil {
 		return
 	}
-	if envelope, err := e.seal(t, dev, content.Bytes()); err == nil {
+	if envelope, err := e.seal(t, dev, content.Bytes(), nil); err == nil {
 		t.Out.Directs = append(t.Out.Directs, Direct{Peer: toPeer(dev.Endpoint), Envelope: envelope})
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/mend"
 	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
@@ -287,6 +288,11 @@ func (e *Engine) siblings() []identity.DeviceID {
 
 // enqueue adds one delivery of m, due now.
 func (e *Engine) enqueue(t *Turn, m *pb.Message, device identity.DeviceID, user identity.UserID) {
+	e.enqueueAs(t, m, device, user, 0)
+}
+
+// enqueueAs does so for a message that has a counter already.
+func (e *Engine) enqueueAs(t *Turn, m *pb.Message, device identity.DeviceID, user identity.UserID, counter uint64) {
 	content, err := chat.Parse(m.Content)
 	if err != nil {
 		return
@@ -301,7 +307,7 @@ func (e *Engine) enqueue(t *Turn, m *pb.Message, device identity.DeviceID, user 
 	n := store.NextCounter(t.Tx, counterDelivery)
 	d := &pb.Delivery{
 		Message: m.Id, Device: device[:], User: user[:], Kind: uint32(content.Kind), Stage: view.StageQueued.Number(),
-		Created: t.Now.UnixMilli(), Expires: t.Now.Add(Retention).UnixMilli(),
+		Created: t.Now.UnixMilli(), Expires: t.Now.Add(Retention).UnixMilli(), Counter: counter,
 	}
 	step(t, d, "queued", "")
 	m.Pending = append(m.Pending, n)
@@ -330,7 +336,7 @@ func (e *Engine) sealDelivery(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDev
 		}
 		raw = m.Content
 	}
-	envelope, err := e.seal(t, dev, raw)
+	envelope, err := e.seal(t, dev, raw, d)
 	if err != nil {
 		e.need(t, dht.DeviceKey(identity.DeviceID(d.Device)))
 		if !slices.ContainsFunc(d.Steps, func(s *pb.Step) bool { return s.What == "lookup" }) {
@@ -342,8 +348,13 @@ func (e *Engine) sealDelivery(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDev
 	return true
 }
 
-// seal encrypts content for one device: on the session that it last answered on, else on a new one from its bundle.
-func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte) ([]byte, error) {
+// seal encrypts content for one device: on the session that it last answered on, else on a new one from its bundle. d is
+// the delivery, whose message has one counter however often it is sealed; nil: it is not sent again.
+func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte, d *pb.Delivery) ([]byte, error) {
+	if id := identity.DeviceID(dev.Device); e.unopen[id] >= maxUnopened && mend.MayRenew(dev, t.Now) {
+		delete(e.unopen, id)
+		mend.Retire(dev, nil, t.Now)
+	}
 	sessions := e.sessions(t, dev)
 	i := session.Choose(sessions)
 	if e.begins(t, dev, sessions) {
@@ -359,7 +370,11 @@ func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte) ([]byte, erro
 			sessions, i = append(sessions, s), len(sessions)
 		}
 	}
-	body := session.Body{Counter: dev.Sent + 1, OwnHead: e.list.Head().Digest(), Content: content}
+	counter := mend.Count(t.Tx, dev, d, t.Now)
+	body := session.Body{
+		Counter: counter, OwnHead: e.list.Head().Digest(), Content: content,
+		Generation: e.self.Generation, Received: dev.Received, Sent: dev.Sent,
+	}
 	if l := e.listOf(t, identity.UserID(dev.User)); l != nil {
 		body.YourHead = l.Head().Digest()
 	}
@@ -371,7 +386,6 @@ func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte) ([]byte, erro
 	if !stalled && sessions[i].Stalled() {
 		e.notice(t, view.Notice{Type: "device", Text: "the session with a device of " + talk.NameOf(t.Tx, identity.UserID(dev.User)) + " does not renew itself: somebody on the way may drop large messages, or the device does not answer them"})
 	}
-	dev.Sent++
 	e.saveSession(t, dev, sessions[i])
 	e.saveDevice(t, dev)
 	return envelope, nil

@@ -10,6 +10,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
+	"github.com/kith-im/kith/node/mend"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
@@ -148,7 +149,7 @@ func (e *Engine) mayTalk(t *Turn, a arrival) bool {
 		return true
 	}
 	switch a.content.Kind {
-	case chat.KindReach, chat.KindRecords, chat.KindProfile:
+	case chat.KindReach, chat.KindRecords, chat.KindProfile, chat.KindMissing, chat.KindGone:
 		return near(a.contact) || a.contact != nil && a.contact.State == contactMember // it may be one again, as we will hear
 	}
 	c := talk.Chat(t.Tx, a.content.Chat)
@@ -362,6 +363,7 @@ func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceI
 	e.dropEndpoint(d)
 	delete(e.wants, dht.DeviceKey(id))
 	delete(e.checks, id)
+	delete(e.missing, id)
 	t.Tx.Delete(store.BucketDevices, id[:])
 	delete(t.devices, string(id[:]))
 }
@@ -400,28 +402,41 @@ func (e *Engine) saveSession(t *Turn, dev *pb.PeerDevice, s *session.Session) {
 	sid := s.ID()
 	t.Tx.Put(store.BucketSessions, slices.Concat(dev.Device, sid[:]), s.Marshal())
 	e.book.Put(session.Ref{Device: identity.DeviceID(dev.Device), Session: sid}, s)
+	for ref, n := e.book.Excess(); n > 0; ref, n = e.book.Excess() {
+		key := slices.Concat(ref.Device[:], ref.Session[:])
+		old, err := session.ParseSession(t.Tx.Get(store.BucketSessions, key))
+		if err != nil {
+			e.book.Remove(ref)
+			continue
+		}
+		old.Forget(n)
+		t.Tx.Put(store.BucketSessions, key, old.Marshal())
+		e.book.Put(ref, old)
+	}
 }
 
-// addSession keeps at most maxSessions with a device; the oldest goes.
+// addSession keeps a bounded number of sessions with a device: those that were given up go first, then the oldest.
 func (e *Engine) addSession(t *Turn, dev *pb.PeerDevice, s *session.Session) {
 	sid := s.ID()
-	for len(dev.Sessions) >= maxSessions {
-		old := dev.Sessions[0]
-		dev.Sessions = dev.Sessions[1:]
-		e.book.Remove(session.Ref{Device: identity.DeviceID(dev.Device), Session: [8]byte(old)})
-		t.Tx.Delete(store.BucketSessions, slices.Concat(dev.Device, old))
-	}
-	dev.Sessions = append(dev.Sessions, sid[:])
+	e.eraseSessions(t, dev, mend.Add(dev, sid[:], t.Now))
 	e.saveSession(t, dev, s)
 	e.saveDevice(t, dev)
 }
 
 func (e *Engine) dropSessions(t *Turn, d *pb.PeerDevice) {
-	for _, sid := range d.Sessions {
+	mend.Retire(d, nil, t.Now)
+	for _, r := range d.Retired {
+		e.eraseSessions(t, d, [][]byte{r.Session})
+	}
+	d.Retired = nil
+	mend.Forget(t.Tx, d)
+}
+
+func (e *Engine) eraseSessions(t *Turn, d *pb.PeerDevice, ids [][]byte) {
+	for _, sid := range ids {
 		e.book.Remove(session.Ref{Device: identity.DeviceID(d.Device), Session: [8]byte(sid)})
 		t.Tx.Delete(store.BucketSessions, slices.Concat(d.Device, sid))
 	}
-	d.Sessions = nil
 }
 
 // Endpoint is where a device of a contact was last reachable.

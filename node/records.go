@@ -150,6 +150,7 @@ func (e *Engine) tickPrekeys(t *Turn) {
 	if due(e.prekeysAt, t.Now) {
 		e.prekeysAt = t.Now.Add(prekeysEvery)
 		prekeys.Forget(t.Tx, e.drains.Of(e.watchedBoxes(t), t.Now), t.Now)
+		e.tidySessions(t)
 		e.dropParked(t)
 		e.forgetRequests(t)
 	}
@@ -299,7 +300,7 @@ func (e *Engine) Looked(t *Turn, key string, value []byte) {
 func (e *Engine) onlyRefresh(t *Turn, key string) bool {
 	kind, id, err := dht.ParseKey(key)
 	c := &pb.Contact{}
-	return err == nil && kind == dht.KindUser && store.Row(t.Tx, store.BucketContacts, id, c) && len(c.List) > 0
+	return key == dht.DeviceKey(e.device) || err == nil && kind == dht.KindUser && store.Row(t.Tx, store.BucketContacts, id, c) && len(c.List) > 0
 }
 
 // learn takes in a valid record, whoever brought it.
@@ -327,6 +328,7 @@ func (e *Engine) learn(t *Turn, key string, value []byte) {
 func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 	d := e.peerDevice(t, r.Device())
 	if d == nil {
+		e.learnOwnRecord(t, r)
 		return
 	}
 	list := e.listOf(t, r.User())
@@ -343,15 +345,12 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 	if err == nil && dht.Newer(dht.DeviceKey(r.Device()), d.Record, r.Bytes()) != dht.VerdictNewer {
 		return
 	}
-	lost := err == nil && r.Bundle().Generation() > old.Bundle().Generation()
-	if lost {
-		e.dropSessions(t, d)
-	}
+	lost := e.generation(d, r.Bundle().Generation())
 	d.Record = r.Bytes()
 	e.setEndpoint(d, r.Peer())
 	e.saveDevice(t, d)
 	if lost {
-		e.sealAnew(t, d, "the device has lost its sessions")
+		e.lost(t, d, nil, "the device has lost its sessions")
 	} else {
 		e.reinit(t, d, r.Bundle())
 	}

@@ -17,6 +17,8 @@ func filled() *pb.PeerDevice {
 	m := d.ProtoReflect()
 	for i := range m.Descriptor().Fields().Len() {
 		switch f := m.Descriptor().Fields().Get(i); {
+		case f.IsList() && f.Message() != nil:
+			m.Mutable(f).List().AppendMutable()
 		case f.IsList():
 			m.Mutable(f).List().Append(protoreflect.ValueOfBytes([]byte{2}))
 		case m.Has(f) || f.Message() != nil:

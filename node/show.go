@@ -280,7 +280,7 @@ func (e *Engine) whisper(t *Turn, p talk.Post) {
 			if dev == nil || !owns(dev, u) || len(dev.Sessions) == 0 || dev.Endpoint == nil || !e.live[string(dev.Endpoint.Id)] {
 				continue
 			}
-			if envelope, err := e.seal(t, dev, p.Row.Content); err == nil {
+			if envelope, err := e.seal(t, dev, p.Row.Content, nil); err == nil {
 				t.Out.Directs = append(t.Out.Directs, Direct{Peer: toPeer(dev.Endpoint), Envelope: envelope})
 			}
 		}

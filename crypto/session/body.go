@@ -16,15 +16,22 @@ const (
 	tlvYourHead = 5 // 12 bytes
 	tlvToken    = 6
 	tlvContent  = 7
+	tlvStanding = 8 // generation u64, received u64, sent u64
 )
 
 // Body is what one envelope carries. Fields at their zero value are not encoded.
 type Body struct {
-	Counter  uint64   // per device pair, without gaps, from 1; kept by the caller
+	Counter  uint64   // of the message, per device pair, without gaps, from 1; kept by the caller. 0 = it has none
 	OwnHead  [12]byte // digest of the sender's own device list head
 	YourHead [12]byte // digest of the recipient's list head as the sender knows it
 	Token    []byte   // fresh admission for the sender's mailbox, at most MaxToken bytes
 	Content  []byte   // the same bytes for every device, at most MaxContent
+
+	// How the sender stands with the recipient: the generation of its bundle, the highest counter that it knows of the
+	// recipient's, and the highest that it has used. Left out together where they would make the envelope larger.
+	Generation uint64
+	Received   uint64
+	Sent       uint64
 }
 
 // fields are a body with what Seal and Open add and take out.
@@ -39,10 +46,19 @@ func (b fields) encode() ([]byte, error) {
 		return nil, ErrTooLarge
 	}
 	out := b.fill()
-	return append(out, make([]byte, ClassOf(len(out))-len(out))...), nil
+	class := ClassOf(len(out))
+	if b.Generation != 0 {
+		standing := binary.BigEndian.AppendUint64(nil, b.Generation)
+		standing = binary.BigEndian.AppendUint64(standing, b.Received)
+		standing = binary.BigEndian.AppendUint64(standing, b.Sent)
+		if len(out)+tlvHead+len(standing) <= class {
+			out = appendTLV(out, tlvStanding, standing)
+		}
+	}
+	return append(out, make([]byte, class-len(out))...), nil
 }
 
-// fill writes the body without padding.
+// fill writes the body without standing and padding.
 func (b fields) fill() []byte {
 	out := make([]byte, 1, bodyFixed+2*tlvHead+len(b.pqKey)+len(b.pqCipher)+len(b.Token)+len(b.Content)+maxClass/8)
 	out[0] = bodyVersion
@@ -133,6 +149,11 @@ func (b *fields) set(kind byte, value []byte) bool {
 	case tlvContent:
 		b.Content = value
 		return len(value) <= MaxContent
+	case tlvStanding:
+		if len(value) != standingSize {
+			return false
+		}
+		b.Generation, b.Received, b.Sent = binary.BigEndian.Uint64(value), binary.BigEndian.Uint64(value[8:]), binary.BigEndian.Uint64(value[16:])
 	}
 	return true
 }

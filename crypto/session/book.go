@@ -29,6 +29,7 @@ type Book struct {
 	byRef map[Ref]*entry
 	order []*entry // latest received first
 	next  int      // where the tail of the next trial begins
+	kept  int      // skipped messages of all sessions
 }
 
 // entry is what the book knows of one session.
@@ -98,6 +99,7 @@ func (b *Book) keep(e *entry, skipped []skippedKey) {
 		}
 	}
 	b.drop(e, old)
+	b.kept += len(tags) - len(e.skipped)
 	e.skipped = tags
 }
 
@@ -111,7 +113,25 @@ func (b *Book) Remove(ref Ref) {
 	b.drop(e, e.recv.tags)
 	b.drop(e, e.next.tags)
 	b.drop(e, e.skipped)
+	b.kept -= len(e.skipped)
 	delete(b.byRef, ref)
+}
+
+// Excess names the session that has to forget keys of skipped messages ([Session.Forget]) so that all sessions together
+// keep at most 65,536, and how many: the one that received longest ago. Put it again then, and ask again; n is 0 when
+// nothing is in excess.
+func (b *Book) Excess() (ref Ref, n int) { return b.excess(maxSkippedAll) }
+
+func (b *Book) excess(limit int) (ref Ref, n int) {
+	if b.kept <= limit {
+		return Ref{}, 0
+	}
+	for _, e := range slices.Backward(b.order) {
+		if len(e.skipped) > 0 {
+			return e.ref, min(b.kept-limit, len(e.skipped))
+		}
+	}
+	return Ref{}, 0
 }
 
 func (b *Book) add(e *entry, tags [][tagSize]byte) {

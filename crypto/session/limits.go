@@ -43,8 +43,9 @@ const MaxContent = maxClass - bodyFixed - (tlvHead + MaxToken)
 const MaxEnvelope = prefixSize + overhead + maxClass
 
 const (
-	digestSize = 12
-	tlvHead    = 3 // type 1 | length 2
+	digestSize   = 12
+	standingSize = 3 * 8
+	tlvHead      = 3 // type 1 | length 2
 	// bodyFixed is what a body costs beside token and content: version, counter, two digests
 	// and the head of the content.
 	bodyFixed = 1 + (tlvHead + 8) + 2*(tlvHead+digestSize) + tlvHead
@@ -55,6 +56,8 @@ const (
 	maxGap      = 2000                // messages skipped at once in one chain
 	maxSkipped  = 2048                // keys kept per session; the oldest go first
 	skippedLife = 32 * 24 * time.Hour // longer than any relay keeps an envelope
+
+	maxSkippedAll = 65_536 // keys kept of all sessions of a device: those of the session that received longest ago go first
 )
 
 // Post-quantum epochs.

@@ -186,5 +186,8 @@ func (s *Session) Expire(now time.Time) int {
 	return before - len(s.skipped)
 }
 
+// Forget drops the keys of the n messages that were skipped first.
+func (s *Session) Forget(n int) { s.skipped = slices.Clone(s.skipped[min(max(n, 0), len(s.skipped)):]) }
+
 // Skipped is the number of kept keys, at most 2,048.
 func (s *Session) Skipped() int { return len(s.skipped) }

@@ -70,6 +70,8 @@ const (
 	KindProfile  Kind = 42
 	KindRequest  Kind = 43 // from a stranger
 	KindHistory  Kind = 44 // between one's own devices
+	KindMissing  Kind = 45 // asks for what did not arrive
+	KindGone     Kind = 46 // what of it will never come
 )
 
 // Visible reports whether people see messages of this kind in a conversation.

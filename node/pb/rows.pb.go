@@ -48,6 +48,7 @@ type Self struct {
 	Handles       []string               `protobuf:"bytes,19,rep,name=handles,proto3" json:"handles,omitempty"`
 	ProfileAt     uint64                 `protobuf:"varint,20,opt,name=profile_at,json=profileAt,proto3" json:"profile_at,omitempty"` // lamport ms of the last change of name, picture or handles; 0: never told
 	Pictures      []uint64               `protobuf:"varint,21,rep,packed,name=pictures,proto3" json:"pictures,omitempty"`             // number of the picture in the table of transfers
+	Afresh        int64                  `protobuf:"varint,40,opt,name=afresh,proto3" json:"afresh,omitempty"`                        // unix ms when all sessions were last given up
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -227,6 +228,13 @@ func (x *Self) GetPictures() []uint64 {
 		return x.Pictures
 	}
 	return nil
+}
+
+func (x *Self) GetAfresh() int64 {
+	if x != nil {
+		return x.Afresh
+	}
+	return 0
 }
 
 type Endpoint struct {
@@ -691,6 +699,12 @@ type PeerDevice struct {
 	ToldName      uint64                 `protobuf:"varint,19,opt,name=told_name,json=toldName,proto3" json:"told_name,omitempty"`          // the same of our name, as long as its user is no contact
 	Begun         int64                  `protobuf:"varint,20,opt,name=begun,proto3" json:"begun,omitempty"`                                // unix ms of our newest first flight
 	BegunAt       uint64                 `protobuf:"varint,21,opt,name=begun_at,json=begunAt,proto3" json:"begun_at,omitempty"`             // number of its newest bundle then
+	Generation    uint64                 `protobuf:"varint,30,opt,name=generation,proto3" json:"generation,omitempty"`                      // the highest that it has told
+	Gaps          []*Gap                 `protobuf:"bytes,31,rep,name=gaps,proto3" json:"gaps,omitempty"`                                   // counters below received that have not come, ascending
+	Renewed       int64                  `protobuf:"varint,32,opt,name=renewed,proto3" json:"renewed,omitempty"`                            // unix ms when sessions with it were last given up
+	Retired       []*Retired             `protobuf:"bytes,33,rep,name=retired,proto3" json:"retired,omitempty"`                             // sessions that open what is on its way still, and on which nothing is sealed
+	Sealed        []*Run                 `protobuf:"bytes,34,rep,name=sealed,proto3" json:"sealed,omitempty"`                               // which rows of the table of what was sealed are its
+	Looked        int64                  `protobuf:"varint,35,opt,name=looked,proto3" json:"looked,omitempty"`                              // unix ms when its record was last looked up because it is silent
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -872,6 +886,231 @@ func (x *PeerDevice) GetBegunAt() uint64 {
 	return 0
 }
 
+func (x *PeerDevice) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *PeerDevice) GetGaps() []*Gap {
+	if x != nil {
+		return x.Gaps
+	}
+	return nil
+}
+
+func (x *PeerDevice) GetRenewed() int64 {
+	if x != nil {
+		return x.Renewed
+	}
+	return 0
+}
+
+func (x *PeerDevice) GetRetired() []*Retired {
+	if x != nil {
+		return x.Retired
+	}
+	return nil
+}
+
+func (x *PeerDevice) GetSealed() []*Run {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *PeerDevice) GetLooked() int64 {
+	if x != nil {
+		return x.Looked
+	}
+	return 0
+}
+
+// Gap is a run of counters of a device that have not come.
+type Gap struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            uint64                 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`
+	Since         int64                  `protobuf:"varint,3,opt,name=since,proto3" json:"since,omitempty"` // unix ms
+	Next          int64                  `protobuf:"varint,4,opt,name=next,proto3" json:"next,omitempty"`   // unix ms of the next question; 0: the first, when the gap is old enough
+	Tries         uint32                 `protobuf:"varint,5,opt,name=tries,proto3" json:"tries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gap) Reset() {
+	*x = Gap{}
+	mi := &file_node_pb_rows_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gap) ProtoMessage() {}
+
+func (x *Gap) ProtoReflect() protoreflect.Message {
+	mi := &file_node_pb_rows_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gap.ProtoReflect.Descriptor instead.
+func (*Gap) Descriptor() ([]byte, []int) {
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Gap) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *Gap) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+func (x *Gap) GetSince() int64 {
+	if x != nil {
+		return x.Since
+	}
+	return 0
+}
+
+func (x *Gap) GetNext() int64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *Gap) GetTries() uint32 {
+	if x != nil {
+		return x.Tries
+	}
+	return 0
+}
+
+// Retired is a session that was given up.
+type Retired struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Session       []byte                 `protobuf:"bytes,1,opt,name=session,proto3" json:"session,omitempty"`
+	At            int64                  `protobuf:"varint,2,opt,name=at,proto3" json:"at,omitempty"` // unix ms
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Retired) Reset() {
+	*x = Retired{}
+	mi := &file_node_pb_rows_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Retired) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Retired) ProtoMessage() {}
+
+func (x *Retired) ProtoReflect() protoreflect.Message {
+	mi := &file_node_pb_rows_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Retired.ProtoReflect.Descriptor instead.
+func (*Retired) Descriptor() ([]byte, []int) {
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Retired) GetSession() []byte {
+	if x != nil {
+		return x.Session
+	}
+	return nil
+}
+
+func (x *Retired) GetAt() int64 {
+	if x != nil {
+		return x.At
+	}
+	return 0
+}
+
+// Run is a run of numbers.
+type Run struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            uint64                 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Run) Reset() {
+	*x = Run{}
+	mi := &file_node_pb_rows_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Run) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Run) ProtoMessage() {}
+
+func (x *Run) ProtoReflect() protoreflect.Message {
+	mi := &file_node_pb_rows_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Run.ProtoReflect.Descriptor instead.
+func (*Run) Descriptor() ([]byte, []int) {
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *Run) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *Run) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
 type Prekey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Secret        []byte                 `protobuf:"bytes,1,opt,name=secret,proto3" json:"secret,omitempty"`
@@ -882,7 +1121,7 @@ type Prekey struct {
 
 func (x *Prekey) Reset() {
 	*x = Prekey{}
-	mi := &file_node_pb_rows_proto_msgTypes[5]
+	mi := &file_node_pb_rows_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +1133,7 @@ func (x *Prekey) String() string {
 func (*Prekey) ProtoMessage() {}
 
 func (x *Prekey) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[5]
+	mi := &file_node_pb_rows_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +1146,7 @@ func (x *Prekey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Prekey.ProtoReflect.Descriptor instead.
 func (*Prekey) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{5}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Prekey) GetSecret() []byte {
@@ -940,7 +1179,7 @@ type Invite struct {
 
 func (x *Invite) Reset() {
 	*x = Invite{}
-	mi := &file_node_pb_rows_proto_msgTypes[6]
+	mi := &file_node_pb_rows_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -952,7 +1191,7 @@ func (x *Invite) String() string {
 func (*Invite) ProtoMessage() {}
 
 func (x *Invite) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[6]
+	mi := &file_node_pb_rows_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -965,7 +1204,7 @@ func (x *Invite) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Invite.ProtoReflect.Descriptor instead.
 func (*Invite) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{6}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Invite) GetSecret() []byte {
@@ -1048,7 +1287,7 @@ type Relay struct {
 
 func (x *Relay) Reset() {
 	*x = Relay{}
-	mi := &file_node_pb_rows_proto_msgTypes[7]
+	mi := &file_node_pb_rows_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1060,7 +1299,7 @@ func (x *Relay) String() string {
 func (*Relay) ProtoMessage() {}
 
 func (x *Relay) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[7]
+	mi := &file_node_pb_rows_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1073,7 +1312,7 @@ func (x *Relay) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Relay.ProtoReflect.Descriptor instead.
 func (*Relay) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{7}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Relay) GetPeer() []byte {
@@ -1193,7 +1432,7 @@ type Day struct {
 
 func (x *Day) Reset() {
 	*x = Day{}
-	mi := &file_node_pb_rows_proto_msgTypes[8]
+	mi := &file_node_pb_rows_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1444,7 @@ func (x *Day) String() string {
 func (*Day) ProtoMessage() {}
 
 func (x *Day) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[8]
+	mi := &file_node_pb_rows_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1457,7 @@ func (x *Day) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Day.ProtoReflect.Descriptor instead.
 func (*Day) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{8}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Day) GetDay() uint32 {
@@ -1269,7 +1508,7 @@ type Message struct {
 
 func (x *Message) Reset() {
 	*x = Message{}
-	mi := &file_node_pb_rows_proto_msgTypes[9]
+	mi := &file_node_pb_rows_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1520,7 @@ func (x *Message) String() string {
 func (*Message) ProtoMessage() {}
 
 func (x *Message) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[9]
+	mi := &file_node_pb_rows_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1533,7 @@ func (x *Message) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Message.ProtoReflect.Descriptor instead.
 func (*Message) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{9}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Message) GetId() []byte {
@@ -1449,7 +1688,7 @@ type Chat struct {
 
 func (x *Chat) Reset() {
 	*x = Chat{}
-	mi := &file_node_pb_rows_proto_msgTypes[10]
+	mi := &file_node_pb_rows_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1461,7 +1700,7 @@ func (x *Chat) String() string {
 func (*Chat) ProtoMessage() {}
 
 func (x *Chat) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[10]
+	mi := &file_node_pb_rows_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1474,7 +1713,7 @@ func (x *Chat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Chat.ProtoReflect.Descriptor instead.
 func (*Chat) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{10}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Chat) GetId() []byte {
@@ -1559,7 +1798,7 @@ type Setting struct {
 
 func (x *Setting) Reset() {
 	*x = Setting{}
-	mi := &file_node_pb_rows_proto_msgTypes[11]
+	mi := &file_node_pb_rows_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1571,7 +1810,7 @@ func (x *Setting) String() string {
 func (*Setting) ProtoMessage() {}
 
 func (x *Setting) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[11]
+	mi := &file_node_pb_rows_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1584,7 +1823,7 @@ func (x *Setting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Setting.ProtoReflect.Descriptor instead.
 func (*Setting) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{11}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Setting) GetValue() []byte {
@@ -1634,7 +1873,7 @@ type Transfer struct {
 
 func (x *Transfer) Reset() {
 	*x = Transfer{}
-	mi := &file_node_pb_rows_proto_msgTypes[12]
+	mi := &file_node_pb_rows_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1646,7 +1885,7 @@ func (x *Transfer) String() string {
 func (*Transfer) ProtoMessage() {}
 
 func (x *Transfer) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[12]
+	mi := &file_node_pb_rows_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1659,7 +1898,7 @@ func (x *Transfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transfer.ProtoReflect.Descriptor instead.
 func (*Transfer) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{12}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Transfer) GetMessage() []byte {
@@ -1794,7 +2033,7 @@ type Receipt struct {
 
 func (x *Receipt) Reset() {
 	*x = Receipt{}
-	mi := &file_node_pb_rows_proto_msgTypes[13]
+	mi := &file_node_pb_rows_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1806,7 +2045,7 @@ func (x *Receipt) String() string {
 func (*Receipt) ProtoMessage() {}
 
 func (x *Receipt) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[13]
+	mi := &file_node_pb_rows_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1819,7 +2058,7 @@ func (x *Receipt) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Receipt.ProtoReflect.Descriptor instead.
 func (*Receipt) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{13}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Receipt) GetRelay() []byte {
@@ -1868,7 +2107,7 @@ type Step struct {
 
 func (x *Step) Reset() {
 	*x = Step{}
-	mi := &file_node_pb_rows_proto_msgTypes[14]
+	mi := &file_node_pb_rows_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +2119,7 @@ func (x *Step) String() string {
 func (*Step) ProtoMessage() {}
 
 func (x *Step) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[14]
+	mi := &file_node_pb_rows_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +2132,7 @@ func (x *Step) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Step.ProtoReflect.Descriptor instead.
 func (*Step) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{14}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Step) GetAt() int64 {
@@ -1935,7 +2174,7 @@ type Done struct {
 
 func (x *Done) Reset() {
 	*x = Done{}
-	mi := &file_node_pb_rows_proto_msgTypes[15]
+	mi := &file_node_pb_rows_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1947,7 +2186,7 @@ func (x *Done) String() string {
 func (*Done) ProtoMessage() {}
 
 func (x *Done) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[15]
+	mi := &file_node_pb_rows_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1960,7 +2199,7 @@ func (x *Done) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Done.ProtoReflect.Descriptor instead.
 func (*Done) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{15}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Done) GetDevice() []byte {
@@ -2054,6 +2293,7 @@ type Delivery struct {
 	Audit         int64                  `protobuf:"varint,23,opt,name=audit,proto3" json:"audit,omitempty"`             // unix ms of the next audit; 0: none
 	Voided        []*Receipt             `protobuf:"bytes,24,rep,name=voided,proto3" json:"voided,omitempty"`            // of this envelope, without effect: the relay could not show that it holds it
 	Warned        bool                   `protobuf:"varint,25,opt,name=warned,proto3" json:"warned,omitempty"`           // the person was told that it is about to expire
+	Counter       uint64                 `protobuf:"varint,30,opt,name=counter,proto3" json:"counter,omitempty"`         // that the message has for this device; 0: none yet
 	Unreachable   bool                   `protobuf:"varint,26,opt,name=unreachable,proto3" json:"unreachable,omitempty"` // the person's hook was asked to take the message another way
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -2061,7 +2301,7 @@ type Delivery struct {
 
 func (x *Delivery) Reset() {
 	*x = Delivery{}
-	mi := &file_node_pb_rows_proto_msgTypes[16]
+	mi := &file_node_pb_rows_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2073,7 +2313,7 @@ func (x *Delivery) String() string {
 func (*Delivery) ProtoMessage() {}
 
 func (x *Delivery) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[16]
+	mi := &file_node_pb_rows_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2086,7 +2326,7 @@ func (x *Delivery) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Delivery.ProtoReflect.Descriptor instead.
 func (*Delivery) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{16}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Delivery) GetMessage() []byte {
@@ -2264,6 +2504,13 @@ func (x *Delivery) GetWarned() bool {
 	return false
 }
 
+func (x *Delivery) GetCounter() uint64 {
+	if x != nil {
+		return x.Counter
+	}
+	return 0
+}
+
 func (x *Delivery) GetUnreachable() bool {
 	if x != nil {
 		return x.Unreachable
@@ -2286,7 +2533,7 @@ type Box struct {
 
 func (x *Box) Reset() {
 	*x = Box{}
-	mi := &file_node_pb_rows_proto_msgTypes[17]
+	mi := &file_node_pb_rows_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2298,7 +2545,7 @@ func (x *Box) String() string {
 func (*Box) ProtoMessage() {}
 
 func (x *Box) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[17]
+	mi := &file_node_pb_rows_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2311,7 +2558,7 @@ func (x *Box) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Box.ProtoReflect.Descriptor instead.
 func (*Box) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{17}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Box) GetEpoch() uint32 {
@@ -2367,7 +2614,7 @@ type Parked struct {
 
 func (x *Parked) Reset() {
 	*x = Parked{}
-	mi := &file_node_pb_rows_proto_msgTypes[18]
+	mi := &file_node_pb_rows_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2379,7 +2626,7 @@ func (x *Parked) String() string {
 func (*Parked) ProtoMessage() {}
 
 func (x *Parked) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[18]
+	mi := &file_node_pb_rows_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2392,7 +2639,7 @@ func (x *Parked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Parked.ProtoReflect.Descriptor instead.
 func (*Parked) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{18}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Parked) GetEnvelope() []byte {
@@ -2429,7 +2676,7 @@ type History struct {
 
 func (x *History) Reset() {
 	*x = History{}
-	mi := &file_node_pb_rows_proto_msgTypes[19]
+	mi := &file_node_pb_rows_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2441,7 +2688,7 @@ func (x *History) String() string {
 func (*History) ProtoMessage() {}
 
 func (x *History) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[19]
+	mi := &file_node_pb_rows_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2454,7 +2701,7 @@ func (x *History) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use History.ProtoReflect.Descriptor instead.
 func (*History) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{19}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *History) GetDevice() []byte {
@@ -2501,7 +2748,7 @@ type Roster struct {
 
 func (x *Roster) Reset() {
 	*x = Roster{}
-	mi := &file_node_pb_rows_proto_msgTypes[20]
+	mi := &file_node_pb_rows_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2513,7 +2760,7 @@ func (x *Roster) String() string {
 func (*Roster) ProtoMessage() {}
 
 func (x *Roster) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[20]
+	mi := &file_node_pb_rows_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2526,7 +2773,7 @@ func (x *Roster) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Roster.ProtoReflect.Descriptor instead.
 func (*Roster) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{20}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Roster) GetName() string {
@@ -2591,7 +2838,7 @@ type Seat struct {
 
 func (x *Seat) Reset() {
 	*x = Seat{}
-	mi := &file_node_pb_rows_proto_msgTypes[21]
+	mi := &file_node_pb_rows_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2603,7 +2850,7 @@ func (x *Seat) String() string {
 func (*Seat) ProtoMessage() {}
 
 func (x *Seat) ProtoReflect() protoreflect.Message {
-	mi := &file_node_pb_rows_proto_msgTypes[21]
+	mi := &file_node_pb_rows_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2616,7 +2863,7 @@ func (x *Seat) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Seat.ProtoReflect.Descriptor instead.
 func (*Seat) Descriptor() ([]byte, []int) {
-	return file_node_pb_rows_proto_rawDescGZIP(), []int{21}
+	return file_node_pb_rows_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Seat) GetUser() []byte {
@@ -2651,7 +2898,7 @@ var File_node_pb_rows_proto protoreflect.FileDescriptor
 
 const file_node_pb_rows_proto_rawDesc = "" +
 	"\n" +
-	"\x12node/pb/rows.proto\x12\tkith.node\"\x86\x05\n" +
+	"\x12node/pb/rows.proto\x12\tkith.node\"\x9e\x05\n" +
 	"\x04Self\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x1f\n" +
 	"\vdevice_keys\x18\x02 \x01(\fR\n" +
@@ -2681,7 +2928,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\ahandles\x18\x13 \x03(\tR\ahandles\x12\x1d\n" +
 	"\n" +
 	"profile_at\x18\x14 \x01(\x04R\tprofileAt\x12\x1a\n" +
-	"\bpictures\x18\x15 \x03(\x04R\bpictures\"0\n" +
+	"\bpictures\x18\x15 \x03(\x04R\bpictures\x12\x16\n" +
+	"\x06afresh\x18( \x01(\x03R\x06afresh\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
 	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xb0\x06\n" +
@@ -2728,7 +2976,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x04next\x18\x05 \x01(\x03R\x04next\x12\x14\n" +
 	"\x05error\x18\x06 \x01(\tR\x05error\x12\x16\n" +
 	"\x06failed\x18\a \x01(\rR\x06failed\x12\x14\n" +
-	"\x05found\x18\b \x01(\bR\x05found\"\xd3\x04\n" +
+	"\x05found\x18\b \x01(\bR\x05found\"\x9f\x06\n" +
 	"\n" +
 	"PeerDevice\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x12\n" +
@@ -2755,7 +3003,27 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\ftold_profile\x18\x12 \x01(\x04R\vtoldProfile\x12\x1b\n" +
 	"\ttold_name\x18\x13 \x01(\x04R\btoldName\x12\x14\n" +
 	"\x05begun\x18\x14 \x01(\x03R\x05begun\x12\x19\n" +
-	"\bbegun_at\x18\x15 \x01(\x04R\abegunAt\"@\n" +
+	"\bbegun_at\x18\x15 \x01(\x04R\abegunAt\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x1e \x01(\x04R\n" +
+	"generation\x12\"\n" +
+	"\x04gaps\x18\x1f \x03(\v2\x0e.kith.node.GapR\x04gaps\x12\x18\n" +
+	"\arenewed\x18  \x01(\x03R\arenewed\x12,\n" +
+	"\aretired\x18! \x03(\v2\x12.kith.node.RetiredR\aretired\x12&\n" +
+	"\x06sealed\x18\" \x03(\v2\x0e.kith.node.RunR\x06sealed\x12\x16\n" +
+	"\x06looked\x18# \x01(\x03R\x06looked\"i\n" +
+	"\x03Gap\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\x12\x14\n" +
+	"\x05since\x18\x03 \x01(\x03R\x05since\x12\x12\n" +
+	"\x04next\x18\x04 \x01(\x03R\x04next\x12\x14\n" +
+	"\x05tries\x18\x05 \x01(\rR\x05tries\"3\n" +
+	"\aRetired\x12\x18\n" +
+	"\asession\x18\x01 \x01(\fR\asession\x12\x0e\n" +
+	"\x02at\x18\x02 \x01(\x03R\x02at\")\n" +
+	"\x03Run\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\"@\n" +
 	"\x06Prekey\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12\x1e\n" +
 	"\n" +
@@ -2869,7 +3137,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\battempts\x18\x06 \x01(\rR\battempts\x12\x18\n" +
 	"\aexpires\x18\a \x01(\x03R\aexpires\x12\x13\n" +
 	"\x05set_w\x18\b \x01(\rR\x04setW\x12\x13\n" +
-	"\x05set_r\x18\t \x01(\rR\x04setR\"\xbb\x05\n" +
+	"\x05set_r\x18\t \x01(\rR\x04setR\"\xd5\x05\n" +
 	"\bDelivery\x12\x18\n" +
 	"\amessage\x18\x01 \x01(\fR\amessage\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\fR\x06device\x12\x12\n" +
@@ -2897,7 +3165,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\arepairs\x18\x16 \x01(\rR\arepairs\x12\x14\n" +
 	"\x05audit\x18\x17 \x01(\x03R\x05audit\x12*\n" +
 	"\x06voided\x18\x18 \x03(\v2\x12.kith.node.ReceiptR\x06voided\x12\x16\n" +
-	"\x06warned\x18\x19 \x01(\bR\x06warned\x12 \n" +
+	"\x06warned\x18\x19 \x01(\bR\x06warned\x12\x18\n" +
+	"\acounter\x18\x1e \x01(\x04R\acounter\x12 \n" +
 	"\vunreachable\x18\x1a \x01(\bR\vunreachable\"\x98\x01\n" +
 	"\x03Box\x12\x14\n" +
 	"\x05epoch\x18\x01 \x01(\rR\x05epoch\x12\x10\n" +
@@ -2941,30 +3210,33 @@ func file_node_pb_rows_proto_rawDescGZIP() []byte {
 	return file_node_pb_rows_proto_rawDescData
 }
 
-var file_node_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_node_pb_rows_proto_msgTypes = make([]protoimpl.MessageInfo, 25)
 var file_node_pb_rows_proto_goTypes = []any{
 	(*Self)(nil),       // 0: kith.node.Self
 	(*Endpoint)(nil),   // 1: kith.node.Endpoint
 	(*Contact)(nil),    // 2: kith.node.Contact
 	(*Named)(nil),      // 3: kith.node.Named
 	(*PeerDevice)(nil), // 4: kith.node.PeerDevice
-	(*Prekey)(nil),     // 5: kith.node.Prekey
-	(*Invite)(nil),     // 6: kith.node.Invite
-	(*Relay)(nil),      // 7: kith.node.Relay
-	(*Day)(nil),        // 8: kith.node.Day
-	(*Message)(nil),    // 9: kith.node.Message
-	(*Chat)(nil),       // 10: kith.node.Chat
-	(*Setting)(nil),    // 11: kith.node.Setting
-	(*Transfer)(nil),   // 12: kith.node.Transfer
-	(*Receipt)(nil),    // 13: kith.node.Receipt
-	(*Step)(nil),       // 14: kith.node.Step
-	(*Done)(nil),       // 15: kith.node.Done
-	(*Delivery)(nil),   // 16: kith.node.Delivery
-	(*Box)(nil),        // 17: kith.node.Box
-	(*Parked)(nil),     // 18: kith.node.Parked
-	(*History)(nil),    // 19: kith.node.History
-	(*Roster)(nil),     // 20: kith.node.Roster
-	(*Seat)(nil),       // 21: kith.node.Seat
+	(*Gap)(nil),        // 5: kith.node.Gap
+	(*Retired)(nil),    // 6: kith.node.Retired
+	(*Run)(nil),        // 7: kith.node.Run
+	(*Prekey)(nil),     // 8: kith.node.Prekey
+	(*Invite)(nil),     // 9: kith.node.Invite
+	(*Relay)(nil),      // 10: kith.node.Relay
+	(*Day)(nil),        // 11: kith.node.Day
+	(*Message)(nil),    // 12: kith.node.Message
+	(*Chat)(nil),       // 13: kith.node.Chat
+	(*Setting)(nil),    // 14: kith.node.Setting
+	(*Transfer)(nil),   // 15: kith.node.Transfer
+	(*Receipt)(nil),    // 16: kith.node.Receipt
+	(*Step)(nil),       // 17: kith.node.Step
+	(*Done)(nil),       // 18: kith.node.Done
+	(*Delivery)(nil),   // 19: kith.node.Delivery
+	(*Box)(nil),        // 20: kith.node.Box
+	(*Parked)(nil),     // 21: kith.node.Parked
+	(*History)(nil),    // 22: kith.node.History
+	(*Roster)(nil),     // 23: kith.node.Roster
+	(*Seat)(nil),       // 24: kith.node.Seat
 }
 var file_node_pb_rows_proto_depIdxs = []int32{
 	1,  // 0: kith.node.Self.endpoint:type_name -> kith.node.Endpoint
@@ -2972,21 +3244,24 @@ var file_node_pb_rows_proto_depIdxs = []int32{
 	1,  // 2: kith.node.Contact.hints:type_name -> kith.node.Endpoint
 	3,  // 3: kith.node.Contact.names:type_name -> kith.node.Named
 	1,  // 4: kith.node.PeerDevice.endpoint:type_name -> kith.node.Endpoint
-	8,  // 5: kith.node.Relay.days:type_name -> kith.node.Day
-	15, // 6: kith.node.Message.done:type_name -> kith.node.Done
-	13, // 7: kith.node.Done.receipts:type_name -> kith.node.Receipt
-	14, // 8: kith.node.Done.steps:type_name -> kith.node.Step
-	13, // 9: kith.node.Delivery.receipts:type_name -> kith.node.Receipt
-	14, // 10: kith.node.Delivery.steps:type_name -> kith.node.Step
-	13, // 11: kith.node.Delivery.voided:type_name -> kith.node.Receipt
-	1,  // 12: kith.node.Box.watch:type_name -> kith.node.Endpoint
-	21, // 13: kith.node.Roster.members:type_name -> kith.node.Seat
-	21, // 14: kith.node.Roster.past:type_name -> kith.node.Seat
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	5,  // 5: kith.node.PeerDevice.gaps:type_name -> kith.node.Gap
+	6,  // 6: kith.node.PeerDevice.retired:type_name -> kith.node.Retired
+	7,  // 7: kith.node.PeerDevice.sealed:type_name -> kith.node.Run
+	11, // 8: kith.node.Relay.days:type_name -> kith.node.Day
+	18, // 9: kith.node.Message.done:type_name -> kith.node.Done
+	16, // 10: kith.node.Done.receipts:type_name -> kith.node.Receipt
+	17, // 11: kith.node.Done.steps:type_name -> kith.node.Step
+	16, // 12: kith.node.Delivery.receipts:type_name -> kith.node.Receipt
+	17, // 13: kith.node.Delivery.steps:type_name -> kith.node.Step
+	16, // 14: kith.node.Delivery.voided:type_name -> kith.node.Receipt
+	1,  // 15: kith.node.Box.watch:type_name -> kith.node.Endpoint
+	24, // 16: kith.node.Roster.members:type_name -> kith.node.Seat
+	24, // 17: kith.node.Roster.past:type_name -> kith.node.Seat
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_node_pb_rows_proto_init() }
@@ -3000,7 +3275,7 @@ func file_node_pb_rows_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_pb_rows_proto_rawDesc), len(file_node_pb_rows_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   25,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -37,6 +37,7 @@ const (
 	BucketTexts         // ordered: number u64 -> what search reads
 	BucketTransfers     // ordered: number u64 -> pb.Transfer
 	BucketTimes         // ordered: unix ms u64 | number u64 -> message id, or key of acts that wait for one: when they are over
+	BucketSealed        // device id | number u64 -> ids of the messages that 16 counters carried (node/mend)
 	bucketEnd
 )
 
@@ -51,7 +52,7 @@ func Buckets() []Bucket {
 
 // Ordered reports whether the keys of b are local numbers, kept in the clear and in order.
 func (b Bucket) Ordered() bool {
-	return b >= BucketChats && b <= BucketParked || b >= BucketTexts
+	return b >= BucketChats && b <= BucketParked || b >= BucketTexts && b <= BucketTimes
 }
 
 // Fleeting reports whether rows of b hold keys that must not outlive their deletion, wherever the disk keeps old pages: a

@@ -2374,6 +2374,149 @@ func (x *Snapshot) GetBackupKey() []byte {
 	return nil
 }
 
+// Missing asks a device for messages that it sealed for the asking one and that did not come.
+type Missing struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Spans         []*Span                `protobuf:"bytes,1,rep,name=spans,proto3" json:"spans,omitempty"` // counters
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Missing) Reset() {
+	*x = Missing{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Missing) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Missing) ProtoMessage() {}
+
+func (x *Missing) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Missing.ProtoReflect.Descriptor instead.
+func (*Missing) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Missing) GetSpans() []*Span {
+	if x != nil {
+		return x.Spans
+	}
+	return nil
+}
+
+// Span is a run of counters.
+type Span struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	From          uint64                 `protobuf:"varint,1,opt,name=from,proto3" json:"from,omitempty"`
+	To            uint64                 `protobuf:"varint,2,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Span) Reset() {
+	*x = Span{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Span) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Span) ProtoMessage() {}
+
+func (x *Span) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Span.ProtoReflect.Descriptor instead.
+func (*Span) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *Span) GetFrom() uint64 {
+	if x != nil {
+		return x.From
+	}
+	return 0
+}
+
+func (x *Span) GetTo() uint64 {
+	if x != nil {
+		return x.To
+	}
+	return 0
+}
+
+// Gone answers it: of these nothing will come. The others come again.
+type Gone struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Spans         []*Span                `protobuf:"bytes,1,rep,name=spans,proto3" json:"spans,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Gone) Reset() {
+	*x = Gone{}
+	mi := &file_node_chat_pb_chat_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Gone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Gone) ProtoMessage() {}
+
+func (x *Gone) ProtoReflect() protoreflect.Message {
+	mi := &file_node_chat_pb_chat_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Gone.ProtoReflect.Descriptor instead.
+func (*Gone) Descriptor() ([]byte, []int) {
+	return file_node_chat_pb_chat_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *Gone) GetSpans() []*Span {
+	if x != nil {
+		return x.Spans
+	}
+	return nil
+}
+
 var File_node_chat_pb_chat_proto protoreflect.FileDescriptor
 
 const file_node_chat_pb_chat_proto_rawDesc = "" +
@@ -2563,7 +2706,14 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\adevices\x18\x05 \x03(\fR\adevices\x12+\n" +
 	"\x06relays\x18\x06 \x03(\v2\x13.kith.chat.EndpointR\x06relays\x12\x1d\n" +
 	"\n" +
-	"backup_key\x18\a \x01(\fR\tbackupKeyB&Z$github.com/kith-im/kith/node/chat/pbb\x06proto3"
+	"backup_key\x18\a \x01(\fR\tbackupKey\"0\n" +
+	"\aMissing\x12%\n" +
+	"\x05spans\x18\x01 \x03(\v2\x0f.kith.chat.SpanR\x05spans\"*\n" +
+	"\x04Span\x12\x12\n" +
+	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\"-\n" +
+	"\x04Gone\x12%\n" +
+	"\x05spans\x18\x01 \x03(\v2\x0f.kith.chat.SpanR\x05spansB&Z$github.com/kith-im/kith/node/chat/pbb\x06proto3"
 
 var (
 	file_node_chat_pb_chat_proto_rawDescOnce sync.Once
@@ -2577,7 +2727,7 @@ func file_node_chat_pb_chat_proto_rawDescGZIP() []byte {
 	return file_node_chat_pb_chat_proto_rawDescData
 }
 
-var file_node_chat_pb_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_node_chat_pb_chat_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_node_chat_pb_chat_proto_goTypes = []any{
 	(*Common)(nil),      // 0: kith.chat.Common
 	(*Text)(nil),        // 1: kith.chat.Text
@@ -2612,6 +2762,9 @@ var file_node_chat_pb_chat_proto_goTypes = []any{
 	(*Deleted)(nil),     // 30: kith.chat.Deleted
 	(*Person)(nil),      // 31: kith.chat.Person
 	(*Snapshot)(nil),    // 32: kith.chat.Snapshot
+	(*Missing)(nil),     // 33: kith.chat.Missing
+	(*Span)(nil),        // 34: kith.chat.Span
+	(*Gone)(nil),        // 35: kith.chat.Gone
 }
 var file_node_chat_pb_chat_proto_depIdxs = []int32{
 	2,  // 0: kith.chat.Text.mentions:type_name -> kith.chat.Mention
@@ -2635,11 +2788,13 @@ var file_node_chat_pb_chat_proto_depIdxs = []int32{
 	30, // 18: kith.chat.Sync.deleted:type_name -> kith.chat.Deleted
 	31, // 19: kith.chat.Snapshot.people:type_name -> kith.chat.Person
 	23, // 20: kith.chat.Snapshot.relays:type_name -> kith.chat.Endpoint
-	21, // [21:21] is the sub-list for method output_type
-	21, // [21:21] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	34, // 21: kith.chat.Missing.spans:type_name -> kith.chat.Span
+	34, // 22: kith.chat.Gone.spans:type_name -> kith.chat.Span
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_node_chat_pb_chat_proto_init() }
@@ -2653,7 +2808,7 @@ func file_node_chat_pb_chat_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_chat_pb_chat_proto_rawDesc), len(file_node_chat_pb_chat_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
