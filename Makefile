@@ -184,6 +184,7 @@ live: ## real nodes in virtual time: a small town beside engines, then LIVE (90)
 models: ## the protocol's symbolic models, with their controls (needs swipl, see docs/models)
 	@command -v swipl >/dev/null || { echo 'swipl is missing: install it first (Debian: apt-get install swi-prolog-nox)' >&2; exit 2; }
 	$(note) timeout 300 swipl docs/models/run.pl
+	@if command -v proverif >/dev/null; then timeout 3600 docs/models/proverif/run.sh; else echo 'proverif is not here: docs/models/proverif was not run'; fi
 
 # The second implementation needs Node and four packages, which npm fetches by the hashes of the lock file.
 VECTORS ?=# --write, to compute the files anew from their inputs
