@@ -419,7 +419,7 @@ func (e *Engine) eachWatched(t *Turn, fn func(ed25519.PrivateKey, *pb.Box)) {
 	next := dht.EpochAt(t.Now) + 1
 	t.Tx.Scan(store.BucketBoxes, nil, func(_, value []byte) bool {
 		b := &pb.Box{}
-		if proto.Unmarshal(value, b) == nil && (b.Epoch <= next || b.Epoch == dht.FrontDoorEpoch) {
+		if !e.self.Removed && proto.Unmarshal(value, b) == nil && (b.Epoch <= next || b.Epoch == dht.FrontDoorEpoch) {
 			fn(e.boxKey(b.Epoch), b)
 		}
 		return true

@@ -2,7 +2,6 @@ package node
 
 import (
 	"crypto/ed25519"
-	"errors"
 	"slices"
 	"time"
 
@@ -10,8 +9,8 @@ import (
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/crypto/witness"
 	"github.com/kith-im/kith/dht"
-	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/pass"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
@@ -408,6 +407,10 @@ func (e *Engine) gotRecords(t *Turn, a arrival) bool {
 			e.learnRecord(t, d)
 		}
 	}
+	if len(r.Proof) > 0 {
+		p, err := witness.ParseProof(r.Proof)
+		return err == nil && e.learnProof(t, p)
+	}
 	return true
 }
 
@@ -422,6 +425,7 @@ func (e *Engine) syncContact(t *Turn, c *pb.Contact) {
 func person(c *pb.Contact) *chatpb.Person {
 	return &chatpb.Person{
 		User: c.User, Handle: c.Handle, Name: c.Name, State: c.State, Verified: c.Verified, List: c.List, Changed: c.Changed,
+		AcceptedEpoch: c.AcceptedEpoch,
 	}
 }
 
@@ -460,14 +464,21 @@ func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
 		e.learnList(t, list)
 		return
 	}
+	strict := c.Verified // as it was here: then our other device has to say that a person accepted the epoch
 	admitted := (c.State == contactRequest || c.State == contactIgnored) && p.State == contactAccepted
 	c.User, c.Name, c.State, c.Verified, c.Changed = p.User, chat.CleanName(p.Name), p.State, p.Verified, p.Changed
 	if h := talk.CleanHandle(p.Handle); h != "" && !talk.Handles(t.Tx)[h] {
 		c.Handle = h
 	}
+	c.AcceptedEpoch = max(c.AcceptedEpoch, p.AcceptedEpoch)
 	e.saveContact(t, c)
-	if known := e.listOf(t, list.User()); known == nil || list.Order(known) == identity.Newer {
-		e.adoptList(t, c, list) // our other device has accepted it, whatever its epoch
+	switch known := e.listOf(t, list.User()); {
+	case known != nil && list.Order(known) != identity.Newer:
+	case known == nil || list.Epoch() == known.Epoch() || list.Epoch() <= p.AcceptedEpoch:
+		e.adoptList(t, c, list)
+	default:
+		c.Verified = strict || c.Verified
+		e.newEpoch(t, c, list)
 	}
 	if known := e.listOf(t, list.User()); admitted && known != nil {
 		e.changeDevices(t, list.User(), c.Handle, nil, known) // of a request we kept the device that asked alone
@@ -481,13 +492,3 @@ func (e *Engine) keepPerson(t *Turn, p *chatpb.Person) {
 }
 
 func sliceOf(u identity.UserID) []byte { return u[:] }
-
-func isRefusal(err error) bool { return asRefusal(err) != nil }
-
-func asRefusal(err error) *mailbox.Refusal {
-	var r *mailbox.Refusal
-	if errors.As(err, &r) {
-		return r
-	}
-	return nil
-}

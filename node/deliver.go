@@ -73,7 +73,7 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		e.finish(t, n, view.StageDropped, "the device is not listed any more")
 		return
 	}
-	if c := e.contact(t, identity.UserID(dev.User)); c != nil && held(c) {
+	if c := e.contact(t, identity.UserID(dev.User)); c != nil && held(c) && (len(c.NextList) > 0 || d.Kind != uint32(chat.KindRecords)) {
 		e.put(t, n, d, unixMilli(d.Expires)) // AcceptContact wakes it before
 		return
 	}
@@ -466,4 +466,14 @@ func (e *Engine) reinit(t *Turn, dev *pb.PeerDevice, bundle *identity.Bundle) {
 	if (unanswered || mend.Silent(unixMilli(d.Left), bundle.Issued(), t.Now)) && mend.MayRenew(dev, t.Now) {
 		e.lost(t, dev, nil, "nothing was acknowledged for two days")
 	}
+}
+
+func isRefusal(err error) bool { return asRefusal(err) != nil }
+
+func asRefusal(err error) *mailbox.Refusal {
+	var r *mailbox.Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return nil
 }

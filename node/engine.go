@@ -72,6 +72,8 @@ type Engine struct {
 	typing  map[typist]time.Time      // who is writing, and when we stop believing it
 	typed   map[chat.ChatID]time.Time // when we last said so
 
+	ownAt       time.Time // when to look for lists of ours that somebody else signed
+	read        bool      // ... and that was answered since the start
 	prekeysAt   time.Time // when to forget old prekeys
 	drains      *prekeys.Drains
 	anew        map[identity.DeviceID]time.Time // devices whose record is looked up before a session begins: until when
@@ -79,7 +81,7 @@ type Engine struct {
 	roundFailed int                             // rounds in a row
 	watched     uint32                          // epoch that Watches was last said to change for
 
-	pushed    map[identity.DeviceID][12]byte  // the list head of ours that a device was sent last
+	pushed    map[identity.DeviceID]pushed    // the list head of ours that a device was sent last
 	checks    map[identity.DeviceID]time.Time // when to look for deliveries that a device must have missed
 	parked    map[identity.UserID]int         // envelopes of a user that wait
 	unparking bool
@@ -136,7 +138,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},
 		groups: newGroupDesk(), passes: map[string][]byte{}, issued: map[string]issued{}, sealed: map[string]sealed{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
-		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID][12]byte{}, gaps: map[identity.DeviceID]bool{}, checks: map[identity.DeviceID]time.Time{}, missing: map[identity.DeviceID]time.Time{}, meter: mend.NewMeter(), unopen: map[identity.DeviceID]int{}, parked: map[identity.UserID]int{},
+		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID]pushed{}, gaps: map[identity.DeviceID]bool{}, checks: map[identity.DeviceID]time.Time{}, missing: map[identity.DeviceID]time.Time{}, meter: mend.NewMeter(), unopen: map[identity.DeviceID]int{}, parked: map[identity.UserID]int{},
 		typing: map[typist]time.Time{}, typed: map[chat.ChatID]time.Time{}, drains: prekeys.NewDrains(t.Now), anew: map[identity.DeviceID]time.Time{},
 	}
 	if !store.Row(t.Tx, store.BucketMeta, keySelf, e.self) {
@@ -179,12 +181,10 @@ func (e *Engine) needMissing(t *Turn) {
 			keys = append(keys, dht.UserKeyFromPrefix([talk.ContactKeySize]byte(c.User[:talk.ContactKeySize])))
 		}
 	}
-	if len(e.self.Pairing) > 0 { // linking was cut off: the old device may have listed us
-		keys = append(keys, dht.UserKey(e.user))
-	}
 	if len(e.self.Record) > 0 { // whether the network has a newer one than we know of: learnOwnRecord
 		keys = append(keys, dht.DeviceKey(e.device))
 	}
+	e.ownAt = t.Now
 	for _, key := range keys {
 		e.need(t, key)
 	}
@@ -271,7 +271,7 @@ func (e *Engine) Deadline() time.Time {
 		return earlier(next, e.timesAt)
 	}
 	next = nextWant(next, e.wants)
-	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.namesAt, e.prekeysAt, e.groups.asks.Next(), unixMilli(e.self.BundleDue), e.timesAt, e.historyAt} {
+	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.ownAt, e.namesAt, e.prekeysAt, e.groups.asks.Next(), unixMilli(e.self.BundleDue), e.timesAt, e.historyAt} {
 		next = earlier(next, at)
 	}
 	for _, at := range e.typing {
@@ -305,6 +305,10 @@ func (e *Engine) Tick(t *Turn) {
 	}
 	e.renew(t)
 	e.tickPrekeys(t)
+	if due(e.ownAt, t.Now) { // somebody else may have signed lists of ours
+		e.ownAt = t.Now.Add(ownListEvery + jitter(t.Rand, ownListEvery/4))
+		e.need(t, dht.UserKey(e.user))
+	}
 	e.tickNames(t)
 	e.tickRepair(t)
 	e.tickMissing(t)

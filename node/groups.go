@@ -442,7 +442,7 @@ func (e *Engine) takeEntries(t *Turn, a arrival, fresh []*group.Entry, lists []*
 func (e *Engine) prover(t *Turn, x *group.Entry) *identity.DeviceList {
 	known, _ := e.lists.Get(talk.ListOf(t.Tx, x.Group(), x.Fields().List))
 	for _, l := range []*identity.DeviceList{e.groups.lists[x.Fields().List], known, e.listOf(t, x.Fields().User)} {
-		if l != nil && x.By(l) {
+		if l != nil && x.By(l) && !e.quarantined(t, l) {
 			return l
 		}
 	}

@@ -359,6 +359,9 @@ func (e *Engine) accept(t *Turn, a arrival) bool {
 	if a.contact != nil && a.contact.State == contactBlocked && !a.own {
 		return false
 	}
+	if e.self.Removed && a.content.Kind != chat.KindAck {
+		return false // who gets no acknowledgement sends it to the devices that are listed
+	}
 	e.desk(t).Witness(a.content.SentAt)
 	e.noteHeads(t, a)
 	known := t.Tx.Get(store.BucketMessages, a.id[:]) != nil

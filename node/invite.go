@@ -389,3 +389,30 @@ func (e *Engine) nameAfter(t *Turn, c *pb.Contact) {
 func inviteView(id []byte, row *pb.Invite) view.Invite {
 	return view.Invite{ID: hexOf(id), Link: row.Link, Text: row.Text, Expires: unixMilli(row.Expires), Used: len(row.UsedBy) > 0}
 }
+
+// OfferDevice makes a link that adds one device. Only the admin device can, because it signs the list.
+func (e *Engine) OfferDevice(t *Turn, ttl time.Duration) (view.Invite, error) {
+	if e.account == nil {
+		return view.Invite{}, e.notAdmin("add")
+	}
+	if len(e.list.Devices()) >= maxDevices {
+		return view.Invite{}, &view.Problem{Class: view.ErrRefused, Message: "an account has at most 16 devices", Hint: "kith device list"}
+	}
+	if ttl == 0 {
+		ttl = time.Hour
+	}
+	return e.newLink(t, link.KindDevice, ttl)
+}
+
+func (e *Engine) notAdmin(verb string) error {
+	admin := "the admin device, which has left,"
+	for _, d := range e.list.Devices() {
+		if d.Admin() {
+			admin = "device " + d.ID().Short()
+		}
+	}
+	return &view.Problem{
+		Class: view.ErrRefused, Message: "only " + admin + " can " + verb + " devices: it holds the account key. Without it, the recovery phrase begins anew on a fresh home",
+		Hint: "kith device list",
+	}
+}

@@ -93,6 +93,7 @@ const (
 	prekeysSoon   = time.Minute                            // after a drain, which seldom comes alone
 	reachDebounce = 500 * time.Millisecond
 	listRecheck   = day
+	ownListEvery  = 6 * time.Hour
 	maxInvite     = 30 * day
 	inviteDefault = 7 * day
 )

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/witness"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/backup"
 	"github.com/kith-im/kith/node/chat"
@@ -22,30 +23,6 @@ import (
 
 // recordsRoom bounds the records in one content, in bytes.
 const recordsRoom = 3800
-
-// OfferDevice makes a link that adds one device. Only the admin device can, because it signs the list.
-func (e *Engine) OfferDevice(t *Turn, ttl time.Duration) (view.Invite, error) {
-	if e.account == nil {
-		return view.Invite{}, e.notAdmin("add")
-	}
-	if len(e.list.Devices()) >= maxDevices {
-		return view.Invite{}, &view.Problem{Class: view.ErrRefused, Message: "an account has at most 16 devices", Hint: "kith device list"}
-	}
-	if ttl == 0 {
-		ttl = time.Hour
-	}
-	return e.newLink(t, link.KindDevice, ttl)
-}
-
-func (e *Engine) notAdmin(verb string) error {
-	admin := "another device"
-	for _, d := range e.list.Devices() {
-		if d.Admin() {
-			admin = "device " + d.ID().Short()
-		}
-	}
-	return &view.Problem{Class: view.ErrRefused, Message: "only " + admin + " can " + verb + " devices: it holds the account key", Hint: "kith device list"}
-}
 
 // LinkHello answers a new device's first frame with the sealed snapshot of what we know.
 func (e *Engine) LinkHello(t *Turn, frame []byte) ([]byte, error) {
@@ -178,6 +155,11 @@ func (e *Engine) pushList(t *Turn, record []byte) {
 	if size := len(record); size > 0 && proto.Size(r)+size < recordsRoom {
 		r.Devices = [][]byte{record}
 	}
+	e.tellAll(t, r)
+}
+
+// tellAll hands records to our other devices and to every contact.
+func (e *Engine) tellAll(t *Turn, r *chatpb.Records) {
 	e.sendControl(t, chat.KindRecords, r, e.user, e.siblings())
 	for _, c := range e.contacts(t) {
 		if c.State != contactAccepted || c.Left {
@@ -186,7 +168,9 @@ func (e *Engine) pushList(t *Turn, record []byte) {
 		if list := e.listOf(t, identity.UserID(padUser(c.User))); list != nil {
 			e.sendControl(t, chat.KindRecords, r, list.User(), deviceIDs(list))
 			for _, d := range list.Devices() {
-				e.pushed[d.ID()] = e.list.Head().Digest()
+				if len(r.Lists) > 0 {
+					e.pushed[d.ID()] = pushed{e.list.Head().Digest(), t.Now}
+				}
 			}
 		}
 	}
@@ -194,6 +178,12 @@ func (e *Engine) pushList(t *Turn, record []byte) {
 }
 
 var keyFork = []byte("fork")
+
+// pushed is which head a device was sent, and when: if it goes on without it, it has not got it.
+type pushed struct {
+	head [12]byte
+	at   time.Time
+}
 
 // noteHeads follows the sender's word on its own device list: a head that we do not hold is looked up.
 func (e *Engine) noteHeads(t *Turn, a arrival) {
@@ -211,7 +201,7 @@ func (e *Engine) noteHeads(t *Turn, a arrival) {
 	if friend := a.own || near(a.contact); !friend || a.body.YourHead == [12]byte{} || a.body.YourHead == head {
 		return
 	}
-	if e.pushed[a.sender.Device()] != head {
+	if last := e.pushed[a.sender.Device()]; last.head != head || t.Now.Sub(last.at) >= repairAfter {
 		e.pushTo(t, a.sender.User, a.sender.Device())
 	}
 	if a.content.Kind.Visible() || a.content.Kind.Act() {
@@ -221,7 +211,7 @@ func (e *Engine) noteHeads(t *Turn, a arrival) {
 
 // pushTo hands our device list to a device that showed that it has another one.
 func (e *Engine) pushTo(t *Turn, user identity.UserID, device identity.DeviceID) {
-	e.pushed[device] = e.list.Head().Digest()
+	e.pushed[device] = pushed{e.list.Head().Digest(), t.Now}
 	e.sendControl(t, chat.KindRecords, &chatpb.Records{Lists: [][]byte{e.list.Bytes()}}, user, []identity.DeviceID{device})
 }
 
@@ -231,18 +221,29 @@ func (e *Engine) learnOwnList(t *Turn, l *identity.DeviceList) {
 	case identity.Newer:
 		e.adoptOwnList(t, l)
 	case identity.Fork:
-		if raw := t.Tx.Get(store.BucketMeta, keyFork); string(raw) == string(l.Bytes()) {
-			return // known, and kept as the proof
+		if p, err := witness.NewProof(e.list, l); err == nil {
+			e.learnOwnProof(t, p)
 		}
-		t.Tx.Put(store.BucketMeta, keyFork, l.Bytes())
-		e.warn(t, "two different lists of your own devices carry one number: somebody else has your account key")
 	}
+}
+
+// learnOwnProof keeps the first proof that our own account key signed two lists for one place, and tells all who know us.
+func (e *Engine) learnOwnProof(t *Turn, p *witness.Proof) bool {
+	if l, _ := p.Lists(); l.Epoch() < e.list.Epoch() || t.Tx.Get(store.BucketMeta, keyFork) != nil {
+		return true
+	}
+	t.Tx.Put(store.BucketMeta, keyFork, p.Bytes())
+	e.warn(t, "two different lists of your own devices carry one number: somebody else has your account key, or a copy of the admin device. A new epoch ends it: kith init --phrase-file")
+	e.tellAll(t, &chatpb.Records{Proof: p.Bytes()})
+	return true
 }
 
 func (e *Engine) adoptOwnList(t *Turn, l *identity.DeviceList) {
 	old := e.list.Devices()
-	if l.Epoch() > e.list.Epoch() {
+	recovered := l.Epoch() > e.list.Epoch()
+	if recovered {
 		e.account, e.self.Account = nil, nil
+		t.Tx.Delete(store.BucketMeta, keyFork)
 	}
 	e.list, e.self.List = l, l.Bytes()
 	_, named := l.Find(e.device)
@@ -250,13 +251,30 @@ func (e *Engine) adoptOwnList(t *Turn, l *identity.DeviceList) {
 	if named {
 		e.self.Pairing = nil
 	} else {
-		e.notice(t, view.Notice{Type: "identity", Text: "this device was removed from its account"})
+		e.stopSpeaking(t, recovered)
 	}
 	e.saveSelf(t)
 	e.changeDevices(t, e.user, "your account", old, l)
 	e.publishKey(t, dht.UserKey(e.user))
 	e.renewRecord(t, false)
 	e.unpark(t, e.user, true)
+}
+
+// stopSpeaking is what a device does that its account's newest list does not name: nobody listens to it any more, so what
+// it had to say ends here, as its person is told. If everything was begun anew with the recovery phrase there may be nobody
+// else who can tell the contacts: then they get that list as its last word.
+func (e *Engine) stopSpeaking(t *Turn, recovered bool) {
+	for _, n := range e.out.All() {
+		if d := e.delivery(t, n); d == nil || d.Kind != uint32(chat.KindRecords) {
+			e.finish(t, n, view.StageDropped, "this device was removed from its account")
+		}
+	}
+	text := "this device was removed from its account"
+	if recovered {
+		text += ": the account was begun anew with the recovery phrase"
+		e.tellAll(t, &chatpb.Records{Lists: [][]byte{e.list.Bytes()}})
+	}
+	e.notice(t, view.Notice{Type: "identity", Text: text})
 }
 
 // RemoveDevice takes a device off the list. It gets nothing from anybody who has seen the new list.

@@ -157,12 +157,12 @@ func (e *Engine) maySend(c *pb.Contact) error {
 	switch {
 	case held(c) && len(c.NextList) == 0:
 		return &view.Problem{
-			Class: view.ErrEpochChanged, Message: c.Handle + " has two device lists with one number; nothing is sent until you accept the first",
+			Class: view.ErrEpochChanged, Message: c.Handle + " has two device lists with one number" + twoLists(c) + "; nothing is sent until you accept the first",
 			Hint: "kith contact show " + c.Handle + ", then kith contact accept " + c.Handle,
 		}
 	case len(c.NextList) > 0:
 		return &view.Problem{
-			Class: view.ErrEpochChanged, Message: c.Handle + " has a new account key; nothing is sent until you accept it",
+			Class: view.ErrEpochChanged, Message: c.Handle + " has a new account key" + twoKeys(c) + "; nothing is sent until you accept it",
 			Hint: "kith contact show " + c.Handle + ", then kith contact accept " + c.Handle,
 		}
 	case c.Left && e.cfg.Unreachable == 0:

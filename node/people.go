@@ -7,6 +7,7 @@ import (
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/crypto/witness"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
@@ -106,14 +107,14 @@ func (e *Engine) AcceptContact(t *Turn, who string) (view.Contact, error) {
 		if err != nil {
 			return view.Contact{}, err
 		}
-		c.NextList, c.Verified = nil, false
+		c.NextList, c.Verified, c.AcceptedEpoch = nil, false, next.Epoch()
 		e.adoptList(t, c, next)
 	}
 	asked := wants(c) || c.State == contactIgnored
 	if c.State == contactMember && !asked {
 		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: c.Handle + " shares a group with you and has not asked to be a contact", Hint: "kith contact add " + hexOf(c.User)}
 	}
-	c.State, c.Wants, c.ForkAccepted = contactAccepted, false, len(c.Fork) > 0
+	c.State, c.Wants, c.ForkAccepted = contactAccepted, false, forked(c)
 	if asked {
 		e.answerRequest(t, c)
 	} else {
@@ -247,18 +248,17 @@ func (e *Engine) learnList(t *Turn, l *identity.DeviceList) {
 		}
 		e.adoptList(t, c, l)
 	case identity.Fork:
-		if len(c.Fork) == 0 {
-			c.Fork = l.Bytes()
-			e.warn(t, c.Handle+": two different device lists carry one number. One of them is forged with the account key.")
-		}
 		e.saveContact(t, c)
+		if p, err := witness.NewProof(known, l); err == nil {
+			e.learnProof(t, p)
+		}
 	default:
 		e.saveContact(t, c)
 	}
 }
 
 // held says whether nothing may be sent to a contact until a person has looked at it.
-func held(c *pb.Contact) bool { return len(c.NextList) > 0 || len(c.Fork) > 0 && !c.ForkAccepted }
+func held(c *pb.Contact) bool { return len(c.NextList) > 0 || forked(c) && !c.ForkAccepted }
 
 // release tries again what was held.
 func (e *Engine) release(t *Turn, c *pb.Contact) {
@@ -285,13 +285,17 @@ func (e *Engine) newEpoch(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 	if next, err := e.lists.Get(c.NextList); err == nil && l.Order(next) != identity.Newer {
 		return
 	}
+	text := c.Handle + " has a new account key"
+	if c.Verified {
+		c.NextList = l.Bytes()
+		text += ": nothing is sent, and what it says is not shown, until you accept it"
+	}
 	v := contactView(c, e.live)
-	e.notice(t, view.Notice{Type: "identity", Contact: &v, Text: c.Handle + " has a new account key"})
+	e.notice(t, view.Notice{Type: "identity", Contact: &v, Text: text})
 	if !c.Verified {
 		e.adoptList(t, c, l)
 		return
 	}
-	c.NextList = l.Bytes()
 	e.saveContact(t, c)
 }
 
@@ -302,11 +306,15 @@ func (e *Engine) adoptList(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 		old = known.Devices()
 	}
 	user := l.User()
+	if known, err := e.lists.Get(c.List); err == nil && l.Epoch() > known.Epoch() {
+		c.Fork, c.Proof, c.ForkAccepted = nil, nil, false // that account key is over
+	}
 	c.User, c.List, c.Left = user[:], l.Bytes(), l.Tombstone()
 	if next, err := e.lists.Get(c.NextList); err == nil && next.Order(l) != identity.Newer {
 		c.NextList = nil
 	}
 	e.saveContact(t, c)
+	waiting := e.waitingFor(t, old, l)
 	e.changeDevices(t, user, c.Handle, old, l)
 	if l.Tombstone() {
 		v := contactView(c, e.live)
@@ -315,8 +323,56 @@ func (e *Engine) adoptList(t *Turn, c *pb.Contact, l *identity.DeviceList) {
 	}
 	e.sendJoin(t, c)
 	e.sendRequest(t, c)
+	e.readdress(t, user, l, waiting)
 	e.fanOutWaiting(t, c)
 	e.unpark(t, user, true)
+}
+
+// waitingFor are the messages that are on their way to devices which a new list does not name.
+func (e *Engine) waitingFor(t *Turn, old []identity.Device, l *identity.DeviceList) (ids [][]byte) {
+	for _, dev := range old {
+		if _, stays := l.Find(dev.ID()); stays {
+			continue
+		}
+		for _, n := range e.out.OfDevice(dev.ID()) {
+			d := e.delivery(t, n)
+			if d == nil {
+				continue
+			}
+			if k := chat.Kind(d.Kind); k.Visible() || k.Act() || k == chat.KindGroup {
+				ids = append(ids, d.Message)
+			}
+		}
+	}
+	return ids
+}
+
+// readdress sends what no device of a person got before its list changed to the devices that it names now: whoever has
+// lost all devices and comes back is still to have it.
+func (e *Engine) readdress(t *Turn, user identity.UserID, l *identity.DeviceList, ids [][]byte) {
+	for _, id := range ids {
+		m := &pb.Message{}
+		if !store.Row(t.Tx, store.BucketMessages, id, m) || e.hasOne(t, m, user) {
+			continue
+		}
+		for _, d := range l.Devices() {
+			e.enqueue(t, m, d.ID(), user)
+		}
+		store.PutRow(t.Tx, store.BucketMessages, m.Id, m)
+	}
+}
+
+// hasOne reports whether a device of a person has a message, or it is on its way to one.
+func (e *Engine) hasOne(t *Turn, m *pb.Message, user identity.UserID) bool {
+	for _, n := range m.Pending {
+		if d := e.delivery(t, n); d != nil && string(d.User) == string(user[:]) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(m.Done, func(d *pb.Done) bool {
+		s := view.StageOf(d.Stage)
+		return string(d.User) == string(user[:]) && (s == view.StageDelivered || s == view.StageRead)
+	})
 }
 
 // changeDevices brings the device rows in step with a list.
@@ -437,27 +493,4 @@ func (e *Engine) eraseSessions(t *Turn, d *pb.PeerDevice, ids [][]byte) {
 		e.book.Remove(session.Ref{Device: identity.DeviceID(d.Device), Session: [8]byte(sid)})
 		t.Tx.Delete(store.BucketSessions, slices.Concat(d.Device, sid))
 	}
-}
-
-// Endpoint is where a device of a contact was last reachable.
-type Endpoint struct {
-	Device string // device id, hex
-	Peer   dht.Peer
-}
-
-// Endpoints lists the devices of a contact of which we know an endpoint, in order of the device id.
-func Endpoints(tx store.Tx, who string) ([]Endpoint, error) {
-	c, err := talk.FindContact(tx, who)
-	if err != nil {
-		return nil, err
-	}
-	var out []Endpoint
-	tx.Scan(store.BucketDevices, nil, func(id, value []byte) bool {
-		d := &pb.PeerDevice{}
-		if proto.Unmarshal(value, d) == nil && d.Endpoint != nil && string(d.User) == string(c.User) {
-			out = append(out, Endpoint{Device: hexOf(id), Peer: dht.Peer{ID: d.Endpoint.Id, Addrs: d.Endpoint.Addrs}})
-		}
-		return true
-	})
-	return out, tx.Err()
 }

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/witness"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
@@ -242,4 +243,65 @@ func pictureOf(tx store.Tx, numbers []uint64) *view.File {
 		return &list[0]
 	}
 	return nil
+}
+
+// quarantined says whether a list is of an account epoch that a person has to accept first: nothing that its devices say
+// counts until then, whoever passes it on.
+func (e *Engine) quarantined(t *Turn, l *identity.DeviceList) bool {
+	c, known := e.contact(t, l.User()), e.listOf(t, l.User())
+	return c != nil && known != nil && c.Verified && l.Epoch() > known.Epoch()
+}
+
+// forked says whether a contact's account key is proven to have signed two lists for one place.
+func forked(c *pb.Contact) bool { return len(c.Fork) > 0 || len(c.Proof) > 0 }
+
+// learnProof takes in the proof that somebody's account key signed two lists for one place, whoever found it: nothing is
+// sent to them until a person has looked. Our other devices are told, and the devices that the proof is about: honest ones
+// tell everybody who knows them. Others whom they may know are not, since that would say whom we know.
+func (e *Engine) learnProof(t *Turn, p *witness.Proof) bool {
+	first, _ := p.Lists()
+	if p.User() == e.user {
+		return e.learnOwnProof(t, p)
+	}
+	c := e.contact(t, p.User())
+	if c == nil || forked(c) {
+		return c != nil
+	}
+	known := e.listOf(t, p.User())
+	if known != nil && known.Epoch() > first.Epoch() {
+		return true // that account key is nobody's any more
+	}
+	c.Proof = p.Bytes()
+	if other := p.Other(known); other != nil {
+		c.Fork = other.Bytes()
+	}
+	e.saveContact(t, c)
+	v := contactView(c, e.live)
+	e.notice(t, view.Notice{Type: "identity", Contact: &v, Text: c.Handle + ": two different device lists carry one number. One of them is forged with the account key."})
+	r := &chatpb.Records{Proof: c.Proof}
+	e.sendControl(t, chat.KindRecords, r, e.user, e.siblings())
+	if known != nil && near(c) {
+		e.sendControl(t, chat.KindRecords, r, p.User(), deviceIDs(known))
+	}
+	return true
+}
+
+// twoKeys and twoLists show a person the two things of which one may be somebody else's.
+func twoKeys(c *pb.Contact) string {
+	old, err1 := identity.ParseDeviceList(c.List)
+	next, err2 := identity.ParseDeviceList(c.NextList)
+	if err1 != nil || err2 != nil {
+		return ""
+	}
+	return ": until now " + old.Fingerprint() + ", now " + next.Fingerprint()
+}
+
+func twoLists(c *pb.Contact) string {
+	p, err := witness.ParseProof(c.Proof)
+	if err != nil {
+		return ""
+	}
+	a, b := p.Lists()
+	x, y := a.Hash(), b.Hash()
+	return ": " + shortID(x[:]) + " and " + shortID(y[:])
 }

@@ -273,6 +273,7 @@ func (e *Engine) tickLookups(t *Turn) {
 func (e *Engine) Looked(t *Turn, key string, value []byte) {
 	w := e.wants[key]
 	defer e.lookedAnew(t, key)
+	e.read = e.read || key == dht.UserKey(e.user)
 	if value != nil && dht.Validate(key, value, t.Now) == nil {
 		delete(e.wants, key)
 		e.learn(t, key, value)
@@ -300,7 +301,7 @@ func (e *Engine) Looked(t *Turn, key string, value []byte) {
 func (e *Engine) onlyRefresh(t *Turn, key string) bool {
 	kind, id, err := dht.ParseKey(key)
 	c := &pb.Contact{}
-	return key == dht.DeviceKey(e.device) || err == nil && kind == dht.KindUser && store.Row(t.Tx, store.BucketContacts, id, c) && len(c.List) > 0
+	return key == dht.DeviceKey(e.device) || key == dht.UserKey(e.user) && len(e.self.Pairing) == 0 || err == nil && kind == dht.KindUser && store.Row(t.Tx, store.BucketContacts, id, c) && len(c.List) > 0
 }
 
 // learn takes in a valid record, whoever brought it.

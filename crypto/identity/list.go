@@ -3,6 +3,7 @@ package identity
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -140,6 +141,14 @@ func (l *DeviceList) User() UserID { return l.user }
 
 // Epoch is the epoch of the account key that signed.
 func (l *DeviceList) Epoch() uint32 { return l.epoch }
+
+// Fingerprint is what people see of the account key that signed: 20 hex digits
+// of SHA-256("kith1 account print" | account public key 32), in groups of 5.
+func (l *DeviceList) Fingerprint() string {
+	sum := sha256.Sum256(append([]byte(labelAccountPrint), l.account[:]...))
+	h := hex.EncodeToString(sum[:10])
+	return h[:5] + " " + h[5:10] + " " + h[10:15] + " " + h[15:]
+}
 
 // Seq is the number of the list in its epoch, from 1.
 func (l *DeviceList) Seq() uint64 { return l.f.Seq }

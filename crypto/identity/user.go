@@ -33,7 +33,9 @@ const (
 	labelAccountSig = "kith1 account sig"
 	labelBackup     = "kith1 backup key"
 	labelListSig    = "kith1 device list sig"
-	labelBundleSig  = "kith1 bundle sig"
+
+	labelAccountPrint = "kith1 account print"
+	labelBundleSig    = "kith1 bundle sig"
 )
 
 // UserID names a user for ever: SHA-256("kith1 user" | 1 | root key 32 |

@@ -109,6 +109,7 @@ type listVector struct {
 	List     hexBytes      `json:"list"` // outputs
 	Hash     hexBytes      `json:"hash"`
 	Digest   hexBytes      `json:"head_digest"`
+	Print    string        `json:"account_fingerprint"`
 }
 
 type entryVector struct {
@@ -129,7 +130,7 @@ func (v *listVector) compute(t *testing.T) {
 	v.Account.compute(t)
 	l := signList(t, v.Account.of(), f)
 	hash, digest := l.Hash(), l.Head().Digest()
-	v.List, v.Hash, v.Digest = l.Bytes(), hash[:], digest[:]
+	v.List, v.Hash, v.Digest, v.Print = l.Bytes(), hash[:], digest[:], l.Fingerprint()
 }
 
 type bundleVector struct {
@@ -163,10 +164,15 @@ func (v *bundleVector) compute(t *testing.T) {
 type safetyVector struct {
 	A      hexBytes `json:"a"`
 	B      hexBytes `json:"b"`
-	Number string   `json:"number"` // output
+	Number string   `json:"number"` // outputs
+	WordsA string   `json:"words_a"`
+	WordsB string   `json:"words_b"`
 }
 
-func (v *safetyVector) compute(*testing.T) { v.Number = SafetyNumber(v.A.key(), v.B.key()) }
+func (v *safetyVector) compute(*testing.T) {
+	a, b := UserID(v.A.key()), UserID(v.B.key())
+	v.Number, v.WordsA, v.WordsB = SafetyNumber(a, b), a.SafetyWords(), b.SafetyWords()
+}
 
 // refusalVector is a list or a bundle that breaks one rule, under good signatures if that rule is another.
 type refusalVector struct {

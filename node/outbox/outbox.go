@@ -3,6 +3,7 @@
 package outbox
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -81,6 +82,9 @@ func (o *Index) Waiting(d identity.DeviceID) int { return len(o.byDevice[d]) }
 
 // OfDevice lists the deliveries to a device, oldest first.
 func (o *Index) OfDevice(d identity.DeviceID) []uint64 { return slices.Clone(o.byDevice[d]) }
+
+// All are the deliveries, in the order in which they were made.
+func (o *Index) All() []uint64 { return slices.Sorted(maps.Keys(o.Items)) }
 
 // RetryDevice starts a new attempt of everything for a device.
 func (o *Index) RetryDevice(d identity.DeviceID, now time.Time) {

@@ -49,6 +49,7 @@ type Self struct {
 	ProfileAt     uint64                 `protobuf:"varint,20,opt,name=profile_at,json=profileAt,proto3" json:"profile_at,omitempty"` // lamport ms of the last change of name, picture or handles; 0: never told
 	Pictures      []uint64               `protobuf:"varint,21,rep,packed,name=pictures,proto3" json:"pictures,omitempty"`             // number of the picture in the table of transfers
 	Afresh        int64                  `protobuf:"varint,40,opt,name=afresh,proto3" json:"afresh,omitempty"`                        // unix ms when all sessions were last given up
+	Leaving       bool                   `protobuf:"varint,22,opt,name=leaving,proto3" json:"leaving,omitempty"`                      // this device asked the admin device to be taken off the list
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -237,6 +238,13 @@ func (x *Self) GetAfresh() int64 {
 	return 0
 }
 
+func (x *Self) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
+}
+
 type Endpoint struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            []byte                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
@@ -309,20 +317,22 @@ type Contact struct {
 	Heads         [][]byte               `protobuf:"bytes,15,rep,name=heads,proto3" json:"heads,omitempty"`       // newest message ids of the conversation: the next message's parents
 	Declined      string                 `protobuf:"bytes,16,opt,name=declined,proto3" json:"declined,omitempty"` // why the inviter declined
 	Unread        uint32                 `protobuf:"varint,17,opt,name=unread,proto3" json:"unread,omitempty"`
-	JoinMessage   []byte                 `protobuf:"bytes,18,opt,name=join_message,json=joinMessage,proto3" json:"join_message,omitempty"`     // message id of our join
-	Fork          []byte                 `protobuf:"bytes,19,opt,name=fork,proto3" json:"fork,omitempty"`                                      // a list with the number of our list and other bytes: the proof of a forgery
-	Waiting       [][]byte               `protobuf:"bytes,27,rep,name=waiting,proto3" json:"waiting,omitempty"`                                // ids of messages that wait for its list, or to be accepted
-	ForkAccepted  bool                   `protobuf:"varint,20,opt,name=fork_accepted,json=forkAccepted,proto3" json:"fork_accepted,omitempty"` // a person has seen it and goes on with our list
-	Note          string                 `protobuf:"bytes,21,opt,name=note,proto3" json:"note,omitempty"`                                      // of a request, theirs or ours
-	Asked         int64                  `protobuf:"varint,22,opt,name=asked,proto3" json:"asked,omitempty"`                                   // unix ms: the request came, or we asked; 0: neither
-	Picture       []byte                 `protobuf:"bytes,23,opt,name=picture,proto3" json:"picture,omitempty"`                                // chat.File
-	Names         []*Named               `protobuf:"bytes,24,rep,name=names,proto3" json:"names,omitempty"`                                    // handles of its own choice, and the name under a domain that we found it by
-	ProfileAt     uint64                 `protobuf:"varint,25,opt,name=profile_at,json=profileAt,proto3" json:"profile_at,omitempty"`          // lamport ms of the profile that we have
-	Looked        int64                  `protobuf:"varint,26,opt,name=looked,proto3" json:"looked,omitempty"`                                 // unix ms when the DNS was last asked about a name of this contact
-	Pictures      []uint64               `protobuf:"varint,32,rep,packed,name=pictures,proto3" json:"pictures,omitempty"`                      // number of the picture in the table of transfers
-	NameAt        uint64                 `protobuf:"varint,33,opt,name=name_at,json=nameAt,proto3" json:"name_at,omitempty"`                   // lamport ms of the name, of a profile that said no more
-	Wants         bool                   `protobuf:"varint,31,opt,name=wants,proto3" json:"wants,omitempty"`                                   // a member of a group asked to be a contact
-	Groups        [][]byte               `protobuf:"bytes,30,rep,name=groups,proto3" json:"groups,omitempty"`                                  // ids of the groups in which both of us are
+	JoinMessage   []byte                 `protobuf:"bytes,18,opt,name=join_message,json=joinMessage,proto3" json:"join_message,omitempty"`        // message id of our join
+	Fork          []byte                 `protobuf:"bytes,19,opt,name=fork,proto3" json:"fork,omitempty"`                                         // a list with the number of our list and other bytes: the proof of a forgery
+	Waiting       [][]byte               `protobuf:"bytes,27,rep,name=waiting,proto3" json:"waiting,omitempty"`                                   // ids of messages that wait for its list, or to be accepted
+	ForkAccepted  bool                   `protobuf:"varint,20,opt,name=fork_accepted,json=forkAccepted,proto3" json:"fork_accepted,omitempty"`    // a person has seen it and goes on with our list
+	Note          string                 `protobuf:"bytes,21,opt,name=note,proto3" json:"note,omitempty"`                                         // of a request, theirs or ours
+	Asked         int64                  `protobuf:"varint,22,opt,name=asked,proto3" json:"asked,omitempty"`                                      // unix ms: the request came, or we asked; 0: neither
+	Picture       []byte                 `protobuf:"bytes,23,opt,name=picture,proto3" json:"picture,omitempty"`                                   // chat.File
+	Names         []*Named               `protobuf:"bytes,24,rep,name=names,proto3" json:"names,omitempty"`                                       // handles of its own choice, and the name under a domain that we found it by
+	ProfileAt     uint64                 `protobuf:"varint,25,opt,name=profile_at,json=profileAt,proto3" json:"profile_at,omitempty"`             // lamport ms of the profile that we have
+	Looked        int64                  `protobuf:"varint,26,opt,name=looked,proto3" json:"looked,omitempty"`                                    // unix ms when the DNS was last asked about a name of this contact
+	Pictures      []uint64               `protobuf:"varint,32,rep,packed,name=pictures,proto3" json:"pictures,omitempty"`                         // number of the picture in the table of transfers
+	NameAt        uint64                 `protobuf:"varint,33,opt,name=name_at,json=nameAt,proto3" json:"name_at,omitempty"`                      // lamport ms of the name, of a profile that said no more
+	Wants         bool                   `protobuf:"varint,31,opt,name=wants,proto3" json:"wants,omitempty"`                                      // a member of a group asked to be a contact
+	Groups        [][]byte               `protobuf:"bytes,30,rep,name=groups,proto3" json:"groups,omitempty"`                                     // ids of the groups in which both of us are
+	AcceptedEpoch uint32                 `protobuf:"varint,34,opt,name=accepted_epoch,json=acceptedEpoch,proto3" json:"accepted_epoch,omitempty"` // account epoch that a person accepted in place of one before; 0: none
+	Proof         []byte                 `protobuf:"bytes,35,opt,name=proof,proto3" json:"proof,omitempty"`                                       // two lists for one place, under an account key that was not replaced since
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -570,6 +580,20 @@ func (x *Contact) GetWants() bool {
 func (x *Contact) GetGroups() [][]byte {
 	if x != nil {
 		return x.Groups
+	}
+	return nil
+}
+
+func (x *Contact) GetAcceptedEpoch() uint32 {
+	if x != nil {
+		return x.AcceptedEpoch
+	}
+	return 0
+}
+
+func (x *Contact) GetProof() []byte {
+	if x != nil {
+		return x.Proof
 	}
 	return nil
 }
@@ -2898,7 +2922,7 @@ var File_node_pb_rows_proto protoreflect.FileDescriptor
 
 const file_node_pb_rows_proto_rawDesc = "" +
 	"\n" +
-	"\x12node/pb/rows.proto\x12\tkith.node\"\x9e\x05\n" +
+	"\x12node/pb/rows.proto\x12\tkith.node\"\xb8\x05\n" +
 	"\x04Self\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x1f\n" +
 	"\vdevice_keys\x18\x02 \x01(\fR\n" +
@@ -2929,10 +2953,11 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\n" +
 	"profile_at\x18\x14 \x01(\x04R\tprofileAt\x12\x1a\n" +
 	"\bpictures\x18\x15 \x03(\x04R\bpictures\x12\x16\n" +
-	"\x06afresh\x18( \x01(\x03R\x06afresh\"0\n" +
+	"\x06afresh\x18( \x01(\x03R\x06afresh\x12\x18\n" +
+	"\aleaving\x18\x16 \x01(\bR\aleaving\"0\n" +
 	"\bEndpoint\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x14\n" +
-	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xb0\x06\n" +
+	"\x05addrs\x18\x02 \x03(\fR\x05addrs\"\xed\x06\n" +
 	"\aContact\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\tR\x06handle\x12\x12\n" +
@@ -2967,7 +2992,9 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\bpictures\x18  \x03(\x04R\bpictures\x12\x17\n" +
 	"\aname_at\x18! \x01(\x04R\x06nameAt\x12\x14\n" +
 	"\x05wants\x18\x1f \x01(\bR\x05wants\x12\x16\n" +
-	"\x06groups\x18\x1e \x03(\fR\x06groups\"\xbf\x01\n" +
+	"\x06groups\x18\x1e \x03(\fR\x06groups\x12%\n" +
+	"\x0eaccepted_epoch\x18\" \x01(\rR\racceptedEpoch\x12\x14\n" +
+	"\x05proof\x18# \x01(\fR\x05proof\"\xbf\x01\n" +
 	"\x05Named\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bverified\x18\x02 \x01(\bR\bverified\x12\x14\n" +

@@ -1909,6 +1909,7 @@ type Records struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Lists         [][]byte               `protobuf:"bytes,1,rep,name=lists,proto3" json:"lists,omitempty"`
 	Devices       [][]byte               `protobuf:"bytes,2,rep,name=devices,proto3" json:"devices,omitempty"`
+	Proof         []byte                 `protobuf:"bytes,3,opt,name=proof,proto3" json:"proof,omitempty"` // of a fork of somebody's lists
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1957,6 +1958,13 @@ func (x *Records) GetDevices() [][]byte {
 	return nil
 }
 
+func (x *Records) GetProof() []byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
+}
+
 // Sync keeps one's own devices in step.
 type Sync struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1966,6 +1974,7 @@ type Sync struct {
 	Settings      []*Setting             `protobuf:"bytes,4,rep,name=settings,proto3" json:"settings,omitempty"`
 	Deleted       []*Deleted             `protobuf:"bytes,5,rep,name=deleted,proto3" json:"deleted,omitempty"`
 	Fallback      [][]byte               `protobuf:"bytes,6,rep,name=fallback,proto3" json:"fallback,omitempty"` // messages of ours that were handed to a command, without end-to-end encryption
+	Leaving       bool                   `protobuf:"varint,7,opt,name=leaving,proto3" json:"leaving,omitempty"`  // the sending device wants to be taken off the list
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2040,6 +2049,13 @@ func (x *Sync) GetFallback() [][]byte {
 		return x.Fallback
 	}
 	return nil
+}
+
+func (x *Sync) GetLeaving() bool {
+	if x != nil {
+		return x.Leaving
+	}
+	return false
 }
 
 // Setting is one register: the write with the greater (at, device) wins.
@@ -2197,7 +2213,8 @@ type Person struct {
 	State         uint32                 `protobuf:"varint,4,opt,name=state,proto3" json:"state,omitempty"`
 	Verified      bool                   `protobuf:"varint,5,opt,name=verified,proto3" json:"verified,omitempty"`
 	List          []byte                 `protobuf:"bytes,6,opt,name=list,proto3" json:"list,omitempty"`
-	Changed       uint64                 `protobuf:"varint,7,opt,name=changed,proto3" json:"changed,omitempty"` // lamport ms of the last change; the greater wins
+	Changed       uint64                 `protobuf:"varint,7,opt,name=changed,proto3" json:"changed,omitempty"`                                  // lamport ms of the last change; the greater wins
+	AcceptedEpoch uint32                 `protobuf:"varint,8,opt,name=accepted_epoch,json=acceptedEpoch,proto3" json:"accepted_epoch,omitempty"` // account epoch that a person accepted in place of one before; 0: none
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2277,6 +2294,13 @@ func (x *Person) GetList() []byte {
 func (x *Person) GetChanged() uint64 {
 	if x != nil {
 		return x.Changed
+	}
+	return 0
+}
+
+func (x *Person) GetAcceptedEpoch() uint32 {
+	if x != nil {
+		return x.AcceptedEpoch
 	}
 	return 0
 }
@@ -2668,17 +2692,19 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\vpass_secret\x18\a \x01(\fR\n" +
 	"passSecret\x12\x16\n" +
 	"\x06passes\x18\b \x03(\fR\x06passes\x12\x10\n" +
-	"\x03ask\x18\t \x01(\bR\x03ask\"9\n" +
+	"\x03ask\x18\t \x01(\bR\x03ask\"O\n" +
 	"\aRecords\x12\x14\n" +
 	"\x05lists\x18\x01 \x03(\fR\x05lists\x12\x18\n" +
-	"\adevices\x18\x02 \x03(\fR\adevices\"\xd3\x01\n" +
+	"\adevices\x18\x02 \x03(\fR\adevices\x12\x14\n" +
+	"\x05proof\x18\x03 \x01(\fR\x05proof\"\xed\x01\n" +
 	"\x04Sync\x12)\n" +
 	"\x06people\x18\x01 \x03(\v2\x11.kith.chat.PersonR\x06people\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
 	"\x04read\x18\x03 \x03(\fR\x04read\x12.\n" +
 	"\bsettings\x18\x04 \x03(\v2\x12.kith.chat.SettingR\bsettings\x12,\n" +
 	"\adeleted\x18\x05 \x03(\v2\x12.kith.chat.DeletedR\adeleted\x12\x1a\n" +
-	"\bfallback\x18\x06 \x03(\fR\bfallback\"o\n" +
+	"\bfallback\x18\x06 \x03(\fR\bfallback\x12\x18\n" +
+	"\aleaving\x18\a \x01(\bR\aleaving\"o\n" +
 	"\aSetting\x12\x12\n" +
 	"\x04chat\x18\x01 \x01(\fR\x04chat\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x14\n" +
@@ -2689,7 +2715,7 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\adeleted\x18\x02 \x01(\bR\adeleted\x12\x0e\n" +
 	"\x02at\x18\x03 \x01(\x04R\x02at\x12\x12\n" +
-	"\x04chat\x18\x04 \x01(\fR\x04chat\"\xa8\x01\n" +
+	"\x04chat\x18\x04 \x01(\fR\x04chat\"\xcf\x01\n" +
 	"\x06Person\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x16\n" +
 	"\x06handle\x18\x02 \x01(\tR\x06handle\x12\x12\n" +
@@ -2697,7 +2723,8 @@ const file_node_chat_pb_chat_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\rR\x05state\x12\x1a\n" +
 	"\bverified\x18\x05 \x01(\bR\bverified\x12\x12\n" +
 	"\x04list\x18\x06 \x01(\fR\x04list\x12\x18\n" +
-	"\achanged\x18\a \x01(\x04R\achanged\"\xd7\x01\n" +
+	"\achanged\x18\a \x01(\x04R\achanged\x12%\n" +
+	"\x0eaccepted_epoch\x18\b \x01(\rR\racceptedEpoch\"\xd7\x01\n" +
 	"\bSnapshot\x12\x12\n" +
 	"\x04user\x18\x01 \x01(\fR\x04user\x12\x12\n" +
 	"\x04list\x18\x02 \x01(\fR\x04list\x12\x12\n" +
