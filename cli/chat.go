@@ -194,6 +194,8 @@ func (l *line) happened(ctx context.Context, n view.Notice) error {
 		}
 	case n.Type == "typing" && n.Typing != nil && n.Typing.Chat == l.with && n.Typing.On:
 		return l.event(n, func() { l.a.out.Printf("%s * %s is typing\n", when(n.At), n.Typing.From) })
+	case n.Type == "identity" && (n.Contact == nil || n.Contact.Handle == l.with):
+		return l.event(n, func() { l.a.out.Printf("%s * %s\n", when(n.At), n.Text) })
 	case n.Type == "group" && n.Group != nil && n.Group.Chat == l.chat:
 		return l.regrouped(*n.Group, n)
 	case n.Type == "unreachable" && n.Message != nil && l.here(*n.Message):

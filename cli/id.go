@@ -108,6 +108,7 @@ func (a *app) showIdentity(id view.Identity) {
 		{"name", term.In(term.Bold, id.Name)},
 		{"user", id.User},
 		{"fingerprint", id.Fingerprint},
+		{"account key", id.AccountKey},
 		{role, id.DeviceName + "  " + short(id.Device)},
 		{"devices", count(id.Devices, "device")},
 	})

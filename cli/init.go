@@ -33,10 +33,14 @@ func (a *app) cmdInit() *cobra.Command {
 		Use: "init", GroupID: groupStart, Args: args(0, 0),
 		Short: "Make an identity on this device, or link it to one you have",
 		Long: `Makes an identity on this device and prints twelve recovery words: write them down, they are kept nowhere.
-With --link this device becomes one more device of an identity that you have; the link comes from 'kith device add'.`,
+With --link this device becomes one more device of an identity that you have; the link comes from 'kith device add'.
+With --phrase-file you come back with your recovery words, on a fresh home: a new account epoch begins with this device as
+the only one and as the admin device. All devices before it are out as soon as they hear of it, also a stolen one; add those
+that you still have with kith device add. Contacts who verified you are asked before anything is sent to you again.`,
 		Example: `  kith init --name Ada
   kith init --link LINK --device-name laptop      # after on the other device: kith device add
   kith init --link LINK --loopback                # both on this machine, to try it
+  kith init --name Ada --phrase-file words        # back from the recovery words; every earlier device is out
   kith init --name Ada --passphrase-file secret   # every start needs the passphrase`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.doInit(cmd, f) },
 	}
@@ -98,6 +102,9 @@ func (a *app) initNew(cmd *cobra.Command, f initFlags, secret []byte) error {
 		if f.phrase == "" {
 			a.out.Printf("Write these words down. They are the only way back if you lose your devices, and are kept nowhere:\n\n")
 			a.words(phrase)
+		} else {
+			a.note("this is your only device now: every other one is out as soon as it hears of this one")
+			a.note("your contacts are not here: restore a backup, or ask them: kith contact add WHO")
 		}
 		a.next("kith daemon")
 	})

@@ -46,11 +46,7 @@ func until(t time.Time) string {
 
 // showLink prints a link: as a code for a camera if someone can see it, and as text.
 func (a *app) showLink(v view.Invite, always bool, terms, command string) {
-	if always || isTerminal(a.stdout) {
-		if code, err := term.QR(v.Link); err == nil {
-			a.out.Printf("%s\n", term.Block{Text: code})
-		}
-	}
+	a.draw(v.Link, always)
 	link := v.Text
 	if link == "" {
 		link = v.Link
@@ -58,4 +54,11 @@ func (a *app) showLink(v view.Invite, always bool, terms, command string) {
 	a.out.Printf("%s\n", link)
 	a.note("%s", terms)
 	a.note("the other side: %s %s", command, "LINK")
+}
+
+// draw shows a text as a QR code, on a terminal or always, if it fits.
+func (a *app) draw(text string, always bool) {
+	if code, err := term.QR(text); err == nil && (always || isTerminal(a.stdout)) {
+		a.out.Printf("%s\n", term.Block{Text: code})
+	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -15,6 +16,7 @@ import (
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/people"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/transfer"
 	"github.com/kith-im/kith/node/view"
 )
@@ -297,11 +299,100 @@ func twoKeys(c *pb.Contact) string {
 }
 
 func twoLists(c *pb.Contact) string {
-	p, err := witness.ParseProof(c.Proof)
+	p, err := witness.ParseProof(proofOf(c))
 	if err != nil {
 		return ""
 	}
 	a, b := p.Lists()
 	x, y := a.Hash(), b.Hash()
 	return ": " + shortID(x[:]) + " and " + shortID(y[:])
+}
+
+// verifiable finds a contact that can be verified.
+func verifiable(t *Turn, who string) (*pb.Contact, error) {
+	c, err := talk.FindContact(t.Tx, who)
+	if err == nil && (len(c.User) != 32 || c.State != contactAccepted) {
+		err = &view.Problem{Class: view.ErrRefused, Message: c.Handle + " is not accepted yet", Hint: "kith contact show " + c.Handle}
+	}
+	return c, err
+}
+
+// VerifyContact compares the safety number that a contact reads out with ours, in digits or in words.
+func (e *Engine) VerifyContact(t *Turn, who, said string) (view.Contact, error) {
+	c, err := verifiable(t, who)
+	if err != nil {
+		return view.Contact{}, err
+	}
+	user := identity.UserID(c.User)
+	letters, digits := strings.ToLower(strings.Join(strings.Fields(said), " ")), strings.NewReplacer(" ", "", "-", "", "\n", "", "\t", "")
+	if letters != witness.SafetyWords(e.user, user) && digits.Replace(said) != digits.Replace(identity.SafetyNumber(e.user, user)) {
+		return view.Contact{}, &view.Problem{
+			Class: view.ErrEpochChanged, Message: "this is not the safety number of you and " + c.Handle + ": it was misread, or somebody else answers for one of you",
+			Hint: "kith contact show " + c.Handle,
+		}
+	}
+	c.Verified = true
+	e.changeContact(t, c)
+	return e.shown(t, c), t.Tx.Err()
+}
+
+// codeFor is what this device shows a contact.
+func codeFor(own, theirs *identity.DeviceList) witness.Code {
+	return witness.NewCode(own.User(), theirs.User(), own.Head(), theirs.Head())
+}
+
+// CompareCode verifies a contact by the code that its device shows: then both of us know the same devices of both. If
+// not, found says what differs, and what one of us lacks is looked for. A new account epoch that waits for a person is
+// accepted if it is the one that the contact shows.
+func (e *Engine) CompareCode(t *Turn, who, said string) (v view.Contact, found *view.Problem, err error) {
+	c, err := verifiable(t, who)
+	if err != nil {
+		return v, nil, err
+	}
+	theirs, err := witness.ParseCode(said)
+	known := e.listOf(t, identity.UserID(c.User))
+	if err != nil || known == nil {
+		return v, nil, &view.Problem{Class: view.ErrUsage, Message: "this is not a whole code: it was cut, or mistyped", Hint: "kith contact verify " + c.Handle}
+	}
+	if next, err := e.lists.Get(c.NextList); err == nil && witness.Compare(theirs, codeFor(e.list, next)) == witness.Agreed {
+		if _, err := e.AcceptContact(t, c.Handle); err != nil {
+			return v, nil, err
+		}
+		c, known = e.contact(t, next.User()), next
+	}
+	if found = e.differs(t, c, known, witness.Compare(theirs, codeFor(e.list, known))); found == nil {
+		c.Verified = true
+		e.changeContact(t, c)
+	}
+	e.flush(t)
+	return e.shown(t, c), found, t.Tx.Err()
+}
+
+// differs is what a person is told of two codes that do not agree.
+func (e *Engine) differs(t *Turn, c *pb.Contact, known *identity.DeviceList, f witness.Finding) *view.Problem {
+	class, message := view.ErrRefused, ""
+	switch f {
+	case witness.Agreed:
+		return nil
+	case witness.TheirsNewer:
+		e.need(t, dht.UserKey(known.User()))
+		message = c.Handle + " has a device list that this device does not know yet; it is being looked for: compare again in a moment"
+	case witness.OursOlder:
+		for _, d := range deviceIDs(known) {
+			e.pushTo(t, known.User(), d)
+		}
+		message = c.Handle + " knows an older list of your devices; this device sends it the newest: compare again in a moment"
+	case witness.OursNewer:
+		e.need(t, dht.UserKey(e.user))
+		message = c.Handle + " knows a list of your devices that this one does not; it is being looked for: compare again in a moment"
+	case witness.Ghost:
+		class = view.ErrEpochChanged
+		message = "this device knows a device list of " + c.Handle + " that theirs does not: somebody else may have signed it, and added a device"
+	case witness.Forked:
+		e.need(t, dht.UserKey(known.User()))
+		class, message = view.ErrEpochChanged, "you and "+c.Handle+" were shown different device lists with one number: somebody else has the account key of one of you"
+	default:
+		class, message = view.ErrEpochChanged, "this is not the code of "+c.Handle+" for you: it is of other people, or somebody else answers for one of you"
+	}
+	return &view.Problem{Class: class, Message: message, Hint: "kith contact verify " + c.Handle}
 }

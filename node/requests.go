@@ -404,34 +404,6 @@ func (e *Engine) forgetContact(t *Turn, c *pb.Contact) {
 	t.Tx.Delete(store.BucketContacts, contactKey(user))
 }
 
-// VerifyContact compares the safety number that a contact reads out with ours.
-func (e *Engine) VerifyContact(t *Turn, who, number string) (view.Contact, error) {
-	c, err := talk.FindContact(t.Tx, who)
-	if err != nil {
-		return view.Contact{}, err
-	}
-	digits := func(s string) string {
-		return strings.Map(func(r rune) rune {
-			if r == ' ' || r == '-' || r == '\n' || r == '\t' {
-				return -1
-			}
-			return r
-		}, s)
-	}
-	switch {
-	case len(c.User) != 32 || c.State != contactAccepted:
-		return view.Contact{}, &view.Problem{Class: view.ErrRefused, Message: c.Handle + " is not accepted yet", Hint: "kith contact show " + c.Handle}
-	case digits(number) != digits(identity.SafetyNumber(e.user, identity.UserID(c.User))):
-		return view.Contact{}, &view.Problem{
-			Class: view.ErrEpochChanged, Message: "this is not the safety number of you and " + c.Handle + ": it was misread, or somebody else answers for one of you",
-			Hint: "kith contact show " + c.Handle,
-		}
-	}
-	c.Verified = true
-	e.changeContact(t, c)
-	return e.shown(t, c), t.Tx.Err()
-}
-
 // shown is a contact with how far our request is.
 func (e *Engine) shown(t *Turn, c *pb.Contact) view.Contact {
 	v := contactView(c, e.live)

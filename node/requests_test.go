@@ -10,6 +10,7 @@ import (
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/crypto/session"
+	"github.com/kith-im/kith/crypto/witness"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/chat"
@@ -481,6 +482,13 @@ func TestVerifyContact(t *testing.T) {
 			t.Errorf("%s does not know", d.name)
 		}
 	}
+	words := witness.SafetyWords(au, bu)
+	for _, wrong := range []string{strings.TrimSuffix(words, "s") + "x", strings.Join(strings.Fields(words)[:7], " "), strings.Join(strings.Fields(words)[1:], " ")} {
+		if verify(wrong) == nil {
+			t.Errorf("%q verifies", wrong)
+		}
+	}
+	w.must(verify(" " + strings.ToUpper(strings.ReplaceAll(words, " ", "\n  "))))
 }
 
 // A contact's profile is bounded, whatever it sends.

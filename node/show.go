@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/witness"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/pb"
@@ -111,14 +112,14 @@ func Identity(tx store.Tx) (view.Identity, error) {
 	return view.Identity{
 		User: hexOf(self.User), Device: keys.ID().String(), Name: self.Name, DeviceName: self.DeviceName,
 		Admin: len(self.Account) > 0, Epoch: list.Epoch(), ListNumber: list.Seq(), Devices: len(list.Devices()),
-		Fingerprint: list.User().Short(), Removed: self.Removed,
+		Fingerprint: list.User().Short(), AccountKey: list.Fingerprint(), Removed: self.Removed,
 	}, tx.Err()
 }
 
 func contactView(c *pb.Contact, live map[string]bool) view.Contact {
 	v := view.Contact{
 		User: hexOf(c.User), Handle: c.Handle, Name: c.Name, State: contactStates[c.State], Verified: c.Verified, Left: c.Left,
-		EpochChanged: held(c), Declined: c.Declined, Added: unixMilli(c.Added),
+		EpochChanged: held(c), Forked: forked(c), Declined: c.Declined, Added: unixMilli(c.Added),
 		Names: people.ShowNames(c.Names),
 	}
 	if l, err := identity.ParseDeviceList(c.List); err == nil {
@@ -170,9 +171,95 @@ func Contact(tx store.Tx, e *Engine, who string) (view.Contact, error) {
 	i := slices.IndexFunc(all, func(v view.Contact) bool { return v.Handle == c.Handle })
 	self := &pb.Self{}
 	if store.Row(tx, store.BucketMeta, keySelf, self) && len(c.User) == 32 {
-		all[i].SafetyNumber = identity.SafetyNumber(identity.UserID(self.User), identity.UserID(c.User))
+		me, them := identity.UserID(self.User), identity.UserID(c.User)
+		all[i].SafetyNumber, all[i].SafetyWords = identity.SafetyNumber(me, them), witness.SafetyWords(me, them)
+	}
+	own, err1 := identity.ParseDeviceList(self.List)
+	if l, err := identity.ParseDeviceList(c.List); err == nil && err1 == nil {
+		all[i].Code, all[i].Fingerprint = codeFor(own, l).Text(), l.Fingerprint()
+	}
+	if l, err := identity.ParseDeviceList(c.NextList); err == nil {
+		all[i].NextKey = l.Fingerprint()
 	}
 	return all[i], tx.Err()
+}
+
+// Proof shows the proof that a contact's account key, or with "me" our own, signed two lists for one place.
+func Proof(tx store.Tx, who string) (view.Proof, error) {
+	var raw []byte
+	if who == talk.OwnHandle {
+		raw = tx.Get(store.BucketMeta, keyFork)
+	} else {
+		c, err := talk.FindContact(tx, who)
+		if err != nil {
+			return view.Proof{}, err
+		}
+		raw, who = proofOf(c), c.Handle
+	}
+	p, err := witness.ParseProof(raw)
+	if err != nil {
+		return view.Proof{}, &view.Problem{Class: view.ErrNotFound, Message: "there is no proof of two device lists of " + who, Hint: "kith contact list"}
+	}
+	return proofView(tx, p), tx.Err()
+}
+
+// proofOf is the proof that a contact's row holds; one of an earlier build holds the other list alone.
+func proofOf(c *pb.Contact) []byte {
+	if len(c.Proof) > 0 {
+		return c.Proof
+	}
+	a, err1 := identity.ParseDeviceList(c.List)
+	b, err2 := identity.ParseDeviceList(c.Fork)
+	if err1 != nil || err2 != nil {
+		return nil
+	}
+	p, err := witness.NewProof(a, b)
+	if err != nil {
+		return nil
+	}
+	return p.Bytes()
+}
+
+// proofView shows a proof, and whether we know whom it is about.
+func proofView(tx store.Tx, p *witness.Proof) view.Proof {
+	user := p.User()
+	v := view.Proof{User: user.String(), Text: p.Text()}
+	if tx != nil && user == talk.Me(tx) {
+		v.Handle = talk.OwnHandle
+	}
+	if c := (&pb.Contact{}); tx != nil && store.Row(tx, store.BucketContacts, contactKey(user), c) && string(c.User) == string(user[:]) {
+		v.Handle, v.Held = c.Handle, held(c)
+	}
+	a, b := p.Lists()
+	for _, l := range []*identity.DeviceList{a, b} {
+		hash := l.Hash()
+		x := view.ProofList{Epoch: l.Epoch(), Number: l.Seq(), Hash: hexOf(hash[:]), Issued: l.Issued()}
+		for _, d := range l.Devices() {
+			x.Devices = append(x.Devices, d.ID().String())
+		}
+		v.Lists = append(v.Lists, x)
+	}
+	return v
+}
+
+// ReadProof checks the text of a proof. Without a store (nil) it says nothing of whom we know.
+func ReadProof(tx store.Tx, text string) (*witness.Proof, view.Proof, error) {
+	p, err := witness.ReadProof(text)
+	if err != nil {
+		return nil, view.Proof{}, &view.Problem{Class: view.ErrRefused, Message: "this proves nothing: it is no proof of two device lists, or was changed", Hint: "kith contact proof --help"}
+	}
+	return p, proofView(tx, p), nil
+}
+
+// TakeProof takes in a proof that a person was handed, as if this device had found it.
+func (e *Engine) TakeProof(t *Turn, text string) (view.Proof, error) {
+	p, _, err := ReadProof(t.Tx, text)
+	if err != nil {
+		return view.Proof{}, err
+	}
+	e.learnProof(t, p)
+	e.flush(t)
+	return proofView(t.Tx, p), t.Tx.Err()
 }
 
 // leastRelays is how many relays serve the device of a contact that has the fewest: mail for it waits there.

@@ -12,21 +12,33 @@ import (
 // Scheme begins the text of a code.
 const Scheme = "KITH-VERIFY:"
 
-const codeSize = 1 + 2*32 + 2*headSize
-
-const headSize = 4 + 8 + 32
+// What a code holds of ids and hashes: 20 bytes, so that it fits a QR code of 24 rows of a terminal. Whoever makes two
+// lists that look alike here does 2^80 work.
+const (
+	idSize   = 20
+	headSize = 4 + 8 + idSize
+	codeSize = 1 + 2*idSize + 2*headSize
+)
 
 var encoding = base32.StdEncoding.WithPadding(base32.NoPadding)
 
 // Code is what one person's device shows another's: who both are, and which device lists of both it holds. It is no
-// secret, and worth as much as the way by which it was seen.
+// secret, and worth as much as the way by which it was seen. Make one with NewCode.
 type Code struct {
-	User, Peer         identity.UserID // whose device shows it, and to whom
-	UserHead, PeerHead identity.Head   // zero: no list is known
+	User, Peer         [idSize]byte  // whose device shows it, and to whom
+	UserHead, PeerHead identity.Head // zero: no list is known; of the hash the first 20 bytes, then zeros
 }
 
-// Text is the code as a QR code has it: Scheme and base32 of version 1 | user id 32 | peer's user id 32 | head of the
-// user's list 44 | head of the peer's list 44; a head is epoch u32 | seq u64 | hash 32.
+// NewCode is what the device of a user, that knows these newest lists, shows a peer.
+func NewCode(user, peer identity.UserID, userHead, peerHead identity.Head) Code {
+	c := Code{User: [idSize]byte(user[:idSize]), Peer: [idSize]byte(peer[:idSize]), UserHead: userHead, PeerHead: peerHead}
+	clear(c.UserHead.Hash[idSize:])
+	clear(c.PeerHead.Hash[idSize:])
+	return c
+}
+
+// Text is the code as a QR code has it: Scheme and base32 of version 1 | user id 20 | peer's user id 20 | head of the
+// user's list 32 | head of the peer's list 32; a head is epoch u32 | seq u64 | hash 20.
 func (c Code) Text() string {
 	b := cryptobyte.NewBuilder(make([]byte, 0, codeSize))
 	b.AddUint8(version)
@@ -35,7 +47,7 @@ func (c Code) Text() string {
 	for _, h := range []identity.Head{c.UserHead, c.PeerHead} {
 		b.AddUint32(h.Epoch)
 		b.AddUint64(h.Seq)
-		b.AddBytes(h.Hash[:])
+		b.AddBytes(h.Hash[:idSize])
 	}
 	return Scheme + encoding.EncodeToString(b.BytesOrPanic())
 }
@@ -59,7 +71,7 @@ func ParseCode(text string) (Code, error) {
 	s := cryptobyte.String(raw[1:])
 	ok := s.CopyBytes(c.User[:]) && s.CopyBytes(c.Peer[:])
 	for _, h := range []*identity.Head{&c.UserHead, &c.PeerHead} {
-		ok = ok && s.ReadUint32(&h.Epoch) && s.ReadUint64(&h.Seq) && s.CopyBytes(h.Hash[:])
+		ok = ok && s.ReadUint32(&h.Epoch) && s.ReadUint64(&h.Seq) && s.CopyBytes(h.Hash[:idSize])
 	}
 	if !ok {
 		return Code{}, ErrInvalid

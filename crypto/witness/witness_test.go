@@ -111,14 +111,16 @@ func TestProofIsExact(t *testing.T) {
 
 func codeOf(t *testing.T) (ann, bob Code) {
 	a, b := list(t, "ann", 1, 3, [32]byte{1}, "phone"), list(t, "bob", 7, 1, [32]byte{}, "desk")
-	ann = Code{User: a.User(), Peer: b.User(), UserHead: a.Head(), PeerHead: b.Head()}
-	return ann, Code{User: b.User(), Peer: a.User(), UserHead: b.Head(), PeerHead: a.Head()}
+	return NewCode(a.User(), b.User(), a.Head(), b.Head()), NewCode(b.User(), a.User(), b.Head(), a.Head())
 }
 
 // A code comes back from its text however it was pasted, and two codes agree only if all four heads do.
 func TestCode(t *testing.T) {
 	ann, bob := codeOf(t)
 	text := ann.Text()
+	if len(text) > 195 {
+		t.Errorf("%d characters do not fit a QR code of version 6", len(text))
+	}
 	for _, pasted := range []string{text, strings.ToLower(text), " " + text[:40] + "\n  " + text[40:] + "\n"} {
 		if c, err := ParseCode(pasted); err != nil || c != ann || !IsCode(pasted) {
 			t.Errorf("%q: %v", pasted, err)
@@ -225,8 +227,11 @@ func TestVectors(t *testing.T) {
 	ann, bob := codeOf(t)
 	bob.PeerHead = identity.Head{}
 	for _, c := range []Code{ann, bob} {
-		v.Codes = append(v.Codes, codeVector{User: c.User.String(), Peer: c.Peer.String(), UserHead: headOf(c.UserHead), PeerHead: headOf(c.PeerHead), Code: c.Text()})
-		v.Words = append(v.Words, wordsVector{A: c.User.String(), B: c.Peer.String(), Words: SafetyWords(c.User, c.Peer)})
+		v.Codes = append(v.Codes, codeVector{User: hex.EncodeToString(c.User[:]), Peer: hex.EncodeToString(c.Peer[:]), UserHead: headOf(c.UserHead), PeerHead: headOf(c.PeerHead), Code: c.Text()})
+	}
+	for i := range byte(4) {
+		a, b := identity.UserID{i}, identity.UserID{100 + i}
+		v.Words = append(v.Words, wordsVector{A: a.String(), B: b.String(), Words: SafetyWords(a, b)})
 	}
 	raw, err := json.MarshalIndent(v, "", "  ")
 	if err != nil {

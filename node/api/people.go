@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/kith-im/kith/crypto/witness"
 	"github.com/kith-im/kith/node"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/files"
@@ -84,7 +85,22 @@ func contactIgnore(e *node.Engine, t *node.Turn, q ContactRequest) (view.Contact
 }
 
 func contactVerify(e *node.Engine, t *node.Turn, q VerifyRequest) (view.Contact, error) {
-	return e.VerifyContact(t, q.Contact, q.Number)
+	if !witness.IsCode(q.Number) {
+		return e.VerifyContact(t, q.Contact, q.Number)
+	}
+	v, found, err := e.CompareCode(t, q.Contact, q.Number)
+	if err == nil && found != nil {
+		err = found
+	}
+	return v, err
+}
+
+func contactProof(tx store.Tx, q ContactRequest) (view.Proof, error) {
+	return node.Proof(tx, q.Contact)
+}
+
+func proofTake(e *node.Engine, t *node.Turn, q ProofRequest) (view.Proof, error) {
+	return e.TakeProof(t, q.Text)
 }
 
 func profile(tx store.Tx, _ None) (view.Profile, error) { return node.Profile(tx) }
@@ -191,6 +207,14 @@ func deviceNamed(list []view.Device, name string) (string, error) {
 
 func leave(e *node.Engine, t *node.Turn, q LeaveRequest) (Left, error) {
 	return Left(q), e.Leave(t, q.All)
+}
+
+// proofMethods are those of the table that are about proofs of two device lists.
+func proofMethods() []Method {
+	return []Method{
+		method("contact_proof", ScopeRead, "proof", "The proof that a contact, or with \"me\" our own account key, signed two device lists for one place.", stored(contactProof)).offline(),
+		method("proof_take", ScopeManage, "proof", "Take in such a proof: if we know whom it is about, nothing is sent to them until a person accepts.", turn(proofTake)),
+	}
 }
 
 // groupMethods are those of the table that are about groups.

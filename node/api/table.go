@@ -45,7 +45,7 @@ func init() {
 		method("contact_rename", ScopeManage, "contact", "Give a contact another handle.", turn(contactRename)),
 		method("contact_accept", ScopeManage, "contact", "Accept a request, or a contact's new identity.", turn(contactAccept)),
 		method("contact_ignore", ScopeManage, "contact", "Put a request aside. Whoever asked learns nothing of it.", turn(contactIgnore)),
-		method("contact_verify", ScopeManage, "contact", "Compare the safety number that a contact reads out with ours.", turn(contactVerify)),
+		method("contact_verify", ScopeManage, "contact", "Compare the safety number that a contact reads out, or the code that its device shows, with ours.", turn(contactVerify)),
 		method("contact_block", ScopeManage, "contact", "Block a contact, or let it in again.", turn(contactBlock)),
 
 		method("devices", ScopeRead, "devices", "Every device of ours.", look(devices)).offline(),
@@ -70,5 +70,5 @@ func init() {
 		method("events", ScopeRead, "events", "A page of events; the stream is GET /v1/events.", stored(eventsPage)).offline(),
 		method("consumer_set", ScopeTalk, "consumer", "Keep the cursor of a named consumer of events.", turn(consumerSet)),
 	}
-	table = append(table, groupMethods()...)
+	table = append(append(table, groupMethods()...), proofMethods()...)
 }

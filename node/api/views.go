@@ -200,10 +200,15 @@ type AddRequest struct {
 	Note string `json:"note"` // at most 200 bytes are sent
 }
 
-// VerifyRequest gives the safety number that a contact reads out; spaces and hyphens do not count.
+// VerifyRequest gives the safety number that a contact reads out, or the code that its device shows.
 type VerifyRequest struct {
 	Contact string `json:"contact"`
-	Number  string `json:"number"`
+	Number  string `json:"number"` // 60 digits, spaces and hyphens do not count; or 14 words; or the text of a code
+}
+
+// ProofRequest gives the text of a proof.
+type ProofRequest struct {
+	Text string `json:"text"`
 }
 
 // ProfileRequest changes what is given.

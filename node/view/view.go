@@ -30,7 +30,8 @@ type Identity struct {
 	ListNumber  uint64 `json:"list_number"`
 	Devices     int    `json:"devices"`
 	Fingerprint string `json:"fingerprint"`
-	Removed     bool   `json:"removed"` // the account's list does not name this device any more
+	AccountKey  string `json:"account_key"` // fingerprint of the account key, as contacts see it
+	Removed     bool   `json:"removed"`     // the account's list does not name this device any more
 }
 
 // Contact is one person that we know.
@@ -48,9 +49,32 @@ type Contact struct {
 	Relays       int       `json:"relays"` // of the device that has the fewest
 	Added        time.Time `json:"added"`
 	SafetyNumber string    `json:"safety_number,omitempty"`
-	Request      *Request  `json:"request,omitempty"` // while it is open
-	Names        []Name    `json:"names,omitempty"`   // what the person calls itself beside its name
+	SafetyWords  string    `json:"safety_words,omitempty"`     // the same in 14 words
+	Code         string    `json:"code,omitempty"`             // what this device shows the contact's: ids, and the device lists of both that it knows
+	Fingerprint  string    `json:"fingerprint,omitempty"`      // of the account key
+	NextKey      string    `json:"next_fingerprint,omitempty"` // of the account key that waits to be accepted
+	Forked       bool      `json:"forked,omitempty"`           // two device lists for one place: `contact show --proof` has them
+	Request      *Request  `json:"request,omitempty"`          // while it is open
+	Names        []Name    `json:"names,omitempty"`            // what the person calls itself beside its name
 	Picture      *File     `json:"picture,omitempty"`
+}
+
+// Proof is that somebody's account key signed two device lists for one place. It needs nothing else to be believed.
+type Proof struct {
+	User   string      `json:"user"`
+	Handle string      `json:"handle,omitempty"` // if we know the person; "me": ourselves
+	Held   bool        `json:"held"`             // nothing is sent to that person for it, until a person accepts
+	Lists  []ProofList `json:"lists"`
+	Text   string      `json:"text"`
+}
+
+// ProofList is one of the two lists.
+type ProofList struct {
+	Epoch   uint32    `json:"epoch"`
+	Number  uint64    `json:"number"`
+	Hash    string    `json:"hash"`
+	Issued  time.Time `json:"issued"`
+	Devices []string  `json:"devices"`
 }
 
 // Request is a wish to be a contact that nobody has answered.
