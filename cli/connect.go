@@ -1,14 +1,11 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/p2p"
@@ -70,36 +67,6 @@ func jsonOf(req any) json.RawMessage {
 		panic(fmt.Sprintf("%T is no JSON: %v", req, err)) // only our own bug
 	}
 	return raw
-}
-
-// maxPassphrase is the size of a passphrase file in bytes.
-const maxPassphrase = 1024
-
-// readPassphrase finds the passphrase: flag, setting, systemd credential. Nil if none is given.
-func (a *app) readPassphrase() ([]byte, error) {
-	path := a.passphrase
-	if path == "" {
-		path = a.set.PassphraseFile
-	}
-	if dir := a.env("CREDENTIALS_DIRECTORY"); path == "" && dir != "" {
-		path = filepath.Join(dir, "kith-passphrase")
-		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-			return nil, nil
-		}
-	}
-	if path == "" {
-		return nil, nil
-	}
-	raw, err := readSmall(path, maxPassphrase)
-	if err != nil {
-		return nil, api.Fail(api.ExitPassphrase, "the passphrase cannot be read: "+err.Error(), "kith daemon --passphrase-file FILE")
-	}
-	line, _, _ := bytes.Cut(raw, []byte("\n"))
-	line = bytes.TrimSuffix(line, []byte("\r"))
-	if len(line) == 0 {
-		return nil, api.Fail(api.ExitPassphrase, "the passphrase in "+path+" is empty", "kith daemon --passphrase-file FILE")
-	}
-	return line, nil
 }
 
 // readSmall reads a file of limited size.

@@ -86,6 +86,7 @@ func (a *app) doDaemon(cmd *cobra.Command, f daemonFlags) error {
 		return err
 	}
 	n, err := p2p.Start(cmd.Context(), c)
+	clear(c.Passphrase)
 	if err != nil {
 		return err
 	}

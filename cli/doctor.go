@@ -112,16 +112,13 @@ func (a *app) checkStore() api.Check {
 	if err != nil {
 		return bad("store", err.Error(), "kith doctor --passphrase-file FILE")
 	}
-	file, err := readSmall(filepath.Join(a.folders.Home, "vault.key"), int64(vault.MaxFile))
-	if err != nil {
-		return bad("store", "the key cannot be read: "+err.Error(), "kith init --help")
-	}
-	v, err := vault.Open(file, secret)
+	v, err := boltstore.ReadKeys(a.folders.Home, secret)
+	clear(secret)
 	switch {
 	case errors.Is(err, vault.ErrNeedPassphrase), errors.Is(err, vault.ErrPassphrase):
 		return warn("store", "it was not checked: "+err.Error(), "kith doctor --passphrase-file FILE")
 	case err != nil:
-		return bad("store", "vault.key: "+err.Error(), "kith init --help")
+		return bad("store", err.Error(), "kith init --help")
 	}
 	s, err := boltstore.Open(a.folders.Home, v, boltstore.Options{ReadOnly: true})
 	if errors.Is(err, boltstore.ErrLocked) {
@@ -133,6 +130,9 @@ func (a *app) checkStore() api.Check {
 	defer s.Close()
 	if err := s.Check(); err != nil {
 		return bad("store", err.Error(), "kith init --help")
+	}
+	if s.Restored() {
+		return warn("store", "it is older than its keys: the next start begins anew with everybody", "kith daemon")
 	}
 	return ok("store", "every row opens and none is missing")
 }

@@ -84,7 +84,7 @@ func (a *app) initNew(cmd *cobra.Command, f initFlags, secret []byte) error {
 	}
 	params := p2p.InitParams{Name: f.name, DeviceName: f.device, Passphrase: secret}
 	if f.phrase != "" {
-		raw, err := readSmall(f.phrase, maxPassphrase)
+		raw, err := readSmall(f.phrase, maxPassphraseFile)
 		if err != nil {
 			return usage(cmd, "the recovery words cannot be read: "+err.Error())
 		}

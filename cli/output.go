@@ -145,6 +145,8 @@ var classes = []struct {
 	{p2p.ErrLocked, api.ExitLocked, "kith status"},
 	{vault.ErrNeedPassphrase, api.ExitPassphrase, "kith daemon --passphrase-file FILE"},
 	{vault.ErrPassphrase, api.ExitPassphrase, "kith daemon --passphrase-file FILE"},
+	{boltstore.ErrRestored, api.ExitFailed, "kith daemon"},
+	{boltstore.ErrApart, api.ExitFailed, "kith doctor"},
 	{p2p.ErrClosed, api.ExitNoNode, "kith daemon"},
 	{p2p.ErrExists, api.ExitFailed, "kith id"},
 	{boltstore.ErrNewer, api.ExitFailed, "kith version"},

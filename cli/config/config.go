@@ -2,7 +2,7 @@
 //
 // A setting comes from, in this order: a flag, the environment (KITH_NAME), the file config.toml, the default. The file
 // is strict: an unknown key is an error that names it, so that a misspelt setting is never silently ignored. No setting
-// is a secret; a passphrase is only ever named by the file that holds it.
+// is a secret; a passphrase is only ever named by the file that holds it, or the command that says it.
 package config
 
 import (
@@ -45,6 +45,7 @@ type Config struct {
 	LogLevel       string   `toml:"log_level"`
 	Color          string   `toml:"color"`
 	PassphraseFile string   `toml:"passphrase_file"`
+	PassphraseCmd  string   `toml:"passphrase_command"`
 	DNS            string   `toml:"dns"`
 	Hooks          Hooks    `toml:"hooks"`
 }
@@ -122,6 +123,7 @@ var keys = []key{
 	{"log_level", func(c *Config, s string) error { c.LogLevel = s; return nil }, func(c Config) any { return c.LogLevel }},
 	{"color", func(c *Config, s string) error { c.Color = s; return nil }, func(c Config) any { return c.Color }},
 	{"passphrase_file", func(c *Config, s string) error { c.PassphraseFile = s; return nil }, func(c Config) any { return c.PassphraseFile }},
+	{"passphrase_command", func(c *Config, s string) error { c.PassphraseCmd = s; return nil }, func(c Config) any { return c.PassphraseCmd }},
 	{"dns", func(c *Config, s string) error { c.DNS = s; return nil }, func(c Config) any { return c.DNS }},
 	{"hooks.on_message", func(c *Config, s string) error { c.Hooks.OnMessage = s; return nil }, func(c Config) any { return c.Hooks.OnMessage }},
 	{"hooks.unreachable", func(c *Config, s string) error { c.Hooks.Unreachable = s; return nil }, func(c Config) any { return c.Hooks.Unreachable }},
@@ -223,7 +225,7 @@ func (s *Settings) valid() error {
 	if !slices.Contains([]string{"debug", "info", "warn", "error"}, s.LogLevel) {
 		return &Error{Where: s.where("log_level"), Why: "log_level is debug, info, warn or error"}
 	}
-	for name, line := range map[string]string{"hooks.on_message": s.Hooks.OnMessage, "hooks.unreachable": s.Hooks.Unreachable} {
+	for name, line := range map[string]string{"hooks.on_message": s.Hooks.OnMessage, "hooks.unreachable": s.Hooks.Unreachable, "passphrase_command": s.PassphraseCmd} {
 		if _, err := hooks.Parse(line); err != nil {
 			return &Error{Where: s.where(name), Why: name + " " + err.Error()}
 		}
@@ -359,7 +361,8 @@ var words = map[string]string{
 	"mdns":                 "Find nodes on the local network, and be found.",
 	"log_level":            "debug, info, warn or error.",
 	"color":                "auto, always or never.",
-	"passphrase_file":      "File with the passphrase of this home, if it has one.",
+	"passphrase_file":      "File with the passphrase of this home, if it has one, in its first line; for you alone (chmod 600).",
+	"passphrase_command":   "Command that says the passphrase, for example \"pass show kith\", in place of the file; there is no shell.",
 	"dns":                  "Name server that says who name@example.org is, for example \"9.9.9.9:53\"; empty: the system's.",
 
 	"hooks.on_message":        "Command that gets every message of others on stdin, as JSON; empty: none. There is no shell but one that you write.",

@@ -43,7 +43,7 @@ func TestAFlagWinsOverTheEnvironmentOverTheFileOverTheDefault(t *testing.T) {
 		"relay_box_count": "20000 default", "relay_pass_bytes": `"16 MiB" default`, "relay_pass_count": "5000 default", "relay_rate": "200 default",
 		"relay_blob_bytes": `"8 GiB" default`, "relay_box_blob_bytes": `"2 GiB" default`, "relay_burst": "2000 default", "metrics": `"" default`,
 		"listen": "[] default", "bootstrap": "[] default", "pins": "[] default", "relay": "true file", "mdns": "true default",
-		"log_level": `"error" environment`, "color": `"auto" flag`, "passphrase_file": `"" default`,
+		"log_level": `"error" environment`, "color": `"auto" flag`, "passphrase_file": `"" default`, "passphrase_command": `"" default`,
 		"dns": `"" default`, "hooks.on_message": `"" default`, "hooks.unreachable": `"" default`, "hooks.unreachable_after": `"10m" default`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -1,6 +1,7 @@
 package p2p
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -115,37 +116,51 @@ func openHome(dir string, passphrase []byte, readOnly bool) (*home, error) {
 		return nil, err
 	}
 	for {
-		before, _ := os.Stat(filepath.Join(dir, vaultFile))
+		before, _ := os.ReadFile(filepath.Join(dir, vaultFile))
 		h := &home{dir: dir}
 		err := h.open(passphrase, readOnly)
 		if err == nil {
 			return h, nil
 		}
-		// Whoever owned the store may have changed its keys between our reading one and the other.
-		if after, e := os.Stat(filepath.Join(dir, vaultFile)); e != nil || os.SameFile(before, after) {
+		// Whoever owned the store may have changed its keys between our reading the one and the other.
+		if after, e := os.ReadFile(filepath.Join(dir, vaultFile)); e != nil || bytes.Equal(before, after) {
 			return nil, err
 		}
 	}
 }
 
+// open has the store before the host key: it says best that the key file is of another time.
 func (h *home) open(passphrase []byte, readOnly bool) (err error) {
-	if err := h.openKeys(passphrase); err != nil {
-		return err
+	if h.vault, err = boltstore.ReadKeys(h.dir, passphrase); err != nil {
+		return keysProblem(h.dir, err)
 	}
 	h.store, err = boltstore.Open(h.dir, h.vault, boltstore.Options{ReadOnly: readOnly, Also: h.resealHostKey})
 	if err != nil {
 		return fmt.Errorf("%s: %w", storeFile, err)
 	}
-	return nil
+	if h.key, err = readHostKey(h.dir, h.vault); err != nil {
+		h.store.Close()
+	}
+	return err
 }
 
-// openKeys opens the vault and the host key.
-func (h *home) openKeys(passphrase []byte) (err error) {
-	if h.vault, err = boltstore.ReadKeys(h.dir, passphrase); err != nil {
-		return fmt.Errorf("home folder: %w", err)
+// keysProblem says in words what is wrong with a key file.
+func keysProblem(dir string, err error) error {
+	path := filepath.Join(dir, vaultFile)
+	for _, c := range []struct {
+		is          error
+		words, hint string
+	}{
+		{vault.ErrNeedPassphrase, dir + " has a passphrase, and none was given", ""},
+		{vault.ErrPassphrase, "wrong passphrase for " + dir, ""},
+		{vault.ErrDamaged, path + " is damaged: put back a copy of it that is of one time with " + storeFile, "kith doctor"},
+		{vault.ErrNewer, path + " was written by a newer kith", "kith version"},
+	} {
+		if errors.Is(err, c.is) {
+			return &view.Problem{Class: c.is, Message: c.words, Hint: c.hint}
+		}
 	}
-	h.key, err = readHostKey(h.dir, h.vault)
-	return err
+	return fmt.Errorf("home folder: %w", err)
 }
 
 // settle has the device begin anew with its peers if the store was put back from a copy, and brings a fresh key for what
@@ -163,9 +178,14 @@ func (h *home) settle(ctx context.Context, now time.Time, rng io.Reader, log *sl
 	return nil
 }
 
-// afresh raises the device's generation.
+// afresh tells the others by a new generation that this device knows none of their sessions. The engine is one for this
+// alone: what it wants done, the one that is loaded next wants as well.
 func afresh(tx store.Tx, now time.Time, rng io.Reader) error {
-	_, err := node.Load(&node.Turn{Now: now, Rand: rng, Tx: tx, Out: &node.Effects{}}, node.Config{})
+	t := &node.Turn{Now: now, Rand: rng, Tx: tx, Out: &node.Effects{}}
+	e, err := node.Load(t, node.Config{})
+	if err == nil {
+		e.Afresh(t, "it was put back beside newer keys")
+	}
 	return err
 }
 

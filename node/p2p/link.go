@@ -19,6 +19,7 @@ import (
 
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/boltstore"
 	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
@@ -252,7 +253,10 @@ func linkBuild(dir string, p LinkParams) (*build, *linkSeed, error) {
 	hash := sha256.Sum256([]byte(p.Link))
 	b := buildFor(dir)
 	if sealed, err := os.ReadFile(filepath.Join(b.dir, seedFile)); err == nil && !Exists(dir) {
-		if err := b.openKeys(p.Passphrase); err != nil {
+		if b.vault, err = boltstore.ReadKeys(b.dir, p.Passphrase); err != nil {
+			return nil, nil, keysProblem(b.dir, err)
+		}
+		if b.key, err = readHostKey(b.dir, b.vault); err != nil {
 			return nil, nil, err
 		}
 		raw, err := b.vault.Open(vault.Lasting, linkSeedPlace, sealed)
