@@ -33,7 +33,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
-.PHONY: models root-test groups files crash splits hostile sim-fuzz town verify live fixture vectors
+.PHONY: models root-test groups files crash splits hostile sim-fuzz town verify live fixture vectors bench-crypto
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -89,6 +89,10 @@ bench-brokers: build ## kith, Redis and NATS on the same disk, in turn: ROUNDS (
 	@cd .bench/brokers && $(GO) vet . && $(GO) build -o ../../bin/brokers .
 	@echo "command: make bench-brokers ROUNDS=$(ROUNDS) PHASE=$(PHASE)"; echo "version: $(VERSION)"; redis-server --version
 	@for conns in 1 64; do bin/brokers -kith bin/kith -rounds $(ROUNDS) -seconds $(PHASE) -conns $$conns; done
+
+# A module of its own as well: what it compares with is under other licences, and heavy.
+bench-crypto: ## sessions beside libsignal, ROUNDS (3) times in turn, and the ratchet beside doubleratchet, key by key
+	$(note) cd crypto/compare && ROUNDS=$(ROUNDS) $(GO) test -count=1 -timeout 30m -run 'TestRatchet|TestAnother|TestCost' -v $(TESTFLAGS) .
 
 fuzz: ## every fuzz target for FUZZTIME (5s)
 	@failed=; log=$$(mktemp); trap 'rm -f "$$log"' EXIT; while IFS=: read -r file decl; do \

@@ -45,23 +45,8 @@ func (b fields) encode() ([]byte, error) {
 	if len(b.Content) > MaxContent || len(b.Token) > MaxToken {
 		return nil, ErrTooLarge
 	}
-	out := b.fill()
-	class := ClassOf(len(out))
-	if b.Generation != 0 {
-		standing := binary.BigEndian.AppendUint64(nil, b.Generation)
-		standing = binary.BigEndian.AppendUint64(standing, b.Received)
-		standing = binary.BigEndian.AppendUint64(standing, b.Sent)
-		if len(out)+tlvHead+len(standing) <= class {
-			out = appendTLV(out, tlvStanding, standing)
-		}
-	}
-	return append(out, make([]byte, class-len(out))...), nil
-}
-
-// fill writes the body without standing and padding.
-func (b fields) fill() []byte {
-	out := make([]byte, 1, bodyFixed+2*tlvHead+len(b.pqKey)+len(b.pqCipher)+len(b.Token)+len(b.Content)+maxClass/8)
-	out[0] = bodyVersion
+	class := ClassOf(b.size())
+	out := append(make([]byte, 0, class), bodyVersion)
 	if b.pqKey != nil {
 		out = appendTLV(out, tlvPQKey, b.pqKey)
 	}
@@ -69,7 +54,7 @@ func (b fields) fill() []byte {
 		out = appendTLV(out, tlvPQCipher, b.pqCipher)
 	}
 	if b.Counter != 0 {
-		out = appendTLV(out, tlvCounter, binary.BigEndian.AppendUint64(nil, b.Counter))
+		out = binary.BigEndian.AppendUint64(append(out, tlvCounter, 0, 8), b.Counter)
 	}
 	if b.OwnHead != [digestSize]byte{} {
 		out = appendTLV(out, tlvOwnHead, b.OwnHead[:])
@@ -83,13 +68,32 @@ func (b fields) fill() []byte {
 	if len(b.Content) > 0 {
 		out = appendTLV(out, tlvContent, b.Content)
 	}
-	return out
+	return out[:class], nil
+}
+
+// size is the body without padding.
+func (b fields) size() int {
+	size := 1
+	for _, n := range [...]int{len(b.pqKey), len(b.pqCipher), len(b.Token), len(b.Content)} {
+		if n > 0 {
+			size += tlvHead + n
+		}
+	}
+	if b.Counter != 0 {
+		size += tlvHead + 8
+	}
+	for _, head := range [...][digestSize]byte{b.OwnHead, b.YourHead} {
+		if head != [digestSize]byte{} {
+			size += tlvHead + digestSize
+		}
+	}
+	return size
 }
 
 // fits says whether n bytes more leave the body in a size that every mailbox takes from anybody, or
 // in the size that it has anyway.
 func (b fields) fits(n int) bool {
-	size := len(b.fill())
+	size := b.size()
 	return size+n <= maxOpenClass || ClassOf(size+n) == ClassOf(size)
 }
 

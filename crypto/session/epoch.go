@@ -44,6 +44,9 @@ const (
 // epochHolds is the size of a role's secret.
 var epochHolds = [...]int{epochIdle: 0, epochProposed: mlkem.SeedSize, epochAnswered: keySize + ctSize, epochReady: keySize}
 
+// epochAttaches is the size of what a role sends to the peer.
+var epochAttaches = [...]int{epochIdle: 0, epochProposed: ekSize, epochAnswered: ctSize, epochReady: 0}
+
 // encapsulator is ML-KEM-768 encapsulation; tests fix its entropy.
 type encapsulator func(*mlkem.EncapsulationKey768) (ss, ct []byte)
 
@@ -70,25 +73,23 @@ func (s *Session) attach(rng io.Reader, b *fields) error {
 		}
 		e.role, e.secret = epochProposed, seed
 	}
-	var field []byte
-	switch e.role {
-	case epochProposed:
+	size := epochAttaches[e.role]
+	if size == 0 {
+		return nil
+	}
+	// Room first: to make the key again from its seed costs as much as ten messages.
+	if e.owed = !b.fits(tlvHead + epochNumberSize + size); e.owed {
+		return nil
+	}
+	field := binary.BigEndian.AppendUint32(make([]byte, 0, epochNumberSize+size), e.number+1)
+	if e.role == epochAnswered {
+		b.pqCipher = append(field, e.secret[keySize:]...)
+	} else {
 		dk, err := mlkem.NewDecapsulationKey768(e.secret)
 		if err != nil {
 			return ErrState
 		}
-		field = dk.EncapsulationKey().Bytes()
-	case epochAnswered:
-		field = e.secret[keySize:]
-	default:
-		return nil
-	}
-	if e.owed = !b.fits(tlvHead + epochNumberSize + len(field)); e.owed {
-		return nil
-	}
-	field = append(binary.BigEndian.AppendUint32(nil, e.number+1), field...)
-	if b.pqKey, b.pqCipher = field, nil; e.role == epochAnswered {
-		b.pqKey, b.pqCipher = nil, field
+		b.pqKey = append(field, dk.EncapsulationKey().Bytes()...)
 	}
 	if s.send.n < attachEvery {
 		e.tries = min(e.tries+1, attachAlways)

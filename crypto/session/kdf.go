@@ -87,10 +87,14 @@ func stepRoot(root, dh []byte, epoch uint32, pq []byte) (newRoot, chainKey, next
 // stepChain turns a chain key into a message key and the chain's next key.
 func stepChain(key [keySize]byte) (message, next [keySize]byte) {
 	h := hmac.New(sha256.New, key[:])
-	h.Write([]byte{1})
-	h.Sum(message[:0])
+	both := make([]byte, 0, 2*keySize) // one piece of memory for all that goes through an interface
+	h.Write(stepMessage)
+	both = h.Sum(both)
 	h.Reset()
-	h.Write([]byte{2})
-	h.Sum(next[:0])
-	return message, next
+	h.Write(stepNext)
+	both = h.Sum(both)
+	return [keySize]byte(both), [keySize]byte(both[keySize:])
 }
+
+// What a chain key is asked for.
+var stepMessage, stepNext = []byte{1}, []byte{2}
