@@ -25,7 +25,8 @@ Runs that differ in nothing but their seed are samples of one setting; a sweep i
 
 A figure is worse if the whole interval of its change is worse by more than the tolerance: Welch's t over seeds, 95 % for all
 figures together (Bonferroni), so that a comparison of like with like fails in one of twenty cases at most. With one seed
-there is no interval, and the number itself counts. A check is worse if it holds less often. Exit code 1 if anything is worse.`,
+there is no interval, and the number itself counts. A check is worse if it holds less often. Exit code 1 if anything is worse,
+or if B lacks a setting, a check or a figure that A has.`,
 		Example: `  kith sim compare out/main out/mine
   kith sim compare out/main out/mine --tolerance 1% --only lost.share,delivery.seconds.p99
   kith sim compare out/main out/mine --jq '.figures[] | select(.verdict == "worse") | .name'`,
@@ -71,7 +72,7 @@ func (a *app) compareRuns(cmd *cobra.Command, paths []string, tolerance string, 
 	if err != nil {
 		return usage(cmd, err.Error())
 	}
-	answer := compareAnswer{sides[0], sides[1], c.Worse == 0, c}
+	answer := compareAnswer{sides[0], sides[1], c.Worse+c.Lacks == 0, c}
 	err = a.emitAs("sim_compare", answer, func() {
 		a.out.Printf("sim compare --tolerance=%s --only=%s %s %s\n", tolerance, strings.Join(only, ","), quote(paths[0]), quote(paths[1]))
 		a.showComparison(answer)
@@ -148,7 +149,11 @@ func (a *app) showComparison(c compareAnswer) {
 	if !c.Intervals {
 		how = "no intervals where a side has one seed: the number itself counts"
 	}
-	a.out.Printf("%d worse, tolerance %s; %s\n", c.Worse, percent(c.Tolerance), how)
+	lacks := ""
+	if c.Lacks > 0 {
+		lacks = fmt.Sprintf(", %d missing from B", c.Lacks)
+	}
+	a.out.Printf("%d worse%s, tolerance %s; %s\n", c.Worse, lacks, percent(c.Tolerance), how)
 }
 
 func in(setting string) string {

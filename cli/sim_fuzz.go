@@ -97,7 +97,7 @@ func (a *app) search(ctx context.Context, from, to uint64, out string) error {
 		answer.Days += o.Time.Hours() / 24
 		if len(o.Broken) > 0 {
 			answer.OK, answer.Failed, answer.Broken = false, seed, o.Broken
-			if err := a.shorten(ctx, c, &answer, out); err != nil {
+			if err := a.shorten(ctx, c, o.Promise, &answer, out); err != nil {
 				return err
 			}
 		}
@@ -109,10 +109,10 @@ func (a *app) search(ctx context.Context, from, to uint64, out string) error {
 	return a.tellSearch(answer)
 }
 
-// shorten writes the least that still fails; an interrupt keeps what has been found.
-func (a *app) shorten(ctx context.Context, c fuzz.Case, answer *fuzzAnswer, out string) error {
+// shorten writes the least that still breaks a promise; an interrupt keeps what has been found.
+func (a *app) shorten(ctx context.Context, c fuzz.Case, promise string, answer *fuzzAnswer, out string) error {
 	a.progress(fmt.Sprintf("seed %d breaks a promise; its %d lines are shortened", c.Seed, len(c.Script)))
-	short := c.Shrink(func(try fuzz.Case) bool { return ctx.Err() == nil && len(try.Play(nil).Broken) > 0 })
+	short := c.Shrink(func(try fuzz.Case) bool { return ctx.Err() == nil && try.Play(nil).Promise == promise })
 	answer.Broken = short.Play(nil).Broken
 	answer.Lines, answer.Shrunk = len(c.Script), len(short.Script)
 	answer.File = filepath.Join(out, fmt.Sprintf("seed-%d.txtar", c.Seed))

@@ -103,6 +103,9 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 		if err := outFolder(out, result.ResultFile); err != nil {
 			return err
 		}
+		if old, err := result.Read(os.DirFS(out), ".", result.ResultFile); err == nil && old.Scenario != s.Name() {
+			return api.Fail(api.ExitUsage, "--out: "+out+" holds a run of "+quote(old.Scenario)+": nothing was written", "kith sim list")
+		}
 	}
 	engines(s)
 	run, err := s.Start()

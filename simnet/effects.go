@@ -97,7 +97,7 @@ const (
 )
 
 func (d *Device) find(key string) {
-	if d.w.net != nil && (!d.online() || d.at.blind) {
+	if d.w.net != nil && (!d.online() || d.w.blind(d)) {
 		d.reply(d.refused(), func(e *node.Engine, t *node.Turn) { e.Looked(t, key, nil) })
 		return
 	}
@@ -105,7 +105,7 @@ func (d *Device) find(key string) {
 }
 
 func (d *Device) publish(p node.Put) {
-	if d.w.net != nil && (!d.online() || d.at.blind) {
+	if d.w.net != nil && (!d.online() || d.w.blind(d)) {
 		d.reply(d.refused(), func(e *node.Engine, t *node.Turn) { e.Published(t, p.Key, 0) })
 		return
 	}

@@ -29,8 +29,6 @@ type port struct {
 	Place
 	Traffic
 	upFree, downFree time.Time
-	kept, blind      bool // from relays that are banned, from the directory
-	banned           bool
 }
 
 // Constants of links, in bytes unless said otherwise.

@@ -95,6 +95,9 @@ func TestReach(t *testing.T) {
 		_, y := w.relayAt(a, r.self.ID)
 		return fmt.Sprint(x, y)
 	}
+	var ends []func()
+	begin := func(end func()) { ends = append(ends, end) }
+	end := func(i int) func() { return func() { ends[i]() } }
 	for _, step := range []struct {
 		do   func()
 		want string
@@ -102,9 +105,20 @@ func TestReach(t *testing.T) {
 		{func() {}, "true true"},
 		{func() { w.Part("a") }, "false false"},
 		{w.Heal, "true true"},
-		{func() { w.Censor([]string{"a"}, []string{"r"}, true) }, "true false"},
-		{func() { w.Censor([]string{"b"}, []string{"r"}, true) }, "true true"},
-		{func() { w.Censor(nil, nil, false) }, "true true"},
+		{func() { w.Part("a"); w.Part("b", "r") }, "false false"},
+		{func() { w.Part("r") }, "true false"},
+		{w.Heal, "true true"},
+		{func() { begin(w.Censor([]string{"a"}, []string{"r"}, true)) }, "true false"},
+		{func() { begin(w.Censor([]string{"b", "a"}, []string{"r"}, false)) }, "true false"},
+		{func() { begin(w.Divide("a")) }, "false false"},
+		{func() { begin(w.Divide("b")) }, "false false"},
+		{end(2), "false false"}, // each of several ends alone
+		{end(3), "true false"},
+		{end(0), "true false"},
+		{end(0), "true false"}, // once
+		{end(1), "true true"},
+		{func() { begin(w.Divide("a")); w.Heal() }, "true true"},
+		{end(4), "true true"},
 		{a.Leave, "false false"},
 		{a.Return, "true true"},
 		{b.Leave, "false true"},

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,10 +45,10 @@ type World struct {
 	quiet   bool // no trace is kept
 	digest  uint64
 	failure []string
-	side    map[string]bool // hosts on one side of a cut
-	alike   int             // events at this very moment
-	apart   bool            // relays leave each other alone
-	net     *Net            // nil: all links are alike
+	cuts    []*cut
+	alike   int  // events at this very moment
+	apart   bool // relays leave each other alone
+	net     *Net // nil: all links are alike
 	policy  election.Policy
 	tap     func(Parcel) Fate
 	watch   func(Parcel)
@@ -190,18 +191,46 @@ func (w *World) reach(from host, peer []byte) (host, bool) {
 	return h, ok && h.online() && from.online() && !w.parted(from, h)
 }
 
-// Part cuts the network in two: the named hosts, and everybody else.
-func (w *World) Part(names ...string) {
-	w.Log("world", "is cut: %s", strings.Join(names, " "))
-	w.side = map[string]bool{}
+// cut keeps hosts from each other: those of one side from all others, or those that are kept from those that are banned.
+type cut struct {
+	side         map[string]bool
+	kept, banned map[string]bool
+	blind        bool // the kept do not reach the directory either
+}
+
+func (c *cut) parts(a, b string) bool {
+	return c.side[a] != c.side[b] || c.kept[a] && c.banned[b] || c.banned[a] && c.kept[b]
+}
+
+func namesOf(names []string) map[string]bool {
+	out := map[string]bool{}
 	for _, n := range names {
-		w.side[n] = true
+		out[n] = true
 	}
-	w.sever()
+	return out
+}
+
+// Part cuts the network in two: the named hosts, and everybody else. It takes the place of the one before.
+func (w *World) Part(names ...string) {
+	w.cuts = slices.DeleteFunc(w.cuts, func(c *cut) bool { return c.side != nil })
+	w.Divide(names...)
+}
+
+// Divide is Part for a time, beside others: what it returns ends it.
+func (w *World) Divide(names ...string) (end func()) {
+	w.Log("world", "is cut: %s", strings.Join(names, " "))
+	return w.sever(&cut{side: namesOf(names)})
+}
+
+// Censor keeps the named devices from the named relays, and, if blind, from the directory, until it is ended.
+func (w *World) Censor(devices, relays []string, blind bool) (end func()) {
+	w.Log("world", "%d devices are kept from %d relays", len(devices), len(relays))
+	return w.sever(&cut{kept: namesOf(devices), banned: namesOf(relays), blind: blind})
 }
 
 // sever ends the links that a cut goes through.
-func (w *World) sever() {
+func (w *World) sever(c *cut) (end func()) {
+	w.cuts = append(w.cuts, c)
 	for _, d := range w.devices {
 		for _, peer := range d.links.all() {
 			if h, ok := w.hosts[peer]; ok && w.parted(d, h) {
@@ -209,45 +238,35 @@ func (w *World) sever() {
 			}
 		}
 	}
+	return func() {
+		if i := slices.Index(w.cuts, c); i >= 0 {
+			w.Log("world", "a cut ends")
+			w.cuts = slices.Delete(w.cuts, i, i+1)
+			w.meet()
+		}
+	}
 }
 
-// Heal makes one network of the two again.
+// Heal ends all cuts.
 func (w *World) Heal() {
 	w.Log("world", "is whole")
-	w.side = nil
-	for _, d := range w.devices {
-		d.meet()
-	}
+	w.cuts = nil
+	w.meet()
 }
 
-// Censor keeps the named devices from the named relays, and, if blind, from the directory; with no names it ends.
-func (w *World) Censor(devices, relays []string, blind bool) {
-	w.Log("world", "%d devices are kept from %d relays", len(devices), len(relays))
-	kept, banned := map[string]bool{}, map[string]bool{}
-	for _, n := range devices {
-		kept[n] = true
-	}
-	for _, n := range relays {
-		banned[n] = true
-	}
-	for _, d := range w.devices {
-		d.at.kept, d.at.blind = kept[d.name], kept[d.name] && blind
-	}
-	for _, r := range w.relays {
-		r.at.banned = banned[r.name]
-	}
-	w.sever()
+func (w *World) meet() {
 	for _, d := range w.devices {
 		d.meet()
 	}
 }
 
 func (w *World) parted(a, b host) bool {
-	if w.side != nil && w.side[a.Name()] != w.side[b.Name()] {
-		return true
-	}
-	x, y := a.port(), b.port()
-	return x.kept && y.banned || x.banned && y.kept
+	return slices.ContainsFunc(w.cuts, func(c *cut) bool { return c.parts(a.Name(), b.Name()) })
+}
+
+// blind says whether a device is kept from the directory.
+func (w *World) blind(d *Device) bool {
+	return slices.ContainsFunc(w.cuts, func(c *cut) bool { return c.blind && c.kept[d.name] })
 }
 
 // After has do happen after a time.

@@ -148,7 +148,6 @@ func (c *Crowd) settle() error {
 func (c *Crowd) drain() {
 	c.stats.drained = true
 	c.w.Heal()
-	c.w.Censor(nil, nil, false)
 	for _, r := range c.relays {
 		if !r.dead && !r.Up() {
 			r.Restart()

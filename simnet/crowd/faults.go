@@ -104,8 +104,7 @@ func (c *Crowd) cut(f Fault) {
 	}
 	switch f.Kind {
 	case "partition":
-		c.w.Part(append(devices, relays...)...)
-		c.w.After(f.For, c.w.Heal)
+		c.w.After(f.For, c.w.Divide(append(devices, relays...)...))
 		return
 	case "bootstrap-blocked":
 		devices = nil
@@ -113,8 +112,7 @@ func (c *Crowd) cut(f Fault) {
 			devices = append(devices, d.Name())
 		}
 	}
-	c.w.Censor(devices, relays, f.Kind == "bootstrap-blocked")
-	c.w.After(f.For, func() { c.w.Censor(nil, nil, false) })
+	c.w.After(f.For, c.w.Censor(devices, relays, f.Kind == "bootstrap-blocked"))
 }
 
 func (c *Crowd) strikePeople(f Fault) {

@@ -46,21 +46,22 @@ func (c *Crowd) nextWrite(u *user) {
 	if u.rate == 0 {
 		return
 	}
-	left := c.rng.Exp()
-	at, wait := c.w.Now(), time.Duration(0)
-	for ; wait < c.cfg.For+time.Hour; wait += time.Hour {
+	left, from := c.rng.Exp(), c.w.Now()
+	for at := from; at.Sub(from) < c.cfg.For+time.Hour; {
 		rate := u.rate // an hour's
 		if !c.cfg.Flat {
-			rate *= model.Activity((at.Hour() + int(wait.Hours()) + 24 + u.zone) % 24)
+			rate *= model.Activity((at.Hour() + 24 + u.zone) % 24)
 		}
-		if left < rate {
-			c.w.After(wait+time.Duration(left/rate*float64(time.Hour)), func() {
-				c.write(u)
-				c.nextWrite(u)
-			})
-			return
+		end := at.Truncate(time.Hour).Add(time.Hour)
+		if part := end.Sub(at).Hours() * rate; left >= part {
+			left, at = left-part, end
+			continue
 		}
-		left -= rate
+		c.w.After(at.Sub(from)+time.Duration(left/rate*float64(time.Hour)), func() {
+			c.write(u)
+			c.nextWrite(u)
+		})
+		return
 	}
 }
 
@@ -164,10 +165,11 @@ func (c *Crowd) say(d *device, x words) {
 
 // forbid notes the devices that the author knows were removed.
 func (c *Crowd) forbid(l *letter, x words) {
-	if x.to == nil {
-		return
+	people := []*user{x.to, l.from.of}
+	if x.in != nil {
+		people = x.in.members
 	}
-	for _, u := range []*user{x.to, l.from.of} {
+	for _, u := range people {
 		all := 0
 		var removed []*device
 		for _, o := range u.devices {

@@ -29,11 +29,9 @@ type user struct {
 // device is one engine with its place and its habits.
 type device struct {
 	*simnet.Device
-	n       int
-	of      *user
-	class   *model.Part
-	wants   bool // to be there, by its habits
-	held    int  // faults that keep it away
+	n  int
+	of *user
+	habit
 	gone    bool // for ever: its disk is lost, or it was removed
 	removed bool
 	since   time.Time // it came or went
@@ -75,7 +73,7 @@ func (c *Crowd) addDevice(u *user, add func(name string) (*simnet.Device, error)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	d := &device{Device: s, n: len(c.hosts), of: u, wants: true, since: c.w.Now(), handles: map[*group]string{}}
+	d := &device{Device: s, n: len(c.hosts), of: u, habit: habit{wants: true}, since: c.w.Now(), handles: map[*group]string{}}
 	d.class = &c.cfg.People[c.rng.Pick(len(c.cfg.People), func(i int) float64 { return c.cfg.People[i].Share })]
 	d.Put(c.place(u.region, d.class.Churn.Name, c.rng.Unit() < c.cfg.NAT))
 	d.Skew(time.Duration(c.rng.Normal() * float64(c.cfg.Skew)))
@@ -230,32 +228,46 @@ func (d *device) handle(g *group) string {
 	return d.handles[g]
 }
 
+// habit is when a host wants to be there.
+type habit struct {
+	class *model.Part
+	wants bool // by its habits
+	held  int  // faults that keep it away
+}
+
+func (h *habit) inclined() bool { return h.wants && h.held == 0 }
+
 // live begins the habits of a device, at a random moment of them.
-func (c *Crowd) live(d *device) {
-	churn := &d.class.Churn
-	if c.rng.Unit() < churn.Share() {
-		c.w.After(millis(churn.On.Rest(c.rng)), func() { c.turn(d) })
+func (c *Crowd) live(d *device) { c.begins(&d.habit, true, func() bool { return d.gone }, func() { c.follow(d) }) }
+
+// begins begins the habits of a host: at a random moment of them, or as it comes for the first time. follow brings it to where it
+// wants to be, until it is over.
+func (c *Crowd) begins(h *habit, aged bool, over func() bool, follow func()) {
+	churn := &h.class.Churn
+	turn := func() { c.turn(h, over, follow) }
+	if !aged || c.rng.Unit() < churn.Share() {
+		c.w.After(millis(churn.On.Rest(c.rng)), turn)
 		return
 	}
-	d.wants = false
-	c.follow(d)
-	c.w.After(millis(churn.Off.Rest(c.rng)), func() { c.turn(d) })
+	h.wants = false
+	follow()
+	c.w.After(millis(churn.Off.Rest(c.rng)), turn)
 }
 
 func millis(n uint64) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// turn has a device come or go.
-func (c *Crowd) turn(d *device) {
-	if d.gone || c.stats.drained {
+// turn has a host come or go.
+func (c *Crowd) turn(h *habit, over func() bool, follow func()) {
+	if over() || c.stats.drained {
 		return
 	}
-	d.wants = !d.wants
-	next := d.class.Churn.Off
-	if d.wants {
-		next = d.class.Churn.On
+	h.wants = !h.wants
+	next := h.class.Churn.Off
+	if h.wants {
+		next = h.class.Churn.On
 	}
-	c.w.After(millis(next.Draw(c.rng)), func() { c.turn(d) })
-	c.follow(d)
+	c.w.After(millis(next.Draw(c.rng)), func() { c.turn(h, over, follow) })
+	follow()
 }
 
 // follow brings a device to where it wants to be, if no fault keeps it away.
@@ -263,7 +275,7 @@ func (c *Crowd) follow(d *device) {
 	if c.stats.drained {
 		return
 	}
-	if here := d.wants && d.held == 0; here && d.Up() {
+	if d.inclined() && d.Up() {
 		c.meet(d)
 	} else if d.Here() {
 		d.since = c.w.Now()

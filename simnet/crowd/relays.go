@@ -11,11 +11,9 @@ import (
 // relay is one relay from its first day to its last; whoever follows it is another.
 type relay struct {
 	*simnet.Relay
-	n     int
-	class *model.Part
-	wants bool
-	held  int
-	dead  bool
+	n int
+	habit
+	dead bool
 }
 
 func (c *Crowd) makeRelays() error {
@@ -31,7 +29,7 @@ func (c *Crowd) addRelay(network uint16) *relay {
 	if network == 0 {
 		network = uint16(11+n%200)<<8 | uint16(n/200%256)
 	}
-	r := &relay{Relay: c.w.AddRelayIn(fmt.Sprintf("r%d", n), network), n: n, wants: true}
+	r := &relay{Relay: c.w.AddRelayIn(fmt.Sprintf("r%d", n), network), n: n, habit: habit{wants: true}}
 	r.class = &c.cfg.Relays[c.rng.Pick(len(c.cfg.Relays), func(i int) float64 { return c.cfg.Relays[i].Share })]
 	region, _ := model.Zone(c.rng.Unit())
 	p := c.place(region, r.class.Churn.Name, false)
@@ -66,33 +64,14 @@ func (c *Crowd) serve(r *relay, aged bool) {
 	if p.LifeDays > 0 {
 		c.w.After(millis(model.Exponential(p.LifeDays*24*60).Draw(c.rng)), func() { c.die(r, true) })
 	}
-	if !aged || c.rng.Unit() < p.Churn.Share() {
-		c.w.After(millis(p.Churn.On.Rest(c.rng)), func() { c.turnRelay(r) })
-		return
-	}
-	r.wants = false
-	c.followRelay(r)
-	c.w.After(millis(p.Churn.Off.Rest(c.rng)), func() { c.turnRelay(r) })
-}
-
-func (c *Crowd) turnRelay(r *relay) {
-	if r.dead || c.stats.drained {
-		return
-	}
-	r.wants = !r.wants
-	next := r.class.Churn.Off
-	if r.wants {
-		next = r.class.Churn.On
-	}
-	c.w.After(millis(next.Draw(c.rng)), func() { c.turnRelay(r) })
-	c.followRelay(r)
+	c.begins(&r.habit, aged, func() bool { return r.dead }, func() { c.followRelay(r) })
 }
 
 func (c *Crowd) followRelay(r *relay) {
 	if c.stats.drained {
 		return
 	}
-	switch here := r.wants && r.held == 0; {
+	switch here := r.inclined(); {
 	case here && !r.Up():
 		r.Restart()
 	case !here && r.Up():

@@ -7,7 +7,9 @@ package fuzz
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kith-im/kith/simnet"
@@ -26,6 +28,7 @@ func Of(seed uint64) Case { return Case{seed, Draw(seed)} }
 // Outcome is what came of a case.
 type Outcome struct {
 	Broken   []string // none: every promise held
+	Promise  string   // the first that did not, without who and what; empty: every one held
 	Trace    []string
 	Messages int
 	Arrived  int // deliveries that came to where they had to
@@ -47,9 +50,27 @@ func (c Case) Play(plant func(*story.Play)) Outcome {
 		w.settle()
 	}
 	return Outcome{
-		Broken: p.Broken(), Trace: p.World.Trace(), Messages: len(p.Messages), Arrived: w.arrived, Events: p.World.Events(),
+		Broken: p.Broken(), Promise: promise(p), Trace: p.World.Trace(), Messages: len(p.Messages), Arrived: w.arrived, Events: p.World.Events(),
 		Time: p.World.Now().Sub(simnet.Start),
 	}
+}
+
+// varies is what differs between two times that one promise is broken: texts, ids and times.
+var varies = regexp.MustCompile(`"[^"]*"|\([^)]*\)|\S*[0-9]\S*`)
+
+// promise is what was broken first, without who and what, so that two scripts can be asked whether they break the same.
+func promise(p *story.Play) string {
+	broken := p.Broken()
+	if len(broken) == 0 {
+		return ""
+	}
+	words := strings.Fields(varies.ReplaceAllString(broken[0], "…"))
+	for i, w := range words {
+		if name := strings.Trim(w, ":,"); slices.ContainsFunc(p.Devices(), func(d *story.Device) bool { return d.Name() == name }) {
+			words[i] = "…"
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // settle lets everybody come back who can: relays first, so that repair has its time while people are away, then devices.
@@ -85,7 +106,8 @@ func (w *watcher) settle() {
 // maxPlays is how many scripts shortening may play.
 const maxPlays = 400
 
-// Shrink takes lines out of a case for as long as it fails, and hands back the shortest that it found.
+// Shrink takes lines out of a case for as long as it fails, and hands back the shortest that it found. fails says whether a case
+// breaks the same promise (Outcome.Promise): a shorter one that breaks another is another find.
 func (c Case) Shrink(fails func(Case) bool) Case {
 	plays := 0
 	for size := (len(c.Script) + 1) / 2; size > 0; {

@@ -81,10 +81,17 @@ func TestSchedulesRepeat(t *testing.T) {
 // A schedule that fails is shortened to what it takes, in a file that is played again.
 func TestAFailureIsShortened(t *testing.T) {
 	plant := wrap(func(s store.Store) store.Store { return hasty{s} })
-	fails := func(c fuzz.Case) bool { return len(c.Play(plant).Broken) > 0 }
 	long := fuzz.Of(1)
-	if !fails(long) {
+	found := long.Play(plant)
+	if len(found.Broken) == 0 || found.Promise == "" {
 		t.Fatal("the fault is not found")
+	}
+	fails := func(c fuzz.Case) bool {
+		o := c.Play(plant)
+		if (o.Promise == "") != (len(o.Broken) == 0) {
+			t.Errorf("%q broken, promise %q", o.Broken, o.Promise)
+		}
+		return o.Promise == found.Promise
 	}
 	short := long.Shrink(fails)
 	if len(short.Script) > len(long.Script)/2 {

@@ -34,6 +34,7 @@ type Comparison struct {
 	Checks    []Check      `json:"checks"`    // those that do not hold as often as they did, or more often
 	Figures   []Figure     `json:"figures"`   // the worse first
 	Worse     int          `json:"worse"`     // checks and figures
+	Lacks     int          `json:"lacks"`     // settings, checks and figures with a better of A that B has not
 }
 
 // Difference is a parameter that is not the same.
@@ -77,7 +78,7 @@ type Figure struct {
 
 // Runs holds B against A. The parameters that vary within a side are the settings of a sweep, which are compared one
 // by one; what else differs is what is being compared. A figure is worse if its whole interval is worse by more than
-// tolerance; with a single run on a side, if the number is. A check is worse if it holds less often. only, if any,
+// tolerance; with a single run on a side, if the number is. A check is worse if it holds less often. What A has and B has not is counted apart. only, if any,
 // are the names of the figures that count.
 func Runs(a, b []*result.Result, tolerance float64, only []string) (*Comparison, error) {
 	c := &Comparison{Method: Method, Tolerance: tolerance, Intervals: true, Differs: []Difference{}, Missing: []string{}, Checks: []Check{}, Figures: []Figure{}}
@@ -139,6 +140,7 @@ func (c *Comparison) pair(a, b []*result.Result) (out []pairing, err error) {
 		at := slices.IndexFunc(bs, func(o Group) bool { return slices.Equal(o.Setting, g.Setting) })
 		if at < 0 {
 			c.Missing = append(c.Missing, "B: "+g.Label())
+			c.Lacks++
 			continue
 		}
 		out = append(out, pairing{g.Label(), g, bs[at]})
@@ -170,8 +172,14 @@ func (c *Comparison) checks(p pairing) {
 		}
 		return order, held
 	}
-	_, before := count(p.a.Runs)
+	had, before := count(p.a.Runs)
 	order, after := count(p.b.Runs)
+	for _, k := range had {
+		if !slices.ContainsFunc(order, func(o key) bool { return o.name == k.name }) { // another bound is a check, too
+			c.Missing = append(c.Missing, strings.TrimSpace("B: "+k.name+" "+k.want+" "+p.setting))
+			c.Lacks++
+		}
+	}
 	for _, k := range order {
 		x, y := before[k], after[k]
 		share := func(h Held) float64 { return float64(h.OK) / float64(max(h.Runs, 1)) }
@@ -215,6 +223,9 @@ func (c *Comparison) figures(p pairing, only []string) {
 			side := "A: "
 			if len(b) == 0 {
 				side = "B: "
+				if v.Better != "" {
+					c.Lacks++
+				}
 			}
 			c.Missing = append(c.Missing, strings.TrimSpace(side+v.Name+" "+p.setting))
 			continue

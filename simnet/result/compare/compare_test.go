@@ -63,6 +63,36 @@ func TestVerdicts(t *testing.T) {
 	}
 }
 
+// What A has and B has not is no reason to be content; what B has beyond that, a figure that says nothing, and a check with another
+// bound are.
+func TestWhatIsMissingCounts(t *testing.T) {
+	for _, c := range []struct {
+		what   string
+		change func(a, b *result.Result)
+		lacks  int
+	}{
+		{"nothing (control)", func(_, _ *result.Result) {}, 0},
+		{"a figure", func(a, _ *result.Result) { a.Values = append(a.Values, result.Value{Name: "y", Better: result.Lower}) }, 1},
+		{"a figure without a better", func(a, _ *result.Result) { a.Values = append(a.Values, result.Value{Name: "y"}) }, 0},
+		{"a figure, of A", func(_, b *result.Result) { b.Values = append(b.Values, result.Value{Name: "y", Better: result.Lower}) }, 0},
+		{"a check", func(a, _ *result.Result) {
+			a.Checks = append(a.Checks, result.Check{Name: "late", Want: "== 0", OK: true})
+		}, 1},
+		{"the bound", func(_, b *result.Result) { b.Checks[0].Want = "<= 1" }, 0},
+	} {
+		a, b := runs(1, "3", 1, 0, result.Lower), runs(1, "3", 1, 0, result.Lower)
+		c.change(a[0], b[0])
+		got, err := compare.Runs(a, b, 0, nil)
+		if err != nil || got.Lacks != c.lacks || got.Worse != 0 {
+			t.Errorf("%s: %d are missing, %d worse, %v %v", c.what, got.Lacks, got.Worse, got.Missing, err)
+		}
+	}
+	a, b := append(runs(2, "3", 1, 0, result.Lower), runs(2, "4", 1, 0, result.Lower)...), runs(2, "3", 1, 0, result.Lower)
+	if got, err := compare.Runs(a, b, 0, nil); err != nil || got.Lacks != 1 {
+		t.Errorf("a setting: %+v %v", got, err)
+	}
+}
+
 // Of two heaps that are alike, a comparison without tolerance finds something worse in at most one of twenty, however many
 // figures there are; without Bonferroni it would in most (the control).
 func TestFalseAlarms(t *testing.T) {
