@@ -4,7 +4,7 @@
 % Honest are the users a and b with one device each; m is the attacker's user. Keys of a device X: ak(X) account,
 % d(X) signing, ik(X) identity, spk(X) and pq(X) prekeys. The attacker is the network and the directory: it gives every
 % reader whatever it can make, and may know any set of the honest keys from the start (leaks).
-:- module(handshake, [found/4]).
+:- module(handshake, [found/4, alike/2]).
 :- use_module(terms).
 
 % ---- what everybody publishes ----
@@ -205,3 +205,23 @@ broken(owner, _, Es) :-
     member(accept(Q, _, U, D, _, _, _), Es), member(D, [d(a), d(b)]), D \== d(U), U \== Q.
 
 to_honest(Es, Text, Kid) :- member(start(_, _, T, _, _, _, Text, Kid), Es), honest(T).
+
+% ---- who looks at two first flights to b, and has these keys: can the senders be told apart? ----
+
+% A passive attacker sees the same in both if what he cannot open is a box and fresh names have no owner.
+alike(Leaks, Answer) :- seen(Leaks, a, X), seen(Leaks, m, Y), ( X == Y -> Answer = yes ; Answer = no ).
+
+seen(Leaks, P, Seen) :-
+    start([ik(a), d(a), ak(a), ik(m) | Leaks], K0),
+    once(initiate([], init(P, 1, [b]), K0, K, _)),
+    Flight = [dh([e(P, 1)]) | _], member(Flight, K), !,
+    pattern(K, Flight, Seen).
+
+pattern(K, T, P) :- is_list(T), !, maplist(pattern(K), T, P).
+pattern(K, aead(Key, _, M), P) :- !, ( can(K, Key) -> pattern(K, M, P) ; P = box ).
+pattern(_, T, P) :- T =.. [F|Args], maplist(unowned, Args, Others), P =.. [F|Others].
+
+unowned(e(_, N), e(N)) :- !.
+unowned(rnd(_, N), rnd(N)) :- !.
+unowned([T|Ts], Us) :- !, maplist(unowned, [T|Ts], Us).
+unowned(T, T).

@@ -76,6 +76,10 @@ claim(control(Rule), handshake([Rule], [], One), Broken) :- one(One), control(Ru
 claim(control(no_cache), handshake([no_cache], [], [init(a, 1, [b]), resp(b, 1), resp(b, 2)]), [prekeys_kept, replay]).
 claim(control(no_identity_dh), handshake([no_identity_dh], [d(b)], One), [forward_secrecy, harvest, prekeys_kept, responder, secrecy, sender_hidden]) :- one(One).
 
+claim('two senders look the same, to whoever has the keys of both', alike([]), yes).
+claim('the same, b''s identity key and prekey leak', alike([ik(b), spk(b)]), yes).
+claim('control: b''s secrets open the identity block', alike([ik(b), spk(b), pq(b)]), no).
+
 % ---- one post-quantum epoch: which of the texts 1 to 4 the thief reads ----
 
 claim('epoch: state of b stolen, classical', read([], [root0, rb0]), [1]).
