@@ -68,6 +68,12 @@ func (b fields) encode() ([]byte, error) {
 	if len(b.Content) > 0 {
 		out = appendTLV(out, tlvContent, b.Content)
 	}
+	if b.Generation != 0 && len(out)+tlvHead+standingSize <= class {
+		out = append(out, tlvStanding, 0, standingSize)
+		for _, n := range [...]uint64{b.Generation, b.Received, b.Sent} {
+			out = binary.BigEndian.AppendUint64(out, n)
+		}
+	}
 	return out[:class], nil
 }
 

@@ -61,3 +61,21 @@ func TestMalformedBodiesAreRefused(t *testing.T) {
 		}
 	}
 }
+
+// How the sender stands goes with every body that has room for it, and makes none larger.
+func TestStandingTravelsWhereThereIsRoom(t *testing.T) {
+	for _, c := range []struct {
+		content int
+		travels bool
+	}{{1, true}, {256 - 1 - tlvHead - tlvHead - standingSize, true}, {256 - tlvHead - tlvHead - standingSize, false}, {256 - 1 - tlvHead, false}, {300, true}} {
+		b := fields{Body: Body{Content: make([]byte, c.content), Generation: 7, Received: 8, Sent: 9}}
+		raw, err := b.encode()
+		if err != nil || len(raw) != ClassOf(b.size()) {
+			t.Fatalf("%d bytes of content in %d: %v", c.content, len(raw), err)
+		}
+		got, ok := parseBody(raw)
+		if travels := got.Generation == 7 && got.Received == 8 && got.Sent == 9; !ok || travels != c.travels {
+			t.Errorf("%d bytes of content: the standing travels %t", c.content, travels)
+		}
+	}
+}

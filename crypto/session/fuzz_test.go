@@ -113,6 +113,7 @@ func FuzzParseBody(f *testing.F) {
 	f.Add(padded(tlvContent, 0, 1, 'c'))
 	f.Add(padded(tlvPQKey, 0, 1, 9, tlvCounter, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8))
 	f.Add(padded(append([]byte{tlvOwnHead, 0, 12}, make([]byte, 12)...)...))
+	f.Add(padded(append([]byte{tlvStanding, 0, standingSize}, bytes.Repeat([]byte{1}, standingSize)...)...))
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		defer fuzztest.Limit(t, len(raw))()
 		body, ok := parseBody(raw)
