@@ -18,6 +18,7 @@ const (
 	VerbAck                        // content: AckContent
 	VerbPutChunk                   // content: see mailbox/blobs
 	VerbDropChunks                 // content: the digests in order, 32 bytes each
+	VerbStock                      // content: the one-time bundles in order, see mailbox/stock
 )
 
 const requestLabel = "kith1 relay request sig"

@@ -90,6 +90,8 @@ type Effects struct {
 	Lookups   []string       // directory keys wanted                     -> Engine.Looked
 	Puts      []Put          // records to publish                        -> Engine.Published
 	Connects  []dht.Peer     // peers worth a connection                  -> Engine.PeerUp when one is made
+	Prekeys   []PrekeyAsk    // ask a device or a relay for a bundle      -> Engine.Prekey
+	Stocks    []Stock        // leave one-time bundles at a relay         -> Engine.Stocked
 	Reserves  []Reserve      // ask a relay for room                      -> Engine.Reserved
 	Commits   []Commit       // ask a relay to sign leases                -> Engine.Committed
 	Sets      []PushSet      // hand a finished set record to a member    (best effort, no answer)
@@ -164,6 +166,21 @@ type Commit struct {
 	Relay dht.Peer
 	Keys  []ed25519.PrivateKey
 	Cores []dht.SetCore
+}
+
+// PrekeyAsk asks for a one-time bundle of a device: the device itself, or a relay of its front door.
+type PrekeyAsk struct {
+	Device identity.DeviceID // echoed
+	From   dht.Peer
+	ID     [32]byte // of the device, or of its box at the relay
+	Live   bool     // From is the device
+}
+
+// Stock leaves one-time bundles of our front door at a relay; without bundles it asks how many are there.
+type Stock struct {
+	Relay   dht.Peer
+	Key     ed25519.PrivateKey
+	Bundles [][]byte
 }
 
 // PushSet hands a finished set record to one of its members, which serves it to senders.

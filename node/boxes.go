@@ -355,6 +355,7 @@ func (e *Engine) afterCommit(t *Turn) {
 	}
 	e.roundFailed = 0
 	t.Out.Watches = true
+	e.prekeysAt = t.Now // bundles for the new relays
 	e.renewRecord(t, false)
 	e.publishOwn(t)
 	e.reachSoon(t)

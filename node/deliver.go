@@ -86,7 +86,8 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		e.need(t, dht.DeviceKey(it.Device))
 	}
 	if len(d.Envelope) == 0 && !e.sealDelivery(t, n, d, dev) {
-		e.put(t, n, d, earlier(unixMilli(d.Expires), e.readies(t, dev))) // learnRecord wakes it before
+		next := unixMilli(d.Expires) // learnRecord wakes it before
+		e.put(t, n, d, earlier(next, e.openings.Until(it.Device, t.Now)))
 		return
 	}
 	if _, first := session.ParseFirstFlight(d.Envelope); first && t.Now.Sub(unixMilli(dev.Begun)) >= reinitAfter {

@@ -76,10 +76,11 @@ type Engine struct {
 	read        bool      // ... and that was answered since the start
 	prekeysAt   time.Time // when to forget old prekeys
 	drains      *prekeys.Drains
-	anew        map[identity.DeviceID]time.Time // devices whose record is looked up before a session begins: until when
-	namesAt     time.Time                       // when to ask the DNS about contacts' names
-	roundFailed int                             // rounds in a row
-	watched     uint32                          // epoch that Watches was last said to change for
+	openings    prekeys.Openings
+	stocked     map[string]bool // relays that were given bundles in this round
+	namesAt     time.Time       // when to ask the DNS about contacts' names
+	roundFailed int             // rounds in a row
+	watched     uint32          // epoch that Watches was last said to change for
 
 	pushed    map[identity.DeviceID]pushed    // the list head of ours that a device was sent last
 	checks    map[identity.DeviceID]time.Time // when to look for deliveries that a device must have missed
@@ -139,7 +140,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		groups: newGroupDesk(), passes: map[string][]byte{}, issued: map[string]issued{}, sealed: map[string]sealed{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
 		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID]pushed{}, gaps: map[identity.DeviceID]bool{}, checks: map[identity.DeviceID]time.Time{}, missing: map[identity.DeviceID]time.Time{}, meter: mend.NewMeter(), unopen: map[identity.DeviceID]int{}, parked: map[identity.UserID]int{},
-		typing: map[typist]time.Time{}, typed: map[chat.ChatID]time.Time{}, drains: prekeys.NewDrains(t.Now), anew: map[identity.DeviceID]time.Time{},
+		typing: map[typist]time.Time{}, typed: map[chat.ChatID]time.Time{}, drains: prekeys.NewDrains(t.Now), openings: prekeys.Openings{}, stocked: map[string]bool{},
 	}
 	if !store.Row(t.Tx, store.BucketMeta, keySelf, e.self) {
 		return nil, view.ErrNoIdentity

@@ -225,6 +225,7 @@ func (e *Engine) openFirst(t *Turn, f session.FirstFlight, envelope []byte) (arr
 		return a, e.disputed(t, dev)
 	}
 	e.addSession(t, dev, s)
+	prekeys.Use(t.Tx, f.Prekey, t.Now)
 	a.session = s.ID()
 	t.Tx.Put(store.BucketFlights, flight, slices.Concat(dev.Device, a.session[:]))
 	return a, nil

@@ -86,11 +86,9 @@ const (
 	bundleLife    = identity.BundleLifetime
 	bundleEvery   = day
 	bundleJitter  = bundleEvery / 5
-	bundleOld     = bundleEvery + bundleJitter + time.Hour // by then there is a newer one, if its device is there
-	lookPatience  = 2 * time.Second                        // for the newer one, before a session is begun with the old
-	bundleStale   = bundleEvery * 3 / 4                    // at a start: who is there for an hour a day has a new one every day
-	prekeysEvery  = 6 * time.Hour                          // between two looks at old secrets
-	prekeysSoon   = time.Minute                            // after a drain, which seldom comes alone
+	bundleStale   = bundleEvery * 3 / 4 // at a start: who is there for an hour a day has a new one every day
+	prekeysEvery  = 6 * time.Hour       // between two looks at old secrets
+	prekeysSoon   = time.Minute         // after a drain, which seldom comes alone
 	reachDebounce = 500 * time.Millisecond
 	listRecheck   = day
 	ownListEvery  = 6 * time.Hour

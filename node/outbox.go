@@ -1,6 +1,7 @@
 package node
 
 import (
+	"errors"
 	"io"
 	"slices"
 	"time"
@@ -320,9 +321,6 @@ func (e *Engine) enqueueAs(t *Turn, m *pb.Message, device identity.DeviceID, use
 
 // sealDelivery seals the message for its device, if a session or a bundle is there.
 func (e *Engine) sealDelivery(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice) bool {
-	if !e.readies(t, dev).IsZero() {
-		return false
-	}
 	var raw []byte
 	if len(d.Acks) > 0 {
 		raw = e.ackContent(t, d, dev)
@@ -337,6 +335,9 @@ func (e *Engine) sealDelivery(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDev
 		raw = m.Content
 	}
 	envelope, err := e.seal(t, dev, raw, d)
+	if errors.Is(err, errSoon) {
+		return false
+	}
 	if err != nil {
 		e.need(t, dht.DeviceKey(identity.DeviceID(d.Device)))
 		if !slices.ContainsFunc(d.Steps, func(s *pb.Step) bool { return s.What == "lookup" }) {
@@ -355,20 +356,9 @@ func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte, d *pb.Deliver
 		delete(e.unopen, id)
 		mend.Retire(dev, nil, t.Now)
 	}
-	sessions := e.sessions(t, dev)
-	i := session.Choose(sessions)
-	if e.begins(t, dev, sessions) {
-		bundle, err := e.freshBundle(t, dev)
-		if i < 0 || err == nil && bundle.Number() > dev.BegunAt {
-			if err != nil {
-				return nil, err
-			}
-			s, err := e.begin(t, dev, bundle)
-			if err != nil {
-				return nil, err
-			}
-			sessions, i = append(sessions, s), len(sessions)
-		}
+	with, err := e.sessionWith(t, dev)
+	if err != nil {
+		return nil, err
 	}
 	counter := mend.Count(t.Tx, dev, d, t.Now)
 	body := session.Body{
@@ -378,15 +368,15 @@ func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte, d *pb.Deliver
 	if l := e.listOf(t, identity.UserID(dev.User)); l != nil {
 		body.YourHead = l.Head().Digest()
 	}
-	stalled := sessions[i].Stalled()
-	envelope, err := sessions[i].Seal(t.Rand, body)
+	stalled := with.Stalled()
+	envelope, err := with.Seal(t.Rand, body)
 	if err != nil {
 		return nil, err
 	}
-	if !stalled && sessions[i].Stalled() {
+	if !stalled && with.Stalled() {
 		e.notice(t, view.Notice{Type: "device", Text: "the session with a device of " + talk.NameOf(t.Tx, identity.UserID(dev.User)) + " does not renew itself: somebody on the way may drop large messages, or the device does not answer them"})
 	}
-	e.saveSession(t, dev, sessions[i])
+	e.saveSession(t, dev, with)
 	e.saveDevice(t, dev)
 	return envelope, nil
 }

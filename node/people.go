@@ -435,25 +435,6 @@ func (e *Engine) sessions(t *Turn, dev *pb.PeerDevice) []*session.Session {
 	return out
 }
 
-// begins reports whether a session with a device has to be begun: there is none, or the first flight of ours was never
-// answered, and the secret that it needs may be gone.
-func (e *Engine) begins(t *Turn, dev *pb.PeerDevice, sessions []*session.Session) bool {
-	i := session.Choose(sessions)
-	return i < 0 || !sessions[i].Established() && sessions[i].Initiated() && t.Now.Sub(unixMilli(dev.Begun)) >= reinitAfter
-}
-
-// begin begins a session with a device from its bundle; dev is saved.
-func (e *Engine) begin(t *Turn, dev *pb.PeerDevice, bundle *identity.Bundle) (*session.Session, error) {
-	s, err := session.Initiate(t.Rand, e.sessionSelf(), bundle)
-	if err != nil {
-		return nil, err
-	}
-	delete(e.anew, identity.DeviceID(dev.Device))
-	dev.Begun, dev.BegunAt = t.Now.UnixMilli(), bundle.Number()
-	e.addSession(t, dev, s)
-	return s, nil
-}
-
 func (e *Engine) saveSession(t *Turn, dev *pb.PeerDevice, s *session.Session) {
 	sid := s.ID()
 	t.Tx.Put(store.BucketSessions, slices.Concat(dev.Device, sid[:]), s.Marshal())

@@ -6,6 +6,8 @@ import (
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/stock"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
@@ -24,6 +26,54 @@ func (d *device) secrets() map[string]bool {
 		return nil
 	}))
 	return out
+}
+
+// prekey asks for a one-time bundle, as the performers do.
+func (d *device) prekey(x node.PrekeyAsk) {
+	d.w.queue = append(d.w.queue, func() {
+		var bundle []byte
+		if x.Live {
+			if to := d.w.deviceAt(x.From.ID); to != nil && to.up && d.links[string(to.self.ID)] {
+				to.input(func(e *node.Engine, t *node.Turn) {
+					if x.ID == e.Device() {
+						bundle = e.OneTime(t)
+					}
+				})
+			}
+		} else if r := d.w.relayAt(x.From.ID); r.up && d.w.stock {
+			bundle, _ = r.bundles().Take(x.ID, d.w.now)
+		}
+		d.w.bundles = append(d.w.bundles, bundle)
+		d.later(func(e *node.Engine, t *node.Turn) { e.Prekey(t, x.Device, bundle) })
+	})
+}
+
+// stock leaves bundles at a relay.
+func (d *device) stock(x node.Stock) {
+	r := d.w.relayAt(x.Relay.ID)
+	if !r.up || !d.w.stock {
+		return
+	}
+	offer := stock.Sign(x.Key, r.self.ID, x.Bundles)
+	var items []stock.Item
+	err := r.do(func(tx mailbox.Tx) (err error) {
+		items, err = stock.Admit(tx, r.rules, offer, d.w.now)
+		return err
+	})
+	if err != nil {
+		d.w.t.Errorf("%s refuses: %v", r.name, err)
+		return
+	}
+	held, _ := r.bundles().Put(offer.Box(), items, d.w.now)
+	d.later(func(e *node.Engine, t *node.Turn) { e.Stocked(t, r.self.ID, held) })
+}
+
+// bundles is a relay's stock.
+func (r *relay) bundles() *stock.Memory {
+	if r.stock == nil {
+		r.stock = stock.NewMemory()
+	}
+	return r.stock
 }
 
 // longInvite is a link that is good for a month.

@@ -153,6 +153,7 @@ func (e *Engine) tickPrekeys(t *Turn) {
 		e.tidySessions(t)
 		e.dropParked(t)
 		e.forgetRequests(t)
+		e.stockUp(t)
 	}
 }
 
@@ -272,7 +273,7 @@ func (e *Engine) tickLookups(t *Turn) {
 // Looked gives the answer to a lookup; nil means that nothing was found.
 func (e *Engine) Looked(t *Turn, key string, value []byte) {
 	w := e.wants[key]
-	defer e.lookedAnew(t, key)
+	defer e.looked(t, key)
 	e.read = e.read || key == dht.UserKey(e.user)
 	if value != nil && dht.Validate(key, value, t.Now) == nil {
 		delete(e.wants, key)
@@ -465,36 +466,4 @@ func (e *Engine) freshBundle(t *Turn, dev *pb.PeerDevice) (*identity.Bundle, err
 		return nil, identity.ErrInvalid
 	}
 	return b, nil
-}
-
-// readies looks a record that may be old up anew before a session is begun with it, for a short while: its device may have
-// forgotten the secret. Until then nothing is sealed; zero: now.
-func (e *Engine) readies(t *Turn, dev *pb.PeerDevice) time.Time {
-	id := identity.DeviceID(dev.Device)
-	rec, err := e.records.Get(dev.Record)
-	if err != nil || t.Now.Sub(rec.Bundle().Issued()) < bundleOld || !e.begins(t, dev, e.sessions(t, dev)) {
-		return time.Time{}
-	}
-	until := e.anew[id]
-	if t.Now.Sub(until) >= time.Hour {
-		until = t.Now.Add(lookPatience)
-		e.anew[id] = until
-		e.need(t, dht.DeviceKey(id))
-	}
-	if due(until, t.Now) {
-		return time.Time{}
-	}
-	return until
-}
-
-// lookedAnew goes on with what waited for a lookup, whatever came of it.
-func (e *Engine) lookedAnew(t *Turn, key string) {
-	kind, raw, err := dht.ParseKey(key)
-	if err != nil || kind != dht.KindDevice {
-		return
-	}
-	if id := identity.DeviceID(raw); !e.anew[id].IsZero() {
-		e.anew[id] = t.Now
-		e.out.RetryDevice(id, t.Now)
-	}
 }

@@ -289,15 +289,7 @@ func setSize(d *pb.PeerDevice) int {
 	return n
 }
 
-func activeMembers(rec *dht.SetRecord) int {
-	n := 0
-	for _, m := range rec.Members() {
-		if !m.Standby {
-			n++
-		}
-	}
-	return n
-}
+func activeMembers(rec *dht.SetRecord) int { return len(activePeers(rec)) }
 
 // Devices lists our own devices. e may be nil.
 func Devices(tx store.Tx, e *Engine) ([]view.Device, error) {

@@ -6,15 +6,18 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox/stock"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/pb"
+	"github.com/kith-im/kith/node/prekeys"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/node/transfer"
@@ -257,4 +260,161 @@ func pictureNumber(tx store.Tx, who string) (uint64, error) {
 		return 0, &view.Problem{Class: view.ErrNotFound, Message: who + " has no picture", Hint: "kith contact list"}
 	}
 	return numbers[0], nil
+}
+
+// What sessions begin with: bundles of others, and ours for others.
+
+// sessionWith is the session to seal on: the one that a device last answered on, else a new one from its bundle. One is
+// begun too where the first flight of ours was never answered and there is a newer bundle: its secret may be gone.
+func (e *Engine) sessionWith(t *Turn, dev *pb.PeerDevice) (*session.Session, error) {
+	sessions := e.sessions(t, dev)
+	i := session.Choose(sessions)
+	if i >= 0 && (sessions[i].Established() || !sessions[i].Initiated() || t.Now.Sub(unixMilli(dev.Begun)) < reinitAfter) {
+		return sessions[i], nil
+	}
+	if !e.opens(t, dev).IsZero() {
+		return nil, errSoon
+	}
+	bundle, err := e.freshBundle(t, dev)
+	if i >= 0 && (err != nil || bundle.Number() <= dev.BegunAt) {
+		return sessions[i], nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return e.begin(t, dev, bundle)
+}
+
+// begin begins a session with a device from its bundle, or from a one-time bundle that came; dev is saved.
+func (e *Engine) begin(t *Turn, dev *pb.PeerDevice, bundle *identity.Bundle) (*session.Session, error) {
+	from := e.openings.Take(bundle, e.listOf(t, identity.UserID(dev.User)), t.Now)
+	s, err := session.Initiate(t.Rand, e.sessionSelf(), from)
+	if err != nil {
+		return nil, err
+	}
+	dev.Begun, dev.BegunAt = t.Now.UnixMilli(), bundle.Number()
+	e.addSession(t, dev, s)
+	return s, nil
+}
+
+// errSoon says that something is waited for before a session begins.
+var errSoon = errors.New("node: a bundle is on its way")
+
+// opens asks for what a session had better begin with, a newer record and a one-time bundle, and says until when to wait
+// for it; zero: not at all.
+func (e *Engine) opens(t *Turn, dev *pb.PeerDevice) time.Time {
+	id := identity.DeviceID(dev.Device)
+	rec, err := e.records.Get(dev.Record)
+	if err != nil {
+		return time.Time{}
+	}
+	if o, isNew := e.openings.Of(id, t.Now); isNew {
+		if t.Now.Sub(rec.Bundle().Issued()) >= prekeys.Old {
+			o.Look(t.Now)
+			e.need(t, dht.DeviceKey(id))
+		}
+		if ask, ok := e.prekeyAsk(t, dev, rec); ok {
+			o.Ask(t.Now)
+			t.Out.Prekeys = append(t.Out.Prekeys, ask)
+		}
+	}
+	return e.openings.Until(id, t.Now)
+}
+
+// prekeyAsk is the question for a one-time bundle. A device that is connected is asked itself, else a relay of its front
+// door, while the device is dialled.
+func (e *Engine) prekeyAsk(t *Turn, dev *pb.PeerDevice, rec *dht.DeviceRecord) (PrekeyAsk, bool) {
+	ask := PrekeyAsk{Device: identity.DeviceID(dev.Device)}
+	c := e.contact(t, identity.UserID(dev.User))
+	shy := c != nil && wanted(c) // shows no address of ours: see byDoor
+	if !shy && dev.Endpoint != nil && e.live[string(dev.Endpoint.Id)] {
+		ask.From, ask.ID, ask.Live = toPeer(dev.Endpoint), ask.Device, true
+		return ask, true
+	}
+	door := rec.FrontDoor()
+	if door == nil || !door.Usable(t.Now) {
+		return ask, false
+	}
+	members := activePeers(door)
+	ask.From, ask.ID = e.reached(t, members[jitter(t.Rand, time.Duration(len(members)))]), door.BoxID()
+	if !shy && dev.Endpoint != nil {
+		t.Out.Connects = append(t.Out.Connects, toPeer(dev.Endpoint))
+	}
+	return ask, true
+}
+
+// Prekey gives the answer to a PrekeyAsk; nil: there is no bundle.
+func (e *Engine) Prekey(t *Turn, device identity.DeviceID, raw []byte) {
+	if e.openings.Came(device, raw, t.Now) {
+		e.out.RetryDevice(device, t.Now)
+		e.flush(t)
+	}
+}
+
+// looked goes on with what waited for a lookup, whatever came of it.
+func (e *Engine) looked(t *Turn, key string) {
+	if kind, id, err := dht.ParseKey(key); err == nil && kind == dht.KindDevice && e.openings.Looked(identity.DeviceID(id), t.Now) {
+		e.out.RetryDevice(identity.DeviceID(id), t.Now)
+		e.flush(t)
+	}
+}
+
+// Device is this device's id.
+func (e *Engine) Device() identity.DeviceID { return e.device }
+
+// OneTime makes a bundle for whoever asks this device; nil: too many are out.
+func (e *Engine) OneTime(t *Turn) []byte {
+	if out := e.issue(t, 1, prekeys.Live); len(out) == 1 {
+		return out[0]
+	}
+	return nil
+}
+
+// issue makes up to n one-time bundles of a kind.
+func (e *Engine) issue(t *Turn, n int, kind prekeys.Kind) [][]byte {
+	last, err := identity.ParseBundle(e.self.Bundle)
+	if err != nil || e.self.Removed {
+		return nil
+	}
+	return prekeys.Issue(t.Tx, t.Rand, e.keys, kind, n, identity.BundleFields{
+		User: e.user, Generation: e.self.Generation, Number: last.Number(), Issued: t.Now, NotAfter: t.Now.Add(bundleLife),
+		Flags: identity.FlagOneTime,
+	})
+}
+
+// stockUp asks the relays of our front door how many one-time bundles they have.
+func (e *Engine) stockUp(t *Turn) {
+	clear(e.stocked)
+	if door := e.frontDoor(t); door != nil && !e.self.Removed {
+		for _, p := range activePeers(door) {
+			t.Out.Stocks = append(t.Out.Stocks, Stock{Relay: p, Key: e.boxKey(dht.FrontDoorEpoch)})
+		}
+	}
+}
+
+// Stocked says how many bundles a relay has; what is missing is made once a round.
+func (e *Engine) Stocked(t *Turn, relay []byte, held int) {
+	door := e.frontDoor(t)
+	if door == nil || e.stocked[string(relay)] || held < 0 || held >= stock.Most {
+		return
+	}
+	for _, p := range activePeers(door) {
+		if string(p.ID) != string(relay) {
+			continue
+		}
+		e.stocked[string(relay)] = true
+		if bundles := e.issue(t, stock.Most-held, prekeys.Stocked); len(bundles) > 0 {
+			t.Out.Stocks = append(t.Out.Stocks, Stock{Relay: p, Key: e.boxKey(dht.FrontDoorEpoch), Bundles: bundles})
+		}
+	}
+}
+
+// activePeers are the members of a set that do not stand by.
+func activePeers(set *dht.SetRecord) (out []dht.Peer) {
+	for _, m := range set.Members() {
+		if !m.Standby {
+			out = append(out, m.Peer)
+		}
+	}
+	return out
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/mailbox/stock"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/people"
@@ -38,13 +39,16 @@ type world struct {
 	sent    []parcel // every envelope that left, in order
 
 	// Hooks; nil: the network is honest.
-	lose   func(p parcel) bool                // this copy does not arrive, and nobody is told
-	lookup func(d *device, key string) []byte // what the directory answers; nil function: the truth
-	deaf   bool                               // no audit is answered
-	audits int                                // how many were asked
-	dns    map[string]identity.UserID         // whose a name under a domain is
-	noDNS  bool                               // it does not answer
-	asked  []node.NameQuery                   // what it was asked
+	lose    func(p parcel) bool                // this copy does not arrive, and nobody is told
+	lookup  func(d *device, key string) []byte // what the directory answers; nil function: the truth
+	deaf    bool                               // no audit is answered
+	audits  int                                // how many were asked
+	puts    int                                // of records
+	stock   bool                               // relays keep one-time bundles
+	bundles [][]byte                           // what was answered to who asked for one
+	dns     map[string]identity.UserID         // whose a name under a domain is
+	noDNS   bool                               // it does not answer
+	asked   []node.NameQuery                   // what it was asked
 }
 
 // parcel is one envelope on its way over a direct stream (relay nil) or into a box.
@@ -80,6 +84,7 @@ type device struct {
 // relay is the production rules on a store in memory.
 type relay struct {
 	w     *world
+	stock *stock.Memory
 	name  string
 	key   ed25519.PrivateKey
 	self  dht.Peer
@@ -389,11 +394,18 @@ func (d *device) perform(out *node.Effects) {
 			e.Looked(t, key, value)
 		})
 	}
+	d.w.puts += len(out.Puts)
 	for _, p := range out.Puts {
 		if dht.Newer(p.Key, d.w.records[p.Key], p.Value) == dht.VerdictNewer {
 			d.w.records[p.Key] = p.Value
 		}
 		d.later(func(e *node.Engine, t *node.Turn) { e.Published(t, p.Key, 1) })
+	}
+	for _, x := range out.Prekeys {
+		d.prekey(x)
+	}
+	for _, x := range out.Stocks {
+		d.stock(x)
 	}
 	for _, x := range out.Reserves {
 		d.later(func(e *node.Engine, t *node.Turn) {

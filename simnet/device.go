@@ -304,6 +304,12 @@ func (d *Device) perform(out *node.Effects) {
 			d.connect(h)
 		}
 	}
+	for _, x := range out.Prekeys {
+		d.prekey(x)
+	}
+	for _, x := range out.Stocks {
+		d.stock(x)
+	}
 	d.elect(out)
 	if out.Watches && d.engine != nil {
 		d.watchSoon()

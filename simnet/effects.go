@@ -7,6 +7,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/mailbox/stock"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
 )
@@ -191,6 +192,50 @@ func (d *Device) await(x node.Await) {
 	}
 	d.connect(r)
 	d.w.after(d.w.way(d, r, request), func() { r.await(x.Box, string(d.self.ID), freed) })
+}
+
+// prekey asks for a one-time bundle.
+func (d *Device) prekey(x node.PrekeyAsk) {
+	answer := func(wait time.Duration, bundle []byte) {
+		d.reply(wait, func(e *node.Engine, t *node.Turn) { e.Prekey(t, x.Device, bundle) })
+	}
+	if h, ok := d.w.reach(d, x.From.ID); ok && x.Live {
+		to := h.(*Device)
+		d.w.after(d.w.way(d, to, 0), func() {
+			var bundle []byte
+			to.input(func(e *node.Engine, t *node.Turn) { bundle = e.OneTime(t) })
+			answer(d.w.way(to, d, stock.BundleSize), bundle)
+		})
+		return
+	}
+	r, ok := d.w.relayAt(d, x.From.ID)
+	if !ok || r.stock == nil {
+		answer(d.refused(), nil)
+		return
+	}
+	d.w.after(d.w.way(d, r, 0), func() {
+		bundle, _ := r.stock.Take(x.ID, r.time())
+		answer(d.w.way(r, d, stock.BundleSize), bundle)
+	})
+}
+
+// stock leaves one-time bundles at a relay.
+func (d *Device) stock(x node.Stock) {
+	r, ok := d.w.relayAt(d, x.Relay.ID)
+	if !ok || r.stock == nil {
+		return
+	}
+	offer, held := stock.Sign(x.Key, r.self.ID, x.Bundles), 0
+	err := r.do(func(tx mailbox.Tx) error {
+		items, err := stock.Admit(tx, r.rules, offer, r.time())
+		if err == nil {
+			held, err = r.stock.Put(offer.Box(), items, r.time())
+		}
+		return err
+	})
+	if err == nil {
+		d.reply(d.w.way(d, r, len(offer.Bundles))+d.w.way(r, d, 0), func(e *node.Engine, t *node.Turn) { e.Stocked(t, r.self.ID, held) })
+	}
 }
 
 func (d *Device) elect(out *node.Effects) {

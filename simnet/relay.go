@@ -10,6 +10,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/mailbox/stock"
 	"github.com/kith-im/kith/node"
 )
 
@@ -31,6 +32,7 @@ type Relay struct {
 	key     ed25519.PrivateKey
 	rules   *mailbox.Relay
 	store   mailbox.Store
+	stock   *stock.Memory // one-time bundles; nil: it keeps none
 	up      bool
 	at      port
 	skew    time.Duration
@@ -65,6 +67,9 @@ func (w *World) AddRelayIn(name string, network uint16) *Relay {
 	r.boot()
 	return r
 }
+
+// KeepBundles makes the relay one that keeps one-time bundles.
+func (r *Relay) KeepBundles() { r.stock = stock.NewMemory() }
 
 // Name is the relay's name in the trace.
 func (r *Relay) Name() string   { return r.name }

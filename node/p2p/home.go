@@ -31,6 +31,7 @@ const (
 	relayFile  = "relay.db"         // mailbox/boltbox
 	filesDir   = "files"            // mailbox/blobs: chunks of the files of our messages
 	chunkDir   = "relay-files"      // mailbox/blobs, of the relay
+	stockFile  = "relay-prekeys.db" // mailbox/relay/prekey
 	dhtFile    = "dht.db"           // dht/kad
 	socketFile = "api.sock"         // node/api
 	buildDir   = ".new"             // Init and Link build here, then rename

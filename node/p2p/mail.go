@@ -16,6 +16,8 @@ import (
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/blobs"
 	"github.com/kith-im/kith/mailbox/relay"
+	"github.com/kith-im/kith/mailbox/relay/prekey"
+	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/host"
 )
 
@@ -205,4 +207,50 @@ func (m *mail) sweep() {
 			m.wg.Go(func() { _ = g.host.Network().ClosePeer(p) })
 		}
 	}
+}
+
+// prekey asks for a one-time bundle: a relay under the connection identity, a
+// device under our own.
+func (p *performers) prekey(q node.PrekeyAsk) bool {
+	return p.relays.submit(string(q.From.ID), func(ctx context.Context) {
+		var bundle []byte
+		var err error
+		if q.Live {
+			bundle, err = prekey.Take(ctx, p.host, q.From, q.ID)
+		} else {
+			g := p.mail.take(peer.ID(q.From.ID))
+			defer p.mail.give(g, peer.ID(q.From.ID))
+			bundle, err = prekey.Take(ctx, g.host, q.From, q.ID)
+		}
+		if err != nil {
+			p.log.Debug("no one-time bundle", "err", err)
+		}
+		p.tell(func(e *node.Engine, t *node.Turn) { e.Prekey(t, q.Device, bundle) })
+	})
+}
+
+// stock leaves one-time bundles at a relay, under the connection identity.
+func (p *performers) stock(q node.Stock) {
+	p.relays.submit(string(q.Relay.ID), func(ctx context.Context) {
+		g := p.mail.take(peer.ID(q.Relay.ID))
+		defer p.mail.give(g, peer.ID(q.Relay.ID))
+		held, err := prekey.Offer(ctx, g.host, q.Relay, q.Key, q.Bundles)
+		if err != nil {
+			p.log.Debug("no one-time bundles left at a relay", "err", err)
+			return
+		}
+		p.tell(func(e *node.Engine, t *node.Turn) { e.Stocked(t, q.Relay.ID, held) })
+	})
+}
+
+// oneTime makes a bundle for whoever asks this device, if it is asked for.
+func (n *Node) oneTime(ctx context.Context, id [32]byte) (bundle []byte) {
+	own := n.device.Load()
+	if own == nil || id != *own {
+		return nil
+	}
+	if err := n.Do(ctx, func(e *node.Engine, t *node.Turn) error { bundle = e.OneTime(t); return t.Tx.Err() }); err != nil {
+		return nil
+	}
+	return bundle
 }

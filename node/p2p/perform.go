@@ -103,6 +103,12 @@ func (p *performers) perform(r *result) []call {
 	for _, peer := range r.out.Connects {
 		p.connect(peer)
 	}
+	for _, q := range r.out.Prekeys {
+		busy(p.prekey(q), func(e *node.Engine, t *node.Turn) { e.Prekey(t, q.Device, nil) })
+	}
+	for _, q := range r.out.Stocks {
+		p.stock(q)
+	}
 	for _, q := range r.out.Reserves {
 		busy(p.reserve(q), func(e *node.Engine, t *node.Turn) { e.Reserved(t, q.Round, q.Relay.ID, node.ErrBusy) })
 	}

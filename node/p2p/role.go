@@ -18,6 +18,7 @@ import (
 	"github.com/kith-im/kith/mailbox/blobs"
 	"github.com/kith-im/kith/mailbox/boltbox"
 	"github.com/kith-im/kith/mailbox/relay"
+	"github.com/kith-im/kith/mailbox/relay/prekey"
 	"github.com/kith-im/kith/mailbox/upkeep"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/host"
@@ -30,9 +31,11 @@ import (
 type role struct {
 	host *host.Own
 	key  ed25519.PrivateKey
-	path string        // of the mail
-	dir  string        // of the chunks
-	blob *blobs.Server // of the host
+	path string         // of the mail
+	dir  string         // of the chunks
+	blob *blobs.Server  // of the host
+	give *prekey.Server // of the host
+	gift string         // of the one-time bundles
 	now  func() time.Time
 	rand io.Reader
 	log  *slog.Logger
@@ -50,6 +53,7 @@ type role struct {
 type serving struct {
 	store  *boltbox.Store
 	chunks *blobs.Keeper
+	stock  *prekey.Keeper
 	rules  *mailbox.Relay
 	server *relay.Server
 	client *relay.Client // with the relay's own host: its upkeep speaks for it
@@ -124,6 +128,7 @@ func (r *role) serve(store *boltbox.Store) (err error) {
 		return errors.Join(fmt.Errorf("relay: %w", err), s.client.Close())
 	}
 	s.chunks = blobs.Keep(blobs.KeeperConfig{Dir: r.dir, Server: r.blob, Mail: store, Rules: s.rules, Now: r.now, Log: r.log})
+	s.stock = prekey.Keep(prekey.KeeperConfig{Path: r.gift, Server: r.give, Mail: store, Rules: s.rules, Now: r.now, Log: r.log})
 	s.ctx, s.stop = context.WithCancel(context.Background())
 	s.upkeep.Start()
 	s.wg.Go(func() { r.heartbeat(s) })
@@ -145,7 +150,7 @@ func (r *role) halt() (*boltbox.Store, error) {
 	r.run = nil
 	r.near.Store(nil)
 	s.stop()
-	err := errors.Join(s.chunks.Close(), s.upkeep.Close(), s.server.Close(), s.client.Close())
+	err := errors.Join(s.stock.Close(), s.chunks.Close(), s.upkeep.Close(), s.server.Close(), s.client.Close())
 	s.wg.Wait()
 	return s.store, err
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/files"
 	"github.com/kith-im/kith/node/host"
 	"github.com/kith-im/kith/node/metrics"
@@ -29,6 +30,7 @@ import (
 	"github.com/kith-im/kith/mailbox/blobs"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/mailbox/relay"
+	"github.com/kith-im/kith/mailbox/relay/prekey"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/view"
@@ -85,6 +87,8 @@ type Node struct {
 	server     *blobs.Server // of chunks
 	chunks     *blobs.Store  // our own
 	asks       *blobs.Client
+	prekeys    *prekey.Server
+	device     atomic.Pointer[identity.DeviceID] // our own; nil: not loaded yet
 	files      *files.Service
 	started    time.Time
 	reachable  atomic.Int32 // network.Reachability
@@ -132,6 +136,7 @@ func (n *Node) openHost(context.Context) (err error) {
 	}
 	n.book = &host.AddressBook{Host: n.host, Loopback: n.cfg.Loopback}
 	n.server = blobs.Serve(n.host, blobs.Config{Log: n.cfg.Log})
+	n.prekeys = prekey.Serve(n.host, n.oneTime, n.cfg.Log)
 	n.watcher = &watcher{host: n.host}
 	if err := n.watcher.subscribe(); err != nil {
 		return fmt.Errorf("events: %w", err)
@@ -158,6 +163,7 @@ func (n *Node) openRelay(context.Context) error {
 	n.role = &role{
 		host: n.host, key: n.home.key, path: filepath.Join(n.cfg.Home, relayFile),
 		blob: n.server, dir: filepath.Join(n.cfg.Home, chunkDir),
+		give: n.prekeys, gift: filepath.Join(n.cfg.Home, stockFile),
 		limits: n.cfg.RelayLimits, rate: n.cfg.RelayRate, now: n.cfg.Now, rand: n.cfg.Rand, log: n.cfg.Log,
 	}
 	if !n.cfg.Relay {
@@ -232,6 +238,8 @@ func (n *Node) load(t *node.Turn) (*node.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
+	id := e.Device()
+	n.device.Store(&id)
 	e.SetHost(t, n.book.Self())
 	for _, p := range n.peers() {
 		e.PeerUp(t, []byte(p))
@@ -455,6 +463,9 @@ func (n *Node) closeBase() {
 	}
 	if n.server != nil {
 		n.server.Close()
+	}
+	if n.prekeys != nil {
+		n.prekeys.Close()
 	}
 	if n.chunks != nil {
 		keep(filesDir, n.chunks.Close())

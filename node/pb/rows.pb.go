@@ -1137,8 +1137,10 @@ func (x *Run) GetTo() uint64 {
 
 type Prekey struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Secret        []byte                 `protobuf:"bytes,1,opt,name=secret,proto3" json:"secret,omitempty"`
-	Superseded    int64                  `protobuf:"varint,2,opt,name=superseded,proto3" json:"superseded,omitempty"` // unix ms; 0: current
+	Secret        []byte                 `protobuf:"bytes,1,opt,name=secret,proto3" json:"secret,omitempty"`                   // empty: forgotten, but not what was opened with it
+	Superseded    int64                  `protobuf:"varint,2,opt,name=superseded,proto3" json:"superseded,omitempty"`          // unix ms; 0: current. Of a one-time bundle its freshness mark
+	OneTime       uint32                 `protobuf:"varint,3,opt,name=one_time,json=oneTime,proto3" json:"one_time,omitempty"` // for whoever asks this device 1, for a stock 2
+	Used          int64                  `protobuf:"varint,4,opt,name=used,proto3" json:"used,omitempty"`                      // unix ms of the first session with a one-time bundle
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1183,6 +1185,20 @@ func (x *Prekey) GetSecret() []byte {
 func (x *Prekey) GetSuperseded() int64 {
 	if x != nil {
 		return x.Superseded
+	}
+	return 0
+}
+
+func (x *Prekey) GetOneTime() uint32 {
+	if x != nil {
+		return x.OneTime
+	}
+	return 0
+}
+
+func (x *Prekey) GetUsed() int64 {
+	if x != nil {
+		return x.Used
 	}
 	return 0
 }
@@ -3050,12 +3066,14 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x02at\x18\x02 \x01(\x03R\x02at\")\n" +
 	"\x03Run\x12\x12\n" +
 	"\x04from\x18\x01 \x01(\x04R\x04from\x12\x0e\n" +
-	"\x02to\x18\x02 \x01(\x04R\x02to\"@\n" +
+	"\x02to\x18\x02 \x01(\x04R\x02to\"o\n" +
 	"\x06Prekey\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12\x1e\n" +
 	"\n" +
 	"superseded\x18\x02 \x01(\x03R\n" +
-	"superseded\"\xc5\x01\n" +
+	"superseded\x12\x19\n" +
+	"\bone_time\x18\x03 \x01(\rR\aoneTime\x12\x12\n" +
+	"\x04used\x18\x04 \x01(\x03R\x04used\"\xc5\x01\n" +
 	"\x06Invite\x12\x16\n" +
 	"\x06secret\x18\x01 \x01(\fR\x06secret\x12\x18\n" +
 	"\aexpires\x18\x02 \x01(\x03R\aexpires\x12\x12\n" +

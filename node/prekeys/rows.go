@@ -25,6 +25,53 @@ func Rotate(tx store.Tx, rng io.Reader, keys *identity.DeviceKeys, old []byte, n
 	return issue(tx, rng, keys, next, &pb.Prekey{})
 }
 
+// Kind is what a one-time bundle was made for.
+type Kind uint32
+
+// The kinds.
+const (
+	Live    Kind = 1 // whoever asked this device
+	Stocked Kind = 2 // the stock of a relay
+)
+
+// most is how many secrets of a kind a device keeps: who draws bundles to no
+// purpose fills these, and others get none.
+func (k Kind) most() int {
+	if k == Live {
+		return 256
+	}
+	return 1024
+}
+
+// Issue makes up to n one-time bundles, as many as there is room for.
+func Issue(tx store.Tx, rng io.Reader, keys *identity.DeviceKeys, kind Kind, n int, f identity.BundleFields) (bundles [][]byte) {
+	room := kind.most()
+	tx.Scan(store.BucketPrekeys, nil, func(_, value []byte) bool {
+		if row := (&pb.Prekey{}); proto.Unmarshal(value, row) == nil && row.OneTime == uint32(kind) && len(row.Secret) > 0 {
+			room--
+		}
+		return true
+	})
+	for range min(n, room) {
+		b, err := issue(tx, rng, keys, f, &pb.Prekey{OneTime: uint32(kind), Superseded: f.NotAfter.UnixMilli()})
+		if err != nil {
+			return bundles
+		}
+		bundles = append(bundles, b.Bytes())
+	}
+	return bundles
+}
+
+// Use notes the first session that began with a one-time bundle. Its secret
+// lives on for a while: a relay may have handed the bundle out twice.
+func Use(tx store.Tx, id [8]byte, now time.Time) {
+	row := &pb.Prekey{}
+	if store.Row(tx, store.BucketPrekeys, id[:], row) && row.OneTime != 0 && row.Used == 0 {
+		row.Used = now.UnixMilli()
+		store.PutRow(tx, store.BucketPrekeys, id[:], row)
+	}
+}
+
 // issue signs a bundle and keeps its secret in row.
 func issue(tx store.Tx, rng io.Reader, keys *identity.DeviceKeys, f identity.BundleFields, row *pb.Prekey) (*identity.Bundle, error) {
 	b, pre, err := identity.NewBundle(rng, keys, f)
@@ -67,10 +114,17 @@ func Forget(tx store.Tx, d Drained, now time.Time) (gone int) {
 		if row.Superseded == 0 {
 			continue
 		}
-		s := Secret{Superseded: time.UnixMilli(row.Superseded), Waited: waited[[8]byte([]byte(id))]}
+		s := Secret{Superseded: time.UnixMilli(row.Superseded), OneTime: row.OneTime != 0, Waited: waited[[8]byte([]byte(id))]}
+		limit := now
+		if s.OneTime {
+			limit = now.Add(fresh)
+		}
+		if row.Used != 0 {
+			s.Used = time.UnixMilli(min(row.Used, now.UnixMilli()))
+		}
 		switch {
-		case s.Superseded.After(now): // by a clock that was wrong
-			row.Superseded = now.UnixMilli()
+		case s.Superseded.After(limit): // by a clock that was wrong
+			row.Superseded = limit.UnixMilli()
 			store.PutRow(tx, store.BucketPrekeys, []byte(id), row)
 		case s.Over(d, now):
 			over[id] = row

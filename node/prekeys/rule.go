@@ -14,6 +14,8 @@ const (
 	// Cap is how long a secret lives at most: nothing that was sealed for its
 	// bundle while that was fresh (7 days) travels longer (30 days).
 	Cap = 37 * 24 * time.Hour
+	// fresh is the part of it in which a bundle is used.
+	fresh = 7 * 24 * time.Hour
 	// Patience is for how long after the start the cap waits for boxes that
 	// cannot be emptied because their relays do not answer.
 	Patience = 7 * 24 * time.Hour
@@ -21,7 +23,9 @@ const (
 
 // Secret is what decides the life of a bundle's secret half.
 type Secret struct {
-	Superseded time.Time // zero: its bundle is the current one
+	Superseded time.Time // zero: its bundle is the current one. Of a one-time bundle its freshness mark
+	OneTime    bool
+	Used       time.Time // first flight to a one-time bundle; zero: none
 	Waited     bool      // an envelope that we hold and cannot open yet needs it
 }
 
@@ -33,11 +37,16 @@ type Drained struct {
 
 // Over says whether a secret goes at now.
 func (s Secret) Over(d Drained, now time.Time) bool {
-	age := now.Sub(s.Superseded)
+	age, limit := now.Sub(s.Superseded), Cap
+	if s.OneTime {
+		limit -= fresh // it was of no use before the mark already
+	}
 	switch {
 	case s.Superseded.IsZero() || s.Waited:
 		return false
-	case age >= Cap:
+	case s.OneTime && !s.Used.IsZero() && now.Sub(s.Used) >= Keep:
+		return true
+	case age >= limit:
 		return !d.Began.IsZero() || now.Sub(d.Start) >= Patience
 	}
 	return age >= Keep && !d.Began.IsZero() && d.Began.Sub(s.Superseded) >= Settle
