@@ -207,7 +207,7 @@ func headOf(h identity.Head) head { return head{h.Epoch, h.Seq, hex.EncodeToStri
 // TestVectors compares with the file; with -update it writes it.
 func TestVectors(t *testing.T) {
 	one := list(t, "ann", 1, 1, [32]byte{}, "phone")
-	v := vectors{About: "Vectors of crypto/witness (docs/protocol.md, \"Fork proof\", \"Safety number\"). Bytes are hex."}
+	v := vectors{About: "Fork proofs, codes and words of the safety number (docs/protocol.md, section 1). Bytes are hex. In each case the first fields are inputs; the last proofs must be refused."}
 	for _, pair := range [][2]*identity.DeviceList{
 		{list(t, "ann", 1, 2, one.Hash(), "phone", "laptop"), list(t, "ann", 1, 2, one.Hash(), "phone", "ghost")},
 		{list(t, "ann", 1, 2, [32]byte{9}, "ghost"), one},

@@ -5,7 +5,6 @@ import (
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
-	"flag"
 	"os"
 	"testing"
 
@@ -13,10 +12,6 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/pass"
 )
-
-var update = flag.Bool("update", false, "rewrite the vectors")
-
-const vectorFile = "../../docs/vectors/pass.json"
 
 func key(n byte) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize))
@@ -80,9 +75,8 @@ func TestHolderKeysOfTwoEpochsDiffer(t *testing.T) {
 	}
 }
 
-// vectors are one pass with all that it is made of; bytes are hex.
-type vectors struct {
-	About      string `json:"about"`
+// passVector is a pass with all that it is made of; bytes are hex.
+type passVector struct {
 	Epoch      uint32 `json:"epoch"`
 	Secret     string `json:"secret"`
 	HolderSeed string `json:"holder_seed"`
@@ -94,27 +88,56 @@ type vectors struct {
 	Pass       string `json:"pass"`
 }
 
-func TestVectors(t *testing.T) {
-	raw, c := some()
-	secret, box, id := bytes.Repeat([]byte{3}, pass.SecretSize), dht.BoxID(pub(key(1))), c.ID()
-	got, err := json.MarshalIndent(vectors{
-		About: `A pass (docs/protocol.md, "Pass"). Ed25519 keys are given by their 32-byte seeds. Rewrite with: go test ./mailbox/pass -update`,
-		Epoch: 5, Secret: hex.EncodeToString(secret), HolderSeed: hex.EncodeToString(pass.HolderKey(secret, 5).Seed()),
-		BoxSeed: hex.EncodeToString(key(1).Seed()), BoxID: hex.EncodeToString(box[:]), Relay: hex.EncodeToString(peer(2)),
-		Cert: hex.EncodeToString(c[:]), ID: hex.EncodeToString(id[:]), Pass: hex.EncodeToString(raw),
-	}, "", "  ")
+func unhex(t *testing.T, text string) []byte {
+	t.Helper()
+	raw, err := hex.DecodeString(text)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got = append(got, '\n')
-	if *update {
-		if err := os.WriteFile(vectorFile, got, 0o644); err != nil {
-			t.Fatal(err)
+	return raw
+}
+
+// TestVectors reads the passes of the file that docs/vectors/model/mailbox.mjs writes.
+func TestVectors(t *testing.T) {
+	raw, err := os.ReadFile("../../docs/vectors/mailbox.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v struct {
+		Passes  []passVector `json:"passes"`
+		Refused []struct {
+			Rule string `json:"rule"`
+			Pass string `json:"pass"`
+		} `json:"refused_passes"`
+	}
+	if err := json.Unmarshal(raw, &v); err != nil {
+		t.Fatal(err)
+	}
+	if min(len(v.Passes), len(v.Refused)) == 0 {
+		t.Fatal("a kind of vector is missing")
+	}
+	for i, want := range v.Passes {
+		owner, relay := ed25519.NewKeyFromSeed(unhex(t, want.BoxSeed)), unhex(t, want.Relay)
+		holder, box := pass.HolderKey(unhex(t, want.Secret), want.Epoch), dht.BoxID(pub(owner))
+		c := pass.Issue(owner, pub(holder))
+		id := c.ID()
+		got := passVector{
+			Epoch: want.Epoch, Secret: want.Secret, HolderSeed: hex.EncodeToString(holder.Seed()), BoxSeed: want.BoxSeed,
+			BoxID: hex.EncodeToString(box[:]), Relay: want.Relay, Cert: hex.EncodeToString(c[:]), ID: hex.EncodeToString(id[:]),
+			Pass: hex.EncodeToString(pass.Use(holder, c, relay, box)),
+		}
+		if got != want {
+			t.Errorf("pass %d: the model says %+v, the code %+v", i, want, got)
+		}
+		if _, ok := pass.Check(unhex(t, want.Pass), pub(owner), relay); !ok {
+			t.Errorf("pass %d is refused", i)
 		}
 	}
-	want, err := os.ReadFile(vectorFile)
-	if err != nil || !bytes.Equal(got, want) {
-		t.Errorf("%v; the pass has changed: if that is meant, go test ./mailbox/pass -update", err)
+	first := v.Passes[0]
+	for _, c := range v.Refused {
+		if _, ok := pass.Check(unhex(t, c.Pass), pub(ed25519.NewKeyFromSeed(unhex(t, first.BoxSeed))), unhex(t, first.Relay)); ok {
+			t.Errorf("taken, against the rule: %s", c.Rule)
+		}
 	}
 }
 

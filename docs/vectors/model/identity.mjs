@@ -111,10 +111,19 @@ export function parseBundle(raw) {
 export const claims = (list, b) => same(list.user, b.user) && list.devices.some((d) => same(d.sig, b.sig) && same(d.ik, b.ik));
 
 // 1.8 Safety number
-export function half(user) {
+function safetyHash(user) {
   let h = sha512(cat(ascii('kith1 safety'), user));
   for (let i = 2; i <= 5200; i++) h = sha512(cat(h, user));
+  return h;
+}
+export function half(user) {
+  const h = safetyHash(user);
   return Array.from({ length: 6 }, (_, i) => String(read(h.slice(5 * i, 5 * i + 5)) % 100000).padStart(5, '0')).join(' ');
+}
+// The 77 bits behind those of the digits.
+export function safetyWords(user) {
+  const bits = [...safetyHash(user).slice(30, 40)].map((b) => b.toString(2).padStart(8, '0')).join('');
+  return Array.from({ length: 7 }, (_, i) => words[parseInt(bits.slice(11 * i, 11 * i + 11), 2)]).join(' ');
 }
 const safety = (a, b) => [half(a), half(b)].sort().join(' ');
 
@@ -233,7 +242,7 @@ export function build(v) {
       const { hash } = parseBundle(raw);
       return { ...b, bundle: hex(raw), hash: hex(hash), prekey: hex(cat(u8(1), hash, bin(b.spk_scalar), bin(b.pq_seed))) };
     }),
-    safety_numbers: v.safety_numbers.map(({ a, b }) => ({ a, b, number: safety(bin(a), bin(b)) })),
+    safety_numbers: v.safety_numbers.map(({ a, b }) => ({ a, b, number: safety(bin(a), bin(b)), words_a: safetyWords(bin(a)), words_b: safetyWords(bin(b)) })),
     unsound_x25519: unsoundX25519().map(hex),
     unsound_ed25519: unsoundEd25519().map(hex),
     refused_phrases: ['abandon '.repeat(12).trim(), 'abandon '.repeat(11) + 'abou', 'abandon '.repeat(10) + 'about', 'abandon '.repeat(12) + 'about', ''],

@@ -5,15 +5,19 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import * as acts from './acts.mjs';
 import * as blob from './blob.mjs';
+import * as content from './content.mjs';
 import * as frames from './frames.mjs';
 import * as group from './group.mjs';
 import * as identity from './identity.mjs';
+import * as links from './links.mjs';
+import * as mailbox from './mailbox.mjs';
 import * as records from './records.mjs';
 import * as session from './session.mjs';
 import * as vault from './vault.mjs';
+import * as witness from './witness.mjs';
 
 const args = process.argv.slice(2), write = args.includes('--write'), only = args.filter((a) => !a.startsWith('--'));
-const models = [identity, session, records, frames.relay, frames.blobs, group, acts, blob, vault];
+const models = [identity, witness, session, content, records, mailbox, frames.relay, frames.blobs, group, acts, blob, links, vault];
 
 // A vector is one case of a file: an element of one of its lists.
 const count = (v) => Object.values(v).filter(Array.isArray).reduce((n, list) => n + list.length, 0);
