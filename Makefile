@@ -15,6 +15,8 @@ BENCHTIME ?= 1s# one benchmark
 COUNT     ?= 1# runs of each benchmark; benchstat wants 6 or more
 CYCLES    ?= 200# kill -9 cycles of `make crash`
 SEEDS     ?= 60# random schedules of `make sim-fuzz`
+SCHEDULES ?= 100000# of `make sessions`
+FROM      ?= 1# its first seed
 LIVE      ?= 90# people of the idle day of `make live`
 VERIFY    ?= 5# how much `make verify` simulates
 ROUNDS    ?= 3# how often each takes part in `make bench-brokers`
@@ -172,6 +174,9 @@ groups: SEEDS = 1000
 groups: ## groups at odds over cuts and absences, SEEDS of them (1000); then 64 members with 3 devices each, a tenth of them away
 	$(note) SEEDS=$(SEEDS) $(GO) test -count=1 -v -run 'RandomGroups$$' -timeout 120m $(TESTFLAGS) ./simnet
 	MEMBERS=64 DEVICES=3 MESSAGES=100 $(GO) test -count=1 -v -run GroupReaches -timeout 60m ./simnet
+
+sessions: ## random schedules of two devices that lose envelopes, state and time, SCHEDULES of them (100,000) from seed FROM (1)
+	$(note) SCHEDULES=$(SCHEDULES) FROM=$(FROM) $(GO) test -count=1 -v -run SchedulesLoseNothing -timeout 180m $(TESTFLAGS) ./node/mend
 
 town: ## what a population of production engines costs: USERS, DAYS, MESSAGES, CONTACTS, RELAYS, UNTIL (small without)
 	$(note) $(GO) test -count=1 -v -run TestCost -timeout $(TIMEOUT) $(TESTFLAGS) ./simnet/crowd

@@ -7,16 +7,11 @@ import (
 	"github.com/kith-im/kith/node/pb"
 )
 
-// note takes in the counter of a message that came, 0 if what came has none, and the highest that its sender has used. What
-// a device sent before it was first heard of is not missed: it is not acknowledged either, and comes again by itself.
+// note takes in the counter of a message that came, 0 if what came has none, and the highest that its sender has used. A
+// gap may reach over blocks: its sender may have what it counted before it lost its count.
 func note(d *pb.PeerDevice, c, sent uint64, now time.Time) {
-	first := d.Received == 0
-	if !first && max(c, sent) > d.Received {
-		from := d.Received + 1
-		if block(max(c, sent)) != block(d.Received) { // its sender has lost its count, and what it would need to answer
-			from = block(max(c, sent))<<blockBits | 1
-		}
-		d.Gaps = append(d.Gaps, &pb.Gap{From: from, To: max(c, sent), Since: now.UnixMilli()})
+	if newest := max(c, sent); newest > d.Received {
+		d.Gaps = append(d.Gaps, &pb.Gap{From: d.Received + 1, To: newest, Since: now.UnixMilli()})
 	}
 	d.Received = max(d.Received, c, sent)
 	if c != 0 {
