@@ -35,7 +35,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
-.PHONY: models root-test groups files crash splits hostile sim-fuzz town verify live fixture vectors bench-crypto
+.PHONY: models root-test groups files crash splits hostile sim-fuzz sessions town verify live fixture vectors bench-crypto
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith

@@ -34,7 +34,7 @@ const (
 	// renewRepairs is how often a delivery is sealed anew on the session that stands before it is given up.
 	renewRepairs = 2
 	// maxUnopened is how many envelopes of a device that do not open come over its own stream before that.
-	maxUnopened = 3
+	maxUnopened = 2
 	// recheckCustody is when a delivery that every relay signed for is looked at again.
 	recheckCustody = 6 * time.Hour
 	// auditFirst to 1.5 auditFirst after a relay signed, one of those that did is asked to show that it has it; then

@@ -3,6 +3,7 @@ package mend
 import (
 	"bytes"
 	"encoding/binary"
+	"math"
 	"slices"
 	"time"
 
@@ -124,12 +125,13 @@ const (
 func Find(tx store.Tx, d *pb.PeerDevice, spans []*chatpb.Span, again func(counter uint64, id []byte) Fate) (gone []*chatpb.Span) {
 	left := MaxNamed
 	for _, s := range spans {
-		to := min(s.GetTo(), d.Sent)
-		for c := s.GetFrom(); c <= to && c != 0; c++ {
-			end, there := known(d, c, to)
+		for c := max(s.GetFrom(), 1); c <= s.GetTo(); c++ {
+			end, there := known(d, c, s.GetTo())
 			if !there {
 				gone = append(gone, &chatpb.Span{From: c, To: end})
-				c = end
+				if c = end; c == math.MaxUint64 {
+					break
+				}
 				continue
 			}
 			if left == 0 {
