@@ -140,8 +140,11 @@ func (e *Engine) DirectDone(t *Turn, n uint64, sent bool) {
 // streamBusy reports whether a write that failed was one too many rather than one to nobody: the connection stands. A
 // few short waits then beat the long way.
 func (e *Engine) streamBusy(t *Turn, it *outbox.Item) bool {
+	if !it.Direct || it.Busy >= maxBusy {
+		return false
+	}
 	dev := e.peerDevice(t, it.Device)
-	return it.Direct && it.Busy < maxBusy && dev != nil && dev.Endpoint != nil && e.live[string(dev.Endpoint.Id)]
+	return dev != nil && dev.Endpoint != nil && e.live[string(dev.Endpoint.Id)]
 }
 
 // noteSent brings what only memory knows of a delivery into its row.

@@ -242,8 +242,12 @@ func (d *Device) elect(out *node.Effects) {
 	for _, x := range out.Reserves {
 		d.reply(d.ask(x.Relay, len(x.Boxes)), func(e *node.Engine, t *node.Turn) { e.Reserved(t, x.Round, x.Relay.ID, d.w.reserve(d, x)) })
 	}
-	for _, x := range out.Commits {
-		leases, err := d.w.commit(d, x)
+	var cores [][]byte
+	for i, x := range out.Commits {
+		if i == 0 || x.Round != out.Commits[i-1].Round { // every relay gets the same
+			cores = d.signCores(x)
+		}
+		leases, err := d.w.commit(d, x.Relay, cores)
 		d.reply(d.ask(x.Relay, len(x.Cores)), func(e *node.Engine, t *node.Turn) { e.Committed(t, x.Round, x.Relay.ID, leases, err) })
 	}
 	for _, x := range out.Sets {
@@ -252,6 +256,19 @@ func (d *Device) elect(out *node.Effects) {
 			d.w.after(d.w.way(d, r, len(x.Set)), func() { r.putSet(x.Set) })
 		}
 	}
+}
+
+// signCores signs what a round has its relays countersign.
+func (d *Device) signCores(x node.Commit) [][]byte {
+	out := make([][]byte, len(x.Cores))
+	for i, core := range x.Cores {
+		signed, err := dht.SignSetCore(x.Keys[i], core)
+		if err != nil {
+			d.w.fail("%s: a core of its own: %v", d.name, err)
+		}
+		out[i] = signed
+	}
+	return out
 }
 
 // ask is how long a relay takes to answer so many questions.

@@ -420,17 +420,13 @@ func (w *World) reserve(from host, x node.Reserve) error {
 	return nil
 }
 
-func (w *World) commit(from host, x node.Commit) ([]dht.Lease, error) {
-	r, ok := w.relayAt(from, x.Relay.ID)
+func (w *World) commit(from host, relay dht.Peer, cores [][]byte) ([]dht.Lease, error) {
+	r, ok := w.relayAt(from, relay.ID)
 	if !ok {
 		return nil, errAway
 	}
 	var out []dht.Lease
-	for i, core := range x.Cores {
-		signed, err := dht.SignSetCore(x.Keys[i], core)
-		if err != nil {
-			return nil, err
-		}
+	for _, signed := range cores {
 		var lease dht.Lease
 		if err := r.do(func(tx mailbox.Tx) (err error) { lease, err = r.rules.Commit(tx, r.time(), signed); return err }); err != nil {
 			return nil, err

@@ -238,7 +238,9 @@ type habit struct {
 func (h *habit) inclined() bool { return h.wants && h.held == 0 }
 
 // live begins the habits of a device, at a random moment of them.
-func (c *Crowd) live(d *device) { c.begins(&d.habit, true, func() bool { return d.gone }, func() { c.follow(d) }) }
+func (c *Crowd) live(d *device) {
+	c.begins(&d.habit, true, func() bool { return d.gone }, func() { c.follow(d) })
+}
 
 // begins begins the habits of a host: at a random moment of them, or as it comes for the first time. follow brings it to where it
 // wants to be, until it is over.
