@@ -128,7 +128,7 @@ func (a *app) checkStore() api.Check {
 		return bad("store", err.Error(), "kith init --help")
 	}
 	defer s.Close()
-	if err := s.Check(); err != nil {
+	if err := errors.Join(p2p.CheckHostKey(a.folders.Home, v), s.Check()); err != nil {
 		return bad("store", err.Error(), "kith init --help")
 	}
 	if s.Restored() {

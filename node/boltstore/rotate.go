@@ -249,12 +249,9 @@ func (t *txn) resealRow(b store.Bucket, r pair) (damaged, err error) {
 // is as it was then. A copy of both files together, or one as young as the last rotation, is not noticed.
 func (s *Store) Restored() bool { return s.restored.Load() }
 
-// Forget drops the rows that no key opens, if the store was Restored, and runs fn in the same transaction: it has the device
-// begin anew with those who knew it.
+// Forget drops sessions, prekeys and first flights, which no key opens when the store was Restored, or which are damaged,
+// and runs fn in the same transaction: it has the device begin anew with those who knew it.
 func (s *Store) Forget(fn func(store.Tx) error) error {
-	if !s.Restored() {
-		return nil
-	}
 	err := s.update(func(t *txn) error {
 		for _, b := range store.Buckets() {
 			if b.Fleeting() {

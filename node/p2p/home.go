@@ -164,28 +164,35 @@ func keysProblem(dir string, err error) error {
 	return fmt.Errorf("home folder: %w", err)
 }
 
-// settle has the device begin anew with its peers if the store was put back from a copy, and brings a fresh key for what
-// must be forgotten: a copy of the store alone that is put back between two starts is always older than its keys.
+// settle brings a fresh key for what must be forgotten, so that a copy of the store alone which is put back between two
+// starts is always older than its keys. If it was, or if a session or prekey is damaged, the device begins anew with its peers.
 func (h *home) settle(ctx context.Context, now time.Time, rng io.Reader, log *slog.Logger) error {
+	why := ""
 	if h.store.Restored() {
-		log.Warn("the store is older than its keys: sessions begin anew")
-		if err := h.store.Forget(func(tx store.Tx) error { return afresh(tx, now, rng) }); err != nil {
-			return fmt.Errorf("%s: %w", storeFile, err)
-		}
-	}
-	if err := h.store.Rotate(ctx, vault.Fleeting, now); err != nil {
+		why = "it was put back beside newer keys"
+	} else if err := h.store.Rotate(ctx, vault.Fleeting, now); errors.Is(err, boltstore.ErrDamaged) {
+		log.Warn("the store is damaged", "err", err)
+		why = "some of it was damaged"
+	} else if err != nil {
 		log.Warn("the keys of the store were not renewed", "err", err) // a full disk for instance: keepKeys tries again
+	}
+	if why == "" {
+		return nil
+	}
+	log.Warn("sessions begin anew: the store is not as this device left it", "why", why)
+	if err := h.store.Forget(func(tx store.Tx) error { return afresh(tx, now, rng, why) }); err != nil {
+		return fmt.Errorf("%s: %w", storeFile, err)
 	}
 	return nil
 }
 
 // afresh tells the others by a new generation that this device knows none of their sessions. The engine is one for this
 // alone: what it wants done, the one that is loaded next wants as well.
-func afresh(tx store.Tx, now time.Time, rng io.Reader) error {
+func afresh(tx store.Tx, now time.Time, rng io.Reader, why string) error {
 	t := &node.Turn{Now: now, Rand: rng, Tx: tx, Out: &node.Effects{}}
 	e, err := node.Load(t, node.Config{})
 	if err == nil {
-		e.Afresh(t, "it was put back beside newer keys")
+		e.Afresh(t, why)
 	}
 	return err
 }
@@ -220,6 +227,12 @@ func Relock(ctx context.Context, dir string, old, fresh []byte, now time.Time) (
 	return h.store.Relock(ctx, fresh, now)
 }
 
+// CheckHostKey says whether the host key is as it was written.
+func CheckHostKey(dir string, v *vault.Vault) error {
+	_, err := readHostKey(dir, v)
+	return err
+}
+
 // View opens the store of a home folder read-only, for commands that run
 // without a daemon. ErrLocked says that a daemon owns it.
 func View(dir string, passphrase []byte, fn func(tx store.Tx) error) error {
@@ -241,7 +254,7 @@ func readHostKey(dir string, v *vault.Vault) (ed25519.PrivateKey, error) {
 	}
 	seed, err := v.Open(vault.Lasting, hostKeyPlace, sealed)
 	if err != nil || len(seed) != ed25519.SeedSize {
-		return nil, fmt.Errorf("%s: %w", hostFile, vault.ErrDamaged)
+		return nil, &view.Problem{Class: vault.ErrDamaged, Message: filepath.Join(dir, hostFile) + " is damaged: put back a copy of it that is of one time with " + vaultFile, Hint: "kith doctor"}
 	}
 	return ed25519.NewKeyFromSeed(seed), nil
 }

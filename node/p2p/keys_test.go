@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.etcd.io/bbolt"
+
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"
@@ -85,7 +87,7 @@ func TestAStoreThatWasPutBackBeginsAnew(t *testing.T) {
 			t.Errorf("put back %v, noticed %v", back, h.store.Restored())
 		}
 		settled(t, h, &log)
-		if bytes.Contains(log.Bytes(), []byte("older than its keys")) != back {
+		if bytes.Contains(log.Bytes(), []byte("put back beside newer keys")) != back {
 			t.Errorf("put back %v, log %q", back, log.String())
 		}
 		var told []byte
@@ -106,6 +108,36 @@ func TestAStoreThatWasPutBackBeginsAnew(t *testing.T) {
 		if err := errors.Join(h.store.Check(), h.store.Close()); err != nil {
 			t.Errorf("put back %v: %v", back, err)
 		}
+	}
+}
+
+func TestADamagedPrekeyHasTheDeviceBeginAnew(t *testing.T) {
+	dir := device(t)
+	db, err := bbolt.Open(filepath.Join(dir, storeFile), fileMode, nil)
+	if err == nil {
+		err = errors.Join(db.Update(func(tx *bbolt.Tx) error {
+			rows := tx.Bucket([]byte{byte(store.BucketPrekeys)})
+			k, v := rows.Cursor().First()
+			bad := bytes.Clone(v)
+			bad[len(bad)-1] ^= 1
+			return rows.Put(k, bad)
+		}), db.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := opened(t, dir)
+	var log bytes.Buffer
+	settled(t, h, &log)
+	if !bytes.Contains(log.Bytes(), []byte("damaged at bucket 5/")) && !bytes.Contains(log.Bytes(), []byte("damaged at 5/")) {
+		t.Errorf("log %q", log.String())
+	}
+	err = h.store.Update(func(tx store.Tx) error {
+		_, err := node.Load(&node.Turn{Now: time.Now(), Rand: rand.Reader, Tx: tx, Out: &node.Effects{}}, node.Config{})
+		return err
+	})
+	if err := errors.Join(err, h.store.Check()); err != nil {
+		t.Error(err)
 	}
 }
 
