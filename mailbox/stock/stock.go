@@ -85,13 +85,19 @@ func read(bundles []byte, now time.Time) ([]Item, error) {
 			return nil, ErrRefused
 		}
 		b, err := identity.ParseBundle(rest[:BundleSize])
-		if err != nil || !b.OneTime() || !fresh(b.NotAfter(), now) || len(items) > 0 && b.Device() != device {
+		if err != nil || !b.OneTime() || !timely(b, now) || len(items) > 0 && b.Device() != device {
 			return nil, ErrRefused
 		}
 		device = b.Device()
 		items = append(items, Item{Bundle: b.Bytes(), Until: b.NotAfter()})
 	}
 	return items, nil
+}
+
+// timely says whether a bundle may be kept: it is fresh, and not of a time to come, or good for so long, that it would hold
+// its place for years.
+func timely(b *identity.Bundle, now time.Time) bool {
+	return fresh(b.NotAfter(), now) && b.Usable(now) && b.NotAfter().Sub(b.Issued()) <= identity.BundleLifetime
 }
 
 // fresh says whether a bundle may be handed out at now.

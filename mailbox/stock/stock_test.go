@@ -59,6 +59,7 @@ func TestAdmit(t *testing.T) {
 		"other bundles":        signed,
 		"a last-resort bundle": stock.Sign(owner, rules.Peer(), mailboxtest.Bundles(t, keys, now, 0, 1)),
 		"an old bundle":        stock.Sign(owner, rules.Peer(), mailboxtest.Bundles(t, keys, now.Add(-8*24*time.Hour), identity.FlagOneTime, 1)),
+		"one of next year":     stock.Sign(owner, rules.Peer(), mailboxtest.Bundles(t, keys, now.Add(365*24*time.Hour), identity.FlagOneTime, 1)),
 		"a broken one":         stock.Sign(owner, rules.Peer(), [][]byte{good[0], broken}),
 		"two devices":          stock.Sign(owner, rules.Peer(), [][]byte{good[0], mailboxtest.Bundles(t, mailboxtest.DeviceKeys(t, 2), now, identity.FlagOneTime, 1)[0]}),
 		"half a bundle":        stock.Sign(owner, rules.Peer(), [][]byte{good[0][:700]}),

@@ -95,7 +95,7 @@ func (o *Opening) done(now time.Time) bool {
 
 // Take ends an opening and returns the bundle to begin with: the one-time bundle
 // that came, if the device signed it for its user, marked it as for one sender,
-// and it is fresh and of no older generation; else the one that all may use.
+// and it is fresh, not of the future, and of no older generation; else the one that all may use.
 func (os Openings) Take(known *identity.Bundle, list *identity.DeviceList, now time.Time) *identity.Bundle {
 	o := os[known.Device()]
 	delete(os, known.Device())
@@ -103,7 +103,7 @@ func (os Openings) Take(known *identity.Bundle, list *identity.DeviceList, now t
 		return known
 	}
 	if b := o.bundle; b.OneTime() && b.Device() == known.Device() && b.Generation() >= known.Generation() &&
-		b.Fresh(now) && identity.Claims(list, b) == nil {
+		b.Fresh(now) && b.Usable(now) && identity.Claims(list, b) == nil {
 		return b
 	}
 	return known
