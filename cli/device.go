@@ -96,9 +96,12 @@ func (a *app) deviceRemove() *cobra.Command {
 func (a *app) deviceLeave() *cobra.Command {
 	var yes, all bool
 	cmd := &cobra.Command{
-		Use: "leave", Args: args(0, 0), Short: "Leave the network with every device of yours",
-		Long:    "Signs that you have left, with every device of yours, so that senders are told. Your files stay. A single device is taken\noff by `kith device remove` on the admin device.",
-		Example: "  kith device leave --all --yes",
+		Use: "leave", Args: args(0, 0), Short: "Leave with this device, or with every device of yours",
+		Long: `Takes this device off your list: it gets and sends nothing more, your other devices go on. The admin device signs that
+itself, and with it goes the key that changes the list: then only the recovery phrase adds and removes devices. Any other
+device asks the admin device, and is out when that has answered. With --all you leave with every device, and senders are
+told. Nothing is deleted: your files stay.`,
+		Example: "  kith device leave --yes\n  kith device leave --all --yes",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !yes {
 				return usage(cmd, "leaving cannot be undone: say --yes")
@@ -107,7 +110,12 @@ func (a *app) deviceLeave() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return ask(cmd.Context(), a, c, "leave", api.LeaveRequest{All: all}, func(api.Left) {
+			return ask(cmd.Context(), a, c, "leave", api.LeaveRequest{All: all}, func(v api.Left) {
+				if v.Asked {
+					a.out.Printf("asked; this device is out when the admin device has answered\n")
+					a.next("kith status")
+					return
+				}
 				a.out.Printf("left; senders are told as they meet the new list\n")
 			})
 		},

@@ -50,6 +50,9 @@ func (a *app) showStatus(s api.Status) {
 	if s.Net.Relay {
 		a.out.Printf("serves as a relay\n")
 	}
+	if s.Identity.Leaving {
+		a.out.Printf("this device asked the admin device to be taken off your list, which has not answered yet\n")
+	}
 	if s.Identity.Removed {
 		a.out.Printf("%s\n", term.In(term.Red, "this device was removed from its account: it sends nothing and gets nothing more"))
 		s.Hint = "kith device list"

@@ -435,6 +435,9 @@ func (e *Engine) gotSync(t *Turn, a arrival) bool {
 	if proto.Unmarshal(a.content.Payload, s) != nil {
 		return false
 	}
+	if s.Leaving && e.account != nil && e.dropDevice(t, a.sender.Device()) != nil {
+		return false // not acknowledged: it asks again
+	}
 	for _, p := range s.People {
 		e.keepPerson(t, p)
 	}

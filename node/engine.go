@@ -185,7 +185,8 @@ func (e *Engine) needMissing(t *Turn) {
 	if len(e.self.Record) > 0 { // whether the network has a newer one than we know of: learnOwnRecord
 		keys = append(keys, dht.DeviceKey(e.device))
 	}
-	e.ownAt = t.Now
+	e.ownAt = t.Now.Add(ownListEvery)
+	keys = append(keys, dht.UserKey(e.user)) // whether somebody else has signed lists of ours: also before we sign the next
 	for _, key := range keys {
 		e.need(t, key)
 	}

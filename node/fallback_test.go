@@ -141,7 +141,7 @@ func TestFallbackForWhoHasLeft(t *testing.T) {
 		a.send(b, "on its way")
 		w.lose = func(p parcel) bool { return p.from == a }
 		b.start()
-		w.must(b.do(func(e *node.Engine, t *node.Turn) error { return e.Leave(t, true) }))
+		w.must(b.do(func(e *node.Engine, t *node.Turn) error { _, err := e.Leave(t, true); return err }))
 		w.pass(10 * time.Minute)
 		if x := a.contact(b.user()); !x.Left {
 			t.Fatalf("control: %+v", x)

@@ -416,3 +416,56 @@ func (e *Engine) notAdmin(verb string) error {
 		Hint: "kith device list",
 	}
 }
+
+// Leave takes this device off the list, or with all writes the tombstone: senders are told that this person has left.
+// Nothing is deleted here. The admin device signs for itself, and leaves an account whose list nobody can change without
+// the recovery phrase; another device asks it, and is out when it has answered: then asked is true.
+func (e *Engine) Leave(t *Turn, all bool) (asked bool, err error) {
+	switch {
+	case e.self.Removed:
+		return false, &view.Problem{Class: view.ErrRefused, Message: "this device was removed from its account", Hint: "kith device list"}
+	case all && e.account == nil:
+		return false, e.notAdmin("remove")
+	case e.account == nil:
+		return true, e.askToLeave(t)
+	case !all && len(e.list.Devices()) == 1:
+		return false, &view.Problem{Class: view.ErrUsage, Message: "this is your only device: without it nobody can write to you", Hint: "kith device leave --all"}
+	}
+	var next *identity.DeviceList
+	if all {
+		next, err = e.signList(t, nil, identity.FlagTombstone)
+	} else {
+		next, err = e.signList(t, e.without(e.device), 0)
+	}
+	if err != nil {
+		return false, err
+	}
+	r := &chatpb.Records{Lists: [][]byte{next.Bytes()}}
+	if all { // while the sessions still stand
+		for _, d := range e.siblings() {
+			e.tellRemoved(t, d, next)
+		}
+		e.tellContacts(t, r)
+	} else {
+		e.tellAll(t, r)
+	}
+	e.adoptOwnList(t, next)
+	e.account, e.self.Account = nil, nil
+	e.saveSelf(t)
+	e.flush(t)
+	return false, t.Tx.Err()
+}
+
+// askToLeave has the admin device take this device off the list.
+func (e *Engine) askToLeave(t *Turn) error {
+	for _, d := range e.list.Devices() {
+		if d.Admin() {
+			e.self.Leaving = true
+			e.saveSelf(t)
+			e.sendControl(t, chat.KindSync, &chatpb.Sync{Leaving: true}, e.user, []identity.DeviceID{d.ID()})
+			e.flush(t)
+			return t.Tx.Err()
+		}
+	}
+	return e.notAdmin("remove")
+}

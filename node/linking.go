@@ -161,6 +161,11 @@ func (e *Engine) pushList(t *Turn, record []byte) {
 // tellAll hands records to our other devices and to every contact.
 func (e *Engine) tellAll(t *Turn, r *chatpb.Records) {
 	e.sendControl(t, chat.KindRecords, r, e.user, e.siblings())
+	e.tellContacts(t, r)
+	e.flush(t)
+}
+
+func (e *Engine) tellContacts(t *Turn, r *chatpb.Records) {
 	for _, c := range e.contacts(t) {
 		if c.State != contactAccepted || c.Left {
 			continue
@@ -277,6 +282,35 @@ func (e *Engine) stopSpeaking(t *Turn, recovered bool) {
 	e.notice(t, view.Notice{Type: "identity", Text: text})
 }
 
+// signList signs the next device list. Only the admin device can.
+func (e *Engine) signList(t *Turn, devices []identity.Device, flags byte) (*identity.DeviceList, error) {
+	if e.account == nil {
+		return nil, &view.Problem{
+			Class: view.ErrRefused, Message: "this device cannot sign the device list; the admin device can",
+			Hint: "kith device list",
+		}
+	}
+	if !e.read {
+		return nil, &view.Problem{
+			Class: view.ErrRefused, Message: "your newest device list has not been read back since this node started: try again in a moment",
+			Hint: "kith status",
+		}
+	}
+	return e.account.SignList(identity.ListFields{
+		Seq: e.list.Seq() + 1, Prev: e.list.Hash(), Issued: t.Now, NotAfter: t.Now.Add(listLife), Flags: flags, Devices: devices,
+	})
+}
+
+// renewList signs the list again when half of its life is over.
+func (e *Engine) renewList(t *Turn) {
+	if e.account == nil || e.self.Removed || !t.Now.After(e.list.NotAfter().Add(listRenew-listLife)) {
+		return
+	}
+	if next, err := e.signList(t, e.list.Devices(), 0); err == nil {
+		e.adoptOwnList(t, next)
+	}
+}
+
 // RemoveDevice takes a device off the list. It gets nothing from anybody who has seen the new list.
 func (e *Engine) RemoveDevice(t *Turn, prefix string) (view.Device, error) {
 	if e.account == nil {
@@ -298,18 +332,29 @@ func (e *Engine) RemoveDevice(t *Turn, prefix string) (view.Device, error) {
 		}
 		return view.Device{}, &view.Problem{Class: view.ErrAmbiguous, Message: "more than one device begins with " + prefix + ": " + strings.Join(ids, ", "), Hint: "kith device list"}
 	case found[0].ID() == e.device:
-		return view.Device{}, &view.Problem{Class: view.ErrUsage, Message: "this is the device you are on", Hint: "kith device leave --all"}
+		return view.Device{}, &view.Problem{Class: view.ErrUsage, Message: "this is the device you are on", Hint: "kith device leave"}
 	}
 	gone := found[0].ID()
-	rest := slices.DeleteFunc(e.list.Devices(), func(d identity.Device) bool { return d.ID() == gone })
-	next, err := e.signList(t, rest, 0)
-	if err != nil {
+	if err := e.dropDevice(t, gone); err != nil {
 		return view.Device{}, err
+	}
+	return view.Device{Device: gone.String()}, t.Tx.Err()
+}
+
+// dropDevice signs the list without a device, and tells it and everybody.
+func (e *Engine) dropDevice(t *Turn, gone identity.DeviceID) error {
+	next, err := e.signList(t, e.without(gone), 0)
+	if err != nil {
+		return err
 	}
 	e.tellRemoved(t, gone, next)
 	e.adoptOwnList(t, next)
 	e.pushList(t, nil)
-	return view.Device{Device: gone.String()}, t.Tx.Err()
+	return nil
+}
+
+func (e *Engine) without(gone identity.DeviceID) []identity.Device {
+	return slices.DeleteFunc(e.list.Devices(), func(d identity.Device) bool { return d.ID() == gone })
 }
 
 // tellRemoved hands the removed device the list that no longer names it, over a stream if one is up; it would otherwise
@@ -329,38 +374,6 @@ func (e *Engine) tellRemoved(t *Turn, id identity.DeviceID, next *identity.Devic
 	}
 	if envelope, err := e.seal(t, dev, content.Bytes(), nil); err == nil {
 		t.Out.Directs = append(t.Out.Directs, Direct{Peer: toPeer(dev.Endpoint), Envelope: envelope})
-	}
-}
-
-// Leave writes the tombstone: senders are told that this person has left. All is the only form so far: one device is
-// taken off by RemoveDevice on the admin device.
-func (e *Engine) Leave(t *Turn, all bool) error {
-	if !all {
-		return &view.Problem{Class: view.ErrUsage, Message: "a single device is removed on the admin device", Hint: "kith device remove DEVICE"}
-	}
-	if e.account == nil {
-		return e.notAdmin("remove")
-	}
-	next, err := e.signList(t, nil, identity.FlagTombstone)
-	if err != nil {
-		return err
-	}
-	e.sendTombstone(t, next)
-	e.adoptOwnList(t, next)
-	e.flush(t)
-	return t.Tx.Err()
-}
-
-// sendTombstone tells everybody while the sessions still stand.
-func (e *Engine) sendTombstone(t *Turn, l *identity.DeviceList) {
-	r := &chatpb.Records{Lists: [][]byte{l.Bytes()}}
-	for _, c := range e.contacts(t) {
-		if list := e.listOf(t, identity.UserID(padUser(c.User))); list != nil && c.State == contactAccepted {
-			e.sendControl(t, chat.KindRecords, r, list.User(), deviceIDs(list))
-		}
-	}
-	for _, d := range e.siblings() {
-		e.tellRemoved(t, d, l)
 	}
 }
 

@@ -53,6 +53,7 @@ func TestLinkingFramesMayRepeat(t *testing.T) {
 	var record []byte
 	w.must(n.store.Update(func(tx store.Tx) (err error) { record, err = l.Welcome(n.turn(tx), again, n.self); return err }))
 	for range 2 {
+		w.settle()
 		listed, err := a.record(record)
 		w.must(err)
 		a.stop()
@@ -127,7 +128,7 @@ func TestOnlyTheAdminDeviceChangesTheList(t *testing.T) {
 	for name, do := range map[string]func(*node.Engine, *node.Turn) error{
 		"add":    func(e *node.Engine, t *node.Turn) error { _, err := e.OfferDevice(t, 0); return err },
 		"remove": func(e *node.Engine, t *node.Turn) error { _, err := e.RemoveDevice(t, a.id()); return err },
-		"leave":  func(e *node.Engine, t *node.Turn) error { return e.Leave(t, true) },
+		"leave":  func(e *node.Engine, t *node.Turn) error { _, err := e.Leave(t, true); return err },
 	} {
 		if err := a2.do(do); err == nil {
 			t.Errorf("%s works on the second device", name)

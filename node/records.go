@@ -125,11 +125,7 @@ func (e *Engine) renew(t *Turn) {
 	if rotateBundle(t, e.self, e.keys, number) != nil {
 		return
 	}
-	if e.account != nil && t.Now.After(e.list.NotAfter().Add(listRenew-listLife)) {
-		if next, err := e.signList(t, e.list.Devices(), 0); err == nil {
-			e.adoptOwnList(t, next)
-		}
-	}
+	e.renewList(t)
 	e.saveSelf(t)
 	e.renewRecord(t, true)
 }
@@ -210,19 +206,6 @@ func sameRecord(stored []byte, next *dht.DeviceRecord) bool {
 	return string(a.Bytes()) == string(b.Bytes())
 }
 
-// signList signs the next device list. Only the admin device can.
-func (e *Engine) signList(t *Turn, devices []identity.Device, flags byte) (*identity.DeviceList, error) {
-	if e.account == nil {
-		return nil, &view.Problem{
-			Class: view.ErrRefused, Message: "this device cannot sign the device list; the admin device can",
-			Hint: "kith device list",
-		}
-	}
-	return e.account.SignList(identity.ListFields{
-		Seq: e.list.Seq() + 1, Prev: e.list.Hash(), Issued: t.Now, NotAfter: t.Now.Add(listLife), Flags: flags, Devices: devices,
-	})
-}
-
 func (e *Engine) sessionSelf() session.Self {
 	return session.Self{User: e.user, Keys: e.keys, Head: e.list.Head()}
 }
@@ -274,7 +257,10 @@ func (e *Engine) tickLookups(t *Turn) {
 func (e *Engine) Looked(t *Turn, key string, value []byte) {
 	w := e.wants[key]
 	defer e.looked(t, key)
-	e.read = e.read || key == dht.UserKey(e.user)
+	if key == dht.UserKey(e.user) && !e.read {
+		e.read = true
+		defer e.renewList(t)
+	}
 	if value != nil && dht.Validate(key, value, t.Now) == nil {
 		delete(e.wants, key)
 		e.learn(t, key, value)
@@ -422,6 +408,9 @@ func (e *Engine) tickPublish(t *Turn) {
 func (e *Engine) ownRecord(t *Turn, key string) []byte {
 	switch key {
 	case dht.UserKey(e.user):
+		if !e.list.Usable(t.Now) {
+			return nil // until it is signed anew, or another device's is here
+		}
 		return e.list.Bytes()
 	case dht.DeviceKey(e.device):
 		return e.self.Record

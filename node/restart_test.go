@@ -95,7 +95,7 @@ func TestTombstoneStaysPublished(t *testing.T) {
 			key = k
 		}
 	}
-	w.must(a.do(func(e *node.Engine, t *node.Turn) error { return e.Leave(t, true) }))
+	w.must(a.do(func(e *node.Engine, t *node.Turn) error { _, err := e.Leave(t, true); return err }))
 	a.stop()
 	delete(w.records, key) // the directory lost it
 	a.start()

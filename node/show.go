@@ -112,7 +112,7 @@ func Identity(tx store.Tx) (view.Identity, error) {
 	return view.Identity{
 		User: hexOf(self.User), Device: keys.ID().String(), Name: self.Name, DeviceName: self.DeviceName,
 		Admin: len(self.Account) > 0, Epoch: list.Epoch(), ListNumber: list.Seq(), Devices: len(list.Devices()),
-		Fingerprint: list.User().Short(), AccountKey: list.Fingerprint(), Removed: self.Removed,
+		Fingerprint: list.User().Short(), AccountKey: list.Fingerprint(), Leaving: self.Leaving && !self.Removed, Removed: self.Removed,
 	}, tx.Err()
 }
 

@@ -46,7 +46,9 @@ type Backend struct {
 	Ping func(ctx context.Context, peer string) (time.Duration, error)
 	// Whose asks the DNS whose a name under a domain is.
 	Whose func(ctx context.Context, name people.Name) (identity.UserID, error)
-	Relay func() Relay
+	// ReadBack asks the directory for our newest device list, before the next one is signed.
+	ReadBack func(ctx context.Context) error
+	Relay    func() Relay
 	// SetRelay turns serving as a relay on or off, now and after the next start.
 	SetRelay func(on bool) error
 	// LimitRelay changes those limits that are not zero, now and after the next start.

@@ -172,7 +172,15 @@ func deviceOffer(e *node.Engine, t *node.Turn, q TTLRequest) (view.Invite, error
 	return e.OfferDevice(t, d)
 }
 
-func deviceRemove(e *node.Engine, t *node.Turn, q DeviceRequest) (view.Device, error) {
+func deviceRemove(ctx context.Context, b *Backend, q DeviceRequest) (v view.Device, err error) {
+	err = b.signing(ctx, func(e *node.Engine, t *node.Turn) (err error) {
+		v, err = removeDevice(e, t, q)
+		return err
+	})
+	return v, err
+}
+
+func removeDevice(e *node.Engine, t *node.Turn, q DeviceRequest) (view.Device, error) {
 	list, err := node.Devices(t.Tx, e)
 	if err != nil {
 		return view.Device{}, err
@@ -205,8 +213,24 @@ func deviceNamed(list []view.Device, name string) (string, error) {
 	return id, nil
 }
 
-func leave(e *node.Engine, t *node.Turn, q LeaveRequest) (Left, error) {
-	return Left(q), e.Leave(t, q.All)
+// leave reads our newest list back first: a list that does not follow it would be a fork.
+func leave(ctx context.Context, b *Backend, q LeaveRequest) (v Left, err error) {
+	v.All = q.All
+	err = b.signing(ctx, func(e *node.Engine, t *node.Turn) (err error) {
+		v.Asked, err = e.Leave(t, q.All)
+		return err
+	})
+	return v, err
+}
+
+// signing runs a turn that signs a device list, after the newest one was read back.
+func (b *Backend) signing(ctx context.Context, fn func(*node.Engine, *node.Turn) error) error {
+	if b.ReadBack != nil {
+		if err := b.ReadBack(ctx); err != nil {
+			return err
+		}
+	}
+	return b.Do(ctx, fn)
 }
 
 // proofMethods are those of the table that are about proofs of two device lists.

@@ -52,8 +52,8 @@ func init() {
 		method("device_offer", ScopeManage, "device_offer", "Make a link with which a new device joins us.", turn(deviceOffer)),
 		method("history", ScopeRead, "history", "How the past was compared with each other device of ours.", stored(history)).offline(),
 		method("history_ask", ScopeManage, "history", "Compare what every device of ours has of the past, and fetch what this one lacks.", turn(historyAsk)),
-		method("device_remove", ScopeManage, "device", "Remove a device of ours.", turn(deviceRemove)),
-		method("leave", ScopeManage, "left", "Take this device, or the whole person, out of the network.", turn(leave)),
+		method("device_remove", ScopeManage, "device", "Remove a device of ours.", deviceRemove),
+		method("leave", ScopeManage, "left", "Take this device, or the whole person, out of the network. Nothing is deleted here.", leave),
 
 		method("mailbox", ScopeRead, "mailbox", "Our mailbox: which relays hold mail for us.", look(mailbox)).offline(),
 		method("relay_explain", ScopeRead, "explanation", "Why our relays were elected: the election is run again; or what is known of a contact's relays.", look(explain)).offline(),

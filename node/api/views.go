@@ -255,9 +255,10 @@ type LeaveRequest struct {
 	All bool `json:"all,omitempty"` // the whole person: every device
 }
 
-// Left says that it is done.
+// Left says that it is done, or that it was asked for.
 type Left struct {
-	All bool `json:"all"`
+	All   bool `json:"all"`
+	Asked bool `json:"asked,omitempty"` // the admin device was asked: this device is out when it has answered
 }
 
 // EventsRequest asks for a page of events.

@@ -207,7 +207,7 @@ func TestNothingLeavesBeforeTheDiskKnowsIt(t *testing.T) {
 	inLoop(t, func(t *testing.T, r *rig) {
 		r.loop.perform = func(res *result) []call {
 			for _, key := range res.out.Lookups {
-				if !r.has(key) {
+				if !r.has(key) && !strings.HasPrefix(key, "/kith-") { // those are the engine's own
 					t.Errorf("the effect of %q was performed before its commit", key)
 				}
 			}

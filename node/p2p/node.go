@@ -2,6 +2,7 @@ package p2p
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -117,9 +118,31 @@ func (n *Node) Stuck() string {
 // backend is the node as the local API sees it.
 func (n *Node) backend() api.Backend {
 	return api.Backend{
-		View: n.View, Now: n.cfg.Now, Do: n.Do, Events: n.Follow, Net: n.Net, Peers: n.Peers, Ping: n.Ping, Whose: n.names.Lookup,
+		View: n.View, Now: n.cfg.Now, Do: n.Do, Events: n.Follow, Net: n.Net, Peers: n.Peers, Ping: n.Ping, Whose: n.names.Lookup, ReadBack: n.readBack,
 		Relay: n.Relay, SetRelay: n.SetRelay, LimitRelay: n.LimitRelay, DrainRelay: n.DrainRelay, ScrubRelay: n.ScrubRelay, Files: n.files, Version: n.cfg.Version, Started: n.started,
 	}
+}
+
+// readBack hands the engine the newest list of our own devices that the directory has: what it signs next has to follow
+// that one, also when another copy of this device signed it. Only the admin device signs.
+func (n *Node) readBack(ctx context.Context) error {
+	var id view.Identity
+	if err := n.View(func(tx store.Tx) (err error) { id, err = node.Identity(tx); return err }); err != nil || !id.Admin {
+		return err
+	}
+	if n.Net().Directory == 0 {
+		return &view.Problem{Class: view.ErrRefused, Message: "your newest device list cannot be read back: no peer of the directory is there", Hint: "kith netcheck"}
+	}
+	user, _ := node.ParseUser(id.User)
+	key := dht.UserKey(user)
+	value, err := n.directory.Newest(ctx, key)
+	if err != nil && !errors.Is(err, dht.ErrNotFound) {
+		return err
+	}
+	return n.Do(ctx, func(e *node.Engine, t *node.Turn) error {
+		e.Looked(t, key, value)
+		return nil
+	})
 }
 
 // Net is the network as this node sees it.

@@ -30,8 +30,9 @@ type Identity struct {
 	ListNumber  uint64 `json:"list_number"`
 	Devices     int    `json:"devices"`
 	Fingerprint string `json:"fingerprint"`
-	AccountKey  string `json:"account_key"` // fingerprint of the account key, as contacts see it
-	Removed     bool   `json:"removed"`     // the account's list does not name this device any more
+	AccountKey  string `json:"account_key"`       // fingerprint of the account key, as contacts see it
+	Leaving     bool   `json:"leaving,omitempty"` // it asked the admin device to be taken off the list
+	Removed     bool   `json:"removed"`           // the account's list does not name this device any more
 }
 
 // Contact is one person that we know.
