@@ -29,6 +29,7 @@ type epoch struct {
 	tries  uint8  // chains whose first messages carried what is held, up to attachAlways
 	role   epochRole
 	secret []byte // what the role holds; never written in place
+	ek     []byte // of the proposer: the key that its seed makes, once it was sent; not stored
 }
 
 // epochRole is how far the next epoch has come on this side.
@@ -77,7 +78,7 @@ func (s *Session) attach(rng io.Reader, b *fields) error {
 	if size == 0 {
 		return nil
 	}
-	// Room first: to make the key again from its seed costs as much as ten messages.
+	// Room first: to make the key from its seed costs as much as ten messages.
 	if e.owed = !b.fits(tlvHead + epochNumberSize + size); e.owed {
 		return nil
 	}
@@ -85,11 +86,14 @@ func (s *Session) attach(rng io.Reader, b *fields) error {
 	if e.role == epochAnswered {
 		b.pqCipher = append(field, e.secret[keySize:]...)
 	} else {
-		dk, err := mlkem.NewDecapsulationKey768(e.secret)
-		if err != nil {
-			return ErrState
+		if e.ek == nil {
+			dk, err := mlkem.NewDecapsulationKey768(e.secret)
+			if err != nil {
+				return ErrState
+			}
+			e.ek = dk.EncapsulationKey().Bytes()
 		}
-		b.pqKey = append(field, dk.EncapsulationKey().Bytes()...)
+		b.pqKey = append(field, e.ek...)
 	}
 	if s.send.n < attachEvery {
 		e.tries = min(e.tries+1, attachAlways)
@@ -118,7 +122,7 @@ func (s *Session) absorb(b fields, now time.Time, encapsulate encapsulator) {
 			return
 		}
 		if ss, err := dk.Decapsulate(field); err == nil {
-			e.role, e.secret, e.tries = epochReady, ss, 0
+			e.role, e.secret, e.ek, e.tries = epochReady, ss, nil, 0
 		}
 	}
 }

@@ -56,8 +56,9 @@ func (s *Session) sealNext(guard [guardSize]byte, plain []byte) []byte {
 	// Slices of out share its array, so the message grows as out does.
 	whole := message(out[len(s.prefix):cap(out)])
 	nonce := whole.nonce()
-	out = seal(out, c.head.seal[:], nonce, h[:], whole.headerAD(&s.ad))
-	out = seal(out, key[:], nonce, plain, whole.bodyAD(&s.ad))
+	ad := whole.headerAD(&s.ad)
+	out = seal(out, c.head.seal[:], nonce, h[:], ad)
+	out = seal(out, key[:], nonce, plain, append(ad, whole.header()...))
 
 	c.key = nextKey
 	c.n++
