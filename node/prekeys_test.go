@@ -1,16 +1,20 @@
 package node_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/stock"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/view"
 )
 
 // secrets are the prekey ids whose secret a device has.
@@ -42,6 +46,9 @@ func (d *device) prekey(x node.PrekeyAsk) {
 			}
 		} else if r := d.w.relayAt(x.From.ID); r.up && d.w.stock {
 			bundle, _ = r.bundles().Take(x.ID, d.w.now)
+		}
+		if d.w.handOut != nil {
+			bundle = d.w.handOut
 		}
 		d.w.bundles = append(d.w.bundles, bundle)
 		d.later(func(e *node.Engine, t *node.Turn) { e.Prekey(t, x.Device, bundle) })
@@ -177,5 +184,183 @@ func TestOldFirstFlightIsMadeAnew(t *testing.T) {
 	w.pass(day)
 	if c := b.contact(a.user()); c.State != "accepted" || sealedTo > 6 {
 		t.Errorf("%+v; %d secrets were left", c, sealedTo)
+	}
+}
+
+// Without a stock and with one a sender sees the same: as many envelopes of the same sizes, the same steps and stages at
+// the same times, the same result. The control: a relay that hands out what nobody accepts as a one-time bundle is no
+// different either, and only the sessions themselves tell whether a bundle was used.
+func TestAnEmptyStockShowsNowhere(t *testing.T) {
+	type run struct {
+		sizes   []int
+		steps   [][]string
+		stages  []view.Stage
+		given   int
+		oneTime int
+	}
+	play := func(keeps, empty bool) (r run) {
+		w := newWorld(t)
+		w.stock = keeps
+		r1 := w.relay("r1")
+		a, b := w.person("alice"), w.person("bob")
+		w.pass(time.Hour)
+		if n, _ := r1.bundles().Put(b.doorID(), nil, w.now); keeps && n != stock.Most {
+			t.Fatalf("control: %d bundles at the relay", n)
+		}
+		for door := b.doorID(); empty; {
+			if got, _ := r1.bundles().Take(door, w.now); got == nil {
+				break
+			}
+		}
+		text := b.invite()
+		b.stop()
+		from := len(w.sent)
+		w.must(a.join(text))
+		w.pass(time.Minute)
+		for _, p := range w.sent[from:] {
+			r.sizes = append(r.sizes, len(p.envelope))
+		}
+		w.must(a.store.View(func(tx store.Tx) error {
+			tx.Scan(store.BucketOutbox, nil, func(_, value []byte) bool {
+				d := &pb.Delivery{}
+				w.must(proto.Unmarshal(value, d))
+				var steps []string
+				for _, s := range d.Steps {
+					steps = append(steps, time.UnixMilli(s.At).UTC().Format(time.RFC3339Nano)+" "+s.What+" "+s.Detail)
+				}
+				r.steps, r.stages = append(r.steps, steps), append(r.stages, view.StageOf(d.Stage))
+				return true
+			})
+			return nil
+		}))
+		for _, x := range w.bundles {
+			if x != nil {
+				r.given++
+			}
+		}
+		b.start()
+		b.drain()
+		w.pass(time.Minute)
+		wantState(t, b, a)
+		r.oneTime = b.used()
+		return r
+	}
+	none, empty, full := play(false, false), play(true, true), play(true, false)
+	if full.given == 0 || full.oneTime != 1 || empty.oneTime != 0 || none.oneTime != 0 {
+		t.Fatalf("control: of a full stock %d were given and %d used, of none %d", full.given, full.oneTime, none.oneTime)
+	}
+	for name, other := range map[string]run{"an empty stock": empty, "relays that keep none": none} {
+		if !slices.Equal(full.sizes, other.sizes) || !slices.Equal(full.stages, other.stages) {
+			t.Errorf("%s: sizes %v and %v, stages %v and %v", name, full.sizes, other.sizes, full.stages, other.stages)
+		}
+		if !slices.EqualFunc(full.steps, other.steps, slices.Equal) {
+			t.Errorf("%s: steps %v and %v", name, full.steps, other.steps)
+		}
+	}
+	if len(full.sizes) == 0 || len(full.steps) == 0 {
+		t.Error("control: nothing was compared")
+	}
+	longer := slices.Clone(full.sizes)
+	longer[0]++
+	if slices.Equal(full.sizes, longer) {
+		t.Error("control: a byte more would not show")
+	}
+}
+
+// wantState says whether two have become contacts.
+func wantState(t *testing.T, b, a *device) {
+	t.Helper()
+	if c := b.contact(a.user()); c.State != "accepted" {
+		t.Errorf("%s does not know %s: %+v", b.name, a.name, c)
+	}
+}
+
+// doorID is the box of a device's front door.
+func (d *device) doorID() mailbox.ID {
+	_, list := d.w.list(d)
+	rec, err := dht.ParseDeviceRecord(d.w.records[dht.DeviceKey(list.Devices()[0].ID())])
+	d.w.must(err)
+	return mailbox.ID(rec.FrontDoor().BoxID())
+}
+
+// used is how many one-time bundles of a device sessions began with.
+func (d *device) used() (n int) {
+	d.w.must(d.store.View(func(tx store.Tx) error {
+		tx.Scan(store.BucketPrekeys, nil, func(_, value []byte) bool {
+			if row := (&pb.Prekey{}); proto.Unmarshal(value, row) == nil && row.Used != 0 {
+				n++
+			}
+			return true
+		})
+		return nil
+	}))
+	return n
+}
+
+// A connected device gives its bundles itself; one that two senders got opens for both, and for nobody 72 hours later.
+func TestOneTimeBundlesOfTheDevice(t *testing.T) {
+	w := newWorld(t)
+	w.relay("r1")
+	a, b, c := w.person("alice"), w.person("bob"), w.person("carol")
+	w.pass(time.Minute)
+	var raw []byte
+	b.input(func(e *node.Engine, t *node.Turn) { raw = e.OneTime(t) })
+	w.handOut = raw // to everybody who asks
+	for _, x := range []*device{a, c} {
+		w.must(x.join(b.invite()))
+		w.pass(time.Minute)
+		wantState(t, b, x)
+	}
+	bundle, err := identity.ParseBundle(raw)
+	w.must(err)
+	id := bundle.Hash()
+	if !b.secrets()[string(id[:8])] || b.used() != 1 {
+		t.Fatalf("control: %d bundles were used", b.used())
+	}
+	w.pass(71 * time.Hour)
+	if !b.secrets()[string(id[:8])] {
+		t.Error("the secret is gone before 72 hours")
+	}
+	w.pass(8 * time.Hour)
+	if b.secrets()[string(id[:8])] {
+		t.Error("the secret is kept for longer than 72 hours")
+	}
+}
+
+// Ten thousand bundles drawn to no purpose lose no message, do not show in the directory, and cost bounded room.
+func TestADrainedStock(t *testing.T) {
+	w := newWorld(t)
+	w.stock = true
+	r := w.relay("r1")
+	b := w.person("bob")
+	w.pass(time.Hour)
+	rate := func(by time.Duration) int {
+		was := w.puts
+		w.pass(by)
+		return w.puts - was
+	}
+	quiet := rate(10 * day)
+	drawn, door := 0, b.doorID()
+	for i := range 10 {
+		for range 1000 {
+			drawn++
+			_, _ = r.bundles().Take(door, w.now)
+			if i == 0 && drawn <= 300 {
+				b.input(func(e *node.Engine, t *node.Turn) { e.OneTime(t) })
+			}
+		}
+		a := w.person(string(rune('c'+i)) + "-friend")
+		w.must(a.join(b.invite()))
+		w.pass(time.Minute)
+		wantState(t, b, a)
+		a.stop()
+		w.pass(day - time.Minute)
+	}
+	drained := rate(10 * day)
+	if drawn != 10_000 || drained > quiet*2 {
+		t.Errorf("%d drawn; %d puts in ten days, %d before", drawn, drained, quiet)
+	}
+	if n := len(b.secrets()); n > 256+1024+8 {
+		t.Errorf("%d secrets", n)
 	}
 }

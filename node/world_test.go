@@ -45,6 +45,7 @@ type world struct {
 	audits  int                                // how many were asked
 	puts    int                                // of records
 	stock   bool                               // relays keep one-time bundles
+	handOut []byte                             // what everybody is given who asks for one
 	bundles [][]byte                           // what was answered to who asked for one
 	dns     map[string]identity.UserID         // whose a name under a domain is
 	noDNS   bool                               // it does not answer
