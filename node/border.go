@@ -392,15 +392,18 @@ func (e *Engine) future(t *Turn, number, generation uint64) {
 	e.self.RecordNumber = max(e.self.RecordNumber, number)
 	e.self.Generation = max(e.self.Generation, generation)
 	e.saveSelf(t)
+	if t.Now.Sub(unixMilli(e.self.Afresh)) < afreshEvery { // in use twice, it would never end
+		e.renewRecord(t, true)
+		return
+	}
 	e.Afresh(t, "the network has newer records of this device than the device itself")
-	e.renewRecord(t, true)
 }
 
 // Afresh gives up all sessions of this device because its store is older than what it has sent: with a new generation in
 // its bundle its peers begin new ones and send again what it has not acknowledged, and what it had is asked for again by
 // the counters. All numbers that others know it by move above those that may have been used.
 func (e *Engine) Afresh(t *Turn, why string) {
-	if e.self.Removed || t.Now.Sub(unixMilli(e.self.Afresh)) < afreshEvery {
+	if e.self.Removed {
 		return
 	}
 	e.self.Afresh = t.Now.UnixMilli()

@@ -29,7 +29,7 @@ const (
 	repairMax   = 12 * time.Hour
 	// reinitAfter is how long a first flight may go unanswered before a newer bundle of its device is tried.
 	reinitAfter = 48 * time.Hour
-	// afreshEvery is the least time between two fresh starts of all sessions.
+	// afreshEvery is the least time between two fresh starts of all sessions because of what the network shows.
 	afreshEvery = time.Hour
 	// renewRepairs is how often a delivery is sealed anew on the session that stands before it is given up.
 	renewRepairs = 2

@@ -355,6 +355,7 @@ func (e *Engine) seal(t *Turn, dev *pb.PeerDevice, content []byte, d *pb.Deliver
 	if id := identity.DeviceID(dev.Device); e.unopen[id] >= maxUnopened && mend.MayRenew(dev, t.Now) {
 		delete(e.unopen, id)
 		mend.Retire(dev, nil, t.Now)
+		e.saveDevice(t, dev)
 	}
 	with, err := e.sessionWith(t, dev)
 	if err != nil {

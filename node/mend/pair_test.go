@@ -64,6 +64,7 @@ type end struct {
 	mail  time.Time
 	meter *mend.Meter
 	unop  int
+	back  uint64  // its generation when it was put back last
 	says  *record // what the directory has of it
 }
 
