@@ -50,7 +50,7 @@ func marks(t *testing.T, dir string) (out [2]string) {
 	return [2]string{string(v.Mark(vault.Lasting)), string(v.Mark(vault.Fleeting))}
 }
 
-func settled(t *testing.T, h *home, log *bytes.Buffer) {
+func renewed(t *testing.T, h *home, log *bytes.Buffer) {
 	t.Helper()
 	if err := h.settle(t.Context(), time.Now(), rand.Reader, slog.New(slog.NewTextHandler(log, nil))); err != nil {
 		t.Fatal(err)
@@ -61,7 +61,7 @@ func TestEachStartBringsAFreshKeyForWhatIsForgotten(t *testing.T) {
 	dir := device(t)
 	before := marks(t, dir)
 	var log bytes.Buffer
-	settled(t, opened(t, dir), &log)
+	renewed(t, opened(t, dir), &log)
 	if after := marks(t, dir); after[vault.Fleeting] == before[vault.Fleeting] || after[vault.Lasting] != before[vault.Lasting] || log.Len() > 0 {
 		t.Errorf("keys as they were, or too many new ones; log %q", log.String())
 	}
@@ -86,7 +86,7 @@ func TestAStoreThatWasPutBackBeginsAnew(t *testing.T) {
 		if h.store.Restored() != back {
 			t.Errorf("put back %v, noticed %v", back, h.store.Restored())
 		}
-		settled(t, h, &log)
+		renewed(t, h, &log)
 		if bytes.Contains(log.Bytes(), []byte("put back beside newer keys")) != back {
 			t.Errorf("put back %v, log %q", back, log.String())
 		}
@@ -128,7 +128,7 @@ func TestADamagedPrekeyHasTheDeviceBeginAnew(t *testing.T) {
 	}
 	h := opened(t, dir)
 	var log bytes.Buffer
-	settled(t, h, &log)
+	renewed(t, h, &log)
 	if !bytes.Contains(log.Bytes(), []byte("damaged at bucket 5/")) && !bytes.Contains(log.Bytes(), []byte("damaged at 5/")) {
 		t.Errorf("log %q", log.String())
 	}
