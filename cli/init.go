@@ -81,6 +81,11 @@ func (a *app) initNew(cmd *cobra.Command, f initFlags, secret []byte) error {
 		if err := checkName(cmd, "your name", f.name); err != nil {
 			return err
 		}
+		if secret == nil {
+			if secret, err = a.askTwice(cmd, "a passphrase for this home (empty: none): "); err != nil {
+				return err
+			}
+		}
 	}
 	params := p2p.InitParams{Name: f.name, DeviceName: f.device, Passphrase: secret}
 	if f.phrase != "" {

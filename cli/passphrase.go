@@ -125,12 +125,18 @@ func (a *app) newPassphrase(cmd *cobra.Command, file string) ([]byte, error) {
 	if !a.asks() {
 		return nil, usage(cmd, "there is no terminal to ask on for the new passphrase: give --new-passphrase-file")
 	}
-	first, err := a.askSecret("new passphrase: ")
-	if err != nil {
-		return nil, err
+	secret, err := a.askTwice(cmd, "new passphrase: ")
+	if err == nil && len(secret) == 0 {
+		err = usage(cmd, "an empty passphrase is none")
 	}
-	if len(first) == 0 {
-		return nil, usage(cmd, "an empty passphrase is none")
+	return secret, err
+}
+
+// askTwice asks for a passphrase that is not known yet. Empty: none is wanted.
+func (a *app) askTwice(cmd *cobra.Command, prompt string) ([]byte, error) {
+	first, err := a.askSecret(prompt)
+	if err != nil || len(first) == 0 {
+		return nil, err
 	}
 	second, err := a.askSecret("once more: ")
 	if err != nil {
@@ -156,11 +162,12 @@ func (a *app) readPassphrase() ([]byte, error) {
 	if a.passphrase != "" {
 		return passphraseFrom(a.passphrase, true)
 	}
+	asked := p2p.Protected(a.folders.Home) || !p2p.Exists(a.folders.Home) // a new home gets what the settings say
 	for _, o := range []config.Origin{config.FromEnv, config.FromFile} {
 		if path := a.set.PassphraseFile; path != "" && a.set.Origin("passphrase_file") == o {
 			return passphraseFrom(path, true)
 		}
-		if line := a.set.PassphraseCmd; line != "" && a.set.Origin("passphrase_command") == o && p2p.Protected(a.folders.Home) {
+		if line := a.set.PassphraseCmd; line != "" && a.set.Origin("passphrase_command") == o && asked {
 			return a.passphraseBy(line)
 		}
 	}
