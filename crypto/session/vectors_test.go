@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"io"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -114,6 +115,7 @@ type vectorStep struct {
 	YourHead hexBytes `json:"your_head,omitempty"`
 	Token    hexBytes `json:"token,omitempty"`
 	Content  hexBytes `json:"content,omitempty"`
+	Standing []uint64 `json:"standing,omitempty"` // generation, received, sent
 	Envelope hexBytes `json:"envelope,omitempty"`
 	Opens    *int     `json:"opens,omitempty"`
 	Now      int64    `json:"now,omitempty"`
@@ -213,6 +215,9 @@ func (r *vectorRun) seal(t *testing.T, i int, step vectorStep) {
 	b := Body{Counter: step.Counter, Token: step.Token, Content: step.Content}
 	copy(b.OwnHead[:], step.OwnHead)
 	copy(b.YourHead[:], step.YourHead)
+	if len(step.Standing) == 3 {
+		b.Generation, b.Received, b.Sent = step.Standing[0], step.Standing[1], step.Standing[2]
+	}
 	entropy := bytes.NewReader(step.Entropy)
 	envelope, err := r.sides[step.By].Seal(entropy, b)
 	if err != nil || entropy.Len() > 0 || !bytes.Equal(envelope, step.Envelope) {
@@ -239,6 +244,10 @@ func (r *vectorRun) open(t *testing.T, i int, step vectorStep) {
 	if err == nil && (got.Counter != want.Counter || got.OwnHead != want.OwnHead || got.YourHead != want.YourHead ||
 		!bytes.Equal(got.Token, want.Token) || !bytes.Equal(got.Content, want.Content)) {
 		t.Fatalf("step %d says %+v", i, got)
+	}
+	standing := []uint64{got.Generation, got.Received, got.Sent}
+	if none := got.Generation == 0; err == nil && (none != (len(step.Standing) == 0) || !none && !slices.Equal(standing, step.Standing)) {
+		t.Fatalf("step %d stands at %v", i, standing)
 	}
 }
 

@@ -159,7 +159,9 @@ function encodeBody(b, extra, pad = true) {
   const field = (type, value) => (value.length ? cat([type], number(2, value.length), value) : zero(0));
   const raw = cat([1], extra, field(3, b.counter ? number(8, b.counter) : zero(0)), field(4, bin(b.own_head)), field(5, bin(b.your_head)), field(6, bin(b.token)), field(7, bin(b.content)));
   if (!pad) return raw;
-  return cat(raw, zero(classOf(raw.length) - raw.length));
+  const size = classOf(raw.length), last = b.standing ? field(8, cat(...b.standing.map(u64))) : zero(0);
+  const whole = raw.length + last.length <= size ? cat(raw, last) : raw; // how the sender stands fills padding alone
+  return cat(whole, zero(size - whole.length));
 }
 
 function parseBody(raw) {
@@ -169,10 +171,11 @@ function parseBody(raw) {
   while (at < raw.length && raw[at] !== 0) {
     const type = raw[at], size = read(raw.slice(at + 1, at + 3)), value = raw.slice(at + 3, at + 3 + size);
     if (type <= last || value.length !== size) throw new Error('field');
-    must(({ 3: [8], 4: [12], 5: [12] })[type]?.includes(size) ?? size <= ({ 6: 128, 7: 3920 }[type] ?? 65535), 'size of a field');
+    must(({ 3: [8], 4: [12], 5: [12], 8: [24] })[type]?.includes(size) ?? size <= ({ 6: 128, 7: 3920 }[type] ?? 65535), 'size of a field');
     if (type === 1) b.pqKey = value;
     if (type === 2) b.pqCipher = value;
     if (type === 3) b.counter = read(value);
+    if (type === 8) b.standing = split(value, 8, 8, 8).map(read);
     const name = { 4: 'own_head', 5: 'your_head', 6: 'token', 7: 'content' }[type];
     if (name) b[name] = hex(value);
     [at, last] = [at + 3 + size, type];
@@ -278,7 +281,7 @@ function refused(from, to, now) {
     'a known version': forged({ body: (plain) => cat([2], plain.slice(1)) }), 'padding of zeros': forged(behind(1)), 'padding of zeros up to the end': forged(behind(0, 1)),
     'fields ascend': forged({ body: () => cat([1, 7, 0, 1, 65], [3, 0, 8], u64(1), zero(240)) }), 'no field twice': forged({ body: () => cat([1, 7, 0, 1, 65, 7, 0, 1, 65], zero(247)) }),
     'a field ends in the body': forged({ body: () => cat([1, 7, 1, 0], zero(252)) }), 'a counter of 8 bytes': forged({ body: () => cat([1, 3, 0, 7], zero(252)) }),
-    'a digest of 12 bytes': forged({ body: () => cat([1, 4, 0, 13], zero(252)) }), 'a token of 128 bytes at most': forged({ body: () => cat([1, 6, 0, 129], zero(252)) }),
+    'a digest of 12 bytes': forged({ body: () => cat([1, 4, 0, 13], zero(252)) }), 'a standing of 24 bytes': forged({ body: () => cat([1, 8, 0, 23], zero(252)) }), 'a token of 128 bytes at most': forged({ body: () => cat([1, 6, 0, 129], zero(252)) }),
     'a first flight is known by its prefix': cat([2], zero(1284), good), 'too far ahead': forged({}, 2001 + to.recv.n - from.send.n),
   };
   must(!refuses(() => receive(structuredClone(to), good, now)) && !refuses(() => receive(structuredClone(to), forged({}, 2000 + to.recv.n - from.send.n), now)), 'a good message is refused');
@@ -334,7 +337,7 @@ export function build(v) {
       const envelope = send(sides[by], bin(step.entropy), step);
       firstChain ??= { ...sides[by].send };
       if (envelope[0] === 2) first.push({ step: steps.length, prekey: hex(envelope.slice(1, 9)), ea: hex(envelope.slice(9, 41)) });
-      steps.push({ by, entropy: step.entropy, ...Object.fromEntries(BODY.filter((f) => step[f]).map((f) => [f, step[f]])), envelope: hex(envelope) });
+      steps.push({ by, entropy: step.entropy, ...Object.fromEntries([...BODY, 'standing'].filter((f) => step[f]).map((f) => [f, step[f]])), envelope: hex(envelope) });
       continue;
     }
     const envelope = bin(steps[step.opens].envelope);
@@ -347,7 +350,7 @@ export function build(v) {
       if (!step.fails) throw err;
     }
     const { opens, now, kem_entropy } = step;
-    steps.push({ by, opens, now, ...(role === IDLE && sides[by].pq.role === ANSWERED && { kem_entropy }), ...(!body && { fails: true }) });
+    steps.push({ by, opens, now, ...(body && steps[opens].standing && { standing: body.standing ?? [] }), ...(role === IDLE && sides[by].pq.role === ANSWERED && { kem_entropy }), ...(!body && { fails: true }) });
     if (!body) continue;
     received[by] = now;
     for (const f of BODY) must(body[f] === steps[opens][f], `step ${steps.length - 1}: ${f}`);
