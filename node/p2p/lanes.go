@@ -4,6 +4,10 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/kith-im/kith/mailbox/relay/rate"
 )
 
 // lanes runs jobs in the background, in one lane per key (a peer, mostly): in a
@@ -120,6 +124,9 @@ func (p *pace) has(now time.Time) bool {
 	return true
 }
 
+// full reports whether nothing was spent lately.
+func (p *pace) full(now time.Time) bool { return !p.filled.After(now.Add(-p.burst)) }
+
 // take spends one token and says how long to wait for it.
 func (p *pace) take(now time.Time) time.Duration {
 	if p.filled.Before(now.Add(-p.burst)) {
@@ -147,4 +154,20 @@ func rest(ctx context.Context, d time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+// linkAsker is what one peer, or one address, has of the server.
+type linkAsker struct {
+	pace *pace
+	open int
+}
+
+// askersOf are the names under which a connection is counted: its peer, and its
+// address unless that is this machine's own.
+func askersOf(c network.Conn) []string {
+	keys := []string{string(c.RemotePeer())}
+	if g := rate.Group(c.RemoteMultiaddr()); g.IsValid() {
+		keys = append(keys, g.String())
+	}
+	return keys
 }

@@ -142,9 +142,15 @@ const (
 	maxLinkRecord  = 16 << 10 // bytes
 	maxLinkListed  = 64 << 10 // bytes
 	linkWithin     = 30 * time.Second
-	maxLinkStreams = 4
-	linkPerMinute  = 30 // tries of all peers together
-	linkBurst      = 10
+	linkHelloIn    = 5 * time.Second // the first frame: whoever has none to say makes room
+	maxLinkStreams = 64              // of all peers together
+	linkPerMinute  = 600             // ... tries
+	linkBurst      = 100
+	maxLinkOpen    = 2  // of one peer, or one address
+	linkEachMinute = 10 // ... tries
+	linkEachBurst  = 6
+	maxLinkAskers  = 1024 // peers and addresses remembered
+	maxLinkFound   = 4    // peers that a new device tries
 	linkRetry      = time.Second
 	linkRetryMax   = 8 * time.Second
 	// maxLinkDeclined is how often the other device may say no before we believe it: once it may just be busy.

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"sync"
@@ -38,6 +39,7 @@ type linkServer struct {
 	mu     sync.Mutex
 	pace   *pace
 	open   int
+	askers map[string]*linkAsker // by peer id, and by address
 }
 
 // linkStep is one question and how it is answered, after the commit.
@@ -66,7 +68,7 @@ func newLinkServer(h host.Host, turn func(context.Context, func(*node.Engine, *n
 }
 
 func serveLinks(h host.Host, steps []linkStep) *linkServer {
-	s := &linkServer{host: h, steps: steps, pace: newPaceEvery(time.Minute/linkPerMinute, linkBurst)}
+	s := &linkServer{host: h, steps: steps, pace: newPaceEvery(time.Minute/linkPerMinute, linkBurst), askers: map[string]*linkAsker{}}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	h.SetStreamHandler(LinkProtocol, s.accept)
 	return s
@@ -78,32 +80,69 @@ func (s *linkServer) close() {
 	s.wg.Wait()
 }
 
-// admit bounds the streams at once and the tries per minute, of all peers
-// together: a link is used once, by a person who waits for it.
-func (s *linkServer) admit() bool {
+// admit bounds the streams at once and the tries per minute, of each peer and
+// address and of all together. One asker alone comes nowhere near the whole, so
+// that a stranger does not keep a person's new device out.
+func (s *linkServer) admit(keys []string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ctx.Err() != nil || s.open >= maxLinkStreams || !s.pace.has(time.Now()) {
+	now := time.Now()
+	if s.ctx.Err() != nil || s.open >= maxLinkStreams {
 		return false
+	}
+	var by []*linkAsker
+	for _, k := range keys {
+		a := s.asker(k, now)
+		if a == nil || a.open >= maxLinkOpen || !a.pace.has(now) {
+			return false
+		}
+		by = append(by, a)
+	}
+	if !s.pace.has(now) {
+		return false
+	}
+	for _, a := range by {
+		a.open++
 	}
 	s.open++
 	s.wg.Add(1)
 	return true
 }
 
-func (s *linkServer) release() {
+// asker remembers those who have streams, or tried lately; nil: there are too
+// many of them.
+func (s *linkServer) asker(key string, now time.Time) *linkAsker {
+	if a := s.askers[key]; a != nil {
+		return a
+	}
+	if len(s.askers) >= maxLinkAskers {
+		maps.DeleteFunc(s.askers, func(_ string, a *linkAsker) bool { return a.open == 0 && a.pace.full(now) })
+	}
+	if len(s.askers) >= maxLinkAskers {
+		return nil
+	}
+	a := &linkAsker{pace: newPaceEvery(time.Minute/linkEachMinute, linkEachBurst)}
+	s.askers[key] = a
+	return a
+}
+
+func (s *linkServer) release(keys []string) {
 	s.mu.Lock()
 	s.open--
+	for _, k := range keys {
+		s.askers[k].open--
+	}
 	s.mu.Unlock()
 	s.wg.Done()
 }
 
 func (s *linkServer) accept(stream network.Stream) {
-	if !s.admit() {
+	keys := askersOf(stream.Conn())
+	if !s.admit(keys) {
 		stream.Reset()
 		return
 	}
-	defer s.release()
+	defer s.release(keys)
 	defer context.AfterFunc(s.ctx, func() { stream.Reset() })()
 	if s.serve(stream) != nil {
 		stream.Reset()
@@ -119,8 +158,12 @@ type linkStream interface {
 }
 
 func (s *linkServer) serve(stream linkStream) error {
-	for _, step := range s.steps {
-		stream.SetDeadline(time.Now().Add(linkWithin))
+	for i, step := range s.steps {
+		within := linkWithin
+		if i == 0 {
+			within = linkHelloIn
+		}
+		stream.SetDeadline(time.Now().Add(within))
 		frame, err := readLinkFrame(stream, step.most)
 		if err != nil {
 			return err
@@ -129,6 +172,7 @@ func (s *linkServer) serve(stream linkStream) error {
 		if err != nil {
 			return err
 		}
+		stream.SetDeadline(time.Now().Add(linkWithin))
 		if err := writeLinkFrame(stream, answer); err != nil {
 			return err
 		}
@@ -295,7 +339,7 @@ func linkInto(ctx context.Context, b *build, j *joiner) error {
 	}
 	defer h.Close()
 	j.host, j.book = h, &host.AddressBook{Host: h, Loopback: p.Loopback}
-	found := make(chan peer.AddrInfo, maxLinkStreams)
+	found := make(chan peer.AddrInfo, maxLinkFound)
 	for _, hint := range j.linker.Hints() {
 		if info, err := j.book.Info(hint); err == nil && len(found) < cap(found) {
 			found <- info

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -79,35 +80,66 @@ func TestHostileLinkFramesEndTheStream(t *testing.T) {
 	}
 }
 
+// One peer has few streams and few tries, and so does one address; whoever uses them up keeps nobody else out. The
+// control, a server that counts all as one asker, turns the other away.
 func TestLinkTriesAreFew(t *testing.T) {
-	s := echoLinks(t, 100)
-	from := testHost(t, "new")
-	try := func() bool {
-		st := linkStreamTo(t, from, s)
-		st.Write(linkFrame(1, []byte{1}))
-		_, err := readLinkFrame(st, 100)
-		return err == nil
+	for _, alone := range []bool{true, false} {
+		s := echoLinks(t, 100)
+		admit := func(keys ...string) bool {
+			ok := s.admit(keys)
+			if ok {
+				s.wg.Done() // nothing is served here
+			}
+			return ok
+		}
+		try := func(keys ...string) bool {
+			if !alone {
+				keys = []string{"everybody"}
+			}
+			return admit(keys...)
+		}
+		var passed []bool
+		for range maxLinkOpen + 1 { // they stay open
+			passed = append(passed, try("stranger", "address"))
+		}
+		if slices.Contains(passed[:maxLinkOpen], false) || passed[maxLinkOpen] {
+			t.Errorf("%v, want %d at once and no more", passed, maxLinkOpen)
+		}
+		if try("another name", "address") && alone {
+			t.Error("one address has as many as it has names")
+		}
+		for range 2 * linkEachBurst { // tries, one after the other
+			if s.admit([]string{"hasty"}) {
+				s.release([]string{"hasty"})
+			}
+		}
+		if admit("hasty") {
+			t.Error("more tries than the pace allows")
+		}
+		if try("mine", "my address") != alone {
+			t.Errorf("counted apart %v: the own new device is let in %v", alone, !alone)
+		}
+		for i := range maxLinkStreams {
+			admit("many " + strconv.Itoa(i))
+		}
+		if admit("one more") {
+			t.Error("more streams than the whole allows")
+		}
+		s.mu.Lock()
+		s.open = 0
+		for i := range 2 * maxLinkAskers {
+			s.asker(strconv.Itoa(i), time.Now()).take()
+		}
+		if len(s.askers) > maxLinkAskers {
+			t.Errorf("%d askers are remembered", len(s.askers))
+		}
+		s.mu.Unlock()
 	}
-	var passed []bool
-	for range maxLinkStreams + 2 { // all of them stay open, waiting for the second question
-		passed = append(passed, try())
-	}
-	if slices.Contains(passed[:maxLinkStreams], false) || slices.Contains(passed[maxLinkStreams:], true) {
-		t.Errorf("%v, want %d at once and no more", passed, maxLinkStreams)
-	}
-	s.mu.Lock()
-	s.open = -1000 // switch the limit of streams off: the pace is left
-	for s.pace.has(time.Now()) {
-	}
-	s.mu.Unlock()
-	if try() {
-		t.Error("more tries than the pace allows")
-	}
-	s.mu.Lock()
-	s.pace = newPaceEvery(time.Nanosecond, 1000) // the control
-	s.mu.Unlock()
-	if !try() {
-		t.Error("refused without a limit")
+}
+
+func (a *linkAsker) take() {
+	if a != nil {
+		a.pace.has(time.Now())
 	}
 }
 
@@ -123,7 +155,7 @@ func TestASlowLinkPeerIsCutOff(t *testing.T) {
 			}
 		}()
 		err := s.serve(ours)
-		if took := time.Since(began); err == nil || took > linkWithin+time.Second {
+		if took := time.Since(began); err == nil || took > linkHelloIn+time.Second {
 			t.Errorf("%v after %v", err, took)
 		}
 		cancel()
