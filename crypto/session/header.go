@@ -51,14 +51,16 @@ func (k *headKey) derive() {
 	if k.derived {
 		return
 	}
-	both := expand(k.secret[:], labelHeader, 2*keySize)
+	secret := k.secret // of its own, as in tags
+	both := expand(secret[:], labelHeader, 2*keySize)
 	k.seal, k.tag, k.derived = [keySize]byte(both), [keySize]byte(both[keySize:]), true
 }
 
 // tags makes the lookup tags of messages from, from+1, … into out.
 func (k *headKey) tags(from uint32, out [][tagSize]byte) {
 	k.derive()
-	h := hmac.New(sha256.New, k.tag[:])
+	key := k.tag // of its own: what goes through an interface takes all that it is part of to the heap
+	h := hmac.New(sha256.New, key[:])
 	var number [4]byte
 	var sum [sha256.Size]byte
 	for i := range out {

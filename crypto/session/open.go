@@ -118,7 +118,8 @@ func (s *Session) turnRecv(h header, now time.Time) error {
 	}
 	s.recv = chain{live: true, head: s.nextRecv, mix: h.epoch}
 	var head [keySize]byte
-	s.root, s.recv.key, head = stepRoot(s.root[:], dh, h.epoch, pq)
+	root := s.root // of its own: see headKey.tags
+	s.root, s.recv.key, head = stepRoot(root[:], dh, h.epoch, pq)
 	s.nextRecv = newHeadKey(head)
 	s.remote = h.ratchet
 	s.local, s.localPub = [keySize]byte{}, [keySize]byte{}

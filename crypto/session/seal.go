@@ -80,7 +80,8 @@ func (s *Session) turnSend(rng io.Reader) error {
 	mix, pq := s.mixing()
 	s.send = chain{live: true, head: s.nextSend, mix: mix}
 	var head [keySize]byte
-	s.root, s.send.key, head = stepRoot(s.root[:], dh, mix, pq)
+	root := s.root // of its own: see headKey.tags
+	s.root, s.send.key, head = stepRoot(root[:], dh, mix, pq)
 	s.nextSend = newHeadKey(head)
 	s.enter(mix)
 	return nil
