@@ -152,8 +152,10 @@ func TestAttackSecretsScan(t *testing.T) {
 
 	// Answers to what cannot be say nothing of what was in the question, nor of what is known.
 	for _, args := range [][]string{
-		{"send", "nobody", string(known["an answer"])}, {"react", "0123abcd", string(known["an answer"])},
-		{"device", "revoke", "0123abcd"}, {"join", invite},
+		{"send", "nobody", string(known["an answer"])},
+		{"react", "0123abcd", string(known["an answer"])},
+		{"device", "revoke", "0123abcd"},
+		{"join", invite},
 	} {
 		a, err := c.alice.run(ctx, append([]string{"--json"}, args...)...)
 		check(t, err)

@@ -9,9 +9,10 @@ const (
 	// KeyFile is the name of the vault's file beside it.
 	KeyFile = "vault.key"
 
-	// FleetingEvery and LastingEvery are how old the keys of a class get.
+	// FleetingEvery is how old the keys of fleeting rows get.
 	FleetingEvery = 24 * time.Hour
-	LastingEvery  = 7 * 24 * time.Hour
+	// LastingEvery is how old those of all other rows get.
+	LastingEvery = 7 * 24 * time.Hour
 
 	// Version of the layout. A store with a higher one is refused.
 	Version = 1
