@@ -215,6 +215,9 @@ func (d *Device) prekey(x node.PrekeyAsk) {
 	}
 	d.w.after(d.w.way(d, r, 0), func() {
 		bundle, _ := r.stock.Take(x.ID, r.time())
+		if bundle != nil {
+			r.gave++
+		}
 		answer(d.w.way(r, d, stock.BundleSize), bundle)
 	})
 }

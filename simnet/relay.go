@@ -33,6 +33,7 @@ type Relay struct {
 	rules   *mailbox.Relay
 	store   mailbox.Store
 	stock   *stock.Memory // one-time bundles; nil: it keeps none
+	gave    int           // of them
 	up      bool
 	at      port
 	skew    time.Duration
@@ -70,6 +71,9 @@ func (w *World) AddRelayIn(name string, network uint16) *Relay {
 
 // KeepBundles makes the relay one that keeps one-time bundles.
 func (r *Relay) KeepBundles() { r.stock = stock.NewMemory() }
+
+// Bundles is how many one-time bundles it handed out.
+func (r *Relay) Bundles() int { return r.gave }
 
 // Name is the relay's name in the trace.
 func (r *Relay) Name() string   { return r.name }

@@ -74,3 +74,33 @@ func seeds(t *testing.T, few uint64) uint64 {
 	}
 	return n
 }
+
+// Whoever writes first to somebody who is away begins with a one-time bundle of a relay, and without one where it has none.
+func TestOneTimeBundles(t *testing.T) {
+	for _, keeps := range []bool{true, false} {
+		s := &schedule{t: t, seed: 7, w: simnet.New(7)}
+		r := s.w.AddRelay("relay")
+		if keeps {
+			r.KeepBundles()
+		}
+		a, err := s.w.AddDevice("alice")
+		s.must(err)
+		b, err := s.w.AddDevice("bob")
+		s.must(err)
+		s.must(a.Start())
+		s.must(b.Start())
+		s.w.Run(5 * time.Minute)
+		var link string
+		s.must(a.Do(func(e *node.Engine, t *node.Turn) error { v, err := e.CreateInvite(t, 0); link = v.Text; return err }))
+		a.Leave()
+		s.must(b.Do(func(e *node.Engine, t *node.Turn) error { _, err := e.Join(t, link, ""); return err }))
+		s.w.Run(time.Hour)
+		a.Return()
+		if !s.w.RunUntil(10*time.Minute, func() bool { return contactOf(a, "bob").State == "accepted" }) {
+			t.Errorf("a relay keeps bundles %t: bob is not known\n%s", keeps, tail(s.w))
+		}
+		if got := r.Bundles() > 0; got != keeps {
+			t.Errorf("a relay keeps bundles %t, and handed out %d", keeps, r.Bundles())
+		}
+	}
+}
