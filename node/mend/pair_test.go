@@ -64,7 +64,7 @@ type end struct {
 	mail  time.Time
 	meter *mend.Meter
 	unop  int
-	back  uint64  // its generation when it was put back last
+	back  bool    // an older copy was put back
 	says  *record // what the directory has of it
 }
 

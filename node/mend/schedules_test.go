@@ -57,8 +57,8 @@ func schedule(c *cast, seed uint64, f faults, losses bool) (o outcome) {
 		case r < 94 || !losses:
 			copies[at] = e.copied()
 		case r < 98:
-			if copies[at] != nil && !p.ends[1-at].unaware() {
-				e.back = e.generation()
+			if copies[at] != nil && !p.ends[1-at].back { // docs/reliability.md says why not both
+				e.back = true
 				e.disk = copies[at]
 				copies[at] = nil
 				e.load()
@@ -87,16 +87,6 @@ func schedule(c *cast, seed uint64, f faults, losses bool) (o outcome) {
 	}
 	return o
 }
-
-// generation is what an end would tell.
-func (e *end) generation() (g uint64) {
-	_ = e.disk.View(func(tx store.Tx) error { g = e.self(&turn{Tx: tx}).Generation; return nil })
-	return g
-}
-
-// unaware says that an end was put back and has not noticed. As long as it has not, it gives counters out a second time;
-// put back as well, its peer may take one for the other. That is a limit of what is promised, and not drawn.
-func (e *end) unaware() bool { return e.back != 0 && e.generation() <= e.back }
 
 // text has an end write; crash: the process ends after the commit, before anything leaves.
 func (p *pair) text(e *end, crash bool) {
