@@ -15,7 +15,9 @@ import (
 
 	"github.com/kith-im/kith/cli/config"
 	"github.com/kith-im/kith/cli/term"
+	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/backup"
 	"github.com/kith-im/kith/node/chat"
 	"github.com/kith-im/kith/node/p2p"
 	"github.com/kith-im/kith/node/view"
@@ -23,6 +25,7 @@ import (
 
 type initFlags struct {
 	link, name, device, phrase string
+	backup, backupPassphrase   string
 	timeout                    time.Duration
 	noMDNS, loopback           bool
 }
@@ -41,17 +44,21 @@ that you still have with kith device add. Contacts who verified you are asked be
   kith init --link LINK --device-name laptop      # after on the other device: kith device add
   kith init --link LINK --loopback                # both on this machine, to try it
   kith init --name Ada --phrase-file words        # back from the recovery words; every earlier device is out
+  kith init --phrase-file words --backup FILE     # the same, with everything of a backup
   kith init --name Ada --passphrase-file secret   # every start needs the passphrase`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return a.doInit(cmd, f) },
 	}
 	cmd.Flags().StringVar(&f.name, "name", "", "your name, as your contacts first see it")
 	cmd.Flags().StringVar(&f.device, "device-name", "", "name of this device (default: the machine's)")
 	cmd.Flags().StringVar(&f.link, "link", "", "link of 'kith device add' on another device of yours; - reads it from stdin")
-	cmd.Flags().StringVar(&f.phrase, "phrase-file", "", "file with twelve recovery words to begin from")
+	phraseFlag(cmd, &f.phrase)
+	cmd.Flags().StringVar(&f.backup, "backup", "", "backup of yours to begin from (with --phrase-file)")
+	cmd.Flags().StringVar(&f.backupPassphrase, "backup-passphrase-file", "", "file with the passphrase of the backup, if it has one of its own")
 	cmd.Flags().DurationVar(&f.timeout, "timeout", 2*time.Minute, "how long to look for the other device (with --link)")
 	cmd.Flags().BoolVar(&f.noMDNS, "no-mdns", false, "do not look for the other device on the local network")
 	cmd.Flags().BoolVar(&f.loopback, "loopback", false, "for nodes of this machine alone: loopback addresses count")
-	_ = cmd.RegisterFlagCompletionFunc("phrase-file", files)
+	_ = cmd.RegisterFlagCompletionFunc("backup", files)
+	_ = cmd.RegisterFlagCompletionFunc("backup-passphrase-file", files)
 	return cmd
 }
 
@@ -73,27 +80,34 @@ func (a *app) doInit(cmd *cobra.Command, f initFlags) error {
 }
 
 func (a *app) initNew(cmd *cobra.Command, f initFlags, secret []byte) error {
+	params := p2p.InitParams{Name: f.name, DeviceName: f.device, Passphrase: secret}
+	var words identity.Phrase
 	var err error
-	if f.name == "" && !p2p.Exists(a.folders.Home) {
-		if f.name, err = a.askLine("your name: ", "--name"); err != nil {
+	if f.phrase != "" {
+		if words, err = a.readPhrase(cmd, f.phrase, api.ExitUsage); err != nil {
 			return err
 		}
-		if err := checkName(cmd, "your name", f.name); err != nil {
+		params.Phrase = string(words)
+	}
+	var sum backup.Summary
+	if f.backup != "" && !p2p.Exists(a.folders.Home) {
+		if sum, params.Fill, err = a.fromBackup(cmd, f, words); err != nil {
+			return err
+		}
+		params.Name = cmp.Or(f.name, sum.Name)
+	}
+	if params.Name == "" && !p2p.Exists(a.folders.Home) {
+		if params.Name, err = a.askLine("your name: ", "--name"); err != nil {
+			return err
+		}
+		if err := checkName(cmd, "your name", params.Name); err != nil {
 			return err
 		}
 		if secret == nil {
-			if secret, err = a.askTwice(cmd, "a passphrase for this home (empty: none): "); err != nil {
+			if params.Passphrase, err = a.askTwice(cmd, "a passphrase for this home (empty: none): "); err != nil {
 				return err
 			}
 		}
-	}
-	params := p2p.InitParams{Name: f.name, DeviceName: f.device, Passphrase: secret}
-	if f.phrase != "" {
-		raw, err := readSmall(f.phrase, maxPassphraseFile)
-		if err != nil {
-			return usage(cmd, "the recovery words cannot be read: "+err.Error())
-		}
-		params.Phrase = strings.Join(strings.Fields(string(raw)), " ")
 	}
 	phrase, id, err := p2p.Init(a.folders.Home, params)
 	if err != nil {
@@ -104,15 +118,42 @@ func (a *app) initNew(cmd *cobra.Command, f initFlags, secret []byte) error {
 	}
 	return a.emitAs("init", initAnswer{Identity: id, Home: a.folders.Home, Phrase: phrase}, func() {
 		a.out.Printf("%s is %s on device %s\n\n", term.In(term.Bold, id.Name), id.Fingerprint, id.DeviceName)
-		if f.phrase == "" {
+		if f.phrase != "" {
+			a.note("this is your only device now: every other one is out as soon as it hears of this one")
+		}
+		switch {
+		case f.backup != "":
+			a.out.Printf("%s and %s are back\n", count(sum.Contacts, "contact"), count(sum.Messages, "message"))
+		case f.phrase == "":
 			a.out.Printf("Write these words down. They are the only way back if you lose your devices, and are kept nowhere:\n\n")
 			a.words(phrase)
-		} else {
-			a.note("this is your only device now: every other one is out as soon as it hears of this one")
+		default:
 			a.note("your contacts are not here: restore a backup, or ask them: kith contact add WHO")
 		}
 		a.next("kith daemon")
 	})
+}
+
+// fromBackup reads a backup to its end, and returns what fills a new home with it.
+func (a *app) fromBackup(cmd *cobra.Command, f initFlags, words identity.Phrase) (sum backup.Summary, fill func(p2p.Turns) error, err error) {
+	if words == "" {
+		return sum, nil, usage(cmd, "--backup brings back what you had, --phrase-file who you are: give both")
+	}
+	root := words.Root()
+	b, err := a.unlockBackup(cmd, f.backup, backupKeys{passphrase: f.backupPassphrase, seed: root.Backup()})
+	if err == nil {
+		sum, err = b.through(0, nil)
+	}
+	if err != nil {
+		return sum, nil, err
+	}
+	if of := root.User(); sum.User != of {
+		return sum, nil, api.Fail(api.ExitRefused, "this is the backup of another person, "+sum.Name, "kith phrase check --help")
+	}
+	return sum, func(turn p2p.Turns) error {
+		_, err := b.into(cmd.Context(), turn)
+		return err
+	}, nil
 }
 
 // checkName refuses a name that others would see only a part of.
@@ -144,8 +185,8 @@ func (a *app) words(phrase string) {
 }
 
 func (a *app) initLink(cmd *cobra.Command, f initFlags, secret []byte) error {
-	if f.name != "" || f.phrase != "" {
-		return usage(cmd, "--link brings the name and the keys: leave --name and --phrase-file out")
+	if f.name != "" || f.phrase != "" || f.backup != "" {
+		return usage(cmd, "--link brings the name and the keys: leave --name, --phrase-file and --backup out; kith backup restore comes after")
 	}
 	link, err := a.argOrStdin(f.link)
 	if err != nil {

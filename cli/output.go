@@ -14,6 +14,7 @@ import (
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/backup"
 	"github.com/kith-im/kith/node/boltstore"
 	"github.com/kith-im/kith/node/p2p"
 )
@@ -150,6 +151,12 @@ var classes = []struct {
 	{p2p.ErrClosed, api.ExitNoNode, "kith daemon"},
 	{p2p.ErrExists, api.ExitFailed, "kith id"},
 	{boltstore.ErrNewer, api.ExitFailed, "kith version"},
+	{backup.ErrNeedPhrase, api.ExitPassphrase, "kith backup verify FILE --phrase-file WORDS"},
+	{backup.ErrNeedPassphrase, api.ExitPassphrase, "kith backup verify FILE --backup-passphrase-file FILE"},
+	{backup.ErrKey, api.ExitPassphrase, "kith phrase check --help"},
+	{backup.ErrNewer, api.ExitFailed, "kith version"},
+	{backup.ErrForeign, api.ExitFailed, "kith backup --help"},
+	{backup.ErrDamaged, api.ExitFailed, "kith backup --help"},
 	{config.ErrNoFolder, api.ExitUsage, "kith --help"},
 }
 

@@ -172,7 +172,7 @@ func (a *app) root() *cobra.Command {
 		a.cmdReact(), a.cmdEdit(), a.cmdUnsend(), a.cmdDelete(), a.cmdUndelete(), a.cmdLocation(), a.cmdCard(),
 		a.cmdPin(), a.cmdMute(), a.cmdTimer(), a.cmdDraft(), a.cmdTyping(),
 		a.cmdInvite(), a.cmdJoin(), a.cmdContact(), a.cmdGroup(),
-		a.cmdID(), a.cmdDevice(), a.cmdPassphrase(), a.cmdSettings(),
+		a.cmdID(), a.cmdDevice(), a.cmdPassphrase(), a.cmdPhrase(), a.cmdBackup(), a.cmdSettings(),
 		a.cmdNetcheck(), a.cmdPing(), a.cmdPeers(), a.cmdRelay(),
 		a.cmdAPI(), a.cmdRPC(), a.cmdEvents(), a.cmdConfig(), a.cmdCompletion(),
 		a.cmdSim(), a.cmdBench(),

@@ -254,6 +254,13 @@ func (e *Engine) handLogs(t *Turn, device identity.DeviceID) {
 	}
 }
 
+// RecoveryEpoch is the account epoch of somebody who comes back with nothing but the recovery phrase: minutes since
+// 2026, so that it lies above every epoch before it, also when no list of that time can be found.
+func RecoveryEpoch(now time.Time) uint32 {
+	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	return uint32(min(max(now.Sub(begin)/time.Minute, 2), 1<<32-1))
+}
+
 // Restore takes in a record of a backup of ours, beside what is here, so that it may be repeated and mixed with what comes
 // by itself. The head is the first.
 func (e *Engine) Restore(t *Turn, r *backuppb.Record) error {
@@ -270,8 +277,11 @@ func (e *Engine) Restore(t *Turn, r *backuppb.Record) error {
 		e.restoreDevice(t, r.Device)
 	case r.Log != nil && len(r.Log.Group) == 16:
 		e.restoreLog(t, r.Log)
-	case r.End != nil && e.account != nil: // people may know a list of ours that names lost devices
-		e.pushList(t, nil)
+	case r.End != nil && e.account != nil:
+		t.Tx.Put(store.BucketMeta, keyAnnounce, []byte{1})
+		if len(e.live) > 0 {
+			e.announce(t, dht.UserKey(e.user))
+		}
 	default:
 		d := e.desk(t)
 		backup.Talked(d, r)
@@ -279,6 +289,32 @@ func (e *Engine) Restore(t *Turn, r *backuppb.Record) error {
 	}
 	e.flush(t)
 	return t.Tx.Err()
+}
+
+// lookedTooEarly asks again for a list that was found while somebody waits for a newer one: a device that is not in it has
+// written, and whoever brought the answer may not have heard of that device yet.
+func (e *Engine) lookedTooEarly(t *Turn, key string, w *want) {
+	kind, id, err := dht.ParseKey(key)
+	if w == nil || err != nil || kind != dht.KindUser || e.wants[key] != nil || w.failed >= lookupRetries {
+		return
+	}
+	for u := range e.parked {
+		if c := e.contact(t, u); string(u[:len(id)]) == string(id) && c != nil && !held(c) {
+			e.wants[key] = &want{failed: w.failed + 1, next: t.Now.Add(backoff(t.Rand, w.failed+1, 0))}
+			return
+		}
+	}
+}
+
+var keyAnnounce = []byte("announce")
+
+// announce hands our list to the people of a backup: they may know one that names lost devices. It waits until the list
+// can be found, because whoever hears of it from a device that it does not know looks it up.
+func (e *Engine) announce(t *Turn, published string) {
+	if published == dht.UserKey(e.user) && t.Tx.Get(store.BucketMeta, keyAnnounce) != nil {
+		t.Tx.Delete(store.BucketMeta, keyAnnounce)
+		e.pushList(t, nil)
+	}
 }
 
 func (e *Engine) restoreHead(t *Turn, h *backuppb.Head) {

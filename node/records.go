@@ -27,13 +27,6 @@ type CreateParams struct {
 	BackupKey  []byte // public, of package backup; nil: backups need a passphrase of their own
 }
 
-// RecoveryEpoch is the account epoch of somebody who comes back with nothing but the recovery phrase: minutes since
-// 2026, so that it lies above every epoch before it, also when no list of that time can be found.
-func RecoveryEpoch(now time.Time) uint32 {
-	begin := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	return uint32(min(max(now.Sub(begin)/time.Minute, 2), 1<<32-1))
-}
-
 // Create writes a new identity into an empty store. The root is not kept: it is the recovery phrase.
 func Create(t *Turn, p CreateParams) error {
 	if t.Tx.Get(store.BucketMeta, keySelf) != nil {
@@ -264,6 +257,7 @@ func (e *Engine) Looked(t *Turn, key string, value []byte) {
 	if value != nil && dht.Validate(key, value, t.Now) == nil {
 		delete(e.wants, key)
 		e.learn(t, key, value)
+		e.lookedTooEarly(t, key, w)
 		return
 	}
 	if w != nil {
@@ -425,9 +419,9 @@ func (e *Engine) Published(t *Turn, key string, stored int) {
 	if w == nil || !w.busy {
 		return // superseded by a newer record, which has its own try coming
 	}
-	w.busy = false
-	if stored > 0 {
+	if w.busy = false; stored > 0 {
 		w.failed = 0
+		e.announce(t, key)
 	} else {
 		w.failed++
 		if w.again {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/crypto/argon2"
@@ -42,8 +43,8 @@ func NewPhrase(rng io.Reader) (Phrase, error) {
 }
 
 // ParsePhrase reads a phrase as a person types it: any case, any white space.
-// Its errors name the word that is wrong, so show them to the person who
-// typed and never log them.
+// Its errors say which word is wrong and what it may be, so show them to the
+// person who typed and never log them.
 func ParsePhrase(s string) (Phrase, error) {
 	if len(s) > maxPhraseInput {
 		return "", fmt.Errorf("%w: too long, it has %d words", errPhrase, phraseWords)
@@ -56,7 +57,7 @@ func ParsePhrase(s string) (Phrase, error) {
 	for i, w := range typed {
 		index, ok := slices.BinarySearch(words, w)
 		if !ok {
-			return "", fmt.Errorf("%w: word %d, %q, is not in the list%s", errPhrase, i+1, w, suggestion(w))
+			return "", fmt.Errorf("%w: word %d is not in the list%s", errPhrase, i+1, suggestion(w))
 		}
 		bits.set(i, index)
 	}
@@ -111,16 +112,31 @@ func checksum(entropy [phraseEntropy]byte) byte {
 	return sha256.Sum256(entropy[:])[0] & 0xf0
 }
 
-// suggestion names the list's word with the same first four letters, which
-// are different for every word of the list.
+// suggestion names the words of the list that the typed one may be: those that
+// begin with the same four letters, which are different for every word, or are
+// one slip of a finger away.
 func suggestion(typed string) string {
-	const unique = 4
-	if len(typed) < unique {
+	const unique, most = 4, 3
+	var near []string
+	for _, w := range words {
+		if len(typed) >= unique && strings.HasPrefix(w, typed[:unique]) || slip(typed, w) {
+			near = append(near, strconv.Quote(w))
+		}
+	}
+	if len(near) == 0 || len(near) > most {
 		return ""
 	}
-	i, _ := slices.BinarySearch(words, typed[:unique])
-	if i == len(words) || !strings.HasPrefix(words[i], typed[:unique]) {
-		return ""
+	return " (did you mean " + strings.Join(near, " or ") + "?)"
+}
+
+// slip reports whether one letter was left out, added, mistaken or swapped with
+// its neighbour.
+func slip(a, b string) bool {
+	for len(a) > 0 && len(b) > 0 && a[0] == b[0] {
+		a, b = a[1:], b[1:]
 	}
-	return fmt.Sprintf(" (did you mean %q?)", words[i])
+	for len(a) > 0 && len(b) > 0 && a[len(a)-1] == b[len(b)-1] {
+		a, b = a[:len(a)-1], b[:len(b)-1]
+	}
+	return max(len(a), len(b)) == 1 || len(a) == 2 && len(b) == 2 && a[0] == b[1] && a[1] == b[0]
 }

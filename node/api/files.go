@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/backup"
+	backuppb "github.com/kith-im/kith/node/backup/pb"
 	"github.com/kith-im/kith/node/files"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
@@ -187,4 +189,46 @@ func transferCancel(e *node.Engine, t *node.Turn, q TransferRequest) (view.Trans
 	}
 	v, _, err := node.FileOf(t.Tx, q.ID, q.Index, false)
 	return v, err
+}
+
+// BackupPageRequest asks for the records of a backup from a place on.
+type BackupPageRequest struct {
+	Cursor []byte `json:"cursor,omitempty"` // next of the answer before; none: from the beginning
+}
+
+// BackupPage has records of a backup as docs/storage.md has them, not sealed.
+type BackupPage struct {
+	Records []byte `json:"records"`
+	Next    []byte `json:"next,omitempty"` // none: that was the last
+	Key     []byte `json:"key,omitempty"`  // public, with the first page: the recovery words open what is sealed to it
+}
+
+// BackupRecords are some records of a backup of ours, in their order from its head on.
+type BackupRecords struct {
+	Records []byte `json:"records"`
+}
+
+func backupMethods() []Method {
+	return []Method{
+		method("backup_page", ScopeManage, "backup_page", "Some records of a backup. 'kith backup create' seals them and writes the file.", backupPage).offline(),
+		method("backup_take", ScopeManage, "backup_taken", "Take in records of a backup of ours; what is here already is merged.", turn(backupTake)),
+	}
+}
+
+func backupPage(_ context.Context, b *Backend, q BackupPageRequest) (p BackupPage, err error) {
+	err = b.View(func(tx store.Tx) (err error) {
+		if _, err = node.Identity(tx); err != nil {
+			return err
+		}
+		if len(q.Cursor) == 0 {
+			p.Key = tx.Get(store.BucketMeta, backup.RowKey)
+		}
+		p.Records, p.Next, err = backup.Page(tx, b.Now(), q.Cursor)
+		return err
+	})
+	return p, err
+}
+
+func backupTake(e *node.Engine, t *node.Turn, q BackupRecords) (None, error) {
+	return None{}, backup.Each(q.Records, func(r *backuppb.Record) error { return e.Restore(t, r) })
 }

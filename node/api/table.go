@@ -71,4 +71,5 @@ func init() {
 		method("consumer_set", ScopeTalk, "consumer", "Keep the cursor of a named consumer of events.", turn(consumerSet)),
 	}
 	table = append(append(table, groupMethods()...), proofMethods()...)
+	table = append(table, backupMethods()...)
 }

@@ -7,7 +7,7 @@ const (
 	Version = 1
 
 	// MaxRecord is the size of one record in bytes.
-	MaxRecord = 48 << 10
+	MaxRecord = 40 << 10
 
 	// MaxPassphrase bounds a passphrase, in bytes.
 	MaxPassphrase = vault.MaxPassphrase

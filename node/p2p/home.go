@@ -18,6 +18,7 @@ import (
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/dht/boltfile"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/backup"
 	"github.com/kith-im/kith/node/boltstore"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
@@ -400,8 +401,10 @@ type InitParams struct {
 	DeviceName string
 	Passphrase []byte
 	Phrase     string // empty: a new one is drawn; else the person's own
-	Now        func() time.Time
-	Rand       io.Reader
+	// Fill, if not nil, is what else there is to be in the home before it is one.
+	Fill func(Turns) error
+	Now  func() time.Time
+	Rand io.Reader
 }
 
 // Init makes the home folder and a new identity in it. It returns the recovery
@@ -419,7 +422,7 @@ func Init(dir string, p InitParams) (phrase string, id view.Identity, err error)
 	root := words.Root()
 	err = b.store.Update(func(tx store.Tx) error {
 		t := &node.Turn{Now: p.Now(), Rand: p.Rand, Tx: tx, Out: &node.Effects{}}
-		params := node.CreateParams{Root: root, Name: p.Name, DeviceName: p.DeviceName}
+		params := node.CreateParams{Root: root, Name: p.Name, DeviceName: p.DeviceName, BackupKey: backup.PublicKey(root.Backup())}
 		if p.Phrase != "" {
 			params.Epoch = node.RecoveryEpoch(t.Now) // the account exists already
 		}
@@ -430,6 +433,9 @@ func Init(dir string, p InitParams) (phrase string, id view.Identity, err error)
 		id, e = node.Identity(tx)
 		return e
 	})
+	if err == nil && p.Fill != nil {
+		err = p.Fill(turnsOf(b.store, p.Now, p.Rand))
+	}
 	if err != nil {
 		b.abandon()
 		return "", id, err

@@ -2,8 +2,10 @@ package p2p
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -17,6 +19,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/boltstore"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
 )
@@ -307,4 +310,39 @@ func (c *claim) guard(ctx context.Context, x call) call {
 		}
 	}
 	return x
+}
+
+// Turns runs fn in a turn of an engine, and returns after its commit.
+type Turns func(fn func(e *node.Engine, t *node.Turn) error) error
+
+// Work opens the home folder of a node that does not run for turns of its
+// engine: what they want done on the network is left for the next start.
+// ErrLocked says that a daemon owns it.
+func Work(dir string, passphrase []byte, fn func(Turns) error) error {
+	h, err := openHome(dir, passphrase, false)
+	if err != nil {
+		return err
+	}
+	err = fn(turnsOf(h.store, time.Now, rand.Reader))
+	return errors.Join(err, h.store.Close())
+}
+
+// turnsOf is the engine of a store. After a turn that failed it is read anew.
+func turnsOf(s *boltstore.Store, now func() time.Time, rng io.Reader) Turns {
+	var e *node.Engine
+	return func(fn func(*node.Engine, *node.Turn) error) error {
+		err := s.Update(func(tx store.Tx) (err error) {
+			t := &node.Turn{Now: now(), Rand: rng, Tx: tx, Out: &node.Effects{}}
+			if e == nil {
+				if e, err = node.Load(t, node.Config{}); err != nil {
+					return err
+				}
+			}
+			return fn(e, t)
+		})
+		if err != nil {
+			e = nil
+		}
+		return err
+	}
 }

@@ -4,6 +4,7 @@
 //   npm ci && node run.mjs [--write] [identity.json ...]
 import { readFileSync, writeFileSync } from 'node:fs';
 import * as acts from './acts.mjs';
+import * as backup from './backup.mjs';
 import * as blob from './blob.mjs';
 import * as content from './content.mjs';
 import * as frames from './frames.mjs';
@@ -17,7 +18,7 @@ import * as vault from './vault.mjs';
 import * as witness from './witness.mjs';
 
 const args = process.argv.slice(2), write = args.includes('--write'), only = args.filter((a) => !a.startsWith('--'));
-const models = [identity, witness, session, content, records, mailbox, frames.relay, frames.blobs, group, acts, blob, links, vault];
+const models = [backup, identity, witness, session, content, records, mailbox, frames.relay, frames.blobs, group, acts, blob, links, vault];
 
 // A vector is one case of a file: an element of one of its lists.
 const count = (v) => Object.values(v).filter(Array.isArray).reduce((n, list) => n + list.length, 0);
