@@ -307,13 +307,13 @@ func (e *Engine) gotFallback(t *Turn, ids [][]byte) {
 func (e *Engine) hear(t *Turn, dev *pb.PeerDevice, a arrival) {
 	id := a.sender.Device()
 	delete(e.unopen, id)
-	e.generation(dev, 0)
+	a.body.Generation = e.generation(t, dev, a.body.Generation)
 	said := mend.Heard(dev, a.body, t.Now)
 	e.saveDevice(t, dev)
 	switch {
 	case said.Behind: // it has had more from us than we know of
-		e.need(t, dht.DeviceKey(e.device))
 		if mend.MayRenew(dev, t.Now) {
+			e.need(t, dht.DeviceKey(e.device))
 			e.lost(t, dev, nil, "the device has had what this one does not know of")
 		}
 	case said.Lost:
@@ -324,13 +324,22 @@ func (e *Engine) hear(t *Turn, dev *pb.PeerDevice, a arrival) {
 	e.planAsk(dev)
 }
 
-// generation takes in the generation that a device tells; true: it has lost its sessions. A row of a build that did not keep
-// it has it from the device's record.
-func (e *Engine) generation(dev *pb.PeerDevice, told uint64) bool {
+// generation is the generation that a device tells, as far as it counts now: whoever loses its sessions again within
+// lostEvery says so again later. Else every small message could have all that is on its way sealed anew. A row of a build
+// that did not keep it has it from the device's record.
+func (e *Engine) generation(t *Turn, dev *pb.PeerDevice, told uint64) uint64 {
 	if r, err := e.records.Get(dev.Record); err == nil && dev.Generation == 0 {
 		dev.Generation = r.Bundle().Generation()
 	}
-	return mend.Newer(dev, told)
+	if dev.Generation == 0 || told <= dev.Generation {
+		return told
+	}
+	id := identity.DeviceID(dev.Device)
+	if ago := t.Now.Sub(e.lostAt[id]); ago >= 0 && ago < lostEvery {
+		return dev.Generation
+	}
+	e.lostAt[id] = t.Now
+	return told
 }
 
 // lost gives up the sessions with a device but keep, and seals anew what it has not acknowledged. They still open what is

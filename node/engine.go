@@ -91,6 +91,7 @@ type Engine struct {
 	missing map[identity.DeviceID]time.Time // when to ask a device for what did not come
 	meter   *mend.Meter                     // what we do for those that ask us
 	unopen  map[identity.DeviceID]int       // envelopes in a row over a device's own stream that did not open
+	lostAt  map[identity.DeviceID]time.Time // when a device last told that it has lost its sessions
 
 	historyAt time.Time                  // when to compare the past with our other devices; zero: as its row says
 	compared  time.Time                  // ... and when that was done last
@@ -139,7 +140,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},
 		groups: newGroupDesk(), passes: map[string][]byte{}, issued: map[string]issued{}, sealed: map[string]sealed{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
 		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
-		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID]pushed{}, gaps: map[identity.DeviceID]bool{}, checks: map[identity.DeviceID]time.Time{}, missing: map[identity.DeviceID]time.Time{}, meter: mend.NewMeter(), unopen: map[identity.DeviceID]int{}, parked: map[identity.UserID]int{},
+		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID]pushed{}, gaps: map[identity.DeviceID]bool{}, checks: map[identity.DeviceID]time.Time{}, missing: map[identity.DeviceID]time.Time{}, meter: mend.NewMeter(), unopen: map[identity.DeviceID]int{}, lostAt: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 		typing: map[typist]time.Time{}, typed: map[chat.ChatID]time.Time{}, drains: prekeys.NewDrains(t.Now), openings: prekeys.Openings{}, stocked: map[string]bool{},
 	}
 	if !store.Row(t.Tx, store.BucketMeta, keySelf, e.self) {

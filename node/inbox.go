@@ -452,7 +452,7 @@ func (e *Engine) acknowledge(t *Turn, device identity.DeviceID, id chat.ID) {
 		return
 	}
 	if n, ok := e.out.Acks[device]; ok {
-		if d := e.delivery(t, n); d != nil && len(d.Acks) < chat.MaxIDs {
+		if d := e.delivery(t, n); d != nil && len(d.Acks) < chat.ToldIDs {
 			if !slices.ContainsFunc(d.Acks, func(o []byte) bool { return string(o) == string(id[:]) }) {
 				d.Acks = append(d.Acks, id[:])
 			}

@@ -31,6 +31,8 @@ const (
 	reinitAfter = 48 * time.Hour
 	// afreshEvery is the least time between two fresh starts of all sessions because of what the network shows.
 	afreshEvery = time.Hour
+	// lostEvery is the least time between two times that a device is believed to have lost its sessions.
+	lostEvery = 10 * time.Minute
 	// renewRepairs is how often a delivery is sealed anew on the session that stands before it is given up.
 	renewRepairs = 2
 	// maxUnopened is how many envelopes of a device that do not open come over its own stream before that.

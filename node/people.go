@@ -420,6 +420,12 @@ func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceI
 	delete(e.wants, dht.DeviceKey(id))
 	delete(e.checks, id)
 	delete(e.missing, id)
+	delete(e.unopen, id)
+	delete(e.lostAt, id)
+	delete(e.pushed, id)
+	delete(e.reachAsked, id)
+	delete(e.reachTold, id)
+	e.meter.Forget(id)
 	t.Tx.Delete(store.BucketDevices, id[:])
 	delete(t.devices, string(id[:]))
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node/backup"
 	"github.com/kith-im/kith/node/chat"
+	"github.com/kith-im/kith/node/mend"
 	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/prekeys"
@@ -327,7 +328,7 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 	if err == nil && dht.Newer(dht.DeviceKey(r.Device()), d.Record, r.Bytes()) != dht.VerdictNewer {
 		return
 	}
-	lost := e.generation(d, r.Bundle().Generation())
+	lost := mend.Newer(d, e.generation(t, d, r.Bundle().Generation()))
 	d.Record = r.Bytes()
 	e.setEndpoint(d, r.Peer())
 	e.saveDevice(t, d)

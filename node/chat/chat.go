@@ -28,8 +28,10 @@ const (
 	MaxText = 3500
 	// MaxName is the largest name of a person or device, in bytes of UTF-8.
 	MaxName = 64
-	// MaxIDs is how many messages one acknowledgement or read receipt names.
+	// MaxIDs is how many messages one acknowledgement or read receipt may name.
 	MaxIDs = 64
+	// ToldIDs is how many one names that is made here: it fits the 2,048-byte size class, which boxes take without a pass.
+	ToldIDs = 57
 
 	// HeaderSize is the size of content without parents and payload.
 	HeaderSize = 1 + 2 + 16 + 8 + 16 + 1

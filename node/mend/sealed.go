@@ -199,6 +199,9 @@ func (m *Meter) of(d identity.DeviceID, now time.Time) *hour {
 	return h
 }
 
+// Forget drops what was counted for a device that is none any more.
+func (m *Meter) Forget(d identity.DeviceID) { delete(m.hours, d) }
+
 // Asks counts a question of a device; false: it is one too many.
 func (m *Meter) Asks(d identity.DeviceID, now time.Time) bool {
 	h := m.of(d, now)

@@ -26,7 +26,7 @@ type Secret struct {
 	Superseded time.Time // zero: its bundle is the current one. Of a one-time bundle its freshness mark
 	OneTime    bool
 	Used       time.Time // first flight to a one-time bundle; zero: none
-	Waited     bool      // an envelope that we hold and cannot open yet needs it
+	Waited     bool      // an envelope that we hold and cannot open yet needs it: up to the cap
 }
 
 // Drained is when everything was last fetched that waited for us.
@@ -42,7 +42,7 @@ func (s Secret) Over(d Drained, now time.Time) bool {
 		limit -= fresh // it was of no use before the mark already
 	}
 	switch {
-	case s.Superseded.IsZero() || s.Waited:
+	case s.Superseded.IsZero() || s.Waited && age < limit: // anybody can have an envelope wait, again and again
 		return false
 	case s.OneTime && !s.Used.IsZero() && now.Sub(s.Used) >= Keep:
 		return true

@@ -91,7 +91,7 @@ func (d *Desk) MarkRead(who string, only ...string) (int, error) {
 		}
 		of[author] = append(of[author], m.Id)
 	}
-	for batch := range slices.Chunk(unread, chat.MaxIDs) {
+	for batch := range slices.Chunk(unread, chat.ToldIDs) {
 		if err := d.readHere(c, batch); err != nil {
 			return 0, err
 		}
@@ -100,7 +100,7 @@ func (d *Desk) MarkRead(who string, only ...string) (int, error) {
 		if p := (&pb.Contact{}); !receipts(d.Tx, c) || !store.Row(d.Tx, store.BucketContacts, author[:ContactKeySize], p) || c.Kind != Group && p.State != Accepted || p.State == Blocked {
 			continue
 		}
-		for batch := range slices.Chunk(of[author], chat.MaxIDs) {
+		for batch := range slices.Chunk(of[author], chat.ToldIDs) {
 			if err := d.Say(chat.KindRead, IDOf(c), &chatpb.Ids{Ids: batch}, []identity.UserID{author}, false); err != nil {
 				return 0, err
 			}
