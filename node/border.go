@@ -3,19 +3,19 @@ package node
 import (
 	"crypto/ed25519"
 	"errors"
+	"fmt"
 	"io"
-	"reflect"
+	"slices"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
-	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
-	"github.com/kith-im/kith/node/mend"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
@@ -33,48 +33,6 @@ type Turn struct {
 
 	devices map[string]*pb.PeerDevice // rows that were read or written in this turn, by id; nobody changes them
 }
-
-// keepDevice remembers a row as it is in the store.
-func (t *Turn) keepDevice(d *pb.PeerDevice) {
-	if len(t.devices) >= maxKeptDevices {
-		clear(t.devices)
-	}
-	if t.devices == nil {
-		t.devices = map[string]*pb.PeerDevice{}
-	}
-	t.devices[string(d.Device)] = d
-}
-
-// maxKeptDevices bounds what a turn remembers, in rows of some kilobytes.
-const maxKeptDevices = 256
-
-// copyDevice is a row that may be changed field by field, and by appending; what its fields refer to is shared.
-func copyDevice(d *pb.PeerDevice) *pb.PeerDevice {
-	c := &pb.PeerDevice{}
-	from, to := reflect.ValueOf(d).Elem(), reflect.ValueOf(c).Elem()
-	for _, i := range deviceFields {
-		f := from.Field(i)
-		if f.Kind() == reflect.Slice {
-			f = f.Slice3(0, f.Len(), f.Len())
-		}
-		to.Field(i).Set(f)
-	}
-	if unknown := d.ProtoReflect().GetUnknown(); len(unknown) > 0 { // of a later build
-		c.ProtoReflect().SetUnknown(unknown)
-	}
-	return c
-}
-
-// deviceFields are the fields of a row, whichever it has.
-var deviceFields = func() (out []int) {
-	row := reflect.TypeFor[pb.PeerDevice]()
-	for i := range row.NumField() {
-		if row.Field(i).IsExported() {
-			out = append(out, i)
-		}
-	}
-	return out
-}()
 
 // Effects is what has to happen after the commit, in this order of fields. Every performer answers with an input of the
 // engine (named on each type); a performer that cannot act answers with the failure, so that the engine can plan again.
@@ -303,140 +261,236 @@ func (e *Engine) gotFallback(t *Turn, ids [][]byte) {
 	}
 }
 
-// hear takes in what a body says of the sessions with its device, and of what did not come.
-func (e *Engine) hear(t *Turn, dev *pb.PeerDevice, a arrival) {
-	id := a.sender.Device()
-	delete(e.unopen, id)
-	a.body.Generation = e.generation(t, dev, a.body.Generation)
-	said := mend.Heard(dev, a.body, t.Now)
-	e.saveDevice(t, dev)
-	switch {
-	case said.Behind: // it has had more from us than we know of
-		if mend.MayRenew(dev, t.Now) {
-			e.need(t, dht.DeviceKey(e.device))
-			e.lost(t, dev, nil, "the device has had what this one does not know of")
+// Files: what the engine is for their ledger, and what a person asks of it.
+
+// filed is the engine as the ledger of files sees it in one turn.
+type filed struct {
+	e *Engine
+	t *Turn
+}
+
+// onFiles runs one call of the ledger and takes what comes of it.
+func (e *Engine) onFiles(t *Turn, fn func(f *transfer.Turn, w transfer.World)) {
+	f := &transfer.Turn{Now: t.Now, Rand: t.Rand, Tx: t.Tx}
+	fn(f, filed{e, t})
+	t.Out.Transfers = append(t.Out.Transfers, f.Jobs...)
+	for _, v := range f.Changed {
+		e.notice(t, view.Notice{Type: "transfer", ID: v.Message, Transfer: &v})
+	}
+}
+
+func (e *Engine) tickFiles(t *Turn) {
+	if due(e.files.Deadline(), t.Now) {
+		e.onFiles(t, e.files.Tick)
+	}
+}
+
+// Transferred takes how a job on a file ended.
+func (e *Engine) Transferred(t *Turn, r transfer.Result) {
+	e.onFiles(t, func(f *transfer.Turn, w transfer.World) { e.files.Ended(f, w, r) })
+}
+
+// Keep takes in the files of a message that is being placed.
+func (f filed) Keep(m *pb.Message, files []*chatpb.File) (numbers []uint64) {
+	author := identity.UserID(m.User)
+	f.e.onFiles(f.t, func(t *transfer.Turn, w transfer.World) {
+		if author == f.e.user && string(m.Device) == string(f.e.device[:]) {
+			numbers = f.e.files.Sent(t, author, m.Id, files)
+		} else {
+			numbers = f.e.files.Came(t, w, author, m.Id, files)
 		}
-	case said.Lost:
-		e.lost(t, dev, a.session[:], "the device has lost its sessions")
-		e.need(t, dht.DeviceKey(id))
-		e.tellDevice(t, e.peerDevice(t, id))
-	}
-	e.planAsk(dev)
-}
-
-// generation is the generation that a device tells, as far as it counts now: whoever loses its sessions again within
-// lostEvery says so again later. Else every small message could have all that is on its way sealed anew. A row of a build
-// that did not keep it has it from the device's record.
-func (e *Engine) generation(t *Turn, dev *pb.PeerDevice, told uint64) uint64 {
-	if r, err := e.records.Get(dev.Record); err == nil && dev.Generation == 0 {
-		dev.Generation = r.Bundle().Generation()
-	}
-	if dev.Generation == 0 || told <= dev.Generation {
-		return told
-	}
-	id := identity.DeviceID(dev.Device)
-	if ago := t.Now.Sub(e.lostAt[id]); ago >= 0 && ago < lostEvery {
-		return dev.Generation
-	}
-	e.lostAt[id] = t.Now
-	return told
-}
-
-// lost gives up the sessions with a device but keep, and seals anew what it has not acknowledged. They still open what is
-// on its way: it may be the only copy.
-func (e *Engine) lost(t *Turn, dev *pb.PeerDevice, keep []byte, why string) {
-	mend.Retire(dev, keep, t.Now)
-	dev.ToldReach, dev.ToldProfile, dev.ToldName = 0, 0, 0
-	e.saveDevice(t, dev)
-	e.sealAnew(t, dev, why)
-}
-
-// unopened counts envelopes that a device brings over its own stream and that do not open: its sessions and ours may not be
-// the same any more. Nothing but this count changes before we have something to say to it ourselves: seal.
-func (e *Engine) unopened(envelope, peer []byte) {
-	if _, first := session.ParseFirstFlight(envelope); first || peer == nil {
-		return
-	}
-	for _, id := range e.peers[string(peer)] {
-		e.unopen[id]++
-	}
-}
-
-// tidySessions compares our own record with the network's, and forgets sessions that were given up long ago.
-func (e *Engine) tidySessions(t *Turn) {
-	e.need(t, dht.DeviceKey(e.device))
-	for _, dev := range e.allDevices(t) {
-		if gone := mend.Expired(dev, t.Now); len(gone) > 0 {
-			e.eraseSessions(t, dev, gone)
-			e.saveDevice(t, dev)
-		}
-	}
-}
-
-func (e *Engine) allDevices(t *Turn) (all []*pb.PeerDevice) {
-	t.Tx.Scan(store.BucketDevices, nil, func(_, value []byte) bool {
-		d := &pb.PeerDevice{}
-		if proto.Unmarshal(value, d) == nil {
-			all = append(all, d)
-		}
-		return true
+		f.e.files.Tick(t, w)
 	})
-	return all
+	return numbers
 }
 
-// learnOwnRecord compares the record of this device that the network has with ours. Only this device can sign one: a newer
-// one, or another one with its number, is of a time that this store does not know.
-func (e *Engine) learnOwnRecord(t *Turn, r *dht.DeviceRecord) {
-	if r.Device() != e.device || e.self.Removed || len(e.self.Record) == 0 || string(r.Bytes()) == string(e.self.Record) {
-		return
-	}
-	if r.Number() < e.self.RecordNumber && r.Bundle().Generation() <= e.self.Generation {
-		return
-	}
-	e.future(t, r.Number(), r.Bundle().Generation())
+// Show takes in the picture of a group, set by a device of somebody.
+func (f filed) Show(author identity.UserID, here bool, subject []byte, picture *chatpb.File) (numbers []uint64) {
+	f.e.onFiles(f.t, func(t *transfer.Turn, w transfer.World) {
+		if here {
+			numbers = f.e.files.Stands(t, author, subject, picture)
+		} else {
+			numbers = f.e.files.Came(t, w, author, subject, []*chatpb.File{picture})
+		}
+		f.e.files.Tick(t, w)
+	})
+	return numbers
 }
 
-// future acts on numbers of ours that this store has not given out: it is an older copy, or it is in use twice.
-func (e *Engine) future(t *Turn, number, generation uint64) {
-	e.self.RecordNumber = max(e.self.RecordNumber, number)
-	e.self.Generation = max(e.self.Generation, generation)
-	e.saveSelf(t)
-	if t.Now.Sub(unixMilli(e.self.Afresh)) < afreshEvery { // in use twice, it would never end
-		e.renewRecord(t, true)
-		return
-	}
-	e.Afresh(t, "the network has newer records of this device than the device itself")
+// Forget drops the files of a message that is gone.
+func (f filed) Forget(numbers []uint64) {
+	f.e.onFiles(f.t, func(t *transfer.Turn, w transfer.World) { f.e.files.Forget(t, w, numbers) })
 }
 
-// Afresh gives up all sessions of this device because its store is older than what it has sent: with a new generation in
-// its bundle its peers begin new ones and send again what it has not acknowledged, and what it had is asked for again by
-// the counters. All numbers that others know it by move above those that may have been used.
-func (e *Engine) Afresh(t *Turn, why string) {
-	if e.self.Removed {
+// Sources implements transfer.World: the author's devices, our own others, and the relays of the author's devices.
+func (f filed) Sources(author identity.UserID) (out []transfer.Source) {
+	var relays []transfer.Source
+	devices := f.e.siblings()
+	if list := f.e.listOf(f.t, author); list != nil && author != f.e.user {
+		devices = append(deviceIDs(list), devices...)
+	}
+	for _, id := range devices {
+		dev := f.e.peerDevice(f.t, id)
+		if dev == nil {
+			continue
+		}
+		if dev.Endpoint != nil {
+			out = append(out, transfer.Source{Peer: toPeer(dev.Endpoint)})
+		}
+		for _, raw := range dev.Sets {
+			rec, err := f.e.sets.Get(raw)
+			if err != nil || !owns(dev, author) {
+				continue
+			}
+			for _, m := range rec.Members() {
+				if !slices.ContainsFunc(relays, func(s transfer.Source) bool { return string(s.Peer.ID) == string(m.Peer.ID) }) {
+					relays = append(relays, transfer.Source{Peer: f.e.reached(f.t, m.Peer), Relay: true})
+				}
+			}
+		}
+	}
+	return append(out, relays...)
+}
+
+// Relays implements transfer.World: the members of our set in force.
+func (f filed) Relays() (out []dht.Peer, quorum int, box ed25519.PrivateKey) {
+	rec := f.e.setNow(f.t)
+	if rec == nil {
+		return nil, 1, nil
+	}
+	for _, m := range rec.Members() {
+		if !m.Standby {
+			out = append(out, f.e.reached(f.t, m.Peer))
+		}
+	}
+	return out, int(rec.W()), f.e.boxKey(rec.Epoch())
+}
+
+// setNow is our set of this epoch, or that of our front door.
+func (e *Engine) setNow(t *Turn) *dht.SetRecord {
+	for _, epoch := range []uint32{dht.EpochAt(t.Now), dht.FrontDoorEpoch} {
+		if _, rec := e.box(t, epoch); rec != nil && rec.Usable(t.Now) {
+			return rec
+		}
+	}
+	return nil
+}
+
+// Friend implements transfer.World.
+func (f filed) Friend(author identity.UserID) bool {
+	if author == f.e.user {
+		return true
+	}
+	c := f.e.contact(f.t, author)
+	return c != nil && c.State == contactAccepted
+}
+
+// Pending implements transfer.World.
+func (f filed) Pending(message []byte) bool {
+	if string(message) == string(f.e.user[:]) {
+		return true // our picture: contacts of tomorrow want it, too
+	}
+	m := &pb.Message{}
+	return talk.Row(f.t.Tx, message, m) && (m.Unsent || len(m.Pending) > 0)
+}
+
+// describeRelays adds to the first file of a message which relays will have all of them.
+func (e *Engine) describeRelays(t *Turn, files []*chatpb.File) {
+	rec := e.setNow(t)
+	if len(files) == 0 || rec == nil {
 		return
 	}
-	e.self.Afresh = t.Now.UnixMilli()
-	e.self.Generation = mend.Above(t.Now, e.self.Generation)
-	e.self.RecordNumber = mend.Above(t.Now, e.self.RecordNumber)
-	for _, name := range []string{counterReach, counterSet} {
-		store.SetCounter(t.Tx, name, mend.Above(t.Now, store.Counter(t.Tx, name)))
+	files[0].Relays = nil
+	for _, m := range rec.Members() {
+		if !m.Standby {
+			files[0].Relays = append(files[0].Relays, &chatpb.Endpoint{Id: m.Peer.ID, Addrs: m.Peer.Addrs[:min(len(m.Peer.Addrs), fileAddrs)]})
+		}
 	}
-	for _, dev := range e.allDevices(t) {
-		dev.Sent = mend.NewBlock(t.Now, dev.Sent)
-		e.lost(t, dev, nil, "this device has lost its sessions")
+}
+
+// checkFiles says whether files fit a message beside its text.
+func checkFiles(text *chatpb.Text) error {
+	switch {
+	case len(text.Files) > transfer.MaxFiles:
+		return &view.Problem{Class: view.ErrUsage, Message: fmt.Sprintf("a message has at most %d files", transfer.MaxFiles), Hint: "kith send --help"}
+	case len(text.Files) > 0 && proto.Size(text) > fileRoom:
+		return &view.Problem{Class: view.ErrUsage, Message: "the text and what describes the files do not fit into one message: shorten the text, or send fewer files at once", Hint: "kith send --help"}
 	}
-	number := mend.Above(t.Now, 0)
-	if b, err := identity.ParseBundle(e.self.Bundle); err == nil {
-		number = max(number, b.Number()+1)
+	return nil
+}
+
+// SaveFile has a file of a message written into a folder, after it was fetched if it is not here. FileOf tells when.
+func (e *Engine) SaveFile(t *Turn, id string, index int, preview bool, folder string) error {
+	n, err := fileNumber(t.Tx, id, index)
+	if err != nil {
+		return err
 	}
-	if rotateBundle(t, e.self, e.keys, number) != nil {
-		return
+	e.onFiles(t, func(f *transfer.Turn, w transfer.World) { err = e.files.Save(f, w, n, preview, folder) })
+	if err != nil {
+		return &view.Problem{Class: view.ErrRefused, Message: err.Error(), Hint: "kith inbox"}
 	}
-	e.saveSelf(t)
-	e.renewRecord(t, true)
-	e.planElection(t, 0)
-	e.reachSoon(t)
-	e.need(t, dht.UserKey(e.user))
-	e.notice(t, view.Notice{Type: "device", Text: "the store of this device is an older copy of itself (" + why +
-		"): all sessions begin anew, and contacts are asked to send again what came since; what this device itself sent since is not here"})
+	return t.Tx.Err()
+}
+
+// CancelFile ends what runs for a file of a message; what is here stays.
+func (e *Engine) CancelFile(t *Turn, id string, index int) error {
+	n, err := fileNumber(t.Tx, id, index)
+	if err != nil {
+		return err
+	}
+	ran := false
+	e.onFiles(t, func(f *transfer.Turn, _ transfer.World) { ran = e.files.Cancel(f, n) })
+	if !ran {
+		return &view.Problem{Class: view.ErrRefused, Message: "nothing runs for this file", Hint: "kith transfers"}
+	}
+	return t.Tx.Err()
+}
+
+// FileOf is a file of a message as it is now, and whether it still waits to be saved.
+func FileOf(tx store.Tx, id string, index int, preview bool) (v view.Transfer, waits bool, err error) {
+	n, err := fileNumber(tx, id, index)
+	if err != nil {
+		return v, false, err
+	}
+	v, waits, ok := transfer.View(tx, n, preview)
+	if !ok {
+		return v, false, errors.Join(tx.Err(), &view.Problem{Class: view.ErrNotFound, Message: "there is no such file", Hint: "kith inbox"})
+	}
+	return v, waits, nil
+}
+
+// fileNumber finds a file of a message, or the picture of a person or a group: "@" and the handle, or "@me".
+func fileNumber(tx store.Tx, id string, index int) (uint64, error) {
+	if who, ok := strings.CutPrefix(id, "@"); ok {
+		return pictureNumber(tx, who)
+	}
+	m, err := talk.FindMessage(tx, id)
+	if err != nil {
+		return 0, err
+	}
+	if index < 0 || index >= len(m.Transfers) {
+		return 0, &view.Problem{Class: view.ErrNotFound, Message: fmt.Sprintf("the message has no file %d (%d in all)", index+1, len(m.Transfers)), Hint: "kith inbox"}
+	}
+	return m.Transfers[index], nil
+}
+
+func pictureNumber(tx store.Tx, who string) (uint64, error) {
+	var numbers []uint64
+	if strings.ToLower(who) == talk.OwnHandle {
+		self := &pb.Self{}
+		store.Row(tx, store.BucketMeta, keySelf, self)
+		numbers = self.Pictures
+	} else if g, err := talk.FindGroup(tx, who); err == nil {
+		numbers = talk.RosterOf(tx, talk.IDOf(g)).GetPictures()
+	} else {
+		c, err := talk.FindContact(tx, who)
+		if err != nil {
+			return 0, err
+		}
+		numbers = c.Pictures
+	}
+	if len(numbers) != 1 {
+		return 0, &view.Problem{Class: view.ErrNotFound, Message: who + " has no picture", Hint: "kith contact list"}
+	}
+	return numbers[0], nil
 }

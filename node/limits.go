@@ -4,7 +4,9 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/session"
 	"github.com/kith-im/kith/mailbox"
+	"github.com/kith-im/kith/node/chat"
 )
 
 // Times of delivery.
@@ -120,36 +122,44 @@ const (
 
 // Counts.
 const (
-	maxContacts   = 10_000
-	maxDevices    = 16 // of one account
-	maxParked     = 256
-	maxParkedUser = 64 // of one user, so that nobody fills the place alone
-	parkFor       = Retention
-	maxInvites    = 64
-	maxDeclines   = 16   // of one used or expired link
-	maxParsed     = 1024 // of what is remembered only because it was worked out before
-	maxMeet       = 64   // connections asked for at the start
-	maxSteps      = 32   // trace steps of one delivery
-	maxHeads      = 3
-	maxSets       = 8 // set records kept of one device
-	maxEvents     = 10_000
-	maxOutbox     = 100_000
-	maxAckedTo    = 512  // deliveries to one device from which on it gets no acknowledgement: it asks again when it is back
-	maxStrangers  = 32   // people whom we do not know, and whose words wait because they may be members of a group
-	maxWaiting    = 1024 // messages that wait for one person
-	maxMembers    = 2048 // people who are known from groups only
-	maxGroups     = 1024 // others are not entered
-	maxUnknown    = 64   // groups of which only messages are here
-	maxListsTold  = 32   // device lists of members that come with a log; the directory has the others
-	maxGroupParts = 64   // of one content
-	maxOrphans    = 64   // entries of one group's log that came before what they build on
-	manyDone      = 32   // deliveries of a message from which on it is not kept how each went
-	trialBudget   = 64   // header trials for one envelope without a known tag
-	frontEnvelope = 4 << 10
-	commonRoom    = 80   // of a payload: what all of a conversation may carry
-	strangerClass = 2048 // the largest size class whose envelopes a box takes without a pass, first flights too
-	freedBatch    = 16   // deliveries that go when a full box has room; others follow if they find it
-	maxVain       = 3    // times that a relay may say so for nothing
+	maxContacts    = 10_000
+	maxDevices     = 16 // of one account
+	maxParked      = 256
+	maxParkedUser  = 64 // of one user, so that nobody fills the place alone
+	parkFor        = Retention
+	maxInvites     = 64
+	maxDeclines    = 16   // of one used or expired link
+	maxParsed      = 1024 // of what is remembered only because it was worked out before
+	maxMeet        = 64   // connections asked for at the start
+	maxSteps       = 32   // trace steps of one delivery
+	maxHeads       = 3
+	maxSets        = 8 // set records kept of one device
+	maxEvents      = 10_000
+	maxOutbox      = 100_000
+	maxAckedTo     = 512  // deliveries to one device from which on it gets no acknowledgement: it asks again when it is back
+	maxStrangers   = 32   // people whom we do not know, and whose words wait because they may be members of a group
+	maxWaiting     = 1024 // messages that wait for one person
+	maxMembers     = 2048 // people who are known from groups only
+	maxGroups      = 1024 // others are not entered
+	maxUnknown     = 64   // groups of which only messages are here
+	maxListsTold   = 32   // device lists of members that come with a log; the directory has the others
+	maxGroupParts  = 64   // of one content
+	maxOrphans     = 64   // entries of one group's log that came before what they build on
+	manyDone       = 32   // deliveries of a message from which on it is not kept how each went
+	trialBudget    = 64   // header trials for one envelope without a known tag
+	frontEnvelope  = 4 << 10
+	commonRoom     = 80   // of a payload: what all of a conversation may carry
+	strangerClass  = 2048 // the largest size class whose envelopes a box takes without a pass, first flights too
+	freedBatch     = 16   // deliveries that go when a full box has room; others follow if they find it
+	maxVain        = 3    // times that a relay may say so for nothing
+	maxKeptDevices = 256  // rows, of some kilobytes each, that a turn remembers
+)
+
+// fileRoom is how large the payload of a message with files may be, beside what every payload may carry; fileAddrs how
+// many addresses of a relay a description of a file carries: contacts know the others.
+const (
+	fileRoom  = session.MaxContent - chat.HeaderSize - 16*chat.MaxParents - commonRoom
+	fileAddrs = 3
 )
 
 // Ids as people type and read them, in hex digits.

@@ -1,6 +1,7 @@
 package node
 
 import (
+	"reflect"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -11,7 +12,6 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
-	"github.com/kith-im/kith/node/mend"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
@@ -178,6 +178,45 @@ func (e *Engine) notKnown(t *Turn, a arrival) error {
 func (e *Engine) arrival(a arrival) talk.Arrival {
 	return talk.Arrival{ID: a.id, Author: a.sender.User, Device: a.sender.Device(), Own: a.own, Content: a.content, Raw: a.body.Content}
 }
+
+// keepDevice remembers a row as it is in the store.
+func (t *Turn) keepDevice(d *pb.PeerDevice) {
+	if len(t.devices) >= maxKeptDevices {
+		clear(t.devices)
+	}
+	if t.devices == nil {
+		t.devices = map[string]*pb.PeerDevice{}
+	}
+	t.devices[string(d.Device)] = d
+}
+
+// copyDevice is a row that may be changed field by field, and by appending; what its fields refer to is shared.
+func copyDevice(d *pb.PeerDevice) *pb.PeerDevice {
+	c := &pb.PeerDevice{}
+	from, to := reflect.ValueOf(d).Elem(), reflect.ValueOf(c).Elem()
+	for _, i := range deviceFields {
+		f := from.Field(i)
+		if f.Kind() == reflect.Slice {
+			f = f.Slice3(0, f.Len(), f.Len())
+		}
+		to.Field(i).Set(f)
+	}
+	if unknown := d.ProtoReflect().GetUnknown(); len(unknown) > 0 { // of a later build
+		c.ProtoReflect().SetUnknown(unknown)
+	}
+	return c
+}
+
+// deviceFields are the fields of a row, whichever it has.
+var deviceFields = func() (out []int) {
+	row := reflect.TypeFor[pb.PeerDevice]()
+	for i := range row.NumField() {
+		if row.Field(i).IsExported() {
+			out = append(out, i)
+		}
+	}
+	return out
+}()
 
 // peerDevice reads the row of a device; nil if its user's list does not name it. What it returns is the caller's own: a row is read
 // many times in a turn, large, and decoded once.
@@ -428,56 +467,4 @@ func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceI
 	e.meter.Forget(id)
 	t.Tx.Delete(store.BucketDevices, id[:])
 	delete(t.devices, string(id[:]))
-}
-
-// sessions reads the sessions with a device, oldest first.
-func (e *Engine) sessions(t *Turn, dev *pb.PeerDevice) []*session.Session {
-	var out []*session.Session
-	for _, sid := range dev.Sessions {
-		if s, err := session.ParseSession(t.Tx.Get(store.BucketSessions, slices.Concat(dev.Device, sid))); err == nil {
-			out = append(out, s)
-		}
-	}
-	return out
-}
-
-func (e *Engine) saveSession(t *Turn, dev *pb.PeerDevice, s *session.Session) {
-	sid := s.ID()
-	t.Tx.Put(store.BucketSessions, slices.Concat(dev.Device, sid[:]), s.Marshal())
-	e.book.Put(session.Ref{Device: identity.DeviceID(dev.Device), Session: sid}, s)
-	for ref, n := e.book.Excess(); n > 0; ref, n = e.book.Excess() {
-		key := slices.Concat(ref.Device[:], ref.Session[:])
-		old, err := session.ParseSession(t.Tx.Get(store.BucketSessions, key))
-		if err != nil {
-			e.book.Remove(ref)
-			continue
-		}
-		old.Forget(n)
-		t.Tx.Put(store.BucketSessions, key, old.Marshal())
-		e.book.Put(ref, old)
-	}
-}
-
-// addSession keeps a bounded number of sessions with a device: those that were given up go first, then the oldest.
-func (e *Engine) addSession(t *Turn, dev *pb.PeerDevice, s *session.Session) {
-	sid := s.ID()
-	e.eraseSessions(t, dev, mend.Add(dev, sid[:], t.Now))
-	e.saveSession(t, dev, s)
-	e.saveDevice(t, dev)
-}
-
-func (e *Engine) dropSessions(t *Turn, d *pb.PeerDevice) {
-	mend.Retire(d, nil, t.Now)
-	for _, r := range d.Retired {
-		e.eraseSessions(t, d, [][]byte{r.Session})
-	}
-	d.Retired = nil
-	mend.Forget(t.Tx, d)
-}
-
-func (e *Engine) eraseSessions(t *Turn, d *pb.PeerDevice, ids [][]byte) {
-	for _, sid := range ids {
-		e.book.Remove(session.Ref{Device: identity.DeviceID(d.Device), Session: [8]byte(sid)})
-		t.Tx.Delete(store.BucketSessions, slices.Concat(d.Device, sid))
-	}
 }

@@ -434,20 +434,3 @@ func (e *Engine) Published(t *Turn, key string, stored int) {
 		w.next = next
 	}
 }
-
-// freshBundle is a device's bundle to begin a session with. One past its freshness mark still serves, and is looked for
-// anew; one past its grace does not.
-func (e *Engine) freshBundle(t *Turn, dev *pb.PeerDevice) (*identity.Bundle, error) {
-	rec, err := e.records.Get(dev.Record)
-	if err != nil {
-		return nil, err
-	}
-	b := rec.Bundle()
-	if !b.Fresh(t.Now) {
-		e.need(t, dht.DeviceKey(b.Device()))
-	}
-	if !b.Usable(t.Now) {
-		return nil, identity.ErrInvalid
-	}
-	return b, nil
-}

@@ -50,7 +50,6 @@ type pair struct {
 	tags     map[string]bool
 	repeated int // tags that were sealed twice: keys that a copy repeats
 	reused   int // ... with one nonce
-	fatal    error
 }
 
 type end struct {
