@@ -118,7 +118,7 @@ func TestForkServedToTwoReaders(t *testing.T) {
 // accepts. One of a stranger, or one that was changed, does nothing.
 func TestProofFromElsewhere(t *testing.T) {
 	w, a, b := pair(t)
-	key, first := w.list(a)
+	_, first := w.list(a)
 	a.stop()
 	queued := b.send(a, "queued before")
 	w.pass(time.Minute)
@@ -155,7 +155,6 @@ func TestProofFromElsewhere(t *testing.T) {
 	b.send(a, "after")
 	w.pass(time.Minute)
 	wantTexts(t, a, b, "queued before", "after")
-	_ = key
 }
 
 // One scan shows a device that somebody added in secret, and that one of two people is behind; what is missing is looked

@@ -111,7 +111,7 @@ func (p *pager) contact(value []byte) {
 		Person: &chatpb.Person{
 			User: c.User, Handle: c.Handle, Name: c.Name, State: c.State, Verified: c.Verified, List: c.List, Changed: c.Changed,
 		},
-		Added: c.Added, NextList: c.NextList, Fork: c.Fork, ForkAccepted: c.ForkAccepted, Note: c.Note, Asked: c.Asked,
+		Added: c.Added, NextList: c.NextList, Fork: c.Fork, Proof: c.Proof, ForkAccepted: c.ForkAccepted, Note: c.Note, Asked: c.Asked,
 		Picture: c.Picture, ProfileAt: c.ProfileAt, NameAt: c.NameAt, Wants: c.Wants,
 	}
 	for _, n := range c.Names {

@@ -57,7 +57,8 @@ func ends(tx store.Tx, x *pb.Ends) {
 
 // Named is a contact's row with what the record says beside the person, for one that was not known before.
 func Named(c *rows.Contact, x *pb.Contact) {
-	c.Added, c.NextList, c.Fork, c.ForkAccepted, c.Note = x.Added, x.NextList, x.Fork, x.ForkAccepted, x.Note
+	c.Added, c.NextList, c.Note = x.Added, x.NextList, x.Note
+	c.Fork, c.Proof, c.ForkAccepted = x.Fork, x.Proof, x.ForkAccepted
 	c.Picture, c.ProfileAt, c.NameAt = x.Picture, x.ProfileAt, x.NameAt
 	if c.Wants = x.Wants; x.Wants || c.State == talk.Request { // what we asked ourselves is not asked again
 		c.Asked = x.Asked

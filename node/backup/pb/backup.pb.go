@@ -233,7 +233,7 @@ type Contact struct {
 	Person        *pb.Person             `protobuf:"bytes,1,opt,name=person,proto3" json:"person,omitempty"`
 	Added         int64                  `protobuf:"varint,2,opt,name=added,proto3" json:"added,omitempty"`
 	NextList      []byte                 `protobuf:"bytes,3,opt,name=next_list,json=nextList,proto3" json:"next_list,omitempty"` // of a new account epoch, waits for acceptance
-	Fork          []byte                 `protobuf:"bytes,4,opt,name=fork,proto3" json:"fork,omitempty"`                         // a list with the number of ours and other bytes
+	Fork          []byte                 `protobuf:"bytes,4,opt,name=fork,proto3" json:"fork,omitempty"`                         // a list that excludes ours, under the same account key
 	ForkAccepted  bool                   `protobuf:"varint,5,opt,name=fork_accepted,json=forkAccepted,proto3" json:"fork_accepted,omitempty"`
 	Note          string                 `protobuf:"bytes,6,opt,name=note,proto3" json:"note,omitempty"`
 	Asked         int64                  `protobuf:"varint,7,opt,name=asked,proto3" json:"asked,omitempty"`
@@ -242,6 +242,7 @@ type Contact struct {
 	ProfileAt     uint64                 `protobuf:"varint,10,opt,name=profile_at,json=profileAt,proto3" json:"profile_at,omitempty"`
 	NameAt        uint64                 `protobuf:"varint,11,opt,name=name_at,json=nameAt,proto3" json:"name_at,omitempty"`
 	Wants         bool                   `protobuf:"varint,12,opt,name=wants,proto3" json:"wants,omitempty"` // a member of a group asked to be a contact
+	Proof         []byte                 `protobuf:"bytes,13,opt,name=proof,proto3" json:"proof,omitempty"`  // two lists for one place, under an account key that was not replaced since
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -358,6 +359,13 @@ func (x *Contact) GetWants() bool {
 		return x.Wants
 	}
 	return false
+}
+
+func (x *Contact) GetProof() []byte {
+	if x != nil {
+		return x.Proof
+	}
+	return nil
 }
 
 // Device is a contact's device as the directory knows it, and where it was last.
@@ -741,7 +749,7 @@ const file_node_backup_pb_backup_proto_rawDesc = "" +
 	"\apicture\x18\x05 \x01(\fR\apicture\x12\x1d\n" +
 	"\n" +
 	"profile_at\x18\x06 \x01(\x04R\tprofileAt\x12+\n" +
-	"\x06relays\x18\a \x03(\v2\x13.kith.chat.EndpointR\x06relays\"\xc8\x02\n" +
+	"\x06relays\x18\a \x03(\v2\x13.kith.chat.EndpointR\x06relays\"\xde\x02\n" +
 	"\aContact\x12)\n" +
 	"\x06person\x18\x01 \x01(\v2\x11.kith.chat.PersonR\x06person\x12\x14\n" +
 	"\x05added\x18\x02 \x01(\x03R\x05added\x12\x1b\n" +
@@ -756,7 +764,8 @@ const file_node_backup_pb_backup_proto_rawDesc = "" +
 	"profile_at\x18\n" +
 	" \x01(\x04R\tprofileAt\x12\x17\n" +
 	"\aname_at\x18\v \x01(\x04R\x06nameAt\x12\x14\n" +
-	"\x05wants\x18\f \x01(\bR\x05wants\"i\n" +
+	"\x05wants\x18\f \x01(\bR\x05wants\x12\x14\n" +
+	"\x05proof\x18\r \x01(\fR\x05proof\"i\n" +
 	"\x06Device\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\fR\x06device\x12\x16\n" +
 	"\x06record\x18\x02 \x01(\fR\x06record\x12/\n" +
