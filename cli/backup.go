@@ -82,7 +82,7 @@ func (a *app) backupVerify() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.emitBackup("backup", args[0], sum, 0, "")
+			return a.emitBackup("backup", args[0], sum, "")
 		},
 	}
 	k.flags(cmd)
@@ -116,7 +116,8 @@ type backupAnswer struct {
 	Messages      int       `json:"messages"`
 }
 
-func (a *app) emitBackup(typ, file string, s backup.Summary, size int64, next string) error {
+func (a *app) emitBackup(typ, file string, s backup.Summary, next string) error {
+	var size int64
 	if info, err := os.Stat(file); err == nil {
 		size = info.Size()
 	}
@@ -155,7 +156,7 @@ func (a *app) createBackup(cmd *cobra.Command, file string, k backupKeys, yes bo
 		if err != nil {
 			return err
 		}
-		return a.emitBackup("backup", file, sum, 0, "kith backup verify "+quote(file))
+		return a.emitBackup("backup", file, sum, "kith backup verify "+quote(file))
 	})
 }
 
@@ -359,7 +360,7 @@ func (a *app) restoreBackup(cmd *cobra.Command, file string, k backupKeys) error
 	if err != nil {
 		return err
 	}
-	return a.emitBackup("backup_restored", file, sum, 0, "kith inbox")
+	return a.emitBackup("backup_restored", file, sum, "kith inbox")
 }
 
 // takeBackup gives a backup to the running node, or to its engine in this process.
