@@ -157,6 +157,25 @@ func TestProofFromElsewhere(t *testing.T) {
 	wantTexts(t, a, b, "queued before", "after")
 }
 
+// A device that is linked later holds back as well. Control: before the proof it sends.
+func TestANewDeviceHearsOfProofs(t *testing.T) {
+	for _, proven := range []bool{false, true} {
+		w, a, b := pair(t)
+		_, first := w.list(a)
+		next := w.sign("alice", 1, first, 2, first.Hash(), first.Devices()...)
+		forged, _ := w.forge("alice", first, 2)
+		text := proofText(t, next, forged)
+		if proven {
+			w.must(b.do(func(e *node.Engine, t *node.Turn) error { _, err := e.TakeProof(t, text); return err }))
+		}
+		second := b.link("bob's second")
+		w.pass(time.Minute)
+		if _, err := second.trySend(a, "hello"); errors.Is(err, view.ErrEpochChanged) != proven || !proven && err != nil {
+			t.Errorf("proven %v: %v", proven, err)
+		}
+	}
+}
+
 // One scan shows a device that somebody added in secret, and that one of two people is behind; what is missing is looked
 // for, and then the codes agree.
 func TestCodesExcludeGhosts(t *testing.T) {

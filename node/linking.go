@@ -142,6 +142,11 @@ func (e *Engine) addDevice(t *Turn, hello link.Hello, rec *dht.DeviceRecord) err
 	for _, p := range later {
 		e.sendControl(t, chat.KindSync, &chatpb.Sync{People: []*chatpb.Person{p}}, e.user, []identity.DeviceID{rec.Device()})
 	}
+	for _, c := range e.contacts(t) {
+		if len(c.Proof) > 0 && !c.ForkAccepted {
+			e.sendControl(t, chat.KindRecords, &chatpb.Records{Proof: c.Proof}, e.user, []identity.DeviceID{rec.Device()})
+		}
+	}
 	for _, batch := range talk.SettingBatches(t.Tx) {
 		e.sendControl(t, chat.KindSync, batch, e.user, []identity.DeviceID{rec.Device()})
 	}

@@ -4,9 +4,9 @@ import "time"
 
 // Times.
 const (
-	gapAge   = time.Minute         // before a gap counts, and how long no mail has come by then
-	gapLate  = time.Hour           // ... or so long, whatever comes meanwhile
-	askEvery = 10 * time.Minute    // before a gap is asked for again; doubles, up to askMax
+	gapAge   = time.Minute      // before a gap counts, and how long no mail has come by then
+	gapLate  = time.Hour        // ... or so long, whatever comes meanwhile
+	askEvery = 10 * time.Minute // before a gap is asked for again; doubles, up to askMax
 	askMax   = 24 * time.Hour
 	keepFor  = 31 * 24 * time.Hour // how long a gap is asked for, and what was sealed is known by its counter
 	// retiredLife is how long a session that was given up still opens: as long as keys of skipped messages live.

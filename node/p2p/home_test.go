@@ -161,7 +161,7 @@ func TestTheSamePhraseIsTheSamePerson(t *testing.T) {
 	words := strings.Fields(phrase)
 	words[3] = "kith"
 	_, _, err = Init(filepath.Join(dir, "c"), InitParams{Name: "Ada", Phrase: strings.Join(words, " ")})
-	if !errors.Is(err, view.ErrUsage) || !strings.Contains(err.Error(), "kith") {
+	if !errors.Is(err, view.ErrUsage) || !strings.Contains(err.Error(), "word 4") || strings.Contains(err.Error(), "kith") {
 		t.Errorf("a wrong word: %v", err)
 	}
 	if Exists(filepath.Join(dir, "c")) {
