@@ -1,5 +1,6 @@
-// Section "Content": the header and message ids, conversations, sums of history; and the hashes of "Identifiers" and
+// Section "Content": the header and message ids, what is missing, conversations, sums of history; and the hashes of "Identifiers" and
 // "Transport" that no other file has.
+import { encode } from './frames.mjs';
 import { H, ascii, bin, cat, compare, hex, must, peerID, pub, reader, refuses, u16, u32, u64, u8, zero, userID, deviceID, mailboxID } from './lib.mjs';
 
 export const name = 'content.json';
@@ -14,6 +15,17 @@ function parse(raw) {
   r.take(16 * n);
 }
 const chatOf = (a, b) => H(ascii('kith1 chat'), ...[a, b].sort(compare)).slice(0, 16);
+
+// 10.2, 11: kinds 45 and 46 name runs of counters, each a block u32 and a number in it u32; here "block:number-block:number".
+function counterOf(text) {
+  const [block, number] = text.split(':').map(BigInt);
+  must(number > 0n, 'numbers begin at 1');
+  return (block << 32n) | number;
+}
+function spansOf(spans) {
+  must(spans.length <= 32, 'spans');
+  return encode(spans.map((span) => span.split('-').map(counterOf)).map(([from, to]) => [1, encode([[1, from], [2, to]])]));
+}
 
 function refused(c) {
   const good = contentOf(c), cases = {
@@ -33,11 +45,16 @@ function sumOf(rows) {
 
 export function build(v) {
   return {
-    about: 'Content (docs/protocol.md, section 10) and names made by hashing. Bytes are hex, sent_at Lamport milliseconds. In each case the first fields are inputs.',
+    about: 'Content (docs/protocol.md, section 10), questions for what is missing (11), and names made by hashing. Bytes are hex, sent_at Lamport milliseconds, spans "block:number-block:number". In each case the first fields are inputs.',
     contents: v.contents.map((c) => {
       const content = contentOf(c);
       parse(content);
       return { user: c.user, device_key: c.device_key, kind: c.kind, conversation: c.conversation, sent_at: c.sent_at, nonce: c.nonce, parents: c.parents, payload: c.payload, content: hex(content), message_id: hex(messageID(bin(c.user), bin(c.device_key), content)) };
+    }),
+    spans: v.spans.map(({ what, user, device_key, kind, conversation, sent_at, nonce, parents, spans }) => {
+      const c = { user, device_key, kind, conversation, sent_at, nonce, parents, payload: hex(spansOf(spans)) }, content = contentOf(c);
+      must(kind === 45 || kind === 46, 'kind');
+      return { what, user, device_key, kind, conversation, sent_at, nonce, parents, spans, payload: c.payload, content: hex(content), message_id: hex(messageID(bin(user), bin(device_key), content)) };
     }),
     refused: refused(v.contents[0]),
     conversations: v.conversations.map(({ a, b }) => ({ a, b, id: hex(chatOf(bin(a), bin(b))) })),

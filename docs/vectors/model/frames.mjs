@@ -42,7 +42,7 @@ function parse(bytes) {
   }
   return out;
 }
-const encode = (fields) => cat(...fields.map(([n, v]) => (typeof v === 'bigint' ? cat(putVarint(n << 3), putVarint(v)) : cat(putVarint((n << 3) | 2), putVarint(v.length), v))));
+export const encode = (fields) => cat(...fields.map(([n, v]) => (typeof v === 'bigint' ? cat(putVarint(n << 3), putVarint(v)) : cat(putVarint((n << 3) | 2), putVarint(v.length), v))));
 
 function unframe(frame) {
   const [size, at] = varint(frame, 0);
