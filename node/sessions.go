@@ -121,7 +121,8 @@ func (e *Engine) opens(t *Turn, dev *pb.PeerDevice) time.Time {
 			o.Look(t.Now)
 			e.need(t, dht.DeviceKey(id))
 		}
-		if ask, ok := e.prekeyAsk(t, dev, rec); ok {
+		worn := dev.Begun != 0 && dev.Heard < dev.Begun // nothing came of the last one: a relay can hand out one that was used up
+		if ask, ok := e.prekeyAsk(t, dev, rec); ok && !worn {
 			o.Ask(t.Now)
 			t.Out.Prekeys = append(t.Out.Prekeys, ask)
 		}

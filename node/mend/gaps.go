@@ -24,7 +24,7 @@ func note(d *pb.PeerDevice, c, sent uint64, now time.Time) {
 func Settle(d *pb.PeerDevice, from, to uint64) {
 	var rest []*pb.Gap
 	for _, g := range d.Gaps {
-		if to < g.From || from > g.To {
+		if from > to || to < g.From || from > g.To {
 			rest = append(rest, g)
 			continue
 		}

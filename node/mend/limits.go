@@ -23,6 +23,7 @@ const (
 const (
 	MaxSessions = 5    // with a device, retired ones included
 	MaxSpans    = 32   // of a question, and gaps kept of a device
+	MaxRuns     = 64   // of rows that follow each other, of a device: one for each time that a count began anew
 	MaxNamed    = 1024 // counters that are looked up for an answer, and messages sent again, in an hour and for a device
 	MaxAsks     = 16   // questions of a device that are answered in an hour
 )

@@ -39,9 +39,13 @@ func TestGaps(t *testing.T) {
 	hear(3, 8, "4-4 6-6 8-8 ")
 	mend.Settle(d, 1, 6)
 	hear(8, 8, "")
+	hear(20, 20, "9-19 ")
+	mend.Settle(d, 18, 10) // no span
+	hear(20, 20, "9-19 ")
+	mend.Settle(d, 9, 19)
 	hear(8, 8, "") // a second copy
 	block := uint64(day0.Unix()) << 32
-	hear(block|2, block|2, fmt.Sprintf("9-%d ", block|1))
+	hear(block|2, block|2, fmt.Sprintf("21-%d ", block|1))
 	mend.Settle(d, 0, 1<<63)
 	hear(1<<63, 1<<63, "") // of a time that has not come: not believed
 	for i := range uint64(100) {
@@ -163,6 +167,33 @@ func TestWhatWasSealedIsFoundByItsCounter(t *testing.T) {
 		tx.Scan(store.BucketSealed, nil, func(_, _ []byte) bool { rows++; return true })
 		if rows != 0 {
 			t.Errorf("%d rows are left of a device that is forgotten", rows)
+		}
+		return nil
+	})
+}
+
+// A peer that claims to have had what was never sent, before each message, has its rows begin anew each time: they are
+// bounded all the same, and those that are left are found.
+func TestAttackNewBlocksWithoutEnd(t *testing.T) {
+	disk, now := store.NewMemory(), day0
+	_ = disk.Update(func(tx store.Tx) error {
+		d := &pb.PeerDevice{Device: make([]byte, 32)}
+		behind := 0
+		for i := range 1000 {
+			now = now.Add(2 * time.Second)
+			if mend.Heard(d, session.Body{Generation: 1, Received: uint64(now.Add(24*time.Hour).Unix()) << 32}, now).Behind {
+				behind++
+			}
+			mend.Count(tx, d, &pb.Delivery{Message: append(make([]byte, 30), byte(i>>8), byte(i)|1), Kind: kindText}, now)
+		}
+		rows, found := 0, 0
+		tx.Scan(store.BucketSealed, nil, func(_, _ []byte) bool { rows++; return true })
+		mend.Find(tx, d, []*chatpb.Span{{From: 1, To: 1<<64 - 1}}, func(uint64, []byte) mend.Fate { found++; return mend.Comes })
+		if behind != 1000 || found == 0 {
+			t.Errorf("control: %d claims were taken in, %d messages found", behind, found)
+		}
+		if rows > mend.MaxRuns || len(d.Sealed) > mend.MaxRuns {
+			t.Errorf("%d rows in %d runs", rows, len(d.Sealed))
 		}
 		return nil
 	})

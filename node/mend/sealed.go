@@ -55,6 +55,9 @@ func record(tx store.Tx, d *pb.PeerDevice, id []byte, now time.Time) {
 	default:
 		d.Sealed = append(d.Sealed, &pb.Run{From: row, To: row})
 		trim(tx, d, now)
+		for ; len(d.Sealed) > MaxRuns; d.Sealed = slices.Clone(d.Sealed[1:]) { // a peer can have a count begin anew by a lie
+			eraseRun(tx, d.Device, d.Sealed[0])
+		}
 	}
 	raw := tx.Get(store.BucketSealed, sealedKey(d.Device, row))
 	if len(raw) != rowLen {
@@ -91,11 +94,15 @@ func trim(tx store.Tx, d *pb.PeerDevice, now time.Time) {
 // Forget drops all rows of a device.
 func Forget(tx store.Tx, d *pb.PeerDevice) {
 	for _, r := range d.Sealed {
-		for row := r.From; row <= r.To; row++ {
-			erase(tx, d.Device, row)
-		}
+		eraseRun(tx, d.Device, r)
 	}
 	d.Sealed = nil
+}
+
+func eraseRun(tx store.Tx, device []byte, r *pb.Run) {
+	for row := r.From; row <= r.To; row++ {
+		erase(tx, device, row)
+	}
 }
 
 // erase drops a row, and what was kept for its sake: acts, which show in other messages.
