@@ -24,13 +24,6 @@ var ErrInvalid = errors.New("witness: invalid")
 const (
 	version   = 1
 	armorType = "KITH PROOF"
-
-	// MaxProof is the size of the largest proof: of two lists of 16 devices.
-	MaxProof = 1 + 2*(4+maxList)
-	maxList  = 1456
-
-	// MaxProofText bounds what is looked at for a proof in its text form.
-	MaxProofText = 8 << 10
 )
 
 // Proof is two device lists of one account key for one place: its holder equivocates, or somebody else has the key. It is

@@ -9,15 +9,6 @@ import (
 	"github.com/kith-im/kith/mailbox"
 )
 
-const (
-	// Most is how many bundles a relay holds for a box.
-	Most = 32
-	// Total is how many it holds in all.
-	Total = 1 << 16
-	// BundleSize is the size of every bundle, in bytes.
-	BundleSize = 1415
-)
-
 // ErrRefused says that bundles were not taken in: by whom they came, what they
 // are, or that there is no room.
 var ErrRefused = errors.New("stock: refused")

@@ -6,19 +6,6 @@ import (
 	"github.com/kith-im/kith/crypto/identity"
 )
 
-const (
-	// Old is the age of a bundle at which there is a newer one, if its device is
-	// there: they are made every 24 h, give or take a fifth.
-	Old = 30 * time.Hour
-	// lookPatience is how long a session waits for that newer one.
-	lookPatience = 2 * time.Second
-	// askPatience is how long it waits for a one-time bundle. To dial the device
-	// takes as long before relays get a copy.
-	askPatience = 250 * time.Millisecond
-	// openingLife is how long answers are good for a session that has not begun.
-	openingLife = time.Hour
-)
-
 // Opening is a session that is about to begin: what its device may have for it
 // is asked for, and waited for a short while.
 type Opening struct {

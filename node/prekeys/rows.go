@@ -38,9 +38,9 @@ const (
 // purpose fills these, and others get none.
 func (k Kind) most() int {
 	if k == Live {
-		return 256
+		return maxLive
 	}
-	return 1024
+	return maxStocked
 }
 
 // Issue makes up to n one-time bundles, as many as there is room for.

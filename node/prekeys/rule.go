@@ -5,22 +5,6 @@ import (
 	"time"
 )
 
-const (
-	// Keep is how long a secret lives at least after its bundle was superseded:
-	// senders look a record up anew only when it is old.
-	Keep = 72 * time.Hour
-	// Settle is how long after that the drain begins that ends it.
-	Settle = 48 * time.Hour
-	// Cap is how long a secret lives at most: nothing that was sealed for its
-	// bundle while that was fresh (7 days) travels longer (30 days).
-	Cap = 37 * 24 * time.Hour
-	// fresh is the part of it in which a bundle is used.
-	fresh = 7 * 24 * time.Hour
-	// Patience is for how long after the start the cap waits for boxes that
-	// cannot be emptied because their relays do not answer.
-	Patience = 7 * 24 * time.Hour
-)
-
 // Secret is what decides the life of a bundle's secret half.
 type Secret struct {
 	Superseded time.Time // zero: its bundle is the current one. Of a one-time bundle its freshness mark

@@ -8,9 +8,6 @@ import (
 	"github.com/kith-im/kith/node/pb"
 )
 
-// travels is how long mail lives at a relay after its last moment to be left there.
-const travels = 30 * 24 * time.Hour
-
 // Watch has a box collected from the members of a new set, and from those of the
 // sets before as long as mail that came by them can live.
 func Watch(b *pb.Box, rec *dht.SetRecord, now time.Time) {

@@ -22,20 +22,6 @@ import (
 // Protocol is the libp2p protocol; a stream carries one question and its answer.
 const Protocol = "/kith/prekey/1"
 
-const (
-	within     = 10 * time.Second // for a stream, from its opening
-	maxStreams = 64               // served at once; further ones are reset
-	maxBuckets = 16_384
-
-	// A question for a bundle takes takeCost tokens, an offer one for each bundle
-	// and one more: 8 bundles at once, then one every 10 s.
-	takeCost    = 100
-	peerBurst   = 800
-	peerRefill  = 10
-	groupBurst  = 3200
-	groupRefill = 100
-)
-
 // Own makes a one-time bundle of this device, if id is that of the device.
 type Own func(ctx context.Context, id [32]byte) []byte
 
