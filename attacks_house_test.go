@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -39,5 +40,27 @@ func TestTheTableOfAttacksIsHonest(t *testing.T) {
 	}
 	if len(missing("TestThatIsNotThere")) != 1 {
 		t.Error("control: a test that is not there is not missed")
+	}
+}
+
+// TestOnlyTheSimulatorRemembersSignatures: a node verifies each signature, whatever it saw before.
+func TestOnlyTheSimulatorRemembersSignatures(t *testing.T) {
+	seen := 0
+	for _, f := range survey(t, os.DirFS("."), houseBudget).files {
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			x, ok := n.(*ast.SelectorExpr)
+			if !ok || x.Sel.Name != "Remember" {
+				return true
+			}
+			if pkg, ok := x.X.(*ast.Ident); ok && pkg.Name == "signature" {
+				if seen++; !f.test && !strings.HasPrefix(f.name, "simnet/") && !strings.HasPrefix(f.name, "cli/sim_") {
+					t.Errorf("%s has signatures remembered", f.name)
+				}
+			}
+			return true
+		})
+	}
+	if seen == 0 {
+		t.Error("control: nobody does")
 	}
 }

@@ -459,6 +459,7 @@ func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceI
 	delete(e.wants, dht.DeviceKey(id))
 	delete(e.checks, id)
 	delete(e.missing, id)
+	delete(e.openings, id)
 	delete(e.unopen, id)
 	delete(e.lostAt, id)
 	delete(e.pushed, id)
