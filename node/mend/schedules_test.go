@@ -69,6 +69,11 @@ func schedule(c *cast, seed uint64, f faults, losses bool) (o outcome) {
 		}
 	}
 	p.rest()
+	return p.count(o)
+}
+
+// count adds up what was lost and shown twice.
+func (p *pair) count(o outcome) outcome {
 	o.repeated, o.reused = p.repeated, p.reused
 	for i, e := range p.ends {
 		have, mine := e.texts()
