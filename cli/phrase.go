@@ -54,15 +54,11 @@ func (a *app) readPhrase(cmd *cobra.Command, file string, unsound int) (identity
 		}
 		typed = string(line)
 	default:
-		read := func() ([]byte, error) { return readSmall(file, maxPhrase) }
-		if file == "-" {
-			read = func() ([]byte, error) { return readAtMost(a.in, maxPhrase) }
-		}
-		raw, err := read()
+		raw, err := a.fileOrStdin(file, maxPhrase)
 		if err != nil {
 			return "", usage(cmd, "the recovery words cannot be read: "+err.Error())
 		}
-		typed = string(raw)
+		typed = raw
 	}
 	words, err := identity.ParsePhrase(typed)
 	if err != nil {

@@ -373,15 +373,7 @@ func (e *Engine) heard(t *Turn, id identity.DeviceID) {
 }
 
 func (e *Engine) tickRepair(t *Turn) {
-	var ids []identity.DeviceID
-	for id, at := range e.checks {
-		if due(at, t.Now) {
-			ids = append(ids, id)
-			delete(e.checks, id)
-		}
-	}
-	slices.SortFunc(ids, func(a, b identity.DeviceID) int { return slices.Compare(a[:], b[:]) })
-	for _, id := range ids {
+	for _, id := range takeDue(e.checks, t.Now) {
 		if dev := e.peerDevice(t, id); dev != nil && e.repair(t, dev) {
 			e.checks[id] = t.Now.Add(repairAfter)
 		}

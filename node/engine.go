@@ -16,6 +16,7 @@ package node
 import (
 	"bytes"
 	"crypto/ed25519"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -380,6 +381,18 @@ func earlier(a, b time.Time) time.Time {
 		return b
 	}
 	return a
+}
+
+// takeDue takes the devices out of a plan whose time has come, in the order of their ids.
+func takeDue(plan map[identity.DeviceID]time.Time, now time.Time) (ids []identity.DeviceID) {
+	for id, at := range plan {
+		if due(at, now) {
+			ids = append(ids, id)
+			delete(plan, id)
+		}
+	}
+	slices.SortFunc(ids, func(a, b identity.DeviceID) int { return slices.Compare(a[:], b[:]) })
+	return ids
 }
 
 // unixMilli reads a stored time; 0 is no time.

@@ -396,15 +396,7 @@ func (e *Engine) planAsk(dev *pb.PeerDevice) {
 
 // tickMissing asks devices for what they sealed for this one and has not come.
 func (e *Engine) tickMissing(t *Turn) {
-	var ids []identity.DeviceID
-	for id, at := range e.missing {
-		if due(at, t.Now) {
-			ids = append(ids, id)
-			delete(e.missing, id)
-		}
-	}
-	slices.SortFunc(ids, func(a, b identity.DeviceID) int { return slices.Compare(a[:], b[:]) })
-	for _, id := range ids {
+	for _, id := range takeDue(e.missing, t.Now) {
 		dev := e.peerDevice(t, id)
 		if dev == nil {
 			continue
