@@ -20,6 +20,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/mailboxtest"
+	"github.com/kith-im/kith/mailbox/relay/frame"
 	"github.com/kith-im/kith/mailbox/stock"
 )
 
@@ -200,5 +201,39 @@ func TestOverStreams(t *testing.T) {
 	_, _, otherAt := newHost(t, 7)
 	if _, err := Take(ctx, asker, otherAt, box); err == nil {
 		t.Error("a host without the protocol answers")
+	}
+}
+
+// One peer that opens streams and says nothing leaves room for others.
+func TestAttackSilentStreams(t *testing.T) {
+	ctx, cancel := context.WithTimeout(context.Background(), within)
+	defer cancel()
+	h, _, at := newHost(t, 1)
+	silent, _, _ := newHost(t, 2)
+	other, _, _ := newHost(t, 3)
+	own := bytes.Repeat([]byte{5}, stock.BundleSize)
+	s := Serve(h, func(context.Context, [32]byte) []byte { return own }, slog.New(slog.DiscardHandler))
+	defer s.Close()
+	reset := make(chan struct{}, maxStreams)
+	for range maxStreams {
+		st, err := frame.Open(ctx, silent, at, Protocol)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = st.Reset() }()
+		if err := st.SetDeadline(time.Now().Add(within / 4)); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = st.Write([]byte{1}) // the beginning of a question
+		go func() { _, _ = st.Read(make([]byte, 1)); reset <- struct{}{} }()
+	}
+	for range maxStreams - maxOfPeer {
+		<-reset
+	}
+	if n := len(s.slots); n != maxOfPeer {
+		t.Errorf("control: the silent one has %d streams", n)
+	}
+	if b, err := Take(ctx, other, at, [32]byte{4}); err != nil || !bytes.Equal(b, own) {
+		t.Error("another peer gets nothing", err)
 	}
 }

@@ -40,12 +40,13 @@ type Server struct {
 	mu    sync.RWMutex // held for reading while the relay's part is used
 	relay *relay
 	ended bool
+	open  map[peer.ID]int // streams
 }
 
 // Serve registers the protocol on a host.
 func Serve(h host.Host, own Own, log *slog.Logger) *Server {
 	s := &Server{
-		host: h, own: own, log: log, slots: make(chan struct{}, maxStreams),
+		host: h, own: own, log: log, slots: make(chan struct{}, maxStreams), open: map[peer.ID]int{},
 		peers:  rate.New[peer.ID](rate.Limit{PerSecond: peerRefill, Burst: peerBurst}, maxBuckets, time.Now),
 		groups: rate.New[netip.Prefix](rate.Limit{PerSecond: groupRefill, Burst: groupBurst}, maxBuckets, time.Now),
 	}
@@ -72,18 +73,34 @@ func (s *Server) Close() {
 	s.wg.Wait()
 }
 
-func (s *Server) accept(st network.Stream) {
+// admit bounds the streams of a peer; release ends one.
+func (s *Server) admit(from peer.ID) bool {
 	s.mu.Lock()
-	ended := s.ended
-	if !ended {
-		s.wg.Add(1)
+	defer s.mu.Unlock()
+	if s.ended || s.open[from] >= maxOfPeer {
+		return false
+	}
+	s.open[from]++
+	s.wg.Add(1)
+	return true
+}
+
+func (s *Server) release(from peer.ID) {
+	s.mu.Lock()
+	if s.open[from]--; s.open[from] == 0 {
+		delete(s.open, from)
 	}
 	s.mu.Unlock()
-	if ended {
+	s.wg.Done()
+}
+
+func (s *Server) accept(st network.Stream) {
+	from := st.Conn().RemotePeer()
+	if !s.admit(from) {
 		_ = st.Reset()
 		return
 	}
-	defer s.wg.Done()
+	defer s.release(from)
 	select {
 	case s.slots <- struct{}{}:
 		defer func() { <-s.slots }()
