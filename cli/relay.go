@@ -101,6 +101,9 @@ func (a *app) showOwnRelay(r api.Relay) {
 		rows = append(rows, []any{"  attachments", fmt.Sprintf("%s of %s in %s; %d taken, %d given, %d refused, %d found damaged",
 			size(uint64(b.Bytes)), config.Size(r.Limits.BlobBytes), count(b.Chunks, "piece"), b.Received, b.Sent, b.Refused, b.Damaged)})
 	}
+	if r.Bundles > 0 || r.BadBundles > 0 {
+		rows = append(rows, []any{"  bundles", fmt.Sprintf("%d one-time bundles for first messages, %d found damaged", r.Bundles, r.BadBundles)})
+	}
 	if r.ClockBraked {
 		rows = append(rows, []any{"  clock", term.In(term.Yellow, "it jumped: nothing is deleted until it is believed again")})
 	}

@@ -29,6 +29,8 @@ type Relay struct {
 	Over         uint64           `json:"over"`     // what boxes cost above the floor of 64 KiB that each is sure of
 	MaxOver      uint64           `json:"max_over"` // what they may: then the relay is full
 	Blobs        RelayBlobs       `json:"blobs"`
+	Bundles      int              `json:"bundles"`         // one-time bundles held for others
+	BadBundles   int              `json:"bundles_damaged"` // found damaged, and dropped
 	Limits       RelayLimits      `json:"limits"`
 	ClockBraked  bool             `json:"clock_braked"`      // the clock jumped: nothing is deleted until it is believed
 	Deficit      int64            `json:"deficit"`           // copies of boxes that other relays of their sets lack, in part or whole

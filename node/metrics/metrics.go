@@ -34,6 +34,8 @@ type Snapshot struct {
 	Deficit, Adopted, ProofsFailed, Damaged, Healed int64
 	Spoilt, Commits                                 int64
 
+	Bundles, BundlesDamaged int // one-time bundles
+
 	Blobs Blobs
 	Took  Latency
 }
@@ -125,6 +127,8 @@ var table = []metric{
 	{"blob_malformed_total", "Streams of chunks closed for what breaks the rules, and chunks that were others than announced.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Blobs.Bad) }},
 	{"blob_damaged_total", "Stored chunks found damaged, and dropped.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Blobs.Damaged) }},
 	{"blob_expired_total", "Chunks dropped because their time was over.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Blobs.Expired) }},
+	{"bundles", "One-time bundles held, for who begins a session while their device is away.", prometheus.GaugeValue, func(s Snapshot) float64 { return float64(s.Bundles) }},
+	{"bundles_damaged_total", "One-time bundles found damaged, and dropped.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.BundlesDamaged) }},
 	{"store_commits_total", "Transactions that the store made durable.", prometheus.CounterValue, func(s Snapshot) float64 { return float64(s.Commits) }},
 }
 

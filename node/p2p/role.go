@@ -382,7 +382,7 @@ func (r *role) heartbeat(s *serving) {
 func (r *role) beat() {
 	m := r.snapshot()
 	r.log.Info("relay serves", "boxes", m.Boxes, "envelopes", m.Envelopes, "bytes", m.Bytes, "deposits", m.Accepted,
-		"chunks", m.Blobs.Chunks, "chunk_bytes", m.Blobs.Bytes, "pushed", m.Pushed, "acked", m.Acked, "streams", m.Streams, "collectors", m.Collectors,
+		"chunks", m.Blobs.Chunks, "chunk_bytes", m.Blobs.Bytes, "bundles", m.Bundles, "pushed", m.Pushed, "acked", m.Acked, "streams", m.Streams, "collectors", m.Collectors,
 		"deficit", m.Deficit, "adopted", m.Adopted, "damaged", m.Damaged, "healed", m.Healed,
 		"clock_braked", m.ClockBraked, "leaving", m.Leaving)
 }
@@ -406,6 +406,7 @@ func (r *role) snapshot() metrics.Snapshot {
 		Spoilt: u.Unhealed + s.beyond.Load(), Commits: b.Commits,
 		Took: metrics.Latency{Bounds: relay.LatencyBounds(), Counts: n.Took.Counts[:], Sum: n.Took.Sum},
 	}
+	m.Bundles, m.BundlesDamaged = s.stock.Counts()
 	k, f := s.chunks.Stats(), r.blob.Stats()
 	m.Blobs = metrics.Blobs{
 		Chunks: k.Chunks, Bytes: k.Bytes, LimitBytes: k.MaxBytes, Damaged: k.Damaged, Expired: k.Expired,
@@ -449,7 +450,7 @@ func (r *role) status() api.Relay {
 			Chunks: m.Blobs.Chunks, Bytes: m.Blobs.Bytes, Received: m.Blobs.Received, Sent: m.Blobs.Sent,
 			Refused: m.Blobs.Refused, Damaged: m.Blobs.Damaged, Expired: m.Blobs.Expired,
 		},
-		Drain: r.drained.Load(),
+		Bundles: m.Bundles, BadBundles: m.BundlesDamaged, Drain: r.drained.Load(),
 	}
 	if v.RefusedBy == nil {
 		v.RefusedBy = map[string]int64{}

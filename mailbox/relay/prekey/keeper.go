@@ -64,6 +64,14 @@ func (k *Keeper) run(ctx context.Context) {
 	}
 }
 
+// Counts are those of the stock; it has nothing if it did not open.
+func (k *Keeper) Counts() (held, damaged int) {
+	if k.store == nil {
+		return 0, 0
+	}
+	return k.store.Counts()
+}
+
 // Close ends serving and closes the stock.
 func (k *Keeper) Close() error {
 	if k.store == nil {

@@ -198,6 +198,9 @@ func TestOverStreams(t *testing.T) {
 	if b, err := Take(ctx, other, relayAt, box); !bytes.Equal(b, bundles[got]) || err != nil {
 		t.Error("another asker gets none", err)
 	}
+	if held, damaged := k.Counts(); held != 19-got || damaged != 0 {
+		t.Errorf("%d held after %d were given, %d damaged", held, got+1, damaged)
+	}
 	_, _, otherAt := newHost(t, 7)
 	if _, err := Take(ctx, asker, otherAt, box); err == nil {
 		t.Error("a host without the protocol answers")
