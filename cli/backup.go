@@ -220,7 +220,7 @@ func (a *app) writeBackup(ctx context.Context, file string, keys backup.Keys, c 
 	}
 	f, err := os.OpenFile(draft, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return sum, err
+		return sum, api.Fail(api.ExitUsage, "the backup cannot be written: "+err.Error(), "kith backup create --help")
 	}
 	defer func() {
 		if err != nil {
@@ -273,7 +273,7 @@ func (a *app) unlockBackup(cmd *cobra.Command, file string, k backupKeys) (*open
 			return nil, err
 		}
 	case errors.Is(err, backup.ErrNeedPassphrase):
-		if b.keys.Passphrase, err = a.askHidden("passphrase of the backup: ", "--backup-passphrase-file"); err != nil {
+		if b.keys.Passphrase, err = a.askHidden(cmd, "passphrase of the backup: ", "--backup-passphrase-file"); err != nil {
 			return nil, err
 		}
 	case errors.Is(err, backup.ErrNeedPhrase) && k.seed != [32]byte{}:
@@ -294,7 +294,7 @@ func (a *app) unlockBackup(cmd *cobra.Command, file string, k backupKeys) (*open
 func (b *openBackup) try() error {
 	f, err := os.Open(b.file)
 	if err != nil {
-		return err
+		return api.Fail(api.ExitUsage, "the backup cannot be read: "+err.Error(), "kith backup --help")
 	}
 	defer f.Close()
 	_, err = backup.Open(f, b.keys)

@@ -253,7 +253,7 @@ func (a *app) contactVerify() *cobra.Command {
 		Long: `Without NUMBER it shows what to compare: the safety number in digits and in words, and a QR code for the other's camera.
 NUMBER is what the contact reads out, face to face or by telephone: the 60 digits, or the 14 words; or the text of the
 code that its device shows, which starts with KITH-VERIFY: and also says that both of you know the same devices of both,
-so that nobody has added one in secret. Exit code 4: it is not the same, and somebody else may answer for one of you.`,
+so that nobody has added one in secret. Exit code 2: something was left out; 4: it is not the same, and somebody else may answer for one of you.`,
 		Example: "  kith contact verify bob\n  kith contact verify bob \"12345 67890 ...\"\n  kith contact verify bob KITH-VERIFY:...",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -284,6 +284,10 @@ func (a *app) change(cmd *cobra.Command, method string, req any) error {
 	}
 	return ask(cmd.Context(), a, c, method, req, func(v view.Contact) {
 		a.out.Printf("%s  %s\n", term.In(term.Bold, v.Handle), contactWords(v))
+		if v.EpochChanged && method == "contact_verify" { // the number is that of the user id, which a new key does not change
+			a.note("the number says nothing of the new key, and a new key is not verified: accept it, and compare codes")
+			a.next("kith contact accept " + v.Handle + andThen + "kith contact verify " + v.Handle)
+		}
 	})
 }
 

@@ -118,18 +118,18 @@ func (a *app) checkStore() api.Check {
 	case errors.Is(err, vault.ErrNeedPassphrase), errors.Is(err, vault.ErrPassphrase):
 		return warn("store", "it was not checked: "+err.Error(), "kith doctor --passphrase-file FILE")
 	case err != nil:
-		return bad("store", err.Error(), "kith init --help")
+		return bad("store", err.Error(), "kith backup --help")
 	}
 	s, err := boltstore.Open(a.folders.Home, v, boltstore.Options{ReadOnly: true})
 	if errors.Is(err, boltstore.ErrLocked) {
 		return warn("store", "another process holds it", "kith status")
 	}
 	if err != nil {
-		return bad("store", err.Error(), "kith init --help")
+		return bad("store", err.Error(), "kith backup --help")
 	}
 	defer s.Close()
 	if err := errors.Join(p2p.CheckHostKey(a.folders.Home, v), s.Check()); err != nil {
-		return bad("store", err.Error(), "kith init --help")
+		return bad("store", err.Error(), "kith backup --help")
 	}
 	if s.Restored() {
 		return warn("store", "it is older than its keys: the next start begins anew with everybody", "kith daemon")

@@ -88,8 +88,14 @@ func (a *app) next(command string) {
 	}
 }
 
-// complete adds the home folder to a command of ours, so that it can be pasted.
+// andThen stands between two commands of one hint.
+const andThen = ", then "
+
+// complete adds the home folder to the commands of ours, so that they can be pasted.
 func (a *app) complete(command string) string {
+	if first, then, two := strings.Cut(command, andThen); two {
+		return a.complete(first) + andThen + a.complete(then)
+	}
 	rest, ours := strings.CutPrefix(command, "kith ")
 	if !ours || a.home == "" || strings.HasPrefix(rest, "--home") {
 		return command
@@ -129,8 +135,10 @@ func (a *app) fail(ctx context.Context, err error) int {
 		return e.Exit
 	}
 	a.err.Printf("%s %s\n", term.In(term.Red, "error:"), e.Message)
-	if e.Hint != "" {
-		a.err.Printf("next: %s\n", e.Hint)
+	for line := range strings.SplitSeq(e.Hint, andThen) {
+		if line != "" {
+			a.err.Printf("next: %s\n", line)
+		}
 	}
 	return e.Exit
 }

@@ -105,6 +105,9 @@ func (a *app) doPassphrase(cmd *cobra.Command, protected, protect bool, file str
 	if err != nil && changed {
 		a.note("the passphrase is as you wanted it; the next start goes on with the rest")
 	}
+	if errors.Is(err, vault.ErrPassphrase) {
+		return api.Fail(api.ExitPassphrase, err.Error(), cmd.CommandPath()+" --passphrase-file FILE")
+	}
 	if err != nil {
 		return err
 	}

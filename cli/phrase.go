@@ -48,7 +48,7 @@ func (a *app) readPhrase(cmd *cobra.Command, file string, unsound int) (identity
 	var typed string
 	switch {
 	case file == "":
-		line, err := a.askHidden("your twelve recovery words: ", "--phrase-file")
+		line, err := a.askHidden(cmd, "your twelve recovery words: ", "--phrase-file")
 		if err != nil {
 			return "", err
 		}
@@ -68,9 +68,9 @@ func (a *app) readPhrase(cmd *cobra.Command, file string, unsound int) (identity
 }
 
 // askHidden asks a person without showing what is typed; without a terminal it names the flag instead.
-func (a *app) askHidden(prompt, flag string) ([]byte, error) {
+func (a *app) askHidden(cmd *cobra.Command, prompt, flag string) ([]byte, error) {
 	if !a.asks() {
-		return nil, api.Fail(api.ExitUsage, "there is no terminal to ask on: give "+flag, "kith --help")
+		return nil, usage(cmd, "there is no terminal to ask on: give "+flag)
 	}
 	return a.askSecret(prompt)
 }

@@ -326,6 +326,13 @@ func (e *Engine) VerifyContact(t *Turn, who, said string) (view.Contact, error) 
 	user := identity.UserID(c.User)
 	letters, digits := strings.ToLower(strings.Join(strings.Fields(said), " ")), strings.NewReplacer(" ", "", "-", "", "\n", "", "\t", "")
 	if letters != witness.SafetyWords(e.user, user) && digits.Replace(said) != digits.Replace(identity.SafetyNumber(e.user, user)) {
+		if n, noun := safetyShape(letters, digits.Replace(said)); noun != "" {
+			return view.Contact{}, &view.Problem{
+				Class:   view.ErrUsage,
+				Message: fmt.Sprintf("a safety number has 60 digits or 14 words, and here are %d %s: something was left out", n, noun),
+				Hint:    "kith contact verify " + c.Handle,
+			}
+		}
 		return view.Contact{}, &view.Problem{
 			Class: view.ErrEpochChanged, Message: "this is not the safety number of you and " + c.Handle + ": it was misread, or somebody else answers for one of you",
 			Hint: "kith contact show " + c.Handle,
@@ -334,6 +341,19 @@ func (e *Engine) VerifyContact(t *Turn, who, said string) (view.Contact, error) 
 	c.Verified = true
 	e.changeContact(t, c)
 	return e.shown(t, c), t.Tx.Err()
+}
+
+// safetyShape says how many digits or words were given where a safety number has more or fewer; no noun: as many as it has. What
+// is cut off must not alarm as another number does.
+func safetyShape(letters, digits string) (n int, noun string) {
+	n, noun = len(strings.Fields(letters)), "words"
+	if strings.Trim(digits, "0123456789") == "" {
+		n, noun = len(digits), "digits"
+	}
+	if noun == "digits" && n == 60 || noun == "words" && n == 14 {
+		return 0, ""
+	}
+	return n, noun
 }
 
 // codeFor is what this device shows a contact.
@@ -390,7 +410,7 @@ func (e *Engine) differs(t *Turn, c *pb.Contact, known *identity.DeviceList, f w
 		message = "this device knows a device list of " + c.Handle + " that theirs does not: somebody else may have signed it, and added a device"
 	case witness.Forked:
 		e.need(t, dht.UserKey(known.User()))
-		class, message = view.ErrEpochChanged, "you and "+c.Handle+" were shown different device lists with one number: somebody else has the account key of one of you"
+		class, message = view.ErrEpochChanged, "you and "+c.Handle+" were shown different device lists with one number: if nothing was mistyped, somebody else has the account key of one of you"
 	default:
 		class, message = view.ErrEpochChanged, "this is not the code of "+c.Handle+" for you: it is of other people, or somebody else answers for one of you"
 	}

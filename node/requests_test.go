@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"encoding/hex"
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -471,6 +472,12 @@ func TestVerifyContact(t *testing.T) {
 		if verify(wrong) == nil {
 			t.Errorf("%q verifies", wrong)
 		}
+	}
+	if err := verify(number[:65]); !errors.Is(err, view.ErrUsage) {
+		t.Errorf("a number cut off: %v", err)
+	}
+	if err := verify("1" + number[1:]); number[0] != '1' && !errors.Is(err, view.ErrEpochChanged) {
+		t.Errorf("another number: %v", err)
 	}
 	if a.contact(b.user()).Verified {
 		t.Fatal("control: verified before")

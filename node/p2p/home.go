@@ -72,7 +72,15 @@ func CheckHome(home string) error {
 		return err
 	}
 	for _, f := range []string{vaultFile, hostFile, storeFile} {
-		if err := checkMode(filepath.Join(home, f), fileMode); err != nil {
+		err := checkMode(filepath.Join(home, f), fileMode)
+		if errors.Is(err, ErrNoHome) && Exists(home) {
+			return &view.Problem{
+				Class:   boltstore.ErrApart,
+				Message: filepath.Join(home, f) + " is missing, and without it nothing here opens: put it back, or begin from a backup in another folder",
+				Hint:    "kith --home OTHER-FOLDER init --phrase-file WORDS --backup FILE",
+			}
+		}
+		if err != nil {
 			return err
 		}
 	}

@@ -403,8 +403,8 @@ func (j *joiner) search(ctx context.Context, found chan peer.AddrInfo) error {
 // errDeclined: the device that made the link says no to whoever may not use it, and never why.
 var errDeclined = &view.Problem{
 	Class:   view.ErrRefused,
-	Message: "the other device does not take this link: it was used already, or has expired",
-	Hint:    "kith device add",
+	Message: "the other device does not take this link: it was used already, or has expired; kith device add makes a new one there",
+	Hint:    "kith init --link LINK",
 }
 
 // errNotWelcome says that the other side ended the stream instead of answering the first frame. Later a broken stream is
