@@ -12,13 +12,14 @@ import * as group from './group.mjs';
 import * as identity from './identity.mjs';
 import * as links from './links.mjs';
 import * as mailbox from './mailbox.mjs';
+import * as prekey from './prekey.mjs';
 import * as records from './records.mjs';
 import * as session from './session.mjs';
 import * as vault from './vault.mjs';
 import * as witness from './witness.mjs';
 
 const args = process.argv.slice(2), write = args.includes('--write'), only = args.filter((a) => !a.startsWith('--'));
-const models = [backup, identity, witness, session, content, records, mailbox, frames.relay, frames.blobs, group, acts, blob, links, vault];
+const models = [backup, identity, witness, session, content, records, mailbox, frames.relay, frames.blobs, prekey, group, acts, blob, links, vault];
 
 // A vector is one case of a file: an element of one of its lists.
 const count = (v) => Object.values(v).filter(Array.isArray).reduce((n, list) => n + list.length, 0);
