@@ -65,6 +65,14 @@ func Exists(home string) bool {
 	return err == nil
 }
 
+// orphaned reports whether home has the keys of a store that is not there, and that no Init or Link left behind that was
+// cut off: whoever puts the store back needs them.
+func orphaned(home string) bool {
+	_, keys := os.Stat(filepath.Join(home, vaultFile))
+	_, build := os.Stat(filepath.Join(home, buildDir))
+	return keys == nil && errors.Is(build, fs.ErrNotExist) && !Exists(home)
+}
+
 // CheckHome refuses a home folder, or a key file in it, that others may enter
 // or read. The problem's hint is the command that repairs it.
 func CheckHome(home string) error {
@@ -73,7 +81,7 @@ func CheckHome(home string) error {
 	}
 	for _, f := range []string{vaultFile, hostFile, storeFile} {
 		err := checkMode(filepath.Join(home, f), fileMode)
-		if errors.Is(err, ErrNoHome) && Exists(home) {
+		if errors.Is(err, ErrNoHome) && (Exists(home) || orphaned(home)) {
 			return &view.Problem{
 				Class:   boltstore.ErrApart,
 				Message: filepath.Join(home, f) + " is missing, and without it nothing here opens: put it back, or begin from a backup in another folder",
@@ -298,6 +306,13 @@ func newBuild(target string, passphrase []byte, now time.Time, rng io.Reader) (*
 		return nil, &view.Problem{
 			Class:   ErrExists,
 			Message: target + " holds an identity already",
+			Hint:    "kith --home OTHER-FOLDER init",
+		}
+	}
+	if orphaned(target) {
+		return nil, &view.Problem{
+			Class:   ErrExists,
+			Message: target + " holds the keys of a store that is missing (" + storeFile + "): put it back, or take another folder",
 			Hint:    "kith --home OTHER-FOLDER init",
 		}
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/boltstore"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
 )
@@ -104,6 +105,24 @@ func TestAnIdentityIsNeverOverwritten(t *testing.T) {
 	if !bytes.Equal(before, after) {
 		t.Error("the vault changed")
 	}
+	// Without the store the keys stay as well: whoever puts it back needs them.
+	if err := os.Rename(filepath.Join(dir, storeFile), filepath.Join(dir, "aside")); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckHome(dir); !errors.Is(err, boltstore.ErrApart) {
+		t.Errorf("keys without a store: %v", err)
+	}
+	if _, err := newBuild(dir, nil, time.Now(), rand.Reader); !errors.Is(err, ErrExists) {
+		t.Fatalf("an identity over the keys of another: %v", err)
+	}
+	if err := os.Remove(filepath.Join(dir, vaultFile)); err != nil { // the control
+		t.Fatal(err)
+	}
+	b, err := newBuild(dir, nil, time.Now(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.abandon()
 }
 
 func TestAnInterruptedInitLeavesNoIdentity(t *testing.T) {
