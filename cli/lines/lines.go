@@ -63,7 +63,9 @@ func next(r *bufio.Reader, most int) Line {
 	if long {
 		return Line{Long: true, Err: err}
 	}
-	text = bytes.TrimSuffix(bytes.TrimSuffix(text, []byte{'\n'}), []byte{'\r'})
+	if line, ended := bytes.CutSuffix(text, []byte{'\n'}); ended {
+		text = bytes.TrimSuffix(line, []byte{'\r'})
+	}
 	if len(text) > most {
 		return Line{Long: true, Err: err}
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/kith-im/kith/node/strict"
 	"github.com/kith-im/kith/simnet/result"
@@ -160,6 +161,9 @@ func (s *Scenario) bad(key, why string) error {
 // check looks at what several keys say together.
 func (s *Scenario) check() error {
 	c := s.config
+	if strings.ContainsFunc(c.question, func(r rune) bool { return !unicode.IsPrint(r) }) { // Text has it in a line of its own
+		return s.bad("question", "question: is one line of text")
+	}
 	if c.question == "" {
 		return s.bad("question", "question: is missing: which one does the scenario answer?")
 	}

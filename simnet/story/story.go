@@ -6,6 +6,7 @@
 package story
 
 import (
+	"bytes"
 	"embed"
 	"fmt"
 	"path"
@@ -58,6 +59,11 @@ func Load(name string) (Story, error) {
 func Read(file string, raw []byte) (Story, error) {
 	if len(raw) > maxScript {
 		return Story{}, fmt.Errorf("%s: longer than %d bytes", file, maxScript)
+	}
+	for line := range bytes.Lines(raw) {
+		if string(bytes.TrimSpace(line)) == "-- --" { // txtar does not survive it
+			return Story{}, fmt.Errorf("%s: a part has no name", file)
+		}
 	}
 	s := Story{Name: strings.TrimSuffix(path.Base(file), ".txtar"), Seed: GoldenSeed}
 	a := txtar.Parse(raw)
