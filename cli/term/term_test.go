@@ -63,7 +63,7 @@ func FuzzCleanIsHarmless(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		defer fuzztest.Limit(t, len(s))()
+		fuzztest.Bounded(t, len(s), fuzztest.Share, func() { term.Clean(s); term.Lines(s, "  ") })
 		clean := term.Clean(s)
 		if err := harmless(clean); err != nil {
 			t.Errorf("%q: %v", s, err)
@@ -96,7 +96,6 @@ func FuzzCleanIsHarmless(f *testing.F) {
 func FuzzCleanJSONMeansTheSame(f *testing.F) {
 	f.Add("\u202e\x1b[2J\U000e0041\u00a0 é")
 	f.Fuzz(func(t *testing.T, s string) {
-		defer fuzztest.Limit(t, len(s))()
 		if !utf8.ValidString(s) {
 			return
 		}
@@ -104,7 +103,8 @@ func FuzzCleanJSONMeansTheSame(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		clean := term.CleanJSON(raw)
+		var clean []byte
+		fuzztest.Bounded(t, len(raw), fuzztest.Share, func() { clean = term.CleanJSON(raw) })
 		if err := harmless(string(clean)); err != nil {
 			t.Errorf("%q: %v", s, err)
 		}
