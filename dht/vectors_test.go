@@ -4,14 +4,13 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/hex"
-	"encoding/json"
-	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/dhttest"
 )
@@ -173,13 +172,7 @@ func TestVectorsAreRefused(t *testing.T) {
 
 func readVectors(tb testing.TB) vectors {
 	tb.Helper()
-	raw, err := os.ReadFile(vectorFile)
-	if err != nil {
-		tb.Fatal(err)
-	}
 	var v vectors
-	if err := json.Unmarshal(raw, &v); err != nil {
-		tb.Fatal(err)
-	}
+	vectortest.Read(tb, vectorFile, &v)
 	return v
 }

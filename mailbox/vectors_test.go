@@ -3,80 +3,60 @@ package mailbox_test
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/hex"
-	"encoding/json"
-	"os"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/mailbox"
 )
-
-type hexBytes []byte
-
-func (h *hexBytes) UnmarshalText(text []byte) (err error) {
-	*h, err = hex.DecodeString(string(text))
-	return err
-}
-
-func (h hexBytes) id() (id [32]byte) {
-	copy(id[:], h)
-	return id
-}
 
 // vectors is what this package has in the file that docs/vectors/model/mailbox.mjs writes.
 type vectors struct {
 	Requests []requestVector `json:"requests"`
 	Commits  []commitVector  `json:"commits"`
 	Refused  []struct {
-		Rule    string   `json:"rule"`
-		Receipt hexBytes `json:"receipt"`
+		Rule    string         `json:"rule"`
+		Receipt vectortest.Hex `json:"receipt"`
 	} `json:"refused_receipts"`
 	Work []struct {
-		Box  hexBytes `json:"box"`
-		ID   hexBytes `json:"id"`
-		Bits byte     `json:"bits"`
-		Work hexBytes `json:"work"`
+		Box  vectortest.Hex `json:"box"`
+		ID   vectortest.Hex `json:"id"`
+		Bits byte           `json:"bits"`
+		Work vectortest.Hex `json:"work"`
 	} `json:"work"`
 	Sums []struct {
-		IDs []hexBytes `json:"ids"`
-		Sum hexBytes   `json:"sum"`
+		IDs []vectortest.Hex `json:"ids"`
+		Sum vectortest.Hex   `json:"sum"`
 	} `json:"sums"`
 	Possessions []struct {
-		Nonce    hexBytes `json:"nonce"`
-		Envelope hexBytes `json:"envelope"`
-		Proof    hexBytes `json:"proof"`
+		Nonce    vectortest.Hex `json:"nonce"`
+		Envelope vectortest.Hex `json:"envelope"`
+		Proof    vectortest.Hex `json:"proof"`
 	} `json:"possessions"`
 }
 
 type requestVector struct {
-	What    string       `json:"what"`
-	BoxSeed hexBytes     `json:"box_seed"`
-	Relay   hexBytes     `json:"relay"`
-	Verb    mailbox.Verb `json:"verb"`
-	Content hexBytes     `json:"content"`
-	Sig     hexBytes     `json:"sig"`
+	What    string         `json:"what"`
+	BoxSeed vectortest.Hex `json:"box_seed"`
+	Relay   vectortest.Hex `json:"relay"`
+	Verb    mailbox.Verb   `json:"verb"`
+	Content vectortest.Hex `json:"content"`
+	Sig     vectortest.Hex `json:"sig"`
 }
 
 type commitVector struct {
-	Stored    int64      `json:"stored"`
-	Expires   int64      `json:"expires"`
-	SetNumber uint64     `json:"set_number"`
-	Relay     hexBytes   `json:"relay"`
-	Box       hexBytes   `json:"box"`
-	Envelopes []hexBytes `json:"envelopes"`
-	IDs       []hexBytes `json:"ids"`
-	Receipts  []hexBytes `json:"receipts"`
+	Stored    int64            `json:"stored"`
+	Expires   int64            `json:"expires"`
+	SetNumber uint64           `json:"set_number"`
+	Relay     vectortest.Hex   `json:"relay"`
+	Box       vectortest.Hex   `json:"box"`
+	Envelopes []vectortest.Hex `json:"envelopes"`
+	IDs       []vectortest.Hex `json:"ids"`
+	Receipts  []vectortest.Hex `json:"receipts"`
 }
 
 func readVectors(t *testing.T) (v vectors) {
 	t.Helper()
-	raw, err := os.ReadFile("../docs/vectors/mailbox.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.Read(t, "../docs/vectors/mailbox.json", &v)
 	if min(len(v.Requests), len(v.Commits), len(v.Refused), len(v.Work), len(v.Sums), len(v.Possessions)) == 0 {
 		t.Fatal("a kind of vector is missing")
 	}
@@ -88,11 +68,11 @@ func TestVectorsOfReceipts(t *testing.T) {
 	for i, c := range v.Commits {
 		for j, raw := range c.Receipts {
 			r, err := mailbox.ParseReceipt(raw)
-			if err != nil || r.Verify(c.Relay, c.Box.id(), mailbox.EnvelopeIDOf(c.Envelopes[j])) != nil {
+			if err != nil || r.Verify(c.Relay, c.Box.Key(), mailbox.EnvelopeIDOf(c.Envelopes[j])) != nil {
 				t.Fatalf("commit %d, receipt %d: %v", i, j, err)
 			}
 			if !bytes.Equal(r.Bytes(), raw) || r.StoredAt.UnixMilli() != c.Stored || r.ExpiresAt.UnixMilli() != c.Expires || r.SetNumber != c.SetNumber ||
-				mailbox.EnvelopeID(c.IDs[j].id()) != r.Envelope {
+				mailbox.EnvelopeID(c.IDs[j].Key()) != r.Envelope {
 				t.Errorf("commit %d, receipt %d says %+v", i, j, r)
 			}
 		}
@@ -106,7 +86,7 @@ func TestVectorsOfReceipts(t *testing.T) {
 	}
 	for _, c := range v.Refused {
 		r, err := mailbox.ParseReceipt(c.Receipt)
-		if err == nil && r.Verify(first.Relay, first.Box.id(), first.IDs[1].id()) == nil {
+		if err == nil && r.Verify(first.Relay, first.Box.Key(), first.IDs[1].Key()) == nil {
 			t.Errorf("taken, against the rule: %s", c.Rule)
 		}
 	}
@@ -127,13 +107,13 @@ func TestVectorsOfRequests(t *testing.T) {
 func TestVectorsOfWorkAndRepair(t *testing.T) {
 	v := readVectors(t)
 	for _, c := range v.Work {
-		got, ok := mailbox.SolveWork(c.Box.id(), c.ID.id(), c.Bits, 0, 1<<30)
-		if !ok || !bytes.Equal(got, c.Work) || !mailbox.CheckWork(c.Box.id(), c.ID.id(), c.Bits, c.Work) {
+		got, ok := mailbox.SolveWork(c.Box.Key(), c.ID.Key(), c.Bits, 0, 1<<30)
+		if !ok || !bytes.Equal(got, c.Work) || !mailbox.CheckWork(c.Box.Key(), c.ID.Key(), c.Bits, c.Work) {
 			t.Errorf("%d bits: the model and the code disagree: %x", c.Bits, got)
 		}
 	}
 	for _, c := range v.Possessions {
-		if got := mailbox.ProofOf(c.Nonce.id(), c.Envelope); got != c.Proof.id() {
+		if got := mailbox.ProofOf(c.Nonce.Key(), c.Envelope); got != c.Proof.Key() {
 			t.Errorf("proof: the model and the code disagree: %x", got)
 		}
 	}
@@ -141,7 +121,7 @@ func TestVectorsOfWorkAndRepair(t *testing.T) {
 		w := newWorld(t, mailbox.Limits{})
 		someReceiptsIn(t, w, len(c.IDs))
 		err := w.do(func(tx mailbox.Tx) error {
-			if got := w.relay.Sum(tx, w.now, v.Commits[0].Box.id()); got != c.Sum.id() {
+			if got := w.relay.Sum(tx, w.now, v.Commits[0].Box.Key()); got != c.Sum.Key() {
 				t.Errorf("sum of %d: the model and the code disagree: %x", len(c.IDs), got)
 			}
 			return nil

@@ -2,51 +2,36 @@ package node
 
 import (
 	"crypto/ed25519"
-	"encoding/hex"
-	"encoding/json"
-	"os"
 	"testing"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/node/pb"
 )
 
-type hexBytes []byte
-
-func (h *hexBytes) UnmarshalText(text []byte) (err error) {
-	*h, err = hex.DecodeString(string(text))
-	return err
-}
-
 func readVectors(t *testing.T, name string, v any) {
 	t.Helper()
-	raw, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(raw, v); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.Read(t, name, v)
 }
 
 // TestVectorsOfDerivedKeys holds what a device makes of its secrets against docs/vectors/model/mailbox.mjs.
 func TestVectorsOfDerivedKeys(t *testing.T) {
 	var v struct {
 		Boxes []struct {
-			Mailbox   hexBytes `json:"mailbox_secret"`
-			Record    hexBytes `json:"record_secret"`
-			Epoch     uint32   `json:"epoch"`
-			BoxSeed   hexBytes `json:"box_seed"`
-			ID        hexBytes `json:"mailbox_id"`
-			RecordKey hexBytes `json:"record_key"`
+			Mailbox   vectortest.Hex `json:"mailbox_secret"`
+			Record    vectortest.Hex `json:"record_secret"`
+			Epoch     uint32         `json:"epoch"`
+			BoxSeed   vectortest.Hex `json:"box_seed"`
+			ID        vectortest.Hex `json:"mailbox_id"`
+			RecordKey vectortest.Hex `json:"record_key"`
 		} `json:"boxes"`
 		Secrets []struct {
-			Mailbox  hexBytes `json:"mailbox_secret"`
-			Device   hexBytes `json:"device_key"`
-			Election hexBytes `json:"election_seed"`
-			Pass     hexBytes `json:"pass_secret"`
+			Mailbox  vectortest.Hex `json:"mailbox_secret"`
+			Device   vectortest.Hex `json:"device_key"`
+			Election vectortest.Hex `json:"election_seed"`
+			Pass     vectortest.Hex `json:"pass_secret"`
 		} `json:"secrets"`
 	}
 	readVectors(t, "../docs/vectors/mailbox.json", &v)
@@ -76,10 +61,10 @@ func TestVectorsOfDerivedKeys(t *testing.T) {
 func TestVectorsOfNames(t *testing.T) {
 	var v struct {
 		Names []struct {
-			Key     hexBytes `json:"key"`
-			Device  hexBytes `json:"device_id"`
-			Mailbox hexBytes `json:"mailbox_id"`
-			Peer    hexBytes `json:"peer_id"`
+			Key     vectortest.Hex `json:"key"`
+			Device  vectortest.Hex `json:"device_id"`
+			Mailbox vectortest.Hex `json:"mailbox_id"`
+			Peer    vectortest.Hex `json:"peer_id"`
 		} `json:"names"`
 	}
 	readVectors(t, "../docs/vectors/content.json", &v)

@@ -2,26 +2,16 @@ package blob
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"io"
-	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kith-im/kith/crypto/vectortest"
 )
 
 const vectorFile = "../../docs/vectors/blob.json"
-
-type hexBytes []byte
-
-func (h hexBytes) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)), nil }
-
-func (h *hexBytes) UnmarshalText(text []byte) (err error) {
-	*h, err = hex.DecodeString(string(text))
-	return err
-}
 
 // vectors is the file, which docs/vectors/model/blob.mjs writes.
 type vectors struct {
@@ -32,22 +22,22 @@ type vectors struct {
 }
 
 type refusedVector struct {
-	Rule     string   `json:"rule"`
-	Key      hexBytes `json:"key"`
-	Manifest hexBytes `json:"manifest"`
-	Digest   hexBytes `json:"manifest_digest"`
+	Rule     string         `json:"rule"`
+	Key      vectortest.Hex `json:"key"`
+	Manifest vectortest.Hex `json:"manifest"`
+	Digest   vectortest.Hex `json:"manifest_digest"`
 }
 
 type fileVector struct {
-	Key        hexBytes   `json:"key"`
-	Size       int64      `json:"size"`
-	Commitment hexBytes   `json:"commitment"` // outputs
-	Chunks     []hexBytes `json:"chunk_digests"`
-	CIDs       []string   `json:"chunk_cids"`
-	Sizes      []int      `json:"chunk_sizes"`
-	First      hexBytes   `json:"first_chunk_starts"`
-	Manifest   hexBytes   `json:"manifest"`
-	Digest     hexBytes   `json:"manifest_digest"`
+	Key        vectortest.Hex   `json:"key"`
+	Size       int64            `json:"size"`
+	Commitment vectortest.Hex   `json:"commitment"` // outputs
+	Chunks     []vectortest.Hex `json:"chunk_digests"`
+	CIDs       []string         `json:"chunk_cids"`
+	Sizes      []int            `json:"chunk_sizes"`
+	First      vectortest.Hex   `json:"first_chunk_starts"`
+	Manifest   vectortest.Hex   `json:"manifest"`
+	Digest     vectortest.Hex   `json:"manifest_digest"`
 }
 
 // content is byte i = (31 i + (i >> 8)) mod 256.
@@ -90,14 +80,8 @@ func (c *fileVector) compute(t *testing.T) *fileVector {
 }
 
 func TestVectors(t *testing.T) {
-	raw, err := os.ReadFile(vectorFile)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var want vectors
-	if err := json.Unmarshal(raw, &want); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.Read(t, vectorFile, &want)
 	got := vectors{About: want.About, Refused: want.Refused}
 	for _, p := range want.Padded {
 		got.Padded = append(got.Padded, [2]int64{p[0], Padded(p[0])})

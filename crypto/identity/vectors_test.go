@@ -3,14 +3,13 @@ package identity
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kith-im/kith/crypto/vectortest"
 )
 
 const vectorFile = "../../docs/vectors/identity.json"
@@ -27,55 +26,41 @@ type vectors struct {
 	Bundles  []bundleVector  `json:"bundles"`
 	Safety   []safetyVector  `json:"safety_numbers"`
 
-	UnsoundX  []hexBytes      `json:"unsound_x25519"`
-	UnsoundEd []hexBytes      `json:"unsound_ed25519"`
-	Misspelt  []string        `json:"refused_phrases"`
-	BadLists  []refusalVector `json:"refused_lists"`
-	BadBundle []refusalVector `json:"refused_bundles"`
-}
-
-type hexBytes []byte
-
-func (h hexBytes) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)), nil }
-
-func (h *hexBytes) UnmarshalText(text []byte) (err error) {
-	*h, err = hex.DecodeString(string(text))
-	return err
-}
-
-func (h hexBytes) key() (out [32]byte) {
-	copy(out[:], h)
-	return out
+	UnsoundX  []vectortest.Hex `json:"unsound_x25519"`
+	UnsoundEd []vectortest.Hex `json:"unsound_ed25519"`
+	Misspelt  []string         `json:"refused_phrases"`
+	BadLists  []refusalVector  `json:"refused_lists"`
+	BadBundle []refusalVector  `json:"refused_bundles"`
 }
 
 type phraseVector struct {
-	Entropy hexBytes `json:"entropy"`
-	Phrase  Phrase   `json:"phrase"` // output
+	Entropy vectortest.Hex `json:"entropy"`
+	Phrase  Phrase         `json:"phrase"` // output
 }
 
 func (v *phraseVector) compute(*testing.T) { v.Phrase = phraseOf([phraseEntropy]byte(v.Entropy)) }
 
 type rootVector struct {
-	Phrase Phrase   `json:"phrase"`
-	Seed   hexBytes `json:"seed"` // outputs
-	Public hexBytes `json:"public"`
-	User   hexBytes `json:"user"`
+	Phrase Phrase         `json:"phrase"`
+	Seed   vectortest.Hex `json:"seed"` // outputs
+	Public vectortest.Hex `json:"public"`
+	User   vectortest.Hex `json:"user"`
 }
 
 func (v *rootVector) compute(*testing.T) {
 	r := v.Phrase.Root()
 	u := r.User()
-	v.Seed, v.Public, v.User = r.seed[:], hexBytes(r.key.Public().(ed25519.PublicKey)), u[:]
+	v.Seed, v.Public, v.User = r.seed[:], vectortest.Hex(r.key.Public().(ed25519.PublicKey)), u[:]
 }
 
 type accountVector struct {
-	RootSeed hexBytes `json:"root_seed"`
-	Epoch    uint32   `json:"epoch"`
-	Account  hexBytes `json:"account"` // outputs
-	Public   hexBytes `json:"public"`
+	RootSeed vectortest.Hex `json:"root_seed"`
+	Epoch    uint32         `json:"epoch"`
+	Account  vectortest.Hex `json:"account"` // outputs
+	Public   vectortest.Hex `json:"public"`
 }
 
-func (v *accountVector) of() *Account { return NewRootFromSeed(v.RootSeed.key()).Account(v.Epoch) }
+func (v *accountVector) of() *Account { return NewRootFromSeed(v.RootSeed.Key()).Account(v.Epoch) }
 
 func (v *accountVector) compute(*testing.T) {
 	pub := v.of().pub()
@@ -83,14 +68,14 @@ func (v *accountVector) compute(*testing.T) {
 }
 
 type deviceVector struct {
-	SignSeed hexBytes `json:"sign_seed"`
-	IKScalar hexBytes `json:"ik_scalar"`
-	SigPub   hexBytes `json:"sig_pub"` // outputs
-	IKPub    hexBytes `json:"ik_pub"`
-	ID       hexBytes `json:"id"`
+	SignSeed vectortest.Hex `json:"sign_seed"`
+	IKScalar vectortest.Hex `json:"ik_scalar"`
+	SigPub   vectortest.Hex `json:"sig_pub"` // outputs
+	IKPub    vectortest.Hex `json:"ik_pub"`
+	ID       vectortest.Hex `json:"id"`
 }
 
-func (v *deviceVector) keys() *DeviceKeys { return deviceKeys(v.SignSeed.key(), v.IKScalar.key()) }
+func (v *deviceVector) keys() *DeviceKeys { return deviceKeys(v.SignSeed.Key(), v.IKScalar.Key()) }
 
 func (v *deviceVector) compute(*testing.T) {
 	d := v.keys().Public(0, 1)
@@ -99,33 +84,33 @@ func (v *deviceVector) compute(*testing.T) {
 }
 
 type listVector struct {
-	Account  accountVector `json:"account"`
-	Seq      uint64        `json:"seq"`
-	Prev     hexBytes      `json:"prev"`
-	Issued   int64         `json:"issued"`
-	NotAfter int64         `json:"not_after"`
-	Flags    byte          `json:"flags"`
-	Devices  []entryVector `json:"devices"`
-	List     hexBytes      `json:"list"` // outputs
-	Hash     hexBytes      `json:"hash"`
-	Digest   hexBytes      `json:"head_digest"`
-	Print    string        `json:"account_fingerprint"`
+	Account  accountVector  `json:"account"`
+	Seq      uint64         `json:"seq"`
+	Prev     vectortest.Hex `json:"prev"`
+	Issued   int64          `json:"issued"`
+	NotAfter int64          `json:"not_after"`
+	Flags    byte           `json:"flags"`
+	Devices  []entryVector  `json:"devices"`
+	List     vectortest.Hex `json:"list"` // outputs
+	Hash     vectortest.Hex `json:"hash"`
+	Digest   vectortest.Hex `json:"head_digest"`
+	Print    string         `json:"account_fingerprint"`
 }
 
 type entryVector struct {
-	SigPub   hexBytes `json:"sig_pub"`
-	IKPub    hexBytes `json:"ik_pub"`
-	Flags    byte     `json:"flags"`
-	AddedSeq uint64   `json:"added_seq"`
+	SigPub   vectortest.Hex `json:"sig_pub"`
+	IKPub    vectortest.Hex `json:"ik_pub"`
+	Flags    byte           `json:"flags"`
+	AddedSeq uint64         `json:"added_seq"`
 }
 
 func (v *listVector) compute(t *testing.T) {
 	f := ListFields{
-		Seq: v.Seq, Prev: v.Prev.key(), Flags: v.Flags,
+		Seq: v.Seq, Prev: v.Prev.Key(), Flags: v.Flags,
 		Issued: time.Unix(v.Issued, 0), NotAfter: time.Unix(v.NotAfter, 0),
 	}
 	for _, d := range v.Devices {
-		f.Devices = append(f.Devices, Device{SigPub: d.SigPub.key(), IKPub: d.IKPub.key(), Flags: d.Flags, AddedSeq: d.AddedSeq})
+		f.Devices = append(f.Devices, Device{SigPub: d.SigPub.Key(), IKPub: d.IKPub.Key(), Flags: d.Flags, AddedSeq: d.AddedSeq})
 	}
 	v.Account.compute(t)
 	l := signList(t, v.Account.of(), f)
@@ -134,24 +119,24 @@ func (v *listVector) compute(t *testing.T) {
 }
 
 type bundleVector struct {
-	Device     deviceVector `json:"device"`
-	User       hexBytes     `json:"user"`
-	Generation uint64       `json:"generation"`
-	Number     uint64       `json:"number"`
-	Issued     int64        `json:"issued"`
-	NotAfter   int64        `json:"not_after"`
-	Flags      uint32       `json:"flags"`
-	SPKScalar  hexBytes     `json:"spk_scalar"`
-	PQSeed     hexBytes     `json:"pq_seed"` // d 32 | z 32
-	Bundle     hexBytes     `json:"bundle"`  // outputs
-	Hash       hexBytes     `json:"hash"`
-	Prekey     hexBytes     `json:"prekey"`
+	Device     deviceVector   `json:"device"`
+	User       vectortest.Hex `json:"user"`
+	Generation uint64         `json:"generation"`
+	Number     uint64         `json:"number"`
+	Issued     int64          `json:"issued"`
+	NotAfter   int64          `json:"not_after"`
+	Flags      uint32         `json:"flags"`
+	SPKScalar  vectortest.Hex `json:"spk_scalar"`
+	PQSeed     vectortest.Hex `json:"pq_seed"` // d 32 | z 32
+	Bundle     vectortest.Hex `json:"bundle"`  // outputs
+	Hash       vectortest.Hex `json:"hash"`
+	Prekey     vectortest.Hex `json:"prekey"`
 }
 
 func (v *bundleVector) compute(t *testing.T) {
 	v.Device.compute(t)
 	b, p, err := NewBundle(bytes.NewReader(append(bytes.Clone(v.SPKScalar), v.PQSeed...)), v.Device.keys(), BundleFields{
-		User: v.User.key(), Generation: v.Generation, Number: v.Number, Flags: v.Flags,
+		User: v.User.Key(), Generation: v.Generation, Number: v.Number, Flags: v.Flags,
 		Issued: time.Unix(v.Issued, 0), NotAfter: time.Unix(v.NotAfter, 0),
 	})
 	if err != nil {
@@ -162,37 +147,29 @@ func (v *bundleVector) compute(t *testing.T) {
 }
 
 type safetyVector struct {
-	A      hexBytes `json:"a"`
-	B      hexBytes `json:"b"`
-	Number string   `json:"number"` // outputs
-	WordsA string   `json:"words_a"`
-	WordsB string   `json:"words_b"`
+	A      vectortest.Hex `json:"a"`
+	B      vectortest.Hex `json:"b"`
+	Number string         `json:"number"` // outputs
+	WordsA string         `json:"words_a"`
+	WordsB string         `json:"words_b"`
 }
 
 func (v *safetyVector) compute(*testing.T) {
-	a, b := UserID(v.A.key()), UserID(v.B.key())
+	a, b := UserID(v.A.Key()), UserID(v.B.Key())
 	v.Number, v.WordsA, v.WordsB = SafetyNumber(a, b), a.SafetyWords(), b.SafetyWords()
 }
 
 // refusalVector is a list or a bundle that breaks one rule, under good signatures if that rule is another.
 type refusalVector struct {
-	Rule   string   `json:"rule"`
-	List   hexBytes `json:"list,omitempty"`
-	Bundle hexBytes `json:"bundle,omitempty"`
+	Rule   string         `json:"rule"`
+	List   vectortest.Hex `json:"list,omitempty"`
+	Bundle vectortest.Hex `json:"bundle,omitempty"`
 }
 
 func readVectors(t *testing.T) *vectors {
 	t.Helper()
-	raw, err := os.ReadFile(vectorFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
 	var v vectors
-	if err := d.Decode(&v); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.ReadWhole(t, vectorFile, &v)
 	return &v
 }
 
@@ -237,12 +214,12 @@ func TestVectorsParse(t *testing.T) {
 		}
 	}
 	for i, c := range v.Lists {
-		if l, err := ParseDeviceList(c.List); err != nil || l.Hash() != c.Hash.key() {
+		if l, err := ParseDeviceList(c.List); err != nil || l.Hash() != c.Hash.Key() {
 			t.Errorf("list %d: %v", i, err)
 		}
 	}
 	for i, c := range v.Bundles {
-		if b, err := ParseBundle(c.Bundle); err != nil || b.Hash() != c.Hash.key() {
+		if b, err := ParseBundle(c.Bundle); err != nil || b.Hash() != c.Hash.Key() {
 			t.Errorf("bundle %d: %v", i, err)
 		}
 	}
@@ -261,12 +238,12 @@ func TestVectorsAreRefused(t *testing.T) {
 		t.Fatal("a kind of vector is missing")
 	}
 	for _, k := range v.UnsoundX {
-		if soundX25519(k.key()) {
+		if soundX25519(k.Key()) {
 			t.Errorf("%x is taken for a sound X25519 key", k)
 		}
 	}
 	for _, k := range v.UnsoundEd {
-		if soundEd25519(k.key()) {
+		if soundEd25519(k.Key()) {
 			t.Errorf("%x is taken for a sound Ed25519 key", k)
 		}
 	}

@@ -6,10 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/mlkem"
 	"encoding/binary"
-	"encoding/hex"
-	"encoding/json"
 	"io"
-	"os"
 	"slices"
 	"testing"
 	"time"
@@ -17,19 +14,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/vectortest"
 )
 
 const vectorFile = "../../docs/vectors/session.json"
-
-// hexBytes are bytes that JSON shows as hex.
-type hexBytes []byte
-
-func (h hexBytes) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)), nil }
-
-func (h *hexBytes) UnmarshalText(text []byte) (err error) {
-	*h, err = hex.DecodeString(string(text))
-	return err
-}
 
 // vectors is the file, which docs/vectors/model/session.mjs writes.
 type vectors struct {
@@ -41,100 +29,92 @@ type vectors struct {
 	Derivations  []derivation     `json:"derivations"`
 	Steps        []vectorStep     `json:"steps"`
 	FirstFlights []vectorFlight   `json:"first_flights"`
-	States       []hexBytes       `json:"states"`
+	States       []vectortest.Hex `json:"states"`
 	Refused      []vectorEnvelope `json:"refused"`
 	RefusedFirst []vectorEnvelope `json:"refused_first"`
 }
 
 type vectorDevice struct {
-	User     hexBytes `json:"user"`
-	SignSeed hexBytes `json:"sign_seed"`
-	IK       hexBytes `json:"ik"`
-	Epoch    uint32   `json:"head_epoch"`
-	Seq      uint64   `json:"head_seq"`
-	Hash     hexBytes `json:"head_hash"`
+	User     vectortest.Hex `json:"user"`
+	SignSeed vectortest.Hex `json:"sign_seed"`
+	IK       vectortest.Hex `json:"ik"`
+	Epoch    uint32         `json:"head_epoch"`
+	Seq      uint64         `json:"head_seq"`
+	Hash     vectortest.Hex `json:"head_hash"`
 }
 
 type vectorPrekey struct {
-	SPK        hexBytes `json:"spk"`
-	PQSeed     hexBytes `json:"pq_seed"`
-	Generation uint64   `json:"generation"`
-	Number     uint64   `json:"number"`
-	Issued     int64    `json:"issued"`
-	NotAfter   int64    `json:"not_after"`
-	Bundle     hexBytes `json:"bundle"`
+	SPK        vectortest.Hex `json:"spk"`
+	PQSeed     vectortest.Hex `json:"pq_seed"`
+	Generation uint64         `json:"generation"`
+	Number     uint64         `json:"number"`
+	Issued     int64          `json:"issued"`
+	NotAfter   int64          `json:"not_after"`
+	Bundle     vectortest.Hex `json:"bundle"`
 }
 
 type vectorHandshake struct {
-	EA       hexBytes `json:"ea"`
-	KEM      hexBytes `json:"kem_entropy"`
-	D1       hexBytes `json:"d1"`
-	D2       hexBytes `json:"d2"`
-	SS       hexBytes `json:"ss"`
-	CT       hexBytes `json:"ct"`
-	T1       hexBytes `json:"t1"`
-	CK       hexBytes `json:"ck"`
-	KID      hexBytes `json:"kid"`
-	Block    hexBytes `json:"identity_block"`
-	SealedID hexBytes `json:"sealed_identity"`
-	D3       hexBytes `json:"d3"`
-	Root     hexBytes `json:"root"`
-	HeadA    hexBytes `json:"head_a"`
-	HeadB    hexBytes `json:"head_b"`
-	AD       hexBytes `json:"ad"`
+	EA       vectortest.Hex `json:"ea"`
+	KEM      vectortest.Hex `json:"kem_entropy"`
+	D1       vectortest.Hex `json:"d1"`
+	D2       vectortest.Hex `json:"d2"`
+	SS       vectortest.Hex `json:"ss"`
+	CT       vectortest.Hex `json:"ct"`
+	T1       vectortest.Hex `json:"t1"`
+	CK       vectortest.Hex `json:"ck"`
+	KID      vectortest.Hex `json:"kid"`
+	Block    vectortest.Hex `json:"identity_block"`
+	SealedID vectortest.Hex `json:"sealed_identity"`
+	D3       vectortest.Hex `json:"d3"`
+	Root     vectortest.Hex `json:"root"`
+	HeadA    vectortest.Hex `json:"head_a"`
+	HeadB    vectortest.Hex `json:"head_b"`
+	AD       vectortest.Hex `json:"ad"`
 }
 
 // derivation is one key derivation by itself.
 type derivation struct {
-	What    string     `json:"what"`
-	Inputs  []hexBytes `json:"inputs"`
-	Outputs []hexBytes `json:"outputs"`
+	What    string           `json:"what"`
+	Inputs  []vectortest.Hex `json:"inputs"`
+	Outputs []vectortest.Hex `json:"outputs"`
 }
 
 // vectorFlight is the key that a step's envelope has in the cache of first flights.
 type vectorFlight struct {
-	Step   int      `json:"step"`
-	Prekey hexBytes `json:"prekey"`
-	EA     hexBytes `json:"ea"`
+	Step   int            `json:"step"`
+	Prekey vectortest.Hex `json:"prekey"`
+	EA     vectortest.Hex `json:"ea"`
 }
 
 // vectorEnvelope must not open.
 type vectorEnvelope struct {
-	Rule     string   `json:"rule"`
-	Envelope hexBytes `json:"envelope"`
-	TooFar   bool     `json:"too_far"`
+	Rule     string         `json:"rule"`
+	Envelope vectortest.Hex `json:"envelope"`
+	TooFar   bool           `json:"too_far"`
 }
 
 // vectorStep seals a message (Entropy, body, Envelope) or opens that of an earlier step (Opens,
 // Now), which gives the body of that step, or the error of Open.
 type vectorStep struct {
-	By       string   `json:"by"`
-	Entropy  hexBytes `json:"entropy,omitempty"`
-	Counter  uint64   `json:"counter,omitempty"`
-	OwnHead  hexBytes `json:"own_head,omitempty"`
-	YourHead hexBytes `json:"your_head,omitempty"`
-	Token    hexBytes `json:"token,omitempty"`
-	Content  hexBytes `json:"content,omitempty"`
-	Standing []uint64 `json:"standing,omitempty"` // generation, received, sent
-	Envelope hexBytes `json:"envelope,omitempty"`
-	Opens    *int     `json:"opens,omitempty"`
-	Now      int64    `json:"now,omitempty"`
-	KEM      hexBytes `json:"kem_entropy,omitempty"`
-	Fails    bool     `json:"fails,omitempty"`
+	By       string         `json:"by"`
+	Entropy  vectortest.Hex `json:"entropy,omitempty"`
+	Counter  uint64         `json:"counter,omitempty"`
+	OwnHead  vectortest.Hex `json:"own_head,omitempty"`
+	YourHead vectortest.Hex `json:"your_head,omitempty"`
+	Token    vectortest.Hex `json:"token,omitempty"`
+	Content  vectortest.Hex `json:"content,omitempty"`
+	Standing []uint64       `json:"standing,omitempty"` // generation, received, sent
+	Envelope vectortest.Hex `json:"envelope,omitempty"`
+	Opens    *int           `json:"opens,omitempty"`
+	Now      int64          `json:"now,omitempty"`
+	KEM      vectortest.Hex `json:"kem_entropy,omitempty"`
+	Fails    bool           `json:"fails,omitempty"`
 }
 
 func readVectors(t *testing.T) *vectors {
 	t.Helper()
-	raw, err := os.ReadFile(vectorFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
 	var v vectors
-	if err := d.Decode(&v); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.ReadWhole(t, vectorFile, &v)
 	return &v
 }
 
@@ -283,26 +263,26 @@ func TestVectorsOfDerivations(t *testing.T) {
 		t.Fatal("no derivations")
 	}
 	for _, d := range v.Derivations {
-		var got []hexBytes
+		var got []vectortest.Hex
 		in := [32]byte(d.Inputs[0])
 		switch d.What {
 		case "header key and tag key of a chain":
 			k := newHeadKey(in)
 			k.derive()
-			got = []hexBytes{k.seal[:], k.tag[:]}
+			got = []vectortest.Hex{k.seal[:], k.tag[:]}
 		case "tag of message 0", "tag of message 70000":
 			k := newHeadKey(in)
 			tag := k.tagOf(binary.BigEndian.Uint32(d.Inputs[1]))
-			got = []hexBytes{tag[:]}
+			got = []vectortest.Hex{tag[:]}
 		case "message key and next chain key":
 			message, next := stepChain(in)
-			got = []hexBytes{message[:], next[:]}
+			got = []vectortest.Hex{message[:], next[:]}
 		case "root step: root, chain and next header key":
 			root, chain, head := stepRoot(in[:], d.Inputs[1], 0, nil)
-			got = []hexBytes{root[:], chain[:], head[:]}
+			got = []vectortest.Hex{root[:], chain[:], head[:]}
 		case "root step into epoch 9: root, chain and next header key":
 			root, chain, head := stepRoot(in[:], d.Inputs[1], binary.BigEndian.Uint32(d.Inputs[2]), d.Inputs[3])
-			got = []hexBytes{root[:], chain[:], head[:]}
+			got = []vectortest.Hex{root[:], chain[:], head[:]}
 		}
 		if diff := cmp.Diff(d.Outputs, got); diff != "" {
 			t.Errorf("%s: the model and the code disagree (-model +code):\n%s", d.What, diff)

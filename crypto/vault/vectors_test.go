@@ -2,24 +2,14 @@ package vault
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
-	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kith-im/kith/crypto/vectortest"
 )
 
 const vectorFile = "../../docs/vectors/vault.json"
-
-type hexBytes []byte
-
-func (h hexBytes) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)), nil }
-
-func (h *hexBytes) UnmarshalText(text []byte) (err error) {
-	*h, err = hex.DecodeString(string(text))
-	return err
-}
 
 // vectors is the file, which docs/vectors/model/vault.mjs writes.
 type vectors struct {
@@ -30,46 +20,46 @@ type vectors struct {
 }
 
 type damagedVault struct {
-	Rule string   `json:"rule"`
-	File hexBytes `json:"file"`
+	Rule string         `json:"rule"`
+	File vectortest.Hex `json:"file"`
 }
 
 type vaultVector struct {
-	Passphrase     string        `json:"passphrase"`
-	Blinding       hexBytes      `json:"blinding_key"`
-	LastingSerial  uint32        `json:"lasting_serial"` // of the first key
-	Lasting        []keyVector   `json:"lasting"`        // the last one is the current one
-	FleetingSerial uint32        `json:"fleeting_serial"`
-	Fleeting       []keyVector   `json:"fleeting"`
-	Salt           hexBytes      `json:"salt"`
-	Nonce          hexBytes      `json:"nonce"`
-	File           hexBytes      `json:"file"`  // outputs
-	Marks          [2]hexBytes   `json:"marks"` // of the classes
-	Values         []valueVector `json:"values"`
+	Passphrase     string            `json:"passphrase"`
+	Blinding       vectortest.Hex    `json:"blinding_key"`
+	LastingSerial  uint32            `json:"lasting_serial"` // of the first key
+	Lasting        []keyVector       `json:"lasting"`        // the last one is the current one
+	FleetingSerial uint32            `json:"fleeting_serial"`
+	Fleeting       []keyVector       `json:"fleeting"`
+	Salt           vectortest.Hex    `json:"salt"`
+	Nonce          vectortest.Hex    `json:"nonce"`
+	File           vectortest.Hex    `json:"file"`  // outputs
+	Marks          [2]vectortest.Hex `json:"marks"` // of the classes
+	Values         []valueVector     `json:"values"`
 }
 
 type keyVector struct {
-	Made uint64   `json:"made"`
-	Key  hexBytes `json:"key"`
+	Made uint64         `json:"made"`
+	Key  vectortest.Hex `json:"key"`
 }
 
 type version1Vault struct {
-	Passphrase string        `json:"passphrase"`
-	Blinding   hexBytes      `json:"blinding_key"`
-	Key        hexBytes      `json:"store_key"`
-	Salt       hexBytes      `json:"salt"`
-	Nonce      hexBytes      `json:"nonce"`
-	File       hexBytes      `json:"file"`
-	Values     []valueVector `json:"values"`
+	Passphrase string         `json:"passphrase"`
+	Blinding   vectortest.Hex `json:"blinding_key"`
+	Key        vectortest.Hex `json:"store_key"`
+	Salt       vectortest.Hex `json:"salt"`
+	Nonce      vectortest.Hex `json:"nonce"`
+	File       vectortest.Hex `json:"file"`
+	Values     []valueVector  `json:"values"`
 }
 
 type valueVector struct {
-	Class     Class    `json:"class"`
-	Place     hexBytes `json:"place"`
-	Plaintext hexBytes `json:"plaintext"`
-	Nonce     hexBytes `json:"nonce"`
-	Sealed    hexBytes `json:"sealed"` // outputs
-	Blinded   hexBytes `json:"blinded"`
+	Class     Class          `json:"class"`
+	Place     vectortest.Hex `json:"place"`
+	Plaintext vectortest.Hex `json:"plaintext"`
+	Nonce     vectortest.Hex `json:"nonce"`
+	Sealed    vectortest.Hex `json:"sealed"` // outputs
+	Blinded   vectortest.Hex `json:"blinded"`
 }
 
 func ringOf(serial uint32, keys []keyVector) (ring []storeKey) {
@@ -92,7 +82,7 @@ func (c *vaultVector) compute(t *testing.T) {
 	if err != nil || rng.Len() != 0 {
 		t.Fatalf("%v, %d bytes of entropy left", err, rng.Len())
 	}
-	c.File, c.Marks = file, [2]hexBytes{v.Mark(Lasting), v.Mark(Fleeting)}
+	c.File, c.Marks = file, [2]vectortest.Hex{v.Mark(Lasting), v.Mark(Fleeting)}
 	for i := range c.Values {
 		x := &c.Values[i]
 		if x.Sealed, err = v.Seal(bytes.NewReader(x.Nonce), x.Class, x.Place, x.Plaintext); err != nil {
@@ -105,16 +95,8 @@ func (c *vaultVector) compute(t *testing.T) {
 
 func readVectors(t *testing.T) *vectors {
 	t.Helper()
-	raw, err := os.ReadFile(vectorFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
 	var v vectors
-	if err := d.Decode(&v); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.ReadWhole(t, vectorFile, &v)
 	return &v
 }
 

@@ -2,19 +2,15 @@ package election
 
 import (
 	"encoding/hex"
-	"encoding/json"
-	"os"
 	"strconv"
 	"testing"
 	"time"
+
+	"github.com/kith-im/kith/crypto/vectortest"
 )
 
 // TestVectors holds races and terms against the file that docs/vectors/model/mailbox.mjs writes.
 func TestVectors(t *testing.T) {
-	raw, err := os.ReadFile("../../docs/vectors/mailbox.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var v struct {
 		Races []struct {
 			Seed   string `json:"seed"`
@@ -24,8 +20,9 @@ func TestVectors(t *testing.T) {
 			Term   int64  `json:"term_seconds"`
 		} `json:"races"`
 	}
-	if err := json.Unmarshal(raw, &v); err != nil || len(v.Races) == 0 {
-		t.Fatalf("%d races: %v", len(v.Races), err)
+	vectortest.Read(t, "../../docs/vectors/mailbox.json", &v)
+	if len(v.Races) == 0 {
+		t.Fatalf("%d races", len(v.Races))
 	}
 	for i, r := range v.Races {
 		seed, err1 := hex.DecodeString(r.Seed)

@@ -4,11 +4,10 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"encoding/hex"
-	"encoding/json"
-	"os"
 	"testing"
 
 	"github.com/kith-im/kith/crypto/fuzztest"
+	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/pass"
 )
@@ -99,10 +98,6 @@ func unhex(t *testing.T, text string) []byte {
 
 // TestVectors reads the passes of the file that docs/vectors/model/mailbox.mjs writes.
 func TestVectors(t *testing.T) {
-	raw, err := os.ReadFile("../../docs/vectors/mailbox.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var v struct {
 		Passes  []passVector `json:"passes"`
 		Refused []struct {
@@ -110,9 +105,7 @@ func TestVectors(t *testing.T) {
 			Pass string `json:"pass"`
 		} `json:"refused_passes"`
 	}
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.Read(t, "../../docs/vectors/mailbox.json", &v)
 	if min(len(v.Passes), len(v.Refused)) == 0 {
 		t.Fatal("a kind of vector is missing")
 	}

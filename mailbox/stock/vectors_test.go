@@ -5,50 +5,41 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
-	"os"
 	"testing"
 	"time"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/stock"
 )
 
-type hexBytes []byte
-
-func (h *hexBytes) UnmarshalText(text []byte) (err error) {
-	*h, err = hex.DecodeString(string(text))
-	return err
-}
-
 type ruled struct {
-	Rule  string   `json:"rule"`
-	Frame hexBytes `json:"frame"`
+	Rule  string         `json:"rule"`
+	Frame vectortest.Hex `json:"frame"`
 }
 
 // vectors is the file that docs/vectors/model/prekey.mjs writes.
 type vectors struct {
 	Now   int64 `json:"now"`
 	Takes []struct {
-		What  string   `json:"what"`
-		Key   hexBytes `json:"key"`
-		Frame hexBytes `json:"frame"`
+		What  string         `json:"what"`
+		Key   vectortest.Hex `json:"key"`
+		Frame vectortest.Hex `json:"frame"`
 	} `json:"takes"`
 	Offers []struct {
-		What  string     `json:"what"`
-		Raw   []hexBytes `json:"raw"`
-		Frame hexBytes   `json:"frame"`
+		What  string           `json:"what"`
+		Raw   []vectortest.Hex `json:"raw"`
+		Frame vectortest.Hex   `json:"frame"`
 	} `json:"offers"`
 	Given []struct {
-		What  string   `json:"what"`
-		Frame hexBytes `json:"frame"`
+		What  string         `json:"what"`
+		Frame vectortest.Hex `json:"frame"`
 	} `json:"given"`
 	Held []struct {
-		Count *int     `json:"count"`
-		Frame hexBytes `json:"frame"`
+		Count *int           `json:"count"`
+		Frame vectortest.Hex `json:"frame"`
 	} `json:"held"`
 	Refused       []ruled `json:"refused"`
 	RefusedOffers []ruled `json:"refused_offers"`
@@ -56,12 +47,9 @@ type vectors struct {
 
 func readVectors(t *testing.T) (v vectors) {
 	t.Helper()
-	raw, err := os.ReadFile("../../docs/vectors/prekey.json")
-	if err == nil {
-		err = json.Unmarshal(raw, &v)
-	}
-	if err != nil || min(len(v.Takes), len(v.Offers), len(v.Given), len(v.Held), len(v.Refused), len(v.RefusedOffers)) == 0 {
-		t.Fatal("a kind of vector is missing", err)
+	vectortest.Read(t, "../../docs/vectors/prekey.json", &v)
+	if min(len(v.Takes), len(v.Offers), len(v.Given), len(v.Held), len(v.Refused), len(v.RefusedOffers)) == 0 {
+		t.Fatal("a kind of vector is missing")
 	}
 	return v
 }

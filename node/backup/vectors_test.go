@@ -2,7 +2,6 @@ package backup
 
 import (
 	"bytes"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -13,21 +12,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/node/backup/pb"
 )
 
 const vectorFile = "../../docs/vectors/backup.json"
 
 var update = flag.Bool("update", false, "compute the outputs in "+vectorFile+" anew")
-
-type hexBytes []byte
-
-func (h hexBytes) MarshalText() ([]byte, error) { return []byte(hex.EncodeToString(h)), nil }
-
-func (h *hexBytes) UnmarshalText(text []byte) (err error) {
-	*h, err = hex.DecodeString(string(text))
-	return err
-}
 
 type vectors struct {
 	About   string         `json:"about"`
@@ -36,21 +27,21 @@ type vectors struct {
 }
 
 type backupVector struct {
-	Phrase     string   `json:"phrase,omitempty"`
-	Passphrase string   `json:"passphrase,omitempty"`
-	Seed       hexBytes `json:"seed,omitempty"`       // of the key pair, from the phrase
-	Public     hexBytes `json:"public_key,omitempty"` // of the key pair
-	Secret     hexBytes `json:"secret"`
-	FileKey    hexBytes `json:"file_key"`
-	Records    hexBytes `json:"records"` // the plaintext, up to its end
-	File       hexBytes `json:"file"`
+	Phrase     string         `json:"phrase,omitempty"`
+	Passphrase string         `json:"passphrase,omitempty"`
+	Seed       vectortest.Hex `json:"seed,omitempty"`       // of the key pair, from the phrase
+	Public     vectortest.Hex `json:"public_key,omitempty"` // of the key pair
+	Secret     vectortest.Hex `json:"secret"`
+	FileKey    vectortest.Hex `json:"file_key"`
+	Records    vectortest.Hex `json:"records"` // the plaintext, up to its end
+	File       vectortest.Hex `json:"file"`
 }
 
 // refused opens with the passphrase of the last backup and is damaged, or is none.
 type refused struct {
-	Name string   `json:"name"`
-	Why  string   `json:"why"`
-	File hexBytes `json:"file"`
+	Name string         `json:"name"`
+	Why  string         `json:"why"`
+	File vectortest.Hex `json:"file"`
 }
 
 var reasons = map[string]error{"damaged": ErrDamaged, "newer": ErrNewer, "foreign": ErrForeign, "key": ErrKey}

@@ -2,61 +2,41 @@ package chat_test
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
-	"os"
 	"testing"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/node/chat"
 )
-
-type hexBytes []byte
-
-func (h *hexBytes) UnmarshalText(text []byte) (err error) {
-	*h, err = hex.DecodeString(string(text))
-	return err
-}
-
-func (h hexBytes) key() (k [32]byte) {
-	copy(k[:], h)
-	return k
-}
 
 // vectors is the file that docs/vectors/model/content.mjs writes.
 type vectors struct {
 	Contents []struct {
-		User         hexBytes   `json:"user"`
-		Device       hexBytes   `json:"device_key"`
-		Kind         chat.Kind  `json:"kind"`
-		Conversation hexBytes   `json:"conversation"`
-		SentAt       uint64     `json:"sent_at"`
-		Nonce        hexBytes   `json:"nonce"`
-		Parents      []hexBytes `json:"parents"`
-		Payload      hexBytes   `json:"payload"`
-		Content      hexBytes   `json:"content"`
-		ID           hexBytes   `json:"message_id"`
+		User         vectortest.Hex   `json:"user"`
+		Device       vectortest.Hex   `json:"device_key"`
+		Kind         chat.Kind        `json:"kind"`
+		Conversation vectortest.Hex   `json:"conversation"`
+		SentAt       uint64           `json:"sent_at"`
+		Nonce        vectortest.Hex   `json:"nonce"`
+		Parents      []vectortest.Hex `json:"parents"`
+		Payload      vectortest.Hex   `json:"payload"`
+		Content      vectortest.Hex   `json:"content"`
+		ID           vectortest.Hex   `json:"message_id"`
 	} `json:"contents"`
 	Refused []struct {
-		Rule    string   `json:"rule"`
-		Content hexBytes `json:"content"`
+		Rule    string         `json:"rule"`
+		Content vectortest.Hex `json:"content"`
 	} `json:"refused"`
 	Conversations []struct {
-		A  hexBytes `json:"a"`
-		B  hexBytes `json:"b"`
-		ID hexBytes `json:"id"`
+		A  vectortest.Hex `json:"a"`
+		B  vectortest.Hex `json:"b"`
+		ID vectortest.Hex `json:"id"`
 	} `json:"conversations"`
 }
 
 func TestVectors(t *testing.T) {
-	raw, err := os.ReadFile("../../docs/vectors/content.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var v vectors
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.Read(t, "../../docs/vectors/content.json", &v)
 	if min(len(v.Contents), len(v.Refused), len(v.Conversations)) == 0 {
 		t.Fatal("a kind of vector is missing")
 	}
@@ -72,7 +52,7 @@ func TestVectors(t *testing.T) {
 		if err != nil || !bytes.Equal(read.Bytes(), c.Content) {
 			t.Errorf("content %d does not parse: %v", i, err)
 		}
-		if id := chat.MessageID(identity.UserID(c.User.key()), c.Device.key(), c.Content); id != c.ID.key() {
+		if id := chat.MessageID(identity.UserID(c.User.Key()), c.Device.Key(), c.Content); id != c.ID.Key() {
 			t.Errorf("content %d: the code says %x", i, id)
 		}
 	}
@@ -82,7 +62,7 @@ func TestVectors(t *testing.T) {
 		}
 	}
 	for i, c := range v.Conversations {
-		if id := chat.Direct(identity.UserID(c.A.key()), identity.UserID(c.B.key())); !bytes.Equal(id[:], c.ID) {
+		if id := chat.Direct(identity.UserID(c.A.Key()), identity.UserID(c.B.Key())); !bytes.Equal(id[:], c.ID) {
 			t.Errorf("conversation %d: the code says %x", i, id)
 		}
 	}

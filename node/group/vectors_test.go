@@ -3,14 +3,13 @@ package group
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
-	"os"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/vectortest"
 )
 
 const vectorFile = "../../docs/vectors/group.json"
@@ -58,14 +57,8 @@ type spanVector struct {
 }
 
 func TestVectors(t *testing.T) {
-	raw, err := os.ReadFile(vectorFile)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var v vectors
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.Read(t, vectorFile, &v)
 	lists := map[identity.Head]*identity.DeviceList{}
 	for _, p := range v.People {
 		list, err := identity.ParseDeviceList(unhex(t, p.List))

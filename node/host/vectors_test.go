@@ -3,25 +3,22 @@ package host
 import (
 	"crypto/ed25519"
 	"encoding/hex"
-	"encoding/json"
-	"os"
 	"testing"
+
+	"github.com/kith-im/kith/crypto/vectortest"
 )
 
 // TestVectorsOfPorts holds preferred ports against the file that docs/vectors/model/content.mjs writes.
 func TestVectorsOfPorts(t *testing.T) {
-	raw, err := os.ReadFile("../../docs/vectors/content.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var v struct {
 		Names []struct {
 			Seed string `json:"seed"`
 			Port int    `json:"port"`
 		} `json:"names"`
 	}
-	if err := json.Unmarshal(raw, &v); err != nil || len(v.Names) == 0 {
-		t.Fatalf("%d names: %v", len(v.Names), err)
+	vectortest.Read(t, "../../docs/vectors/content.json", &v)
+	if len(v.Names) == 0 {
+		t.Fatalf("%d names", len(v.Names))
 	}
 	for _, c := range v.Names {
 		seed, err := hex.DecodeString(c.Seed)

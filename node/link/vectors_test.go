@@ -3,29 +3,13 @@ package link_test
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/hex"
-	"encoding/json"
-	"os"
 	"slices"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/link"
 )
-
-type hexBytes []byte
-
-func (h *hexBytes) UnmarshalText(text []byte) (err error) {
-	*h, err = hex.DecodeString(string(text))
-	return err
-}
-
-func (h hexBytes) key() (k [32]byte) {
-	copy(k[:], h)
-	return k
-}
-
-func (h hexBytes) secret() [link.SecretSize]byte { return [link.SecretSize]byte(h) }
 
 // vectors is the file that docs/vectors/model/links.mjs writes.
 type vectors struct {
@@ -35,54 +19,48 @@ type vectors struct {
 		Link string `json:"link"`
 	} `json:"refused"`
 	Proofs []struct {
-		Secret  hexBytes `json:"secret"`
-		Inviter hexBytes `json:"inviter"`
-		Joiner  hexBytes `json:"joiner"`
-		Device  hexBytes `json:"device"`
-		Join    hexBytes `json:"join"`
-		Welcome hexBytes `json:"welcome"`
+		Secret  vectortest.Hex `json:"secret"`
+		Inviter vectortest.Hex `json:"inviter"`
+		Joiner  vectortest.Hex `json:"joiner"`
+		Device  vectortest.Hex `json:"device"`
+		Join    vectortest.Hex `json:"join"`
+		Welcome vectortest.Hex `json:"welcome"`
 	} `json:"proofs"`
 	Pairings []pairingVector `json:"pairings"`
 }
 
 type linkVector struct {
-	Kind    link.Kind `json:"kind"`
-	Expires int64     `json:"expires_hours"`
-	User    hexBytes  `json:"user"`
-	Secret  hexBytes  `json:"secret"`
+	Kind    link.Kind      `json:"kind"`
+	Expires int64          `json:"expires_hours"`
+	User    vectortest.Hex `json:"user"`
+	Secret  vectortest.Hex `json:"secret"`
 	Peers   []struct {
-		Host      hexBytes   `json:"host_key"`
-		Addresses []hexBytes `json:"addresses"`
+		Host      vectortest.Hex   `json:"host_key"`
+		Addresses []vectortest.Hex `json:"addresses"`
 	} `json:"peers"`
-	Short string   `json:"short"`
-	Text  string   `json:"text"`
-	ID    hexBytes `json:"link_id"`
+	Short string         `json:"short"`
+	Text  string         `json:"text"`
+	ID    vectortest.Hex `json:"link_id"`
 }
 
 type pairingVector struct {
-	Secret   hexBytes `json:"secret"`
-	Seed     hexBytes `json:"seed"`
-	SigPub   hexBytes `json:"sig_pub"`
-	IKPub    hexBytes `json:"ik_pub"`
-	Name     string   `json:"name"`
-	Snapshot hexBytes `json:"snapshot"`
-	Record   hexBytes `json:"record"`
-	List     hexBytes `json:"list"`
-	Hello    hexBytes `json:"hello"`
-	Welcome  hexBytes `json:"welcome"`
-	Recorded hexBytes `json:"record_frame"`
-	Listed   hexBytes `json:"listed_frame"`
+	Secret   vectortest.Hex `json:"secret"`
+	Seed     vectortest.Hex `json:"seed"`
+	SigPub   vectortest.Hex `json:"sig_pub"`
+	IKPub    vectortest.Hex `json:"ik_pub"`
+	Name     string         `json:"name"`
+	Snapshot vectortest.Hex `json:"snapshot"`
+	Record   vectortest.Hex `json:"record"`
+	List     vectortest.Hex `json:"list"`
+	Hello    vectortest.Hex `json:"hello"`
+	Welcome  vectortest.Hex `json:"welcome"`
+	Recorded vectortest.Hex `json:"record_frame"`
+	Listed   vectortest.Hex `json:"listed_frame"`
 }
 
 func readVectors(t *testing.T) (v vectors) {
 	t.Helper()
-	raw, err := os.ReadFile("../../docs/vectors/links.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.Read(t, "../../docs/vectors/links.json", &v)
 	if min(len(v.Links), len(v.Refused), len(v.Proofs), len(v.Pairings)) == 0 {
 		t.Fatal("a kind of vector is missing")
 	}
@@ -98,7 +76,7 @@ func TestVectorsOfLinks(t *testing.T) {
 			t.Fatalf("link %d: %v %v: %s", i, err1, err2, whole.Text())
 		}
 		id := whole.ID()
-		if whole.Kind != c.Kind || whole.Expires.Unix() != c.Expires*3600 || !bytes.Equal(whole.User[:], c.User) || whole.Secret != c.Secret.secret() || !bytes.Equal(id[:], c.ID) {
+		if whole.Kind != c.Kind || whole.Expires.Unix() != c.Expires*3600 || !bytes.Equal(whole.User[:], c.User) || whole.Secret != [link.SecretSize]byte(c.Secret) || !bytes.Equal(id[:], c.ID) {
 			t.Errorf("link %d says %+v", i, whole)
 		}
 		for j, p := range c.Peers {
@@ -113,8 +91,8 @@ func TestVectorsOfLinks(t *testing.T) {
 		}
 	}
 	for i, c := range v.Proofs {
-		join := link.JoinProof(c.Secret.secret(), c.Inviter.key(), c.Joiner.key(), c.Device.key())
-		welcome := link.WelcomeProof(c.Secret.secret(), c.Inviter.key(), c.Joiner.key(), c.Device.key())
+		join := link.JoinProof([link.SecretSize]byte(c.Secret), c.Inviter.Key(), c.Joiner.Key(), c.Device.Key())
+		welcome := link.WelcomeProof([link.SecretSize]byte(c.Secret), c.Inviter.Key(), c.Joiner.Key(), c.Device.Key())
 		if !bytes.Equal(join, c.Join) || !bytes.Equal(welcome, c.Welcome) {
 			t.Errorf("proofs %d: the code says %x and %x", i, join, welcome)
 		}
@@ -123,14 +101,14 @@ func TestVectorsOfLinks(t *testing.T) {
 
 func TestVectorsOfPairing(t *testing.T) {
 	for i, c := range readVectors(t).Pairings {
-		p, err := link.NewPairing(bytes.NewReader(c.Seed), c.Secret.secret(), c.SigPub.key(), c.IKPub.key(), c.Name)
+		p, err := link.NewPairing(bytes.NewReader(c.Seed), [link.SecretSize]byte(c.Secret), c.SigPub.Key(), c.IKPub.Key(), c.Name)
 		if err != nil || !bytes.Equal(p.Hello(), c.Hello) {
 			t.Fatalf("pairing %d: another hello: %v", i, err)
 		}
 		if got, err := p.OpenSnapshot(c.Welcome); err != nil || !bytes.Equal(got, c.Snapshot) {
 			t.Errorf("pairing %d: the welcome does not open: %v", i, err)
 		}
-		old, err := link.Answer(c.Secret.secret(), c.Hello)
+		old, err := link.Answer([link.SecretSize]byte(c.Secret), c.Hello)
 		if err != nil || !bytes.Equal(p.SealRecord(c.Record), c.Recorded) || !bytes.Equal(old.SealListed(c.List), c.Listed) {
 			t.Errorf("pairing %d: other frames: %v", i, err)
 		}

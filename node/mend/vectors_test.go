@@ -2,27 +2,18 @@ package mend_test
 
 import (
 	"bytes"
-	"encoding/hex"
-	"encoding/json"
 	"fmt"
-	"os"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/node/chat"
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/mend"
 )
-
-type hexBytes []byte
-
-func (h *hexBytes) UnmarshalText(text []byte) (err error) {
-	*h, err = hex.DecodeString(string(text))
-	return err
-}
 
 // spanOf reads "block:number-block:number"; a device that begins a block then counts in it so.
 func spanOf(t *testing.T, text string) *chatpb.Span {
@@ -42,27 +33,21 @@ func spanOf(t *testing.T, text string) *chatpb.Span {
 
 // TestVectors holds questions for what is missing, and their answers, against docs/vectors/model/content.mjs.
 func TestVectors(t *testing.T) {
-	raw, err := os.ReadFile("../../docs/vectors/content.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var v struct {
 		Spans []struct {
-			What    string    `json:"what"`
-			User    hexBytes  `json:"user"`
-			Device  hexBytes  `json:"device_key"`
-			Kind    chat.Kind `json:"kind"`
-			Chat    hexBytes  `json:"conversation"`
-			SentAt  uint64    `json:"sent_at"`
-			Nonce   hexBytes  `json:"nonce"`
-			Content hexBytes  `json:"content"`
-			ID      hexBytes  `json:"message_id"`
-			Spans   []string  `json:"spans"`
+			What    string         `json:"what"`
+			User    vectortest.Hex `json:"user"`
+			Device  vectortest.Hex `json:"device_key"`
+			Kind    chat.Kind      `json:"kind"`
+			Chat    vectortest.Hex `json:"conversation"`
+			SentAt  uint64         `json:"sent_at"`
+			Nonce   vectortest.Hex `json:"nonce"`
+			Content vectortest.Hex `json:"content"`
+			ID      vectortest.Hex `json:"message_id"`
+			Spans   []string       `json:"spans"`
 		} `json:"spans"`
 	}
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.Read(t, "../../docs/vectors/content.json", &v)
 	kinds := map[chat.Kind]int{}
 	for _, c := range v.Spans {
 		kinds[c.Kind] = max(kinds[c.Kind], len(c.Spans))

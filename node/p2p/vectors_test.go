@@ -2,22 +2,18 @@ package p2p
 
 import (
 	"encoding/hex"
-	"encoding/json"
-	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/kith-im/kith/crypto/vectortest"
 )
 
 // TestVectorsOfScouts holds the places where a node looks for relays against the file that docs/vectors/model/content.mjs
 // writes.
 func TestVectorsOfScouts(t *testing.T) {
-	raw, err := os.ReadFile("../../docs/vectors/content.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var v struct {
 		Names []struct {
 			Epoch int64  `json:"epoch"`
@@ -25,8 +21,9 @@ func TestVectorsOfScouts(t *testing.T) {
 			Scout string `json:"scout"`
 		} `json:"names"`
 	}
-	if err := json.Unmarshal(raw, &v); err != nil || len(v.Names) == 0 {
-		t.Fatalf("%d names: %v", len(v.Names), err)
+	vectortest.Read(t, "../../docs/vectors/content.json", &v)
+	if len(v.Names) == 0 {
+		t.Fatalf("%d names", len(v.Names))
 	}
 	for _, c := range v.Names {
 		id, err := hex.DecodeString(c.Peer)

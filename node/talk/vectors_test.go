@@ -2,19 +2,14 @@ package talk
 
 import (
 	"encoding/hex"
-	"encoding/json"
-	"os"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/node/pb"
 )
 
 // TestVectorsOfSums holds the sums of spans against the file that docs/vectors/model/content.mjs writes.
 func TestVectorsOfSums(t *testing.T) {
-	raw, err := os.ReadFile("../../docs/vectors/content.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var v struct {
 		Sums []struct {
 			Rows []struct {
@@ -24,8 +19,9 @@ func TestVectorsOfSums(t *testing.T) {
 			Sum string `json:"sum"`
 		} `json:"sums"`
 	}
-	if err := json.Unmarshal(raw, &v); err != nil || len(v.Sums) == 0 {
-		t.Fatalf("%d sums: %v", len(v.Sums), err)
+	vectortest.Read(t, "../../docs/vectors/content.json", &v)
+	if len(v.Sums) == 0 {
+		t.Fatalf("%d sums", len(v.Sums))
 	}
 	for i, c := range v.Sums {
 		var rows []*pb.Message

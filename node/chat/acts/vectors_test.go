@@ -3,15 +3,14 @@ package acts_test
 import (
 	"bytes"
 	"encoding/hex"
-	"encoding/json"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/node/chat/acts"
 )
 
@@ -45,14 +44,8 @@ type actVector struct {
 }
 
 func TestVectors(t *testing.T) {
-	raw, err := os.ReadFile(vectorFile)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var v vectors
-	if err := json.Unmarshal(raw, &v); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.Read(t, vectorFile, &v)
 	if len(v.Cases) == 0 {
 		t.Fatal("no cases")
 	}
