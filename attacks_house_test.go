@@ -4,6 +4,7 @@ import (
 	"go/ast"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -62,5 +63,42 @@ func TestOnlyTheSimulatorRemembersSignatures(t *testing.T) {
 	}
 	if seen == 0 {
 		t.Error("control: nobody does")
+	}
+}
+
+// doorless are files whose keys go to libp2p, or to the tests of what the standard library says.
+var doorless = []string{"crypto/signature/", "crypto/agree/", "crypto/compare/", "node/host/", "node/p2p/home.go"}
+
+// TestSignaturesAndAgreementsHaveDoors: what is signed, verified and agreed goes through crypto/signature and crypto/agree, where a build
+// for simulations has something else. A key that is made elsewhere would be no key there.
+func TestSignaturesAndAgreementsHaveDoors(t *testing.T) {
+	byOwnHand := func(f *file) (out []string) {
+		if f.imports["ecdh"] == "crypto/ecdh" || f.imports["mlkem"] == "crypto/mlkem" {
+			out = append(out, "imports crypto/ecdh or crypto/mlkem: use crypto/agree")
+		}
+		ast.Inspect(f.syntax, func(n ast.Node) bool {
+			sel, ok := n.(*ast.SelectorExpr)
+			if ok && f.imported(sel) == "crypto/ed25519" && slices.Contains([]string{"Sign", "Verify", "VerifyWithOptions", "NewKeyFromSeed", "GenerateKey"}, sel.Sel.Name) {
+				out = append(out, "calls ed25519."+sel.Sel.Name+": use crypto/signature")
+			}
+			return true
+		})
+		return out
+	}
+	inside := 0
+	for _, f := range survey(t, os.DirFS("."), houseBudget).files {
+		found := byOwnHand(f)
+		if slices.ContainsFunc(doorless, func(d string) bool { return strings.HasPrefix(f.name, d) }) {
+			inside += len(found)
+			continue
+		}
+		for _, why := range found {
+			if !f.test {
+				t.Errorf("%s %s", f.name, why)
+			}
+		}
+	}
+	if inside < 5 {
+		t.Errorf("control: only %d places behind the doors", inside)
 	}
 }

@@ -56,7 +56,7 @@ var seededRand = []string{"New", "NewPCG", "NewChaCha8", "NewZipf", "Rand", "Sou
 // kemRooms hold the one exception: encapsulating to a key draws randomness that
 // no caller can give. Nothing may be ordered, branched or seeded by what comes
 // of it (docs/decisions/0001).
-var kemRooms = []string{"crypto/session", "node/backup", "node/link"}
+var kemRooms = []string{"crypto/agree", "crypto/session", "node/backup", "node/link"}
 
 // lockRooms are pure but for a lock around what they remember: it changes how long an answer takes, never the answer.
 var lockRooms = []string{"crypto/signature"}

@@ -5,6 +5,8 @@ import (
 	"crypto/ed25519"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/dhttest"
@@ -24,7 +26,7 @@ func seed(f *testing.F, raw []byte) {
 // gets past it.
 func signed(raw []byte, label string, key ed25519.PrivateKey) []byte {
 	body := raw[:max(0, len(raw)-ed25519.SignatureSize)]
-	return append(bytes.Clone(body), ed25519.Sign(key, append([]byte(label), body...))...)
+	return append(bytes.Clone(body), signature.Sign(key, append([]byte(label), body...))...)
 }
 
 func FuzzParseSetCore(f *testing.F) {

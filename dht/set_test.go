@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/dhttest"
 )
@@ -181,7 +183,7 @@ func TestOnlyTheOwnerSeals(t *testing.T) {
 	forged := p.Sealed(t, 3, 0)
 	forged[33+7] = 9 // the number
 	body := forged[:len(forged)-64]
-	copy(forged[len(body):], ed25519.Sign(p.Box, append([]byte("kith1 sealed set sig"), body...)))
+	copy(forged[len(body):], signature.Sign(p.Box, append([]byte("kith1 sealed set sig"), body...)))
 	if _, err := dht.OpenSet(p.RecordKey, forged); !errors.Is(err, dht.ErrInvalid) {
 		t.Errorf("outside and inside disagree: %v", err)
 	}

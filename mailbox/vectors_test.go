@@ -2,8 +2,9 @@ package mailbox_test
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"testing"
+
+	"github.com/kith-im/kith/crypto/signature"
 
 	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/mailbox"
@@ -94,7 +95,7 @@ func TestVectorsOfReceipts(t *testing.T) {
 
 func TestVectorsOfRequests(t *testing.T) {
 	for _, c := range readVectors(t).Requests {
-		key := ed25519.NewKeyFromSeed(c.BoxSeed)
+		key := signature.NewKey(c.BoxSeed)
 		if got := mailbox.SignRequest(key, c.Relay, c.Verb, c.Content); !bytes.Equal(got, c.Sig) {
 			t.Errorf("%s: the model and the code disagree: %x", c.What, got)
 		}

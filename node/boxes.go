@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/dht"
@@ -48,7 +50,7 @@ func (e *Engine) boxKey(epoch uint32) ed25519.PrivateKey {
 	if epoch == dht.FrontDoorEpoch {
 		info = labelFrontDoor
 	}
-	key := ed25519.NewKeyFromSeed(derive(e.self.MailboxSecret, info))
+	key := signature.NewKey(derive(e.self.MailboxSecret, info))
 	e.boxKeys[epoch] = key
 	return key
 }

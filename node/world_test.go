@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
@@ -122,7 +124,7 @@ func seeded(name string) io.Reader {
 func (w *world) peer(name string, n int) (ed25519.PrivateKey, dht.Peer) {
 	seed := make([]byte, 32)
 	_, _ = io.ReadFull(seeded("host "+name), seed)
-	key := ed25519.NewKeyFromSeed(seed)
+	key := signature.NewKey(seed)
 	addr := []byte{4, 10, 0, byte(n >> 8), byte(n), 6, 0x10, 0}
 	return key, dht.Peer{ID: dht.PeerFromKey(key.Public().(ed25519.PublicKey)), Addrs: [][]byte{addr}}
 }

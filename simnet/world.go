@@ -17,6 +17,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/election"
 )
@@ -176,7 +178,7 @@ func (w *World) newPeer(rng io.Reader, network uint16) (ed25519.PrivateKey, dht.
 	if _, err := io.ReadFull(rng, seed); err != nil {
 		panic(err)
 	}
-	key := ed25519.NewKeyFromSeed(seed)
+	key := signature.NewKey(seed)
 	n := len(w.hosts) + 1
 	addr := []byte{4, 10, byte(n >> 16), byte(n >> 8), byte(n), 6, 0x10, 0x00}
 	if network != 0 {

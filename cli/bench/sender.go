@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"github.com/libp2p/go-libp2p/core/host"
 
 	"github.com/kith-im/kith/dht"
@@ -89,7 +91,7 @@ func newSender(c *relay.Client, at dht.Peer, size int) (*sender, error) {
 	if _, err := rand.Read(seed); err != nil {
 		return nil, err
 	}
-	key := ed25519.NewKeyFromSeed(seed[:ed25519.SeedSize])
+	key := signature.NewKey(seed[:ed25519.SeedSize])
 	box := mailbox.IDOf(key.Public().(ed25519.PublicKey))
 	return &sender{
 		client: c, relay: at, key: key, box: box, pass: passFor(key, key.Seed(), at, box),

@@ -2,7 +2,6 @@ package identity
 
 import (
 	"bytes"
-	"crypto/mlkem"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 
+	"github.com/kith-im/kith/crypto/agree"
 	"github.com/kith-im/kith/crypto/signature"
 )
 
@@ -65,11 +65,11 @@ func NewBundle(rng io.Reader, keys *DeviceKeys, f BundleFields) (*Bundle, *Preke
 	if _, err := io.ReadFull(rng, p.pq[:]); err != nil {
 		return nil, nil, fmt.Errorf("identity: draw prekey: %w", err)
 	}
-	b := &Bundle{sig: pub32(keys.Sign), ik: x25519Pub(keys.IK), spk: x25519Pub(p.SPK()), f: f}
+	b := &Bundle{sig: pub32(keys.Sign), ik: agree.PublicOf(keys.IK), spk: agree.PublicOf(p.SPK()), f: f}
 	if err := b.check(); err != nil {
 		return nil, nil, fmt.Errorf("identity: sign bundle: %w", err)
 	}
-	body := b.encode(p.PQ().EncapsulationKey().Bytes())
+	body := b.encode(agree.EncapsulationKey(p.PQ()))
 	sig := signature.Sign(keys.Sign, append([]byte(labelBundleSig), body...))
 	b.keep(append(body, sig...))
 	p.hash = b.hash
@@ -90,7 +90,7 @@ func ParseBundle(raw []byte) (*Bundle, error) {
 		return nil, ErrInvalid
 	}
 	b.keep(bytes.Clone(raw))
-	if _, err := mlkem.NewEncapsulationKey768(b.pq()); err != nil {
+	if _, err := agree.NewEncapsulator(b.pq()); err != nil {
 		return nil, ErrInvalid
 	}
 	return b, nil

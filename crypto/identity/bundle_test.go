@@ -2,14 +2,14 @@ package identity
 
 import (
 	"bytes"
-	"crypto/ecdh"
-	"crypto/mlkem"
 	"encoding/binary"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/kith-im/kith/crypto/agree"
 )
 
 func TestBundleReadsAsItWasSigned(t *testing.T) {
@@ -48,24 +48,21 @@ func TestPrekeyOpensWhatItsBundleSeals(t *testing.T) {
 	if *p != *made || p.Hash() != hash || p.ID() != [8]byte(hash[:8]) || len(p.Marshal()) != prekeySize {
 		t.Errorf("prekey %+v", p)
 	}
-	ek, err := mlkem.NewEncapsulationKey768(b.PQ())
+	ek, err := agree.NewEncapsulator(b.PQ())
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, ct := ek.Encapsulate()
-	if got, err := p.PQ().Decapsulate(ct); err != nil || !bytes.Equal(got, want) {
+	want, ct := agree.Encapsulate(ek)
+	if got, err := agree.Decapsulate(p.PQ(), ct); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("ML-KEM secrets differ: %v", err)
 	}
 	peer := keysOf(t, "peer").IK
 	spk := b.SPK()
-	pub, err := ecdh.X25519().NewPublicKey(spk[:])
-	if err != nil {
-		t.Fatal(err)
-	}
-	x, err := peer.ECDH(pub)
-	y, err2 := p.SPK().ECDH(peer.PublicKey())
-	if err != nil || err2 != nil || !bytes.Equal(x, y) {
-		t.Errorf("X25519 secrets differ: %v %v", err, err2)
+	x, ok := agree.Secret(peer, spk[:])
+	public := agree.PublicOf(peer)
+	y, ok2 := agree.Secret(p.SPK(), public[:])
+	if !ok || !ok2 || !bytes.Equal(x, y) {
+		t.Errorf("X25519 secrets differ: %v %v", ok, ok2)
 	}
 	raw := made.Marshal()
 	for _, bad := range [][]byte{nil, raw[:len(raw)-1], append(bytes.Clone(raw), 0), append([]byte{2}, raw[1:]...)} {
@@ -175,8 +172,8 @@ func TestPoisonedKeysAreRefusedUnderAGoodSignature(t *testing.T) {
 		"another user":                   func(b []byte) { b[offBundleUser] ^= 1 },
 		"an unknown hint":                func(b []byte) { b[offBundleFlags] = 0x40 },
 		"the first coefficient is 3328":  func(b []byte) { b[offBundlePQ], b[offBundlePQ+1] = 0x00, b[offBundlePQ+1]&0xf0|0x0d },
-		"another sound SPK":              put(offBundleSPK, x25519Pub(keysOf(t, "peer").IK)),
-		"another sound identity key":     put(offBundleIK, x25519Pub(keysOf(t, "peer").IK)),
+		"another sound SPK":              put(offBundleSPK, agree.PublicOf(keysOf(t, "peer").IK)),
+		"another sound identity key":     put(offBundleIK, agree.PublicOf(keysOf(t, "peer").IK)),
 		"the time in the middle of 2027": func(b []byte) { binary.BigEndian.PutUint64(b[offBundleTimes+8:], uint64(day0.Add(80*day).Unix())) },
 	} {
 		if _, err := ParseBundle(forgeBundle(keys, good, harmless)); err != nil {

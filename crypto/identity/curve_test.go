@@ -1,12 +1,14 @@
 package identity
 
 import (
-	"crypto/ecdh"
 	"crypto/ed25519"
 	"encoding/binary"
 	"math/big"
 	"slices"
 	"testing"
+
+	"github.com/kith-im/kith/crypto/agree"
+	"github.com/kith-im/kith/crypto/signature"
 )
 
 // prime is 2^255-19.
@@ -59,12 +61,8 @@ func TestEveryLowOrderX25519EncodingIsUnsound(t *testing.T) {
 func TestLowOrderListsAgreeWithTheStandardLibrary(t *testing.T) {
 	key := keysOf(t, "ann").IK
 	zeroSecret := func(e [32]byte) bool {
-		pub, err := ecdh.X25519().NewPublicKey(e[:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		_, err = key.ECDH(pub)
-		return err != nil
+		_, ok := agree.Secret(key, e[:])
+		return !ok
 	}
 	for _, e := range lowOrderX25519 {
 		if !zeroSecret(e) {
@@ -72,7 +70,7 @@ func TestLowOrderListsAgreeWithTheStandardLibrary(t *testing.T) {
 		}
 	}
 	for i := range 64 {
-		if e := x25519Pub(keysOf(t, string(rune('a'+i))).IK); zeroSecret(e) || !soundX25519(e) {
+		if e := agree.PublicOf(keysOf(t, string(rune('a'+i))).IK); zeroSecret(e) || !soundX25519(e) {
 			t.Errorf("honest key %x refused", e)
 		}
 	}
@@ -140,7 +138,7 @@ func TestNobodySpeaksUnderASmallOrderKey(t *testing.T) {
 
 	account := *honest
 	account.account = fieldOne
-	account.cert = [signatureSize]byte(ed25519.Sign(rootOf("ann").key, accountSigned(a.User(), 0, fieldOne)))
+	account.cert = [signatureSize]byte(signature.Sign(rootOf("ann").key, accountSigned(a.User(), 0, fieldOne)))
 	if _, err := ParseDeviceList(append(account.encode(), everybodysSignature[:]...)); err != ErrInvalid {
 		t.Errorf("account key: %v", err)
 	}

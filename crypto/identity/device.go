@@ -1,12 +1,15 @@
 package identity
 
 import (
-	"crypto/ecdh"
 	"crypto/ed25519"
 	"fmt"
 	"io"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/kith-im/kith/crypto/agree"
 )
 
 // FlagAdmin marks the device that holds the account key.
@@ -29,7 +32,7 @@ func (d Device) Admin() bool { return d.Flags&FlagAdmin != 0 }
 // DeviceKeys are the two long-term secrets of a device. They never leave it.
 type DeviceKeys struct {
 	Sign ed25519.PrivateKey
-	IK   *ecdh.PrivateKey // X25519
+	IK   *agree.Private // X25519
 }
 
 // NewDeviceKeys draws 64 bytes from rng.
@@ -46,15 +49,16 @@ func (k *DeviceKeys) ID() DeviceID { return DeviceOf(pub32(k.Sign)) }
 
 // Public is the entry of a device list that names these keys.
 func (k *DeviceKeys) Public(flags byte, addedSeq uint64) Device {
-	return Device{SigPub: pub32(k.Sign), IKPub: x25519Pub(k.IK), Flags: flags, AddedSeq: addedSeq}
+	return Device{SigPub: pub32(k.Sign), IKPub: agree.PublicOf(k.IK), Flags: flags, AddedSeq: addedSeq}
 }
 
 // Marshal is the secrets, 65 bytes: version 1 | Ed25519 seed 32 | X25519
 // scalar 32. Keep them in the vault.
 func (k *DeviceKeys) Marshal() []byte {
+	scalar := agree.ScalarOf(k.IK)
 	b := append(make([]byte, 0, deviceKeysSize), formatVersion)
 	b = append(b, k.Sign.Seed()...)
-	return append(b, k.IK.Bytes()...)
+	return append(b, scalar[:]...)
 }
 
 // ParseDeviceKeys reads what Marshal wrote.
@@ -69,17 +73,13 @@ func ParseDeviceKeys(raw []byte) (*DeviceKeys, error) {
 }
 
 func deviceKeys(sign, ik [32]byte) *DeviceKeys {
-	return &DeviceKeys{Sign: ed25519.NewKeyFromSeed(sign[:]), IK: x25519Key(ik)}
+	return &DeviceKeys{Sign: signature.NewKey(sign[:]), IK: x25519Key(ik)}
 }
 
-func x25519Key(scalar [32]byte) *ecdh.PrivateKey {
-	k, err := ecdh.X25519().NewPrivateKey(scalar[:])
+func x25519Key(scalar [32]byte) *agree.Private {
+	k, err := agree.NewPrivate(scalar[:])
 	if err != nil {
 		panic("identity: x25519: " + err.Error()) // every 32 bytes are a key
 	}
 	return k
-}
-
-func x25519Pub(k *ecdh.PrivateKey) [32]byte {
-	return [32]byte(k.PublicKey().Bytes())
 }

@@ -7,6 +7,8 @@ import (
 	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/kith-im/kith/crypto/signature"
 )
 
 // A tiny universe: Ann has devices, Bob is another user.
@@ -74,7 +76,7 @@ func (a *Account) forgeList(f ListFields) []byte {
 }
 
 func sealList(key ed25519.PrivateKey, body []byte) []byte {
-	return append(body, ed25519.Sign(key, append([]byte(labelListSig), body...))...)
+	return append(body, signature.Sign(key, append([]byte(labelListSig), body...))...)
 }
 
 // forgeBundle signs whatever the edit leaves of a good bundle's body: what a
@@ -82,7 +84,7 @@ func sealList(key ed25519.PrivateKey, body []byte) []byte {
 func forgeBundle(keys *DeviceKeys, good *Bundle, edit func(body []byte)) []byte {
 	body := good.Bytes()[:bundleSize-signatureSize]
 	edit(body)
-	return append(body, ed25519.Sign(keys.Sign, append([]byte(labelBundleSig), body...))...)
+	return append(body, signature.Sign(keys.Sign, append([]byte(labelBundleSig), body...))...)
 }
 
 // Offsets in a bundle, from the drawing in docs/protocol.md.

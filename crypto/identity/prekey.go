@@ -1,10 +1,9 @@
 package identity
 
 import (
-	"crypto/ecdh"
-	"crypto/mlkem"
-
 	"golang.org/x/crypto/cryptobyte"
+
+	"github.com/kith-im/kith/crypto/agree"
 )
 
 // Prekey is the secret half of a bundle: 128 bytes of seeds and hash, from
@@ -12,7 +11,7 @@ import (
 type Prekey struct {
 	hash [32]byte
 	spk  [32]byte
-	pq   [mlkem.SeedSize]byte
+	pq   [agree.SeedSize]byte
 }
 
 // Hash is the hash of the bundle that carries the public half.
@@ -22,11 +21,11 @@ func (p *Prekey) Hash() [32]byte { return p.hash }
 func (p *Prekey) ID() [8]byte { return [8]byte(p.hash[:8]) }
 
 // SPK is the X25519 prekey.
-func (p *Prekey) SPK() *ecdh.PrivateKey { return x25519Key(p.spk) }
+func (p *Prekey) SPK() *agree.Private { return x25519Key(p.spk) }
 
 // PQ is the ML-KEM-768 key, expanded from its seed (FIPS 203, about 50 µs).
-func (p *Prekey) PQ() *mlkem.DecapsulationKey768 {
-	k, err := mlkem.NewDecapsulationKey768(p.pq[:])
+func (p *Prekey) PQ() *agree.Decapsulator {
+	k, err := agree.NewDecapsulator(p.pq[:])
 	if err != nil {
 		panic("identity: ml-kem: " + err.Error()) // every 64 bytes are a seed
 	}

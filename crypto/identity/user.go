@@ -80,7 +80,7 @@ type Root struct {
 // NewRootFromSeed builds the root of a seed without the slow step from a
 // phrase, for tests and simulation.
 func NewRootFromSeed(seed [32]byte) *Root {
-	return &Root{seed: seed, key: ed25519.NewKeyFromSeed(derive(seed, labelRootKey))}
+	return &Root{seed: seed, key: signature.NewKey(derive(seed, labelRootKey))}
 }
 
 // User is the id that this root owns.
@@ -93,7 +93,7 @@ func (r *Root) Account(epoch uint32) *Account {
 	a := &Account{
 		root:  pub32(r.key),
 		epoch: epoch,
-		key:   ed25519.NewKeyFromSeed(derive(r.seed, string(info))),
+		key:   signature.NewKey(derive(r.seed, string(info))),
 	}
 	a.cert = [signatureSize]byte(signature.Sign(r.key, accountSigned(a.User(), epoch, a.pub())))
 	return a
@@ -141,7 +141,7 @@ func ParseAccount(raw []byte) (*Account, error) {
 		!s.CopyBytes(seed[:]) || !s.CopyBytes(a.cert[:]) || !s.Empty() {
 		return nil, ErrInvalid
 	}
-	a.key = ed25519.NewKeyFromSeed(seed[:])
+	a.key = signature.NewKey(seed[:])
 	if !verifyAccount(a.root, a.epoch, a.pub(), a.cert) {
 		return nil, ErrInvalid
 	}

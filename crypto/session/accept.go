@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"time"
 
+	"github.com/kith-im/kith/crypto/agree"
 	"github.com/kith-im/kith/crypto/identity"
 )
 
@@ -44,7 +45,7 @@ func accept(self Self, pre *identity.Prekey, envelope []byte) (*Session, Sender,
 	if !ok {
 		return nil, Sender{}, false
 	}
-	d3, ok := agree(r.spk, from.IK[:])
+	d3, ok := agree.Secret(r.spk, from.IK[:])
 	if !ok {
 		return nil, Sender{}, false
 	}
@@ -56,7 +57,7 @@ func accept(self Self, pre *identity.Prekey, envelope []byte) (*Session, Sender,
 		established: true,
 		prefixHash:  sha256.Sum256(f.prefix),
 		root:        a.root,
-		local:       [keySize]byte(r.spk.Bytes()),
+		local:       agree.ScalarOf(r.spk),
 		nextSend:    newHeadKey(a.headB),
 		nextRecv:    newHeadKey(a.headA),
 	}, from, true

@@ -2,11 +2,11 @@ package session
 
 import (
 	"bytes"
-	"crypto/ecdh"
 	"encoding/hex"
 	"errors"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/agree"
 	"github.com/kith-im/kith/crypto/identity"
 )
 
@@ -128,16 +128,16 @@ func flight(t testing.TB, b *identity.Bundle, claim Sender, d3 []byte) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eaPub := ea.PublicKey().Bytes()
+	eaPub := agree.PublicOf(ea)
 	ss, ct := encapsulateTo(t, rng, b)
-	o := newOpening(b.Hash(), eaPub, ct, mustAgree(t, ea, b.SPK()), mustAgree(t, ea, b.IKPub()), ss)
+	o := newOpening(b.Hash(), eaPub[:], ct, mustAgree(t, ea, b.SPK()), mustAgree(t, ea, b.IKPub()), ss)
 	block := encodeID(claim)
 	sealed := o.sealID(block)
 	a := o.finish(block, sealed, claim.IK[:], d3)
 	forged := &Session{
 		initiated: true, ad: a.ad, root: a.root, remote: b.SPK(),
 		nextSend: newHeadKey(a.headA), nextRecv: newHeadKey(a.headB),
-		prefix: makePrefix(b.Hash(), eaPub, ct, sealed),
+		prefix: makePrefix(b.Hash(), eaPub[:], ct, sealed),
 	}
 	env, err := forged.Seal(rng, Body{Content: []byte("I am who I say")})
 	if err != nil {
@@ -151,9 +151,9 @@ func claimOf(d *device) Sender {
 	return Sender{Peer{d.User, pub.SigPub, pub.IKPub}, d.Head}
 }
 
-func mustAgree(t testing.TB, private *ecdh.PrivateKey, public [32]byte) []byte {
+func mustAgree(t testing.TB, private *agree.Private, public [32]byte) []byte {
 	t.Helper()
-	secret, ok := agree(private, public[:])
+	secret, ok := agree.Secret(private, public[:])
 	if !ok {
 		t.Fatal("no agreement")
 	}
@@ -276,7 +276,7 @@ func TestLowOrderPointsAreRefusedEverywhere(t *testing.T) {
 		mustNotAccept(t, b, flight(t, b.bundle, claim, make([]byte, 32)))
 
 		mustRefuse(t, p.sb, forge(p.sa, func(h *header) { h.ratchet = point }, body), ErrOpen)
-		if _, ok := agree(a.Keys.IK, point[:]); ok {
+		if _, ok := agree.Secret(a.Keys.IK, point[:]); ok {
 			t.Fatalf("%x agreed", point)
 		}
 	}

@@ -1,11 +1,12 @@
 package session
 
 import (
-	"crypto/mlkem"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"time"
+
+	"github.com/kith-im/kith/crypto/agree"
 )
 
 // Post-quantum epochs. Beside the X25519 steps of the ratchet an ML-KEM-768 secret enters the root
@@ -43,13 +44,13 @@ const (
 )
 
 // epochHolds is the size of a role's secret.
-var epochHolds = [...]int{epochIdle: 0, epochProposed: mlkem.SeedSize, epochAnswered: keySize + ctSize, epochReady: keySize}
+var epochHolds = [...]int{epochIdle: 0, epochProposed: agree.SeedSize, epochAnswered: keySize + ctSize, epochReady: keySize}
 
 // epochAttaches is the size of what a role sends to the peer.
 var epochAttaches = [...]int{epochIdle: 0, epochProposed: ekSize, epochAnswered: ctSize, epochReady: 0}
 
 // encapsulator is ML-KEM-768 encapsulation; tests fix its entropy.
-type encapsulator func(*mlkem.EncapsulationKey768) (ss, ct []byte)
+type encapsulator func(*agree.Encapsulator) (ss, ct []byte)
 
 // Epoch is the number of post-quantum epochs since the handshake, which is one by itself.
 func (s *Session) Epoch() uint32 { return s.epoch.number }
@@ -68,7 +69,7 @@ func (s *Session) attach(rng io.Reader, b *fields) error {
 		return nil
 	}
 	if e.role == epochIdle && s.proposes() && (e.due || e.since >= epochMessages) {
-		seed := make([]byte, mlkem.SeedSize)
+		seed := make([]byte, agree.SeedSize)
 		if _, err := io.ReadFull(rng, seed); err != nil {
 			return fmt.Errorf("session: entropy: %w", err)
 		}
@@ -87,11 +88,11 @@ func (s *Session) attach(rng io.Reader, b *fields) error {
 		b.pqCipher = append(field, e.secret[keySize:]...)
 	} else {
 		if e.ek == nil {
-			dk, err := mlkem.NewDecapsulationKey768(e.secret)
+			dk, err := agree.NewDecapsulator(e.secret)
 			if err != nil {
 				return ErrState
 			}
-			e.ek = dk.EncapsulationKey().Bytes()
+			e.ek = agree.EncapsulationKey(dk)
 		}
 		b.pqKey = append(field, e.ek...)
 	}
@@ -111,17 +112,17 @@ func (s *Session) absorb(b fields, now time.Time, encapsulate encapsulator) {
 	}
 	e.due = e.due || now.UnixMilli()-e.begun >= epochLife.Milliseconds()
 	if field, ok := s.ofNext(b.pqKey); ok && e.role == epochIdle && !s.proposes() {
-		if ek, err := mlkem.NewEncapsulationKey768(field); err == nil {
+		if ek, err := agree.NewEncapsulator(field); err == nil {
 			ss, ct := encapsulate(ek)
 			e.role, e.secret, e.tries = epochAnswered, append(ss, ct...), 0
 		}
 	}
 	if field, ok := s.ofNext(b.pqCipher); ok && e.role == epochProposed {
-		dk, err := mlkem.NewDecapsulationKey768(e.secret)
+		dk, err := agree.NewDecapsulator(e.secret)
 		if err != nil {
 			return
 		}
-		if ss, err := dk.Decapsulate(field); err == nil {
+		if ss, err := agree.Decapsulate(dk, field); err == nil {
 			e.role, e.secret, e.ek, e.tries = epochReady, ss, nil, 0
 		}
 	}

@@ -2,10 +2,11 @@ package session
 
 import (
 	"bytes"
-	"crypto/mlkem"
 	"math"
 	"math/rand/v2"
 	"testing"
+
+	"github.com/kith-im/kith/crypto/agree"
 )
 
 // Whoever has the wire delivers everything twice, in any order, to everybody: each envelope opens once, for the one it
@@ -107,7 +108,7 @@ func TestAttackMalformedMLKEM(t *testing.T) {
 	}
 	b.accept(t, env)
 
-	good, err := mlkem.NewDecapsulationKey768(bytes.Repeat([]byte{9}, mlkem.SeedSize))
+	good, err := agree.NewDecapsulator(bytes.Repeat([]byte{9}, agree.SeedSize))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +127,7 @@ func TestAttackMalformedMLKEM(t *testing.T) {
 		return s
 	}
 	for coefficient := range 768 {
-		key := bytes.Clone(good.EncapsulationKey().Bytes())
+		key := bytes.Clone(agree.EncapsulationKey(good))
 		three := key[coefficient/2*3:]
 		if value := 3329 + coefficient%767; coefficient%2 == 0 {
 			three[0], three[1] = byte(value), three[1]&0xf0|byte(value>>8)
@@ -137,7 +138,7 @@ func TestAttackMalformedMLKEM(t *testing.T) {
 			t.Fatalf("coefficient %d out of range was answered", coefficient)
 		}
 	}
-	if s := offer(good.EncapsulationKey().Bytes()); s.epoch.role != epochAnswered {
+	if s := offer(agree.EncapsulationKey(good)); s.epoch.role != epochAnswered {
 		t.Fatal("control: a good key is not answered")
 	}
 }

@@ -1,9 +1,6 @@
 package session
 
-import (
-	"crypto/ecdh"
-	"crypto/mlkem"
-)
+import "github.com/kith-im/kith/crypto/agree"
 
 // The handshake, suite 1 ("XIK", hybrid). The initiator A knows the responder's bundle: identity
 // key IKb, prekey SPKb, ML-KEM key PQb, bundle hash bh. It makes EA and (ct, ss) and computes
@@ -63,31 +60,21 @@ func (o opening) finish(block, sealed, ik, d3 []byte) agreed {
 // responder holds the secrets that open first flights for one bundle.
 type responder struct {
 	bundle [keySize]byte // hash of the published bundle
-	ik     *ecdh.PrivateKey
-	spk    *ecdh.PrivateKey
-	pq     *mlkem.DecapsulationKey768
+	ik     *agree.Private
+	spk    *agree.Private
+	pq     *agree.Decapsulator
 }
 
 // opening computes the responder's half of the first step and reads the identity block, which
 // proves nothing yet.
 func (r responder) opening(f firstFlight) (opening, []byte, bool) {
-	d1, ok1 := agree(r.spk, f.ea())
-	d2, ok2 := agree(r.ik, f.ea())
-	ss, err := r.pq.Decapsulate(f.ct())
+	d1, ok1 := agree.Secret(r.spk, f.ea())
+	d2, ok2 := agree.Secret(r.ik, f.ea())
+	ss, err := agree.Decapsulate(r.pq, f.ct())
 	if !ok1 || !ok2 || err != nil {
 		return opening{}, nil, false
 	}
 	o := newOpening(r.bundle, f.ea(), f.ct(), d1, d2, ss)
 	block, ok := o.openID(f.sealedID())
 	return o, block, ok
-}
-
-// agree is X25519; it refuses low-order points (RFC 7748, section 6.1).
-func agree(private *ecdh.PrivateKey, public []byte) ([]byte, bool) {
-	key, err := ecdh.X25519().NewPublicKey(public)
-	if err != nil {
-		return nil, false
-	}
-	secret, err := private.ECDH(key)
-	return secret, err == nil
 }

@@ -1,12 +1,11 @@
 package session
 
 import (
-	"crypto/ecdh"
-	"crypto/mlkem"
 	"errors"
 	"fmt"
 	"io"
 
+	"github.com/kith-im/kith/crypto/agree"
 	"github.com/kith-im/kith/crypto/identity"
 )
 
@@ -17,16 +16,16 @@ var errOwnBundle = errors.New("session: the bundle is this device's own")
 //
 // rng gives 32 bytes; the ML-KEM encapsulation draws its own.
 func Initiate(rng io.Reader, self Self, b *identity.Bundle) (*Session, error) {
-	return initiate(rng, self, b, (*mlkem.EncapsulationKey768).Encapsulate)
+	return initiate(rng, self, b, agree.Encapsulate)
 }
 
 // initiate is Initiate with the encapsulation as an argument, so that test vectors can fix it.
-func initiate(rng io.Reader, self Self, b *identity.Bundle, encapsulate func(*mlkem.EncapsulationKey768) (ss, ct []byte)) (*Session, error) {
+func initiate(rng io.Reader, self Self, b *identity.Bundle, encapsulate func(*agree.Encapsulator) (ss, ct []byte)) (*Session, error) {
 	own := self.Keys.Public(0, 0)
 	if b.Device() == own.ID() {
 		return nil, errOwnBundle
 	}
-	ek, err := mlkem.NewEncapsulationKey768(b.PQ())
+	ek, err := agree.NewEncapsulator(b.PQ())
 	if err != nil {
 		return nil, ErrOpen
 	}
@@ -35,15 +34,15 @@ func initiate(rng io.Reader, self Self, b *identity.Bundle, encapsulate func(*ml
 		return nil, err
 	}
 	ikB, spkB := b.IKPub(), b.SPK()
-	d1, ok1 := agree(ea, spkB[:])
-	d2, ok2 := agree(ea, ikB[:])
-	d3, ok3 := agree(self.Keys.IK, spkB[:])
+	d1, ok1 := agree.Secret(ea, spkB[:])
+	d2, ok2 := agree.Secret(ea, ikB[:])
+	d3, ok3 := agree.Secret(self.Keys.IK, spkB[:])
 	if !ok1 || !ok2 || !ok3 {
 		return nil, ErrOpen
 	}
 	ss, ct := encapsulate(ek)
-	eaPub := ea.PublicKey().Bytes()
-	o := newOpening(b.Hash(), eaPub, ct, d1, d2, ss)
+	eaPub := agree.PublicOf(ea)
+	o := newOpening(b.Hash(), eaPub[:], ct, d1, d2, ss)
 	me := Sender{Peer{self.User, own.SigPub, own.IKPub}, self.Head}
 	block := encodeID(me)
 	sealed := o.sealID(block)
@@ -60,7 +59,7 @@ func initiate(rng io.Reader, self Self, b *identity.Bundle, encapsulate func(*ml
 		nextSend:  newHeadKey(a.headA),
 		nextRecv:  newHeadKey(a.headB),
 	}
-	s.prefix = makePrefix(bundle, eaPub, ct, sealed)
+	s.prefix = makePrefix(bundle, eaPub[:], ct, sealed)
 	return s, nil
 }
 
@@ -76,10 +75,10 @@ func makePrefix(bundle [keySize]byte, ea, ct, sealed []byte) []byte {
 }
 
 // newKey draws an X25519 key. The standard library's own generator may ignore its reader.
-func newKey(rng io.Reader) (*ecdh.PrivateKey, error) {
+func newKey(rng io.Reader) (*agree.Private, error) {
 	var seed [keySize]byte
 	if _, err := io.ReadFull(rng, seed[:]); err != nil {
 		return nil, fmt.Errorf("session: entropy: %w", err)
 	}
-	return ecdh.X25519().NewPrivateKey(seed[:])
+	return agree.NewPrivate(seed[:])
 }

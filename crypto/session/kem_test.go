@@ -1,18 +1,18 @@
 package session
 
 import (
-	"crypto/mlkem"
 	"crypto/mlkem/mlkemtest"
 	"io"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/agree"
 	"github.com/kith-im/kith/crypto/identity"
 )
 
 // seededKEM is the encapsulation with its 32 bytes from rng: tests that run in several
 // processes (fuzzing) and test vectors need it to repeat.
-func seededKEM(t testing.TB, rng io.Reader) func(*mlkem.EncapsulationKey768) (ss, ct []byte) {
-	return func(ek *mlkem.EncapsulationKey768) (ss, ct []byte) {
+func seededKEM(t testing.TB, rng io.Reader) func(*agree.Encapsulator) (ss, ct []byte) {
+	return func(ek *agree.Encapsulator) (ss, ct []byte) {
 		t.Helper()
 		random := make([]byte, 32)
 		if _, err := io.ReadFull(rng, random); err != nil {
@@ -29,7 +29,7 @@ func seededKEM(t testing.TB, rng io.Reader) func(*mlkem.EncapsulationKey768) (ss
 // encapsulateTo is one encapsulation to a bundle.
 func encapsulateTo(t testing.TB, rng io.Reader, b *identity.Bundle) (ss, ct []byte) {
 	t.Helper()
-	ek, err := mlkem.NewEncapsulationKey768(b.PQ())
+	ek, err := agree.NewEncapsulator(b.PQ())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,11 +1,11 @@
 package session
 
 import (
-	"crypto/ecdh"
-	"crypto/mlkem"
 	"crypto/sha256"
 	"slices"
 	"time"
+
+	"github.com/kith-im/kith/crypto/agree"
 )
 
 // Open opens an envelope of the session: a message, or a repeated first flight of the session
@@ -15,7 +15,7 @@ import (
 // Cost before authenticity is known: at most two header trials, one DH step and 2*2,000 chain
 // steps, the latter two only behind an authentic header.
 func (s *Session) Open(envelope []byte, now time.Time) (Body, error) {
-	return s.open(envelope, now, (*mlkem.EncapsulationKey768).Encapsulate)
+	return s.open(envelope, now, agree.Encapsulate)
 }
 
 func (s *Session) open(envelope []byte, now time.Time, encapsulate encapsulator) (Body, error) {
@@ -104,11 +104,11 @@ func (s *Session) turnRecv(h header, now time.Time) error {
 	if err := s.skipTo(h.previous, now); err != nil {
 		return err
 	}
-	local, err := ecdh.X25519().NewPrivateKey(s.local[:])
+	local, err := agree.NewPrivate(s.local[:])
 	if err != nil {
 		return ErrOpen
 	}
-	dh, ok := agree(local, h.ratchet[:])
+	dh, ok := agree.Secret(local, h.ratchet[:])
 	if !ok {
 		return ErrOpen
 	}

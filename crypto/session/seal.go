@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"math"
+
+	"github.com/kith-im/kith/crypto/agree"
 )
 
 // errSpent is out of reach in practice: 2^32 messages without one answer.
@@ -72,11 +74,11 @@ func (s *Session) turnSend(rng io.Reader) error {
 	if err != nil {
 		return err
 	}
-	dh, ok := agree(key, s.remote[:])
+	dh, ok := agree.Secret(key, s.remote[:])
 	if !ok {
 		return ErrOpen
 	}
-	s.local, s.localPub = [keySize]byte(key.Bytes()), [keySize]byte(key.PublicKey().Bytes())
+	s.local, s.localPub = agree.ScalarOf(key), agree.PublicOf(key)
 	mix, pq := s.mixing()
 	s.send = chain{live: true, head: s.nextSend, mix: mix}
 	var head [keySize]byte

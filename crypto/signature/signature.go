@@ -12,6 +12,9 @@ import (
 	"sync"
 )
 
+// NewKey is ed25519.NewKeyFromSeed.
+func NewKey(seed []byte) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(seed) }
+
 // Sign is ed25519.Sign.
 func Sign(key ed25519.PrivateKey, text []byte) []byte {
 	sig := ed25519.Sign(key, text)

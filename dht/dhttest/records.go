@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/dht"
 )
@@ -145,7 +147,7 @@ func Seed(name string) []byte {
 	return sum[:]
 }
 
-func key(name string) ed25519.PrivateKey { return ed25519.NewKeyFromSeed(Seed(name)) }
+func key(name string) ed25519.PrivateKey { return signature.NewKey(Seed(name)) }
 
 func must(tb testing.TB, err error) {
 	tb.Helper()

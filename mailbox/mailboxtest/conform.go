@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kith-im/kith/mailbox"
@@ -56,7 +58,7 @@ func Box(n int) mailbox.ID { return mailbox.IDOf(Key(n).Public().(ed25519.Public
 // Key returns the private key of a box, or of a relay, of the suite.
 func Key(n int) ed25519.PrivateKey {
 	seed := [ed25519.SeedSize]byte{byte(n), byte(n >> 8), 1}
-	return ed25519.NewKeyFromSeed(seed[:])
+	return signature.NewKey(seed[:])
 }
 
 // Cert is the certificate of a holder's pass into a box of the suite.

@@ -60,7 +60,7 @@ func HolderKey(secret []byte, epoch uint32) ed25519.PrivateKey {
 	if err != nil {
 		panic("pass: hkdf: " + err.Error()) // only for more than 255 blocks
 	}
-	return ed25519.NewKeyFromSeed(seed)
+	return signature.NewKey(seed)
 }
 
 // Issue certifies a holder key, 32 bytes, for the box whose key signs.

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/dht"
@@ -13,7 +15,7 @@ import (
 )
 
 func key(n byte) ed25519.PrivateKey {
-	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize))
+	return signature.NewKey(bytes.Repeat([]byte{n}, ed25519.SeedSize))
 }
 
 func pub(k ed25519.PrivateKey) ed25519.PublicKey { return k.Public().(ed25519.PublicKey) }
@@ -110,7 +112,7 @@ func TestVectors(t *testing.T) {
 		t.Fatal("a kind of vector is missing")
 	}
 	for i, want := range v.Passes {
-		owner, relay := ed25519.NewKeyFromSeed(unhex(t, want.BoxSeed)), unhex(t, want.Relay)
+		owner, relay := signature.NewKey(unhex(t, want.BoxSeed)), unhex(t, want.Relay)
 		holder, box := pass.HolderKey(unhex(t, want.Secret), want.Epoch), dht.BoxID(pub(owner))
 		c := pass.Issue(owner, pub(holder))
 		id := c.ID()
@@ -128,7 +130,7 @@ func TestVectors(t *testing.T) {
 	}
 	first := v.Passes[0]
 	for _, c := range v.Refused {
-		if _, ok := pass.Check(unhex(t, c.Pass), pub(ed25519.NewKeyFromSeed(unhex(t, first.BoxSeed))), unhex(t, first.Relay)); ok {
+		if _, ok := pass.Check(unhex(t, c.Pass), pub(signature.NewKey(unhex(t, first.BoxSeed))), unhex(t, first.Relay)); ok {
 			t.Errorf("taken, against the rule: %s", c.Rule)
 		}
 	}

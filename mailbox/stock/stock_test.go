@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/mailboxtest"
@@ -24,8 +26,8 @@ func TestMemory(t *testing.T) {
 // Only the owner of a leased front door leaves bundles, and only such as may be handed out once.
 func TestAdmit(t *testing.T) {
 	now := mailboxtest.T0
-	host := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32))
-	owner := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
+	host := signature.NewKey(bytes.Repeat([]byte{1}, 32))
+	owner := signature.NewKey(bytes.Repeat([]byte{2}, 32))
 	rules, store := mailbox.NewRelay(host, mailbox.Limits{}), mailbox.NewMemory()
 	box := mailbox.IDOf(owner.Public().(ed25519.PublicKey))
 	put := func(b mailbox.Box) {
@@ -81,7 +83,7 @@ func TestAdmit(t *testing.T) {
 }
 
 func FuzzFrames(f *testing.F) {
-	owner := ed25519.NewKeyFromSeed(make([]byte, 32))
+	owner := signature.NewKey(make([]byte, 32))
 	offer := stock.Sign(owner, make([]byte, 38), [][]byte{make([]byte, stock.BundleSize)})
 	f.Add(stock.Question{ID: [32]byte{7}}.Marshal())
 	f.Add(stock.Question{Offer: &offer}.Marshal())

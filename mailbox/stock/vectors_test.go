@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/mailbox"
@@ -56,7 +58,7 @@ func readVectors(t *testing.T) (v vectors) {
 
 func vectorKey(seed string) ed25519.PrivateKey {
 	h := sha256.Sum256([]byte(seed))
-	return ed25519.NewKeyFromSeed(h[:])
+	return signature.NewKey(h[:])
 }
 
 func TestVectorsOfQuestions(t *testing.T) {

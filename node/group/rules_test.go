@@ -2,9 +2,10 @@ package group
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"encoding/binary"
 	"testing"
+
+	"github.com/kith-im/kith/crypto/signature"
 
 	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/crypto/identity"
@@ -303,7 +304,7 @@ func TestBrokenEntriesAreRefused(t *testing.T) {
 	good := entries[1]
 	forge := func(f Fields) []byte {
 		body := (&Entry{device: good.device, f: f}).encode()
-		return append(body, ed25519.Sign(people[0].keys.Sign, append([]byte(labelEntry), body...))...)
+		return append(body, signature.Sign(people[0].keys.Sign, append([]byte(labelEntry), body...))...)
 	}
 	if _, err := Parse(forge(good.f)); err != nil {
 		t.Fatal("control: the forger changed nothing and was refused")

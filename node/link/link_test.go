@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/crypto/signature"
+
 	"github.com/google/go-cmp/cmp"
 	ma "github.com/multiformats/go-multiaddr"
 
@@ -16,7 +18,7 @@ import (
 )
 
 func peer(n byte, addrs ...[]byte) dht.Peer {
-	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, 32)).Public().(ed25519.PublicKey)
+	key := signature.NewKey(bytes.Repeat([]byte{n}, 32)).Public().(ed25519.PublicKey)
 	return dht.Peer{ID: dht.PeerFromKey(key), Addrs: addrs}
 }
 
