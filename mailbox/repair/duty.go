@@ -68,10 +68,10 @@ func (d *duty) compares(i int) bool {
 }
 
 // urge has the box compared soon wherever it is.
-func (d *duty) urge(now time.Time) {
+func (p *Planner) urge(d *duty, now time.Time) {
 	for i, x := range d.others {
 		if d.compares(i) {
-			x.hurry(now, d.box)
+			p.hurry(x, now, d.box)
 		}
 	}
 }
@@ -127,12 +127,12 @@ func (p *Planner) Take(now time.Time, in Duty) {
 		x.duties = append(x.duties, link{d, len(d.others)})
 		d.others = append(d.others, x)
 		if x.next.IsZero() {
-			x.again(now)
+			p.again(x, now)
 		}
 	}
 	d.succeeds(old)
 	p.boxes[in.Box] = d
-	d.urge(now)
+	p.urge(d, now)
 	if d.place >= 0 {
 		p.waiting = append(p.waiting, d)
 	}
@@ -178,15 +178,21 @@ func (p *Planner) Sweep() {
 			return false
 		}
 		delete(p.peers, string(x.ID))
+		p.agenda.drop(x)
 		return true
 	})
+	p.doubted = slices.DeleteFunc(p.doubted, func(x *peer) bool { return p.peers[string(x.ID)] != x })
 }
 
 // takeOver lets this relay's standby places begin that too many relays before
 // them are lost for. There are many of them and few relays that are lost, so it asks
 // these first.
 func (p *Planner) takeOver(now time.Time) {
-	if !slices.ContainsFunc(p.order, func(x *peer) bool {
+	p.doubted = slices.DeleteFunc(p.doubted, func(x *peer) bool {
+		x.doubted = x.doubtful()
+		return !x.doubted
+	})
+	if !slices.ContainsFunc(p.doubted, func(x *peer) bool {
 		return p.lost(x, now, 0) && slices.ContainsFunc(x.duties, func(l link) bool { return l.i < l.before && p.bereft(l.duty, now) })
 	}) {
 		return
@@ -196,7 +202,7 @@ func (p *Planner) takeOver(now time.Time) {
 			return d.over
 		}
 		d.took = true
-		d.urge(now)
+		p.urge(d, now)
 		return true
 	})
 }

@@ -18,6 +18,9 @@ type Planner struct {
 	waiting []*duty // of standbys that have not taken over
 	peers   map[string]*peer
 	order   []*peer   // by first mention, so that plans repeat
+	agenda  agenda    // of those that a visit is planned to
+	doubted []*peer   // those that may count as lost, and some that do not any more
+	named   uint64    // how many were ever mentioned
 	reached time.Time // when anybody answered last
 	round   uint64    // of See and Sweep
 }
@@ -25,6 +28,9 @@ type Planner struct {
 // peer is another relay as this one saw it.
 type peer struct {
 	dht.Peer
+	number  uint64    // by first mention
+	place   int       // in the agenda, from 1 on; 0: none
+	due     time.Time // the earlier of next and soon, while it is in the agenda
 	next    time.Time // of the next round of all boxes
 	soon    time.Time // of a visit for urgent boxes before that; zero: none
 	visited time.Time // begin of the last visit
@@ -36,6 +42,7 @@ type peer struct {
 	fails   int
 	told    bool // Addrs are its own word
 	absent  int  // boxes that it did not know, when last visited
+	doubted bool // it stands in the planner's list of these
 	leaving bool
 	lied    time.Time // of the last failed proof
 	lacking time.Time // since when samples are missing there
@@ -56,7 +63,8 @@ func (p *Planner) at(peerID []byte, addrs [][]byte) *peer {
 		if len(p.order) >= MaxPeers {
 			return nil
 		}
-		x = &peer{Peer: dht.Peer{ID: slices.Clone(peerID)}}
+		p.named++
+		x = &peer{Peer: dht.Peer{ID: slices.Clone(peerID)}, number: p.named}
 		p.peers[string(peerID)] = x
 		p.order = append(p.order, x)
 	}
@@ -102,23 +110,26 @@ func (x *peer) grade(now time.Time) Grade {
 func (p *Planner) Begin(id []byte) {
 	if x := p.peers[string(id)]; x != nil {
 		x.busy = true
+		p.agenda.book(x)
 	}
 }
 
 // hurry plans a visit for a box, as soon as the gap allows. A relay that does
 // not answer keeps its back-off.
-func (x *peer) hurry(now time.Time, box mailbox.ID) {
+func (p *Planner) hurry(x *peer, now time.Time, box mailbox.ID) {
 	if len(x.urgent) < MaxUrgent {
 		x.urgent = append(x.urgent, box)
 	}
 	if x.fails == 0 && x.soon.IsZero() {
 		x.soon = later(now, x.visited.Add(gap))
+		p.agenda.book(x)
 	}
 }
 
 // again plans a round as soon as the gap allows, of all boxes.
-func (x *peer) again(now time.Time) {
+func (p *Planner) again(x *peer, now time.Time) {
 	x.next, x.rounds = later(now, x.visited.Add(gap)), 0
+	p.agenda.book(x)
 }
 
 // Heard notes that a relay answered.
@@ -147,6 +158,7 @@ func (p *Planner) Unreachable(id []byte, now time.Time, rng io.Reader) {
 	}
 	if x.down.IsZero() && now.Sub(p.reached) <= blind {
 		x.down = now
+		p.doubt(x)
 	}
 	x.fails++
 	x.busy, x.slow = false, now
@@ -155,6 +167,7 @@ func (p *Planner) Unreachable(id []byte, now time.Time, rng io.Reader) {
 		wait = min(retryMax, retryMin<<(x.fails-1))
 	}
 	x.next, x.soon = now.Add(spread(wait, rng)), time.Time{}
+	p.agenda.book(x)
 	if len(x.duties) == 0 && x.fails >= 3 {
 		x.urgent = nil // a stranger that cannot be asked: Sweep forgets it
 	}
@@ -180,9 +193,24 @@ func (p *Planner) tested(id []byte, now time.Time, got Proof) {
 		x.lacking = time.Time{}
 	case got == Lied:
 		x.lied = now
+		p.doubt(x)
 	case got == Lacks && x.lacking.IsZero():
 		x.lacking = now
+		p.doubt(x)
 	}
+}
+
+// doubt has takeOver ask whether a relay is lost.
+func (p *Planner) doubt(x *peer) {
+	if !x.doubted {
+		x.doubted = true
+		p.doubted = append(p.doubted, x)
+	}
+}
+
+// doubtful says whether there is anything that may make a relay count as lost.
+func (x *peer) doubtful() bool {
+	return x.leaving || !x.lied.IsZero() || !x.lacking.IsZero() || !x.down.IsZero()
 }
 
 // Patience is how long a relay has to be silent for the standby at position j, from 0 on, to count it as lost.
@@ -221,10 +249,11 @@ func (p *Planner) Offered(id []byte, now time.Time, boxes []mailbox.ID) {
 	p.Heard(id, now) // it asked: it is there
 	if len(x.duties) > 0 && now.Sub(x.visited) > gap {
 		x.soon = now // also where no box of it matters: it may say that it leaves
+		p.agenda.book(x)
 	}
 	for _, box := range boxes {
 		if d := p.boxes[box]; d != nil && d.active() {
-			x.hurry(now, box)
+			p.hurry(x, now, box)
 		}
 	}
 }
@@ -241,15 +270,10 @@ func (p *Planner) strangers() int {
 
 // Deadline is when Due has something to do; zero: never.
 func (p *Planner) Deadline() time.Time {
-	var first time.Time
-	for _, x := range p.order {
-		for _, at := range []time.Time{x.next, x.soon} {
-			if !x.busy && !at.IsZero() && (first.IsZero() || at.Before(first)) {
-				first = at
-			}
-		}
+	if len(p.agenda) == 0 {
+		return time.Time{}
 	}
-	return first
+	return p.agenda[0].due
 }
 
 // spread is d, give or take a sixth.
@@ -286,6 +310,7 @@ func (p *Planner) Back(id []byte, now time.Time) bool {
 	at := later(now.Add(settle), x.visited.Add(gap))
 	if x.next.IsZero() || at.Before(x.next) { // who comes back ever again puts nothing off
 		x.next = at
+		p.agenda.book(x)
 	}
 	x.rounds = 0
 	return true

@@ -30,12 +30,13 @@ type Audit struct {
 // Unreachable, and Visited, for each.
 func (p *Planner) Due(now time.Time, rng io.Reader) []Visit {
 	p.takeOver(now)
-	var out []Visit
-	for _, x := range p.order {
+	due := p.agenda.due(now)
+	if len(due) == 0 {
+		return nil
+	}
+	out := make([]Visit, 0, len(due))
+	for _, x := range due {
 		round := !x.next.IsZero() && !x.next.After(now)
-		if x.busy || !round && (x.soon.IsZero() || x.soon.After(now)) {
-			continue
-		}
 		x.visited, x.soon = now, time.Time{}
 		v := Visit{Peer: x.Peer, Grade: x.grade(now)}
 		named := p.urgent(x, &v)
@@ -46,6 +47,7 @@ func (p *Planner) Due(now time.Time, rng io.Reader) []Visit {
 		} else if round {
 			x.next = time.Time{} // a stranger's back-off is over
 		}
+		p.agenda.book(x)
 		out = append(out, v)
 	}
 	return out
@@ -53,6 +55,9 @@ func (p *Planner) Due(now time.Time, rng io.Reader) []Visit {
 
 // urgent takes what waits for an early visit.
 func (p *Planner) urgent(x *peer, v *Visit) map[mailbox.ID]bool {
+	if len(x.urgent) == 0 {
+		return nil
+	}
 	named := make(map[mailbox.ID]bool, len(x.urgent))
 	for _, box := range x.urgent {
 		if d := p.boxes[box]; d != nil && d.active() && !named[box] {
@@ -75,7 +80,7 @@ func (p *Planner) all(x *peer, v *Visit, named map[mailbox.ID]bool, now time.Tim
 			continue
 		}
 		switch {
-		case !d.active() || !d.content && x.rounds > 0 || len(named) > 0 && named[d.box]:
+		case !d.active() || !d.content && x.rounds > 0 || named[d.box]:
 		case d.compares(d.i):
 			v.Compare = append(v.Compare, d.box)
 		default:
@@ -131,11 +136,14 @@ func (p *Planner) Visited(id []byte, now time.Time, o Outcome) {
 	}
 	p.Heard(id, now)
 	x.busy, x.known = false, true
+	p.agenda.book(x)
 	if o.Late {
 		x.slow = now
 	}
 	if o.Advert != nil {
-		x.leaving = !o.Advert.LeavingAt.IsZero()
+		if x.leaving = !o.Advert.LeavingAt.IsZero(); x.leaving {
+			p.doubt(x)
+		}
 		if len(o.Advert.Peer.Addrs) > 0 {
 			x.Addrs, x.told = o.Advert.Peer.Addrs, true
 		}
@@ -151,7 +159,7 @@ func (p *Planner) Visited(id []byte, now time.Time, o Outcome) {
 	// the last: an owner may have named it who never asked it.
 	helped := o.Absent > maxAbsent && (x.absent == 0 || o.Absent < x.absent)
 	if x.absent = o.Absent; (o.Late || helped) && len(x.duties) > 0 {
-		x.again(now)
+		p.again(x, now)
 	}
 }
 
