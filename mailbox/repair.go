@@ -61,14 +61,23 @@ const (
 	Buried // acknowledged by the owner
 )
 
+const sumLabel = "kith1 box sum"
+
+// nothing is the sum of a box without live envelopes, as most are.
+var nothing = sha256.Sum256([]byte(sumLabel))
+
 // Sum is SHA-256("kith1 box sum" | ids of the live envelopes in ascending
 // order), 32 bytes each.
 func (r *Relay) Sum(tx Tx, now time.Time, box ID) [32]byte {
-	var ids []EnvelopeID
+	used := tx.Usage(box).Count
+	if used == 0 {
+		return nothing
+	}
+	ids := make([]EnvelopeID, 0, used)
 	live(tx, steady(tx, now), box, 0, func(e Entry) bool { ids = append(ids, e.ID); return true })
 	slices.SortFunc(ids, func(a, b EnvelopeID) int { return bytes.Compare(a[:], b[:]) })
 	h := sha256.New()
-	h.Write([]byte("kith1 box sum"))
+	h.Write([]byte(sumLabel))
 	for i := range ids {
 		h.Write(ids[i][:])
 	}
@@ -89,7 +98,7 @@ func (r *Relay) Compare(tx Tx, now time.Time, from []byte, sums []BoxSum) []Comp
 	answers := make([]Comparison, len(sums))
 	for i, s := range sums {
 		switch {
-		case coMember(tx, s.Box, from) != nil:
+		case !shared(tx, s.Box, from):
 			answers[i] = NotHere
 		case r.Sum(tx, now, s.Box) == s.Sum:
 			answers[i] = Same
@@ -100,9 +109,15 @@ func (r *Relay) Compare(tx Tx, now time.Time, from []byte, sums []BoxSum) []Comp
 	return answers
 }
 
+// shared says whether the newest set known of a box names a relay.
+func shared(tx Tx, box ID, with []byte) bool {
+	set, err := tx.Set(box)
+	return err == nil && dht.SetNames(set, with)
+}
+
 // coMember refuses whoever the newest set known of a box does not name.
 func coMember(tx Tx, box ID, from []byte) error {
-	if set, err := tx.Set(box); err == nil && dht.SetNames(set, from) {
+	if shared(tx, box, from) {
 		return nil
 	}
 	return notMine(tx, box, "repair: not a member")

@@ -22,7 +22,8 @@ type mending struct {
 	timer   uint64 // number of the newest wake-up planned
 	offers  []offer
 	drain   *repair.Drain
-	known   []byte // its own advert, as others see it for a while
+	known   []byte      // its own advert, as others see it for a while
+	read    *dht.Advert // the same, for relays
 	signed  time.Time
 	changed []mailbox.ID // boxes since the planner last looked
 	whole   time.Time    // when it last looked at all
@@ -131,7 +132,7 @@ func (r *Relay) back(o *Relay) {
 // ad is the relay's advert; it signs one an hour.
 func (r *Relay) ad() []byte {
 	if r.known == nil || r.w.now.Sub(r.signed) > time.Hour {
-		r.known, r.signed = r.advert(), r.w.now
+		r.known, r.read, r.signed = r.advert(), nil, r.w.now
 	}
 	return r.known
 }
@@ -265,13 +266,16 @@ func (v virtual) Possess(_ context.Context, p dht.Peer, box mailbox.ID, nonce [3
 	return r.prove(box, nonce, ids)
 }
 
-// Advert is a relay's own; it signs one an hour.
+// Advert is a relay's own, which others read and leave as it is.
 func (v virtual) Advert(_ context.Context, p dht.Peer) (*dht.Advert, error) {
 	r, err := v.to(p)
 	if err != nil {
 		return nil, err
 	}
-	return dht.ParseAdvert(r.ad())
+	if raw := r.ad(); r.read == nil {
+		r.read, err = dht.ParseAdvert(raw)
+	}
+	return r.read, err
 }
 
 func (v virtual) Offer(_ context.Context, p dht.Peer, boxes []mailbox.ID) error {
