@@ -8,9 +8,6 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/crypto/signature"
-
-	"google.golang.org/protobuf/proto"
-
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/election"
@@ -78,24 +75,17 @@ func wantedEpochs(now time.Time) []uint32 {
 	return append(out, dht.FrontDoorEpoch)
 }
 
+// box is one of our mailboxes, and its set; nil where there is none.
 func (e *Engine) box(t *Turn, epoch uint32) (*pb.Box, *dht.SetRecord) {
-	b := &pb.Box{}
-	if !store.Row(t.Tx, store.BucketBoxes, store.U32(epoch), b) {
+	b := e.rows.boxes.Get(t.Tx, store.U32(epoch))
+	if b == nil {
 		return nil, nil
 	}
-	rec, err := e.sets.Get(b.Set)
-	if err != nil {
-		return b, nil
-	}
-	return b, rec
+	return b, e.boxSet(b)
 }
 
 // boxSet is boxSet for the engine, which has verified most sets before.
-func (e *Engine) boxSet(value []byte) *dht.SetRecord {
-	b := &pb.Box{}
-	if proto.Unmarshal(value, b) != nil {
-		return nil
-	}
+func (e *Engine) boxSet(b *pb.Box) *dht.SetRecord {
 	rec, err := e.sets.Get(b.Set)
 	if err != nil {
 		return nil
@@ -254,7 +244,7 @@ func (e *Engine) onlyAbsent(t *Turn, excluded map[string]bool) bool {
 	}
 	absent, there := 0, 0
 	for _, m := range rec.Members() {
-		row, _ := e.relay(t, m.Peer.ID)
+		row, _ := e.seenRelay(t, m.Peer.ID)
 		switch {
 		case !excluded[string(m.Peer.ID)]:
 			if !m.Standby {
@@ -377,15 +367,15 @@ func mailboxText(r election.Result, wanted int) string {
 // keepSet stores a set of ours and hands it to its members, and to those of the sets before: they send senders on to the
 // new ones, and stay watched, because they may hold mail.
 func (e *Engine) keepSet(t *Turn, rec *dht.SetRecord) {
-	b, _ := e.box(t, rec.Epoch())
-	if b == nil {
+	b := &pb.Box{}
+	if !store.Row(t.Tx, store.BucketBoxes, store.U32(rec.Epoch()), b) {
 		b = &pb.Box{Epoch: rec.Epoch()}
 	}
 	prekeys.Watch(b, rec, t.Now)
 	for _, w := range b.Watch {
 		t.Out.Sets = append(t.Out.Sets, PushSet{Relay: toPeer(w), Set: rec.Bytes()})
 	}
-	store.PutRow(t.Tx, store.BucketBoxes, store.U32(rec.Epoch()), b)
+	e.rows.boxes.Put(t.Tx, store.U32(rec.Epoch()), b)
 	if rec.Epoch() == dht.FrontDoorEpoch {
 		e.noteServing(t, rec)
 	}
@@ -394,15 +384,14 @@ func (e *Engine) keepSet(t *Turn, rec *dht.SetRecord) {
 // dropBoxes forgets epochs whose last mail has expired.
 func (e *Engine) dropBoxes(t *Turn) {
 	var gone [][]byte
-	t.Tx.Scan(store.BucketBoxes, nil, func(key, value []byte) bool {
-		b := &pb.Box{}
-		if proto.Unmarshal(value, b) == nil && b.Until < t.Now.UnixMilli() {
-			gone = append(gone, key)
+	e.rows.boxes.Each(t.Tx, func(b *pb.Box) bool {
+		if b.Until < t.Now.UnixMilli() {
+			gone = append(gone, store.U32(b.Epoch))
 		}
 		return true
 	})
 	for _, k := range gone {
-		t.Tx.Delete(store.BucketBoxes, k)
+		e.rows.boxes.Delete(t.Tx, k)
 		t.Out.Watches = true
 	}
 }
@@ -420,9 +409,8 @@ func (e *Engine) Watches(t *Turn) []Watch {
 
 func (e *Engine) eachWatched(t *Turn, fn func(ed25519.PrivateKey, *pb.Box)) {
 	next := dht.EpochAt(t.Now) + 1
-	t.Tx.Scan(store.BucketBoxes, nil, func(_, value []byte) bool {
-		b := &pb.Box{}
-		if !e.self.Removed && proto.Unmarshal(value, b) == nil && (b.Epoch <= next || b.Epoch == dht.FrontDoorEpoch) {
+	e.rows.boxes.Each(t.Tx, func(b *pb.Box) bool {
+		if !e.self.Removed && (b.Epoch <= next || b.Epoch == dht.FrontDoorEpoch) {
 			fn(e.boxKey(b.Epoch), b)
 		}
 		return true
@@ -441,8 +429,8 @@ func (e *Engine) watchedBoxes(t *Turn) []prekeys.Watched {
 // boxKeyOf finds the key of one of our boxes by its id.
 func (e *Engine) boxKeyOf(t *Turn, id mailbox.ID) ed25519.PrivateKey {
 	var found ed25519.PrivateKey
-	t.Tx.Scan(store.BucketBoxes, nil, func(k, _ []byte) bool {
-		key := e.boxKey(uint32(k[0])<<24 | uint32(k[1])<<16 | uint32(k[2])<<8 | uint32(k[3]))
+	e.rows.boxes.Each(t.Tx, func(b *pb.Box) bool {
+		key := e.boxKey(b.Epoch)
 		if mailbox.IDOf(key.Public().(ed25519.PublicKey)) == id {
 			found = key
 		}
@@ -466,12 +454,12 @@ func (e *Engine) forgetBoxes(dev *pb.PeerDevice, next [][]byte) {
 // sealedSet is the directory copy of one of our sets.
 func (e *Engine) sealedSet(t *Turn, key string) []byte {
 	var out []byte
-	t.Tx.Scan(store.BucketBoxes, nil, func(k, value []byte) bool {
-		own := e.boxKey(uint32(k[0])<<24 | uint32(k[1])<<16 | uint32(k[2])<<8 | uint32(k[3]))
+	e.rows.boxes.Each(t.Tx, func(b *pb.Box) bool {
+		own := e.boxKey(b.Epoch)
 		if dht.MailboxKey(dht.BoxID(own.Public().(ed25519.PublicKey))) != key {
 			return true
 		}
-		rec := e.boxSet(value)
+		rec := e.boxSet(b)
 		if rec == nil {
 			return false
 		}

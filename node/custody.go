@@ -162,7 +162,7 @@ func (e *Engine) relayPeer(t *Turn, d *pb.Delivery, relay []byte) dht.Peer {
 			}
 		}
 	}
-	row, _ := e.relay(t, relay)
+	row, _ := e.seenRelay(t, relay)
 	return dht.Peer{ID: row.Peer, Addrs: row.Addrs}
 }
 
@@ -320,7 +320,7 @@ func receiptOf(d *pb.Delivery, relay []byte) int {
 
 // brokeAt is when a relay last broke its word, as far as that still counts; 0: it has not.
 func (e *Engine) brokeAt(t *Turn, relay []byte) int64 {
-	row, _ := e.relay(t, relay)
+	row, _ := e.seenRelay(t, relay)
 	if t.Now.Sub(unixMilli(row.Broke)) > election.ProofMemory {
 		return 0
 	}

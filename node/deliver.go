@@ -23,10 +23,11 @@ import (
 func fromU64(b []byte) uint64 { return binary.BigEndian.Uint64(b) }
 
 func (e *Engine) delivery(t *Turn, n uint64) *pb.Delivery {
-	d := &pb.Delivery{}
-	if !store.Row(t.Tx, store.BucketOutbox, store.U64(n), d) {
+	row := e.rows.outbox.Get(t.Tx, store.U64(n))
+	if row == nil {
 		return nil
 	}
+	d := store.CopyDelivery(row)
 	e.noteSent(n, d)
 	return d
 }
@@ -39,7 +40,7 @@ func (e *Engine) put(t *Turn, n uint64, d *pb.Delivery, next time.Time) {
 	d.Next = millis(next)
 	e.out.Schedule(n, next)
 	e.reviews.Set(n, e.reviewAt(d))
-	store.PutRow(t.Tx, store.BucketOutbox, store.U64(n), d)
+	e.rows.outbox.Put(t.Tx, store.U64(n), store.CopyDelivery(d))
 }
 
 func step(t *Turn, d *pb.Delivery, what, detail string) { addStep(d, t.Now, what, detail) }
@@ -334,7 +335,7 @@ func (e *Engine) finish(t *Turn, n uint64, s view.Stage, why string) {
 	if d == nil {
 		return
 	}
-	t.Tx.Delete(store.BucketOutbox, store.U64(n))
+	e.rows.outbox.Delete(t.Tx, store.U64(n))
 	step(t, d, string(s), why)
 	d.Stage = s.Number()
 	m := &pb.Message{}

@@ -115,6 +115,7 @@ type Engine struct {
 	lists    store.Parsed[*identity.DeviceList]
 	records  store.Parsed[*dht.DeviceRecord]
 	sets     store.Parsed[*dht.SetRecord]
+	rows     rows
 	boxKeys  map[uint32]ed25519.PrivateKey
 	boxesOf  map[string]identity.DeviceID // directory key of a set that we look up -> whose it is
 }
@@ -135,7 +136,7 @@ var keySelf = []byte("self")
 func Load(t *Turn, c Config) (*Engine, error) {
 	e := &Engine{
 		cfg: c, self: &pb.Self{}, book: session.NewBook(), peers: map[string][]identity.DeviceID{}, live: map[string]bool{}, out: outbox.New(),
-		wants: map[string]*want{}, publish: map[string]*want{},
+		wants: map[string]*want{}, publish: map[string]*want{}, rows: newRows(),
 		boxKeys: map[uint32]ed25519.PrivateKey{}, lists: store.Parsed[*identity.DeviceList]{Parse: identity.ParseDeviceList},
 		records: store.Parsed[*dht.DeviceRecord]{Parse: dht.ParseDeviceRecord}, sets: store.Parsed[*dht.SetRecord]{Parse: dht.ParseSetRecord},
 		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},

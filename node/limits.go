@@ -153,6 +153,7 @@ const (
 	freedBatch     = 16   // deliveries that go when a full box has room; others follow if they find it
 	maxVain        = 3    // times that a relay may say so for nothing
 	maxKeptDevices = 256  // rows, of some kilobytes each, that a turn remembers
+	maxKeptRows    = 32   // rows of a kind that the engine remembers decoded, at least
 )
 
 // fileRoom is how large the payload of a message with files may be, beside what every payload may carry; fileAddrs how

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"reflect"
 	"slices"
 
 	"google.golang.org/protobuf/proto"
@@ -190,46 +189,33 @@ func (t *Turn) keepDevice(d *pb.PeerDevice) {
 	t.devices[string(d.Device)] = d
 }
 
-// copyDevice is a row that may be changed field by field, and by appending; what its fields refer to is shared.
-func copyDevice(d *pb.PeerDevice) *pb.PeerDevice {
-	c := &pb.PeerDevice{}
-	from, to := reflect.ValueOf(d).Elem(), reflect.ValueOf(c).Elem()
-	for _, i := range deviceFields {
-		f := from.Field(i)
-		if f.Kind() == reflect.Slice {
-			f = f.Slice3(0, f.Len(), f.Len())
-		}
-		to.Field(i).Set(f)
-	}
-	if unknown := d.ProtoReflect().GetUnknown(); len(unknown) > 0 { // of a later build
-		c.ProtoReflect().SetUnknown(unknown)
-	}
-	return c
+// rows are those that most turns read, as far as they are remembered decoded. What they show nobody changes.
+type rows struct {
+	devices store.Rows[pb.PeerDevice, *pb.PeerDevice]
+	outbox  store.Rows[pb.Delivery, *pb.Delivery]
+	boxes   store.Rows[pb.Box, *pb.Box]
+	relays  store.Rows[pb.Relay, *pb.Relay]
 }
 
-// deviceFields are the fields of a row, whichever it has.
-var deviceFields = func() (out []int) {
-	row := reflect.TypeFor[pb.PeerDevice]()
-	for i := range row.NumField() {
-		if row.Field(i).IsExported() {
-			out = append(out, i)
-		}
-	}
-	return out
-}()
+func newRows() (r rows) {
+	r.devices.Bucket, r.devices.Limit = store.BucketDevices, maxKeptRows
+	r.outbox.Bucket, r.outbox.Limit = store.BucketOutbox, maxKeptRows
+	r.boxes.Bucket, r.boxes.Limit = store.BucketBoxes, maxKeptRows
+	r.relays.Bucket, r.relays.Limit = store.BucketRelays, maxRelays
+	return r
+}
 
 // peerDevice reads the row of a device; nil if its user's list does not name it. What it returns is the caller's own: a row is read
-// many times in a turn, large, and decoded once.
+// many times in a turn, and large; it is read and opened once in a turn, and decoded when it has changed.
 func (e *Engine) peerDevice(t *Turn, id identity.DeviceID) *pb.PeerDevice {
 	d := t.devices[string(id[:])]
 	if d == nil {
-		d = &pb.PeerDevice{}
-		if !store.Row(t.Tx, store.BucketDevices, id[:], d) {
+		if d = e.rows.devices.Get(t.Tx, id[:]); d == nil {
 			return nil
 		}
 		t.keepDevice(d)
 	}
-	return copyDevice(d)
+	return store.CopyDevice(d)
 }
 
 // owns reports whether a device row is this user's. A list may name any key, another person's device's too, with an
@@ -247,8 +233,9 @@ func (e *Engine) disputed(t *Turn, d *pb.PeerDevice) error {
 }
 
 func (e *Engine) saveDevice(t *Turn, d *pb.PeerDevice) {
-	store.PutRow(t.Tx, store.BucketDevices, d.Device, d)
-	t.keepDevice(copyDevice(d))
+	d = store.CopyDevice(d)
+	e.rows.devices.Put(t.Tx, d.Device, d)
+	t.keepDevice(d)
 }
 
 // listOf is the newest accepted device list of a user; nil if unknown.
@@ -466,6 +453,6 @@ func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceI
 	delete(e.reachAsked, id)
 	delete(e.reachTold, id)
 	e.meter.Forget(id)
-	t.Tx.Delete(store.BucketDevices, id[:])
+	e.rows.devices.Delete(t.Tx, id[:])
 	delete(t.devices, string(id[:]))
 }

@@ -379,8 +379,8 @@ func (e *Engine) publishOwn(t *Turn) {
 	if e.self.Record != nil {
 		e.publishKey(t, dht.DeviceKey(e.device))
 	}
-	t.Tx.Scan(store.BucketBoxes, nil, func(_, value []byte) bool {
-		if rec := e.boxSet(value); rec != nil && rec.Epoch() != dht.FrontDoorEpoch && rec.Epoch() >= dht.EpochAt(t.Now) {
+	e.rows.boxes.Each(t.Tx, func(b *pb.Box) bool {
+		if rec := e.boxSet(b); rec != nil && rec.Epoch() != dht.FrontDoorEpoch && rec.Epoch() >= dht.EpochAt(t.Now) {
 			e.publishKey(t, dht.MailboxKey(rec.BoxID()))
 		}
 		return true

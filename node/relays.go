@@ -43,7 +43,7 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 	if s != election.SourceGossip { // it said so itself: gossip is what others say of it
 		row.LastOk = t.Now.UnixMilli()
 	}
-	store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
+	e.rows.relays.Put(t.Tx, row.Peer, row)
 	if !a.LeavingAt.IsZero() {
 		if !said && e.serves(t, a.Peer.ID) { // it goes on taking mail until then: the old set and the new one overlap
 			e.planElection(t, roundDebounce)
@@ -68,10 +68,15 @@ func (e *Engine) thin(t *Turn) bool {
 	return rec == nil || len(rec.Members()) < e.cfg.Policy.R+e.cfg.Policy.S
 }
 
-// relay reads the row of a candidate, or begins one.
+// relay reads the row of a candidate to change it, or begins one.
 func (e *Engine) relay(t *Turn, peer []byte) (*pb.Relay, bool) {
-	row := &pb.Relay{}
-	if store.Row(t.Tx, store.BucketRelays, peer, row) {
+	row, known := e.seenRelay(t, peer)
+	return store.CopyRelay(row), known
+}
+
+// seenRelay is relay for whoever only looks.
+func (e *Engine) seenRelay(t *Turn, peer []byte) (*pb.Relay, bool) {
+	if row := e.rows.relays.Get(t.Tx, peer); row != nil {
 		return row, true
 	}
 	return &pb.Relay{Peer: slices.Clone(peer), FirstSeen: t.Now.UnixMilli()}, false
@@ -80,7 +85,7 @@ func (e *Engine) relay(t *Turn, peer []byte) (*pb.Relay, bool) {
 // reached is a relay that another's record names, at the addresses too that it gives itself: whoever names a relay where
 // it is not would have us hold its silence against it.
 func (e *Engine) reached(t *Turn, p dht.Peer) dht.Peer {
-	row, _ := e.relay(t, p.ID)
+	row, _ := e.seenRelay(t, p.ID)
 	out := dht.Peer{ID: p.ID, Addrs: slices.Clone(row.Addrs)}
 	for _, a := range p.Addrs {
 		if !slices.ContainsFunc(out.Addrs, func(b []byte) bool { return string(a) == string(b) }) {
@@ -96,10 +101,9 @@ func (e *Engine) reached(t *Turn, p dht.Peer) dht.Peer {
 func (e *Engine) makeRoom(t *Turn, s election.Source) (fits, full bool) {
 	var least *pb.Relay
 	n := 0
-	t.Tx.Scan(store.BucketRelays, nil, func(_, value []byte) bool {
+	e.rows.relays.Each(t.Tx, func(row *pb.Relay) bool {
 		n++
-		row := &pb.Relay{}
-		if proto.Unmarshal(value, row) != nil || row.Pinned || row.ServingSince != 0 || row.Source < uint32(s) || e.live[string(row.Peer)] {
+		if row.Pinned || row.ServingSince != 0 || row.Source < uint32(s) || e.live[string(row.Peer)] {
 			return true
 		}
 		if least == nil || cmp.Or(cmp.Compare(least.Source, row.Source), cmp.Compare(tallyOf(row, t.Now).good, tallyOf(least, t.Now).good), cmp.Compare(row.LastOk, least.LastOk)) < 0 {
@@ -111,7 +115,7 @@ func (e *Engine) makeRoom(t *Turn, s election.Source) (fits, full bool) {
 		return true, false
 	}
 	if least != nil {
-		t.Tx.Delete(store.BucketRelays, least.Peer)
+		e.rows.relays.Delete(t.Tx, least.Peer)
 	}
 	return least != nil, true
 }
@@ -124,7 +128,7 @@ func (e *Engine) pin(t *Turn, p dht.Peer) {
 	row, _ := e.relay(t, p.ID)
 	if !row.Pinned || len(row.Addrs) == 0 {
 		row.Pinned, row.Source, row.Addrs = true, uint32(election.SourceOwn), p.Addrs
-		store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
+		e.rows.relays.Put(t.Tx, row.Peer, row)
 	}
 	t.Out.Connects = append(t.Out.Connects, p)
 }
@@ -143,9 +147,8 @@ func (e *Engine) candidates(t *Turn, rec *dht.SetRecord) {
 
 // candidateList is what the election chooses from.
 func (e *Engine) candidateList(t *Turn, excluded map[string]bool) (out []election.Candidate, pins [][]byte) {
-	t.Tx.Scan(store.BucketRelays, nil, func(_, value []byte) bool {
-		row := &pb.Relay{}
-		if proto.Unmarshal(value, row) != nil || excluded[string(row.Peer)] {
+	e.rows.relays.Each(t.Tx, func(row *pb.Relay) bool {
+		if excluded[string(row.Peer)] {
 			return true
 		}
 		a, err := dht.ParseAdvert(row.Advert)
@@ -179,7 +182,7 @@ func (e *Engine) incumbents(t *Turn) []election.Incumbent {
 	var out []election.Incumbent
 	for _, m := range rec.Members() {
 		since := rec.Issued()
-		if row, known := e.relay(t, m.Peer.ID); known && row.ServingSince != 0 {
+		if row, known := e.seenRelay(t, m.Peer.ID); known && row.ServingSince != 0 {
 			since = unixMilli(row.ServingSince)
 		}
 		out = append(out, election.Incumbent{Peer: m.Peer.ID, Since: since})
@@ -194,10 +197,9 @@ func (e *Engine) noteServing(t *Turn, rec *dht.SetRecord) {
 		serves[string(m.Peer.ID)] = true
 	}
 	var changed []*pb.Relay
-	t.Tx.Scan(store.BucketRelays, nil, func(_, value []byte) bool {
-		row := &pb.Relay{}
-		if proto.Unmarshal(value, row) == nil && serves[string(row.Peer)] != (row.ServingSince != 0) {
-			changed = append(changed, row)
+	e.rows.relays.Each(t.Tx, func(row *pb.Relay) bool {
+		if serves[string(row.Peer)] != (row.ServingSince != 0) {
+			changed = append(changed, store.CopyRelay(row))
 		}
 		return true
 	})
@@ -207,7 +209,7 @@ func (e *Engine) noteServing(t *Turn, rec *dht.SetRecord) {
 		} else {
 			row.ServingSince = 0
 		}
-		store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
+		e.rows.relays.Put(t.Tx, row.Peer, row)
 	}
 }
 
@@ -220,7 +222,6 @@ func (e *Engine) answered(t *Turn, relay []byte, good bool, err error) {
 
 // observe counts a good answer or a failure of a relay; it writes at most once a minute and relay.
 func (e *Engine) observe(t *Turn, peer []byte, good bool) {
-	row := &pb.Relay{}
 	o := e.observed[string(peer)]
 	if good {
 		o.ok++
@@ -232,14 +233,15 @@ func (e *Engine) observe(t *Turn, peer []byte, good bool) {
 		return
 	}
 	delete(e.observed, string(peer))
-	if !store.Row(t.Tx, store.BucketRelays, peer, row) {
+	row, known := e.relay(t, peer)
+	if !known {
 		return
 	}
 	count(row, dayOf(t.Now), o.ok, o.failed)
 	if good {
 		row.LastOk = t.Now.UnixMilli()
 	}
-	store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
+	e.rows.relays.Put(t.Tx, row.Peer, row)
 	e.observed[string(peer)] = observation{saved: t.Now}
 }
 
@@ -405,7 +407,7 @@ func (e *Engine) distrust(t *Turn, relay []byte) bool {
 		}
 	}
 	row.Broke = t.Now.UnixMilli()
-	store.PutRow(t.Tx, store.BucketRelays, row.Peer, row)
+	e.rows.relays.Put(t.Tx, row.Peer, row)
 	return true
 }
 

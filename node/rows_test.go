@@ -4,52 +4,16 @@ import (
 	"testing"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 )
 
-// filled is a row with something in every field that a row of this build can have, and in one of a later build.
-func filled() *pb.PeerDevice {
-	d := &pb.PeerDevice{Device: make([]byte, 32), Endpoint: &pb.Endpoint{Id: []byte{1}}}
-	m := d.ProtoReflect()
-	for i := range m.Descriptor().Fields().Len() {
-		switch f := m.Descriptor().Fields().Get(i); {
-		case f.IsList() && f.Message() != nil:
-			m.Mutable(f).List().AppendMutable()
-		case f.IsList():
-			m.Mutable(f).List().Append(protoreflect.ValueOfBytes([]byte{2}))
-		case m.Has(f) || f.Message() != nil:
-		case f.Kind() == protoreflect.BytesKind:
-			m.Set(f, protoreflect.ValueOfBytes([]byte{3}))
-		case f.Kind() == protoreflect.StringKind:
-			m.Set(f, protoreflect.ValueOfString("x"))
-		case f.Kind() == protoreflect.Uint64Kind:
-			m.Set(f, protoreflect.ValueOfUint64(4))
-		case f.Kind() == protoreflect.Uint32Kind:
-			m.Set(f, protoreflect.ValueOfUint32(5))
-		case f.Kind() == protoreflect.Int64Kind:
-			m.Set(f, protoreflect.ValueOfInt64(6))
-		}
-	}
-	m.SetUnknown([]byte{0xf8, 0x7f, 1}) // field 2047, a varint
-	return d
-}
-
 // A row that a turn remembers is the one in the store, whole, and not the one that somebody who read it goes on to change.
 func TestATurnsRowsAreThoseOfTheStore(t *testing.T) {
-	want := filled()
-	want.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
-		if without := copyDevice(want); !proto.Equal(without, want) {
-			t.Fatal("a copy is another row")
-		} else if without.ProtoReflect().Clear(f); proto.Equal(without, want) {
-			t.Errorf("control: a copy without %s is the same row", f.Name())
-		}
-		return true
-	})
-	e, s := &Engine{}, store.NewMemory()
+	want := &pb.PeerDevice{Device: make([]byte, 32), User: []byte{3}, Sessions: [][]byte{{2}}, Sets: [][]byte{{2}}, Name: "x", Endpoint: &pb.Endpoint{Id: []byte{1}}}
+	e, s := &Engine{rows: newRows()}, store.NewMemory()
 	id := identity.DeviceID(want.Device)
 	stored := func(tx store.Tx) *pb.PeerDevice {
 		d := &pb.PeerDevice{}
@@ -61,7 +25,7 @@ func TestATurnsRowsAreThoseOfTheStore(t *testing.T) {
 		if e.peerDevice(turn, id) != nil {
 			t.Error("a row that is not there")
 		}
-		e.saveDevice(turn, filled())
+		e.saveDevice(turn, proto.CloneOf(want))
 		for range 2 {
 			d := e.peerDevice(turn, id)
 			d.Sets, d.Sessions, d.Name, d.Endpoint = append(d.Sets, []byte{7}), d.Sessions[1:], "y", nil

@@ -307,7 +307,14 @@ func (e *Engine) unopened(envelope, peer []byte) {
 // tidySessions compares our own record with the network's, and forgets sessions that were given up long ago.
 func (e *Engine) tidySessions(t *Turn) {
 	e.need(t, dht.DeviceKey(e.device))
-	for _, dev := range e.allDevices(t) {
+	var stale []*pb.PeerDevice
+	e.rows.devices.Each(t.Tx, func(row *pb.PeerDevice) bool {
+		if len(row.Retired) > 0 {
+			stale = append(stale, store.CopyDevice(row))
+		}
+		return true
+	})
+	for _, dev := range stale {
 		if gone := mend.Expired(dev, t.Now); len(gone) > 0 {
 			e.eraseSessions(t, dev, gone)
 			e.saveDevice(t, dev)

@@ -8,27 +8,50 @@ import (
 
 // Row reads a protobuf row; a row that does not parse counts as absent.
 func Row(tx Tx, b Bucket, key []byte, m proto.Message) bool {
-	var raw []byte
-	if p, ok := tx.(peeker); ok {
-		raw = p.peek(b, key)
-	} else {
-		raw = tx.Get(b, key)
-	}
+	raw := shown(tx, b, key)
 	return raw != nil && proto.Unmarshal(raw, m) == nil
 }
 
-// peeker is a transaction that can show a value itself instead of a copy; decoding copies it.
+// peeker is a transaction that can show its values themselves instead of copies, because decoding copies them, and can take
+// one that nobody else has.
 type peeker interface {
 	peek(b Bucket, key []byte) []byte
+	own(b Bucket, key, value []byte)
+	walk(b Bucket, from []byte, fn func(key string, value []byte) bool)
+}
+
+// shown is a value that nobody may change; nil: there is none.
+func shown(tx Tx, b Bucket, key []byte) []byte {
+	if p, ok := tx.(peeker); ok {
+		return p.peek(b, key)
+	}
+	return tx.Get(b, key)
+}
+
+// each shows the rows of a bucket, which nobody may change.
+func each(tx Tx, b Bucket, fn func(key string, value []byte) bool) {
+	if p, ok := tx.(peeker); ok {
+		p.walk(b, nil, fn)
+		return
+	}
+	tx.Scan(b, nil, func(key, value []byte) bool { return fn(string(key), value) })
 }
 
 // PutRow writes a protobuf row, the same bytes for the same values.
-func PutRow(tx Tx, b Bucket, key []byte, m proto.Message) {
+func PutRow(tx Tx, b Bucket, key []byte, m proto.Message) { putRow(tx, b, key, m) }
+
+// putRow returns what it wrote, which nobody may change.
+func putRow(tx Tx, b Bucket, key []byte, m proto.Message) []byte {
 	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 	if err != nil {
 		panic("store: a row of ours does not encode: " + err.Error())
 	}
-	tx.Put(b, key, raw)
+	if p, ok := tx.(peeker); ok {
+		p.own(b, key, raw)
+	} else {
+		tx.Put(b, key, raw)
+	}
+	return raw
 }
 
 // U64 makes a key, or a part of one, whose order is that of the numbers.

@@ -1,0 +1,189 @@
+package store
+
+import (
+	"errors"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/kith-im/kith/node/pb"
+)
+
+var errFails = errors.New("the disk is full")
+
+func remembers(n int) *Rows[pb.Box, *pb.Box] {
+	return &Rows[pb.Box, *pb.Box]{Bucket: BucketBoxes, Limit: n}
+}
+
+// What a turn that failed wrote is not shown, nor is what somebody else wrote missed, in a store that shows its values as
+// in one that copies them.
+func TestRememberedRowsAreThoseOfTheTransaction(t *testing.T) {
+	for name, wrap := range map[string]func(Tx) Tx{
+		"shown": func(tx Tx) Tx { return tx }, "copied": func(tx Tx) Tx { return struct{ Tx }{tx} },
+	} {
+		s, rows := NewMemory(), remembers(8)
+		turn := func(fails error, fn func(Tx)) {
+			if err := s.Update(func(tx Tx) error { fn(wrap(tx)); return fails }); !errors.Is(err, fails) {
+				t.Fatal(err)
+			}
+		}
+		is := func(tx Tx, want *pb.Box) {
+			t.Helper()
+			if got := rows.Get(tx, U32(1)); (got == nil) != (want == nil) || got != nil && !proto.Equal(got, want) {
+				t.Errorf("%s: %v, want %v", name, got, want)
+			}
+			rows.Each(tx, func(got *pb.Box) bool {
+				if want == nil || !proto.Equal(got, want) {
+					t.Errorf("%s: shows %v, want %v", name, got, want)
+				}
+				return true
+			})
+		}
+		one, two, three := &pb.Box{Epoch: 1}, &pb.Box{Epoch: 1, Until: 2}, &pb.Box{Epoch: 1, Until: 3}
+		turn(errFails, func(tx Tx) { rows.Put(tx, U32(1), one); is(tx, one) })
+		turn(nil, func(tx Tx) { is(tx, nil); rows.Put(tx, U32(1), one) })
+		turn(errFails, func(tx Tx) { is(tx, one); rows.Put(tx, U32(1), two); is(tx, two) })
+		if k := rows.young[string(U32(1))]; k.row != two {
+			t.Errorf("%s: control: what failed is remembered", name)
+		}
+		turn(errFails, func(tx Tx) { is(tx, one); rows.Delete(tx, U32(1)); is(tx, nil) })
+		turn(nil, func(tx Tx) { is(tx, one); PutRow(tx, BucketBoxes, U32(1), three); is(tx, three) })
+		turn(nil, func(tx Tx) { tx.Put(BucketBoxes, U32(1), []byte{0xff}); is(tx, nil) })
+	}
+}
+
+// A row is decoded once as long as it stays as it is, also by whoever looks at all of them; how many are remembered is bounded.
+func TestRowsAreDecodedOnceAndForgotten(t *testing.T) {
+	s, rows := NewMemory(), remembers(4)
+	if err := s.Update(func(tx Tx) error {
+		for i := range uint32(100) {
+			PutRow(tx, BucketBoxes, U32(i), &pb.Box{Epoch: i})
+			first := rows.Get(tx, U32(i))
+			rows.Get(tx, U32(0)) // asked for again and again, it stays
+			if rows.Get(tx, U32(i)) != first {
+				t.Fatal("decoded twice")
+			}
+			if n := len(rows.young) + len(rows.old); n > 2*rows.Limit {
+				t.Fatalf("%d are remembered", n)
+			}
+		}
+		zero, ten := rows.Get(tx, U32(0)), rows.Get(tx, U32(10))
+		for i := range uint32(12) {
+			rows.Get(tx, U32(50+i))
+			rows.Get(tx, U32(0))
+		}
+		if rows.Get(tx, U32(0)) != zero || rows.Get(tx, U32(10)) == ten {
+			t.Error("control: the wrong one is forgotten")
+		}
+		n := 0
+		rows.Each(tx, func(b *pb.Box) bool { n++; return b.Epoch < 49 })
+		if n != 50 {
+			t.Errorf("%d are shown", n)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fill puts something into every field of a row, and into one that only a later build knows.
+func fill(m protoreflect.Message) {
+	for i := range m.Descriptor().Fields().Len() {
+		switch f := m.Descriptor().Fields().Get(i); {
+		case f.IsList() && f.Message() != nil:
+			fill(m.Mutable(f).List().AppendMutable().Message())
+		case f.IsList():
+			m.Mutable(f).List().Append(protoreflect.ValueOfBytes([]byte{1}))
+		case f.Message() != nil:
+			fill(m.Mutable(f).Message())
+		default:
+			m.Set(f, map[protoreflect.Kind]protoreflect.Value{
+				protoreflect.BytesKind: protoreflect.ValueOfBytes([]byte{2}), protoreflect.StringKind: protoreflect.ValueOfString("x"),
+				protoreflect.Uint64Kind: protoreflect.ValueOfUint64(3), protoreflect.Uint32Kind: protoreflect.ValueOfUint32(4),
+				protoreflect.Int64Kind: protoreflect.ValueOfInt64(5), protoreflect.BoolKind: protoreflect.ValueOfBool(true),
+			}[f.Kind()])
+		}
+	}
+	m.SetUnknown([]byte{0xf8, 0x7f, 1}) // field 2047, a varint
+}
+
+func copies[P proto.Message](t *testing.T, row P, copied func(P) P) {
+	fill(row.ProtoReflect())
+	row.ProtoReflect().Range(func(f protoreflect.FieldDescriptor, _ protoreflect.Value) bool {
+		c := copied(row)
+		if !proto.Equal(c, row) {
+			t.Fatalf("a copy is another row: %v", c)
+		}
+		if c.ProtoReflect().Clear(f); proto.Equal(c, row) {
+			t.Errorf("control: a copy without %s is the same row", f.Name())
+		}
+		if c = copied(row); f.IsList() {
+			c.ProtoReflect().Mutable(f).List().Truncate(0)
+			c.ProtoReflect().Mutable(f).List().Append(row.ProtoReflect().Get(f).List().NewElement())
+			if !proto.Equal(copied(row), row) || row.ProtoReflect().Get(f).List().Len() != 1 || proto.Equal(c, row) {
+				t.Errorf("to change %s of a copy changes the row", f.Name())
+			}
+		}
+		return true
+	})
+}
+
+// A copy is the whole row, and whoever changes one changes no other.
+func TestCopiesAreWholeAndApart(t *testing.T) {
+	copies(t, &pb.PeerDevice{}, CopyDevice)
+	copies(t, &pb.Delivery{}, CopyDelivery)
+	copies(t, &pb.Relay{}, CopyRelay)
+	d, r := &pb.Delivery{Receipts: []*pb.Receipt{{}}, Voided: []*pb.Receipt{{}}}, &pb.Relay{Days: []*pb.Day{{}}}
+	x, y := CopyDelivery(d), CopyRelay(r)
+	x.Receipts[0].Asked, x.Voided[0].Buried, y.Days[0].Ok = 1, 1, 1
+	if d.Receipts[0].Asked+d.Voided[0].Buried+int64(r.Days[0].Ok) != 0 {
+		t.Error("to change a receipt or a day of a copy changes the row")
+	}
+}
+
+// A scan that meets changes goes on after the row that it was at; a table is sorted from its first scan on.
+func TestScansOfATableThatChanges(t *testing.T) {
+	s := NewMemory()
+	if err := s.Update(func(tx Tx) error {
+		for _, k := range []string{"d", "b", "f"} {
+			tx.Put(BucketMeta, []byte(k), []byte(k))
+		}
+		seen := ""
+		tx.Scan(BucketMeta, nil, func(key, _ []byte) bool {
+			if seen += string(key); string(key) == "b" {
+				tx.Put(BucketMeta, []byte("a"), nil)
+				tx.Put(BucketMeta, []byte("c"), nil)
+				tx.Delete(BucketMeta, []byte("d"))
+			}
+			return true
+		})
+		if last, _ := tx.Last(BucketMeta); seen != "bcf" || string(last) != "f" {
+			t.Errorf("saw %s, the last is %s", seen, last)
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	want := func(keys string) {
+		t.Helper()
+		got := ""
+		if err := s.View(func(tx Tx) error {
+			tx.Scan(BucketMeta, nil, func(key, _ []byte) bool { got += string(key); return true })
+			return nil
+		}); err != nil || got != keys {
+			t.Errorf("%s, want %s: %v", got, keys, err)
+		}
+	}
+	want("abcf")
+	if err := s.Update(func(tx Tx) error {
+		tx.Put(BucketMeta, []byte("e"), nil)
+		tx.Delete(BucketMeta, []byte("a"))
+		tx.Put(BucketMeta, []byte("a"), []byte("anew"))
+		tx.Delete(BucketMeta, []byte("f"))
+		return errFails
+	}); !errors.Is(err, errFails) {
+		t.Fatal(err)
+	}
+	want("abcf")
+}
