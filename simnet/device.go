@@ -27,8 +27,10 @@ type Device struct {
 	away    bool // the process runs, without a network
 	at      port
 	links   links
-	timer   time.Time // of the next tick that is planned, on the world's clock; zero: none
-	knows   []*Relay  // those whose adverts it asks for; nil: all
+	dials   map[string][]func(up bool) // peers that are being dialled: what waits for it
+	sought  map[string]time.Time       // peers behind translators, when it dialled them last
+	timer   time.Time                  // of the next tick that is planned, on the world's clock; zero: none
+	knows   []*Relay                   // those whose adverts it asks for; nil: all
 	looked  time.Time
 	asked   map[*Relay]time.Time // for their adverts
 	opens   bool                 // its streams are about to be opened
@@ -301,7 +303,7 @@ func (d *Device) perform(out *node.Effects) {
 	}
 	for _, p := range out.Connects {
 		if h, ok := d.w.reach(d, p.ID); ok {
-			d.connect(h)
+			d.dial(h)
 		}
 	}
 	for _, x := range out.Prekeys {

@@ -39,7 +39,7 @@ func (d *Device) meet() {
 	}
 	if d.knows == nil {
 		for _, r := range d.w.relays {
-			d.connect(r)
+			d.dial(r)
 		}
 		return
 	}
@@ -125,21 +125,25 @@ func (d *Device) ack(a node.RelayAck) {
 func (d *Device) direct(x node.Direct) {
 	h, ok := d.w.reach(d, x.Peer.ID)
 	to, device := h.(*Device)
-	if !ok || !device || !d.w.punched(&d.at, &to.at, d.name, to.name) {
+	fails := func() {
 		d.reply(d.refused(), func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, false) })
+	}
+	if !ok || !device || !d.reaches(to) {
+		fails()
 		return
 	}
-	var dial time.Duration
-	if d.w.net != nil && !d.links.has(string(to.self.ID)) {
-		dial = (dialLegs - 1) * d.w.leg(&d.at, &to.at)
-	}
-	d.connect(to)
-	d.w.carry(Parcel{d.name, to.name, "direct", x.Envelope}, func() time.Duration { return dial + d.w.way(d, to, len(x.Envelope)) }, func() {
-		if to.online() {
-			to.input(func(e *node.Engine, t *node.Turn) { e.Received(t, d.self.ID, x.Envelope) })
+	d.linked(to, func(up bool) {
+		if !up {
+			fails()
+			return
 		}
-	}, nil)
-	d.reply(dial+d.w.way(to, d, 0), func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, true) })
+		d.w.carry(Parcel{d.name, to.name, "direct", x.Envelope}, func() time.Duration { return d.w.way(d, to, len(x.Envelope)) }, func() {
+			if to.online() {
+				to.input(func(e *node.Engine, t *node.Turn) { e.Received(t, d.self.ID, x.Envelope) })
+			}
+		}, nil)
+		d.reply(d.w.way(to, d, 0), func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, true) })
+	})
 }
 
 func (d *Device) deposit(x node.Deposit) {
@@ -148,17 +152,22 @@ func (d *Device) deposit(x node.Deposit) {
 		d.reply(d.refused(), func(e *node.Engine, t *node.Turn) { e.Deposited(t, x.Ref, x.Relay.ID, nil, errAway) })
 		return
 	}
-	d.connect(r)
 	answer := func(rec *mailbox.Receipt, err error) {
 		d.input(func(e *node.Engine, t *node.Turn) { e.Deposited(t, x.Ref, x.Relay.ID, rec, err) })
 	}
 	silence := func() { answer(nil, errAway) }
 	there := func() time.Duration { return d.w.way(d, r, len(x.Deposit.Envelope)) }
 	back := func() time.Duration { return d.w.way(r, d, request) }
-	d.w.carry(Parcel{d.name, r.name, "deposit", x.Deposit.Envelope}, there, func() {
-		rec, err := r.deposit(x.Deposit)
-		d.w.carry(Parcel{r.name, d.name, "receipt", nil}, back, func() { answer(rec, err) }, silence)
-	}, silence)
+	d.linked(r, func(up bool) {
+		if !up {
+			silence()
+			return
+		}
+		d.w.carry(Parcel{d.name, r.name, "deposit", x.Deposit.Envelope}, there, func() {
+			rec, err := r.deposit(x.Deposit)
+			d.w.carry(Parcel{r.name, d.name, "receipt", nil}, back, func() { answer(rec, err) }, silence)
+		}, silence)
+	})
 }
 
 // Deafen makes every audit of the device come to nothing: what a test compares with.
@@ -190,8 +199,9 @@ func (d *Device) await(x node.Await) {
 		freed(errAway)
 		return
 	}
-	d.connect(r)
-	d.w.after(d.w.way(d, r, request), func() { r.await(x.Box, string(d.self.ID), freed) })
+	d.linked(r, func(bool) { // r knows who is not connected
+		d.w.after(d.w.way(d, r, request), func() { r.await(x.Box, string(d.self.ID), freed) })
+	})
 }
 
 // prekey asks for a one-time bundle.
@@ -303,15 +313,27 @@ func (d *Device) watch() {
 	}
 	d.opening = d.w.net != nil // the links that come up here need no second look
 	for _, x := range watches {
-		if r, ok := d.w.relayAt(d, x.Relay.ID); ok {
-			d.connect(r)
-			if r.watch(x.Box, d) {
-				d.drain(r, x.Box)
-			}
+		if r, ok := d.w.relayAt(d, x.Relay.ID); ok && !slices.Contains(r.watches[x.Box], d) {
+			d.linked(r, func(up bool) { d.open(r, x.Box, up) })
 		}
 	}
 	d.opening = false
 	d.drainAgain()
+}
+
+// open begins a collect stream.
+func (d *Device) open(r *Relay, box mailbox.ID, up bool) {
+	begin := func() {
+		if d.links.has(string(r.self.ID)) && r.watch(box, d) {
+			d.drain(r, box)
+		}
+	}
+	switch {
+	case up && d.w.net == nil:
+		begin()
+	case up:
+		d.w.after(d.w.way(d, r, request), begin)
+	}
 }
 
 // drain asks a relay for all that a box holds, and tells the engine when it is here.
@@ -390,11 +412,65 @@ func (d *Device) linkDown(peer []byte) {
 	d.input(func(e *node.Engine, t *node.Turn) { e.PeerDown(t, peer) })
 }
 
-// connect makes a link, if there is none.
+// reaches says whether a dial gets to a host now. A translator lets in only whom its host has sent something just before: of two
+// that are behind translators the second to dial gets through, if theirs can be punched at all.
+func (d *Device) reaches(h host) bool {
+	peer := string(h.peer().ID)
+	if d.w.net == nil || !h.port().NAT || d.links.has(peer) {
+		return true
+	}
+	to, device := h.(*Device)
+	if !device || !d.at.NAT || !Chance(d.w.seed, d.w.net.Punch, d.name, to.name) {
+		return false
+	}
+	if d.sought == nil {
+		d.sought = map[string]time.Time{}
+	}
+	d.sought[peer] = d.w.now
+	at, sought := to.sought[string(d.self.ID)]
+	return sought && d.w.now.Sub(at) < mapping
+}
+
+// linked does what needs a link to a host: now, if one stands, else when it has been dialled; up says whether it stands then.
+// Without a network it takes no time.
+func (d *Device) linked(h host, do func(up bool)) {
+	peer := string(h.peer().ID)
+	if d.w.net == nil || d.links.has(peer) {
+		d.connect(h)
+		do(true)
+		return
+	}
+	waiting, dialled := d.dials[peer]
+	if d.dials == nil {
+		d.dials = map[string][]func(bool){}
+	}
+	if d.dials[peer] = append(waiting, do); dialled {
+		return
+	}
+	quiet := d.opening
+	d.w.after(dialLegs*d.w.leg(&d.at, h.port()), func() {
+		waiting := d.dials[peer]
+		delete(d.dials, peer)
+		d.opening = quiet
+		d.connect(h)
+		d.opening = false
+		for _, do := range waiting {
+			do(d.links.has(peer))
+		}
+	})
+}
+
+// dial makes a link to a host that can be reached.
+func (d *Device) dial(h host) {
+	if d.reaches(h) {
+		d.linked(h, func(bool) {})
+	}
+}
+
+// connect has a link stand, if there is none.
 func (d *Device) connect(h host) {
 	peer := h.peer().ID
-	if !d.online() || !h.online() || h == host(d) || d.w.parted(d, h) || d.links.has(string(peer)) ||
-		!d.w.punched(&d.at, h.port(), d.name, h.Name()) {
+	if !d.online() || !h.online() || h == host(d) || d.w.parted(d, h) || d.links.has(string(peer)) {
 		return
 	}
 	d.links.add(string(peer)) // so that the turn below does not connect again

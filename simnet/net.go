@@ -38,8 +38,9 @@ const (
 	request    = 200  // a question with a signature
 	punchTries = 3    // round trips of a punch that fails
 	walk       = 4    // round trips of a lookup: what a greedy walk takes among 10^4 nodes that know 20 of each distance
-	dialLegs   = 3    // one-way trips of a stream that has yet to be made
+	dialLegs   = 4    // one-way trips before the first frame can go: two of QUIC's handshake, two in which the hosts say what they speak
 	ackDelay   = 25 * time.Millisecond
+	mapping    = 2 * time.Minute // for so long a translator lets in whom its host has sent something (RFC 4787, 4.3)
 )
 
 // Connect puts the hosts of this world on a network. It comes before they are added.
@@ -127,22 +128,19 @@ func (w *World) lookup(d *Device) time.Duration {
 	return all
 }
 
-// punched says whether two devices reach each other; it is so for all time.
-func (w *World) punched(a, b *port, x, y string) bool {
-	if w.net == nil || !a.NAT || !b.NAT {
-		return true
-	}
+// Chance says whether something is so of two names, as it is of a share of all pairs; it is so for all time.
+func Chance(seed uint64, share float64, x, y string) bool {
 	if x > y {
 		x, y = y, x
 	}
-	h := w.seed ^ 0xcbf29ce484222325
+	h := seed ^ 0xcbf29ce484222325
 	for _, c := range []byte(x + y) {
 		h = (h ^ uint64(c)) * 0x100000001b3
 	}
 	h ^= h >> 29
 	h *= 0xbf58476d1ce4e5b9
 	h ^= h >> 32
-	return float64(h>>11)/(1<<53) < w.net.Punch
+	return float64(h>>11)/(1<<53) < share
 }
 
 // links are the peers that a host is connected with, in the order in which they came.

@@ -62,19 +62,14 @@ func TestLossCostsTime(t *testing.T) {
 
 // So many pairs reach each other as they should, both ways, each always or never.
 func TestPunches(t *testing.T) {
-	w := New(3)
-	w.Connect(Net{RTT: [][]time.Duration{{0}}, Punch: 0.7})
-	behind, open, n := &port{Place: Place{NAT: true}}, &port{}, 0
+	n := 0
 	for i := range 10_000 {
 		x, y := fmt.Sprint("x", i), fmt.Sprint("y", i)
-		if w.punched(behind, behind, x, y) {
+		if Chance(3, 0.7, x, y) {
 			n++
 		}
-		if w.punched(behind, behind, x, y) != w.punched(behind, behind, y, x) {
+		if Chance(3, 0.7, x, y) != Chance(3, 0.7, y, x) {
 			t.Fatal("one way only")
-		}
-		if !w.punched(open, behind, x, y) {
-			t.Fatal("nobody is in the way")
 		}
 	}
 	if z := (float64(n) - 7000) / math.Sqrt(10_000*0.7*0.3); math.Abs(z) > 3 {
@@ -129,4 +124,64 @@ func TestReach(t *testing.T) {
 			t.Errorf("reaches %s, want %s", got, step.want)
 		}
 	}
+}
+
+// A host behind a translator dials out; it is reached over the link that stands then, and by whom it dialled just before.
+func TestTranslatorsLetInWhoWasDialled(t *testing.T) {
+	for _, punch := range []float64{0, 1} {
+		w, open, a := netWorld(Net{RTT: [][]time.Duration{{time.Millisecond}}, Punch: punch})
+		b := w.blankDevice("behind")
+		a.Put(Place{NAT: true})
+		b.Put(Place{NAT: true})
+		open.up, a.up, b.up = true, true, true
+		check := func(what string, got, want bool) {
+			t.Helper()
+			if got != want {
+				t.Errorf("punch %g: %s: reached %t", punch, what, got)
+			}
+		}
+		check("from the open", open.reaches(a), false)
+		check("to the open", a.reaches(open), true)
+		a.dial(open)
+		w.Run(time.Second)
+		check("over a link", open.reaches(a), true)
+		check("the first of two", a.reaches(b), false)
+		w.Run(mapping)
+		check("after it was forgotten", b.reaches(a), false)
+		check("the second of two", a.reaches(b), punch == 1)
+		a.dial(b)
+		w.Run(time.Second)
+		check("over a link of two", b.links.has(string(a.self.ID)), punch == 1)
+	}
+}
+
+// The first frame to somebody waits for four one-way trips, and what comes meanwhile with it; over a link that stands nothing waits.
+func TestDialsTakeTheirTime(t *testing.T) {
+	w, a, b := netWorld(Net{RTT: [][]time.Duration{{100 * time.Millisecond}}})
+	a.up, b.up = true, true
+	var at []time.Duration
+	arrives := func(up bool) {
+		if !up {
+			t.Error("no link")
+		}
+		at = append(at, w.now.Sub(Start))
+	}
+	a.linked(b, arrives)
+	w.Run(10 * time.Millisecond)
+	a.linked(b, arrives)
+	b.linked(a, arrives)
+	w.Run(time.Second)
+	a.linked(b, arrives)
+	if len(at) != 4 || at[0] != at[1] || at[0] < 200*time.Millisecond || at[2] > 230*time.Millisecond || at[3] != time.Second+10*time.Millisecond {
+		t.Errorf("frames could go at %v", at)
+	}
+	c := w.blankDevice("c")
+	c.up = true
+	a.linked(c, func(up bool) {
+		if up {
+			t.Error("a link to somebody who left while he was dialled")
+		}
+	})
+	c.up = false
+	w.Run(time.Second)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/simnet"
 	"github.com/kith-im/kith/simnet/model"
 )
 
@@ -163,6 +164,9 @@ func (c *Config) Check() error {
 	m.PerUser, m.People, m.Relays, m.Rush, m.Days = c.PerUser, c.People, c.Relays, c.Rush, int(maxFor.Hours()/24)
 	return m.Check()
 }
+
+// Behind says whether a device is behind a translator.
+func (c *Config) Behind(device string) bool { return simnet.Chance(c.Seed, c.NAT, device, "translator") }
 
 func (c *Config) checkGroups() error {
 	sum := c.HotShare

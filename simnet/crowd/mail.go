@@ -219,7 +219,7 @@ func (c *Crowd) told(d *device, n view.Notice) {
 		c.shown(d, n.ID)
 	case "stage":
 		if n.Stage.Stage == view.StageCustody {
-			c.inCustody(n.ID, n.Stage.Device)
+			c.inCustody(n.ID, n.Stage)
 		}
 	}
 }
@@ -256,16 +256,17 @@ func (c *Crowd) drop(l *letter, i int) {
 	}
 }
 
-func (c *Crowd) inCustody(id, device string) {
-	l := c.letters[id]
-	if l == nil {
-		return
-	}
-	for i := range l.due {
-		if x := &l.due[i]; x.to.ID() == device && !x.custody {
-			x.custody = true
-			c.stats.custody++
+// inCustody hears of each receipt of a delivery that has enough of them, which may be after it arrived.
+func (c *Crowd) inCustody(id string, s *view.Delivery) {
+	first := s.Custody == c.cfg.W && !c.begin.IsZero()
+	if l := c.letters[id]; l != nil {
+		if i := slices.IndexFunc(l.due, func(x due) bool { return x.to.ID() == s.Device }); i >= 0 {
+			first = !l.due[i].custody
+			l.due[i].custody = true
 		}
+	}
+	if first {
+		c.stats.custody++
 	}
 }
 

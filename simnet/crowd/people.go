@@ -75,7 +75,7 @@ func (c *Crowd) addDevice(u *user, add func(name string) (*simnet.Device, error)
 	}
 	d := &device{Device: s, n: len(c.hosts), of: u, habit: habit{wants: true}, since: c.w.Now(), handles: map[*group]string{}}
 	d.class = &c.cfg.People[c.rng.Pick(len(c.cfg.People), func(i int) float64 { return c.cfg.People[i].Share })]
-	d.Put(c.place(u.region, d.class.Churn.Name, c.rng.Unit() < c.cfg.NAT))
+	d.Put(c.place(u.region, d.class.Churn.Name, c.cfg.Behind(name)))
 	d.Skew(time.Duration(c.rng.Normal() * float64(c.cfg.Skew)))
 	d.Know(c.candidates()...)
 	d.Notices(func(n view.Notice) { c.told(d, n) })

@@ -9,6 +9,7 @@ import (
 
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/simnet"
 	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/model"
 )
@@ -27,11 +28,8 @@ func (t *Town) leg(a, b *place) time.Duration {
 	return t.rtt[a.region][b.region]/2 + a.mile + b.mile
 }
 
-// punched says whether two hosts behind translators reach each other; it is so for all time.
-func (t *Town) punched(a, b *place) bool {
-	x, y := min(a.number, b.number), max(a.number, b.number)
-	return model.NewDice(t.cfg.Seed^uint64(x)<<40^uint64(y)<<16).Unit() < t.cfg.Punch
-}
+// punched is crowd's chance.
+func (t *Town) punched(a, b *place) bool { return simnet.Chance(t.cfg.Seed, t.cfg.Punch, a.name, b.name) }
 
 // settle lets everything come to rest, and begins to count.
 func (t *Town) settle(context.Context) error {

@@ -21,7 +21,6 @@ const listenPort = 4001
 type machine struct {
 	place
 	town *Town
-	name string
 	home string
 	skew time.Duration
 
@@ -34,7 +33,7 @@ type machine struct {
 }
 
 func (t *Town) machine(name string, relay bool) *machine {
-	m := &machine{town: t, name: name, home: filepath.Join(t.dir, name), ended: make(chan struct{})}
+	m := &machine{place: place{name: name}, town: t, home: filepath.Join(t.dir, name), ended: make(chan struct{})}
 	m.relay = relay
 	close(m.ended)
 	t.net.add(&m.place)

@@ -18,7 +18,7 @@ type Network struct {
 	wg     sync.WaitGroup
 
 	leg   func(from, to *place) time.Duration // one way
-	punch func(from, to *place) bool          // of two behind translators: they reach each other
+	punch func(from, to *place) bool          // of two behind translators: they can reach each other
 	loss  float64                             // share of the packets
 
 	mu     sync.Mutex
@@ -30,6 +30,7 @@ type Network struct {
 
 // place is where a host is.
 type place struct {
+	name   string
 	number int
 	at     netip.Addr
 	region int
@@ -157,15 +158,13 @@ func (n *Network) carries(from, to netip.AddrPort, size int) bool {
 	return true
 }
 
-// let is the translator before a host: it lets in what answers, and whoever punches through.
+// let is the translator before a host: it lets in what answers. Of two behind translators some can never answer each other.
 func (n *Network) let(a, b *place, from netip.AddrPort) bool {
 	if !b.nat || n.open {
 		return true
 	}
-	if at, ok := b.flows[from]; ok && time.Since(at) < flowFor {
-		return true
-	}
-	return a.nat && n.punch(a, b)
+	at, ok := b.flows[from]
+	return ok && time.Since(at) < flowFor && (!a.nat || n.punch(a, b))
 }
 
 func (n *Network) latency(p *simnet.Packet) time.Duration {

@@ -124,6 +124,17 @@ func TestATranslatorLetsInWhatAnswers(t *testing.T) {
 			t.Error("an answer got in after it was forgotten")
 		}
 	})
+	for _, punch := range []bool{false, true} {
+		between(t, 0, func(a, b *place) { a.nat, b.nat = true, true }, func(p *pair) {
+			p.punch = func(_, _ *place) bool { return punch }
+			if n, _ := send(p.ca, p.cb, 1); n != 0 {
+				t.Error("a stranger behind a translator got in")
+			}
+			if n, _ := send(p.cb, p.ca, 1); n == 1 != punch {
+				t.Errorf("punched %t, and %d of one packet came", punch, n)
+			}
+		})
+	}
 }
 
 func TestWhatOnlyEnginesPlayIsRefused(t *testing.T) {

@@ -257,7 +257,7 @@ func (t *Town) device(u *user) *resident {
 	}
 	d := &resident{machine: t.machine(name, false), of: u, wants: true}
 	d.class = &t.cfg.People[t.rng.Pick(len(t.cfg.People), func(i int) float64 { return t.cfg.People[i].Share })]
-	t.put(d, u.region, t.rng.Unit() < t.cfg.NAT)
+	t.put(d, u.region, t.cfg.Behind(name))
 	u.devices = append(u.devices, d)
 	t.devices = append(t.devices, d)
 	return d
