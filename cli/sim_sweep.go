@@ -389,9 +389,13 @@ func (w *sweep) checkShow(cmd *cobra.Command, s *scenario.Scenario) error {
 		return wrong(err)
 	}
 	r := run.Result()
+	var names []string
+	for _, v := range r.Figures() {
+		names = append(names, v.Name)
+	}
 	for _, name := range w.show {
 		if _, known := r.Figure(name); !known {
-			return usage(cmd, "--show: there is no figure "+name)
+			return usage(cmd, "--show: "+result.Unknown(name, names))
 		}
 	}
 	return nil

@@ -159,13 +159,13 @@ func (t *Town) Result() *result.Result {
 		{"broken.count", result.Lower, broken},
 		{"orphaned.count", "", orphaned},
 		{"dropped.count", "", s.dropped},
-		{"unfinished.count", "", unfinished},
+		{"pending.count", "", unfinished},
 		{"messages.count", "", s.messages},
 		{"deliveries.count", "", s.deliveries},
-		{"users", "", len(t.users)},
-		{"devices", "", len(t.devices)},
-		{"relays", "", len(t.relays)},
-		{"relays.died", "", s.deaths},
+		{"users.count", "", len(t.users)},
+		{"devices.count", "", len(t.devices)},
+		{"relays.count", "", len(t.relays)},
+		{"relay.deaths.count", "", s.deaths},
 	} {
 		add(c.name, "", c.better, float64(c.n))
 	}

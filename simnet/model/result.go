@@ -188,7 +188,7 @@ func (w *World) Result() *result.Result {
 	share("device.wakes_hour", "", lower, t.WakesHour)
 	share("relay.bytes_hour", "B/h", lower, t.RelayBytesHour)
 	share("deliveries.hour_peak", "", "", w.stats.course.most(deliveriesHour))
-	count("events", "", t.Events)
+	count("events.count", "", t.Events)
 	r.Spreads = []result.Spread{t.Seconds, t.SecondsThere, t.SecondsAway, t.StoredBytes, t.PeakBytes, t.LookupHops}
 	r.Series = w.stats.course.series
 	r.Maps = []result.Map{result.Daily(&r.Series[deliveriesHour])}

@@ -44,7 +44,7 @@ func run(seed uint64, devices, r int) *result.Result {
 		Values: []result.Value{
 			{Name: "lost.count", Better: result.Lower},
 			{Name: "relay.bytes_hour", Unit: "B/h", Better: result.Lower, Value: 3 * float64(devices) * (1 + rng.Float64()/10)},
-			{Name: "events", Value: float64(17 * devices)},
+			{Name: "events.count", Value: float64(17 * devices)},
 		},
 		Spreads: []result.Spread{result.Of("delivery.seconds", "s", result.Lower, waits), result.Of("lookup.hops", "hops", result.Lower, []float64{1, 2, 2, 3})},
 		Maps:    []result.Map{result.Daily(&course)},

@@ -88,7 +88,7 @@ func (s *Scenario) checkFigures(r *result.Result) error {
 	for _, e := range s.expect {
 		dim, known := dims[e.figure]
 		if !known {
-			return s.bad("expect."+e.figure, unknown("figure", e.figure, names))
+			return s.bad("expect."+e.figure, result.Unknown(e.figure, names))
 		}
 		for _, b := range e.bounds {
 			if plainDim(dim) != b.unit.of && (b.value != 0 || b.unit.name != "") {

@@ -181,6 +181,7 @@ func TestWhatCannotBeUsedIsNamedWithItsLine(t *testing.T) {
 		good + "[[fault]]\nat = \"1 d\"":                         `x.toml:5: fault.0.kind: is missing`,
 		good + "[[fault]]\nshar = \"1 %\"":                       `x.toml:6: there is no key of a fault "shar"; did you mean "share"?`,
 		good + "[expect]\n\"lost.count\" = \"0\"":                `x.toml:6: expect.lost.count: wants a comparison`,
+		good + "[expect]\n\"events\" = \"== 0\"":                 `x.toml:6: there is no figure "events" any more; it is called "events.count"`,
 		good + "[expect]\n\"lost.cunt\" = \"== 0\"":              `x.toml:6: there is no figure "lost.cunt"; did you mean "lost.count"?`,
 		good + "[expect]\n\"lost.count\" = \"< 3 s\"":            `x.toml:6: expect.lost.count: is counted in plain numbers`,
 		good + "[sweep]\nrelay = \"4, 8\"":                       `x.toml:6: there is no key "relay"`,

@@ -140,7 +140,7 @@ func (r *Run) Result() *result.Result {
 		{Name: "broken.count", Better: result.Lower, Value: float64(len(r.Broken()))},
 		{Name: "claims.count", Value: float64(claimed)},
 		{Name: "messages.count", Value: float64(len(r.Messages))},
-		{Name: "events", Value: float64(r.World.Events())},
+		{Name: "events.count", Value: float64(r.World.Events())},
 		{Name: "virtual.seconds", Unit: "s", Value: r.World.Now().Sub(simnet.Start).Seconds()},
 	}
 	return out

@@ -4,7 +4,6 @@ package compare
 
 import (
 	"errors"
-	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -103,11 +102,26 @@ func Runs(a, b []*result.Result, tolerance float64, only []string) (*Comparison,
 	}
 	for _, name := range only {
 		if !slices.ContainsFunc(c.Figures, func(f Figure) bool { return f.Name == name }) {
-			return nil, fmt.Errorf("no figure %q on both sides", name)
+			return nil, errors.New(result.Unknown(name, common(pairs)) + " on both sides")
 		}
 	}
 	c.judge()
 	return c, nil
+}
+
+// common are the names of the figures that somebody on each side has.
+func common(pairs []pairing) (names []string) {
+	for _, p := range pairs {
+		for _, r := range p.a.Runs {
+			for _, v := range r.Figures() {
+				if slices.ContainsFunc(p.b.Runs, func(o *result.Result) bool { _, ok := o.Figure(v.Name); return ok }) {
+					names = append(names, v.Name)
+				}
+			}
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // pairing is one setting on both sides.
