@@ -84,10 +84,12 @@ const (
 	// and every lookup drops those that do not answer.
 	refreshEvery = 6 * time.Hour
 	// redialMin and redialMax bound the back-off between rounds of dialling
-	// while no kith peer is connected; dialsAtOnce is how many at a time.
+	// while no kith peer is connected; dialsAtOnce is how many run at a time,
+	// dialApart how long one is waited for before the next begins.
 	redialMin   = 2 * time.Second
 	redialMax   = 2 * time.Minute
 	dialsAtOnce = 8
+	dialApart   = 250 * time.Millisecond
 )
 
 // IP diversity of the routing table, as in the public IPFS network: at most

@@ -133,27 +133,40 @@ func (d *Directory) refresh(last refreshed) refreshed {
 	return refreshed{at: time.Now(), peers: d.kad.RoutingTable().Size()}
 }
 
-// dialKnown dials the bootstrap peers and the remembered ones.
+// dialKnown dials the bootstrap peers and then the remembered ones, one after the other without waiting long for any, until
+// enough are connected: one where the routing table knows others, who are dialled when a walk wants them.
 func (d *Directory) dialKnown() {
+	enough := 1
+	if d.kad.RoutingTable().Size() == 0 {
+		enough = dialsAtOnce
+	}
 	ctx, stop := context.WithTimeout(d.ctx, walkTimeout)
 	defer stop()
 	ctx = network.WithDialPeerTimeout(ctx, dialTimeout)
-	targets := make(chan peer.AddrInfo)
+	places, ended := make(chan struct{}, dialsAtOnce), make(chan struct{}, 1)
 	var wg sync.WaitGroup
-	for range dialsAtOnce {
+	defer wg.Wait()
+	for _, info := range slices.Concat(d.bootstrap, d.knownPeers()) {
+		if info.ID == d.host.ID() {
+			continue
+		}
+		places <- struct{}{}
+		if len(d.connected(RecordProtocol)) >= enough {
+			return
+		}
 		wg.Go(func() {
-			for info := range targets {
-				_ = d.host.Connect(ctx, info) // dialled again after the pause
+			_ = d.host.Connect(ctx, info) // dialled again after the pause
+			<-places
+			select {
+			case ended <- struct{}{}:
+			default:
 			}
 		})
-	}
-	for _, info := range slices.Concat(d.bootstrap, d.knownPeers()) {
-		if info.ID != d.host.ID() {
-			targets <- info
+		select {
+		case <-ended:
+		case <-time.After(dialApart):
 		}
 	}
-	close(targets)
-	wg.Wait()
 }
 
 // knownPeers reads the peer cache, the latest seen first.

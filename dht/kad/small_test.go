@@ -208,3 +208,24 @@ func TestCallersContextBoundsACall(t *testing.T) {
 		t.Errorf("took %v", took)
 	}
 }
+
+// Who loses every connection dials until one stands, and not everybody it knows: the table still has them.
+func TestOneConnectionIsEnoughForATableThatIsFull(t *testing.T) {
+	var known []dht.Peer
+	for range 6 {
+		known = append(known, plain(newNode(t, Config{})))
+	}
+	d := newNode(t, Config{Bootstrap: known})
+	d.dialKnown()
+	settle(t, d, len(known))
+	if n := len(d.Peers()); n != len(known) {
+		t.Fatalf("control: an empty table got %d connections", n)
+	}
+	for _, p := range d.host.Network().Peers() {
+		_ = d.host.Network().ClosePeer(p)
+	}
+	d.dialKnown()
+	if n := len(d.Peers()); n != 1 {
+		t.Errorf("%d connections, want 1", n)
+	}
+}

@@ -256,7 +256,7 @@ func (s *scout) run(ctx context.Context) {
 		}
 		s.look(ctx)
 		next = time.Now().Add(pause)
-		pause = min(2*pause, scoutMax)
+		pause = min(4*pause, scoutMax)
 	}
 }
 

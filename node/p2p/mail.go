@@ -1,11 +1,13 @@
 package p2p
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"errors"
 	"log/slog"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -207,6 +209,55 @@ func (m *mail) sweep() {
 			m.wg.Go(func() { _ = g.host.Network().ClosePeer(p) })
 		}
 	}
+}
+
+// thin lets go of connections that nothing needs. The device's own host needs
+// none to relays that serve under the connection identity, and few to peers of
+// the directory; people's devices it keeps.
+func (n *Node) thin() {
+	n.mail.sweep()
+	if n.role.on() {
+		return // a relay's connections are its work
+	}
+	net := n.host.Network()
+	var idle []peer.ID
+	rank := map[peer.ID]int{}
+	for _, p := range net.Peers() {
+		isRelay, serves := n.candidates.isRelay(p), n.mail.reaches(p)
+		if (isRelay && serves || !n.candidates.near(p)) && !talks(net, p) {
+			idle = append(idle, p)
+			rank[p] = steadiness(isRelay, serves)
+		}
+	}
+	// Relays stay, and let go of nobody: who keeps another person's node is let go by it, and dials anew.
+	slices.SortFunc(idle, func(a, b peer.ID) int {
+		return cmp.Or(cmp.Compare(rank[a], rank[b]), since(net, a).Compare(since(net, b)))
+	})
+	for _, p := range idle[min(len(idle), keepPeers):] {
+		_ = net.ClosePeer(p)
+	}
+}
+
+// steadiness is in which order peers are kept: a relay that does not serve us first, for one that does should see our
+// peer id only if there is no other.
+func steadiness(isRelay, serves bool) int {
+	switch {
+	case isRelay && !serves:
+		return 0
+	case isRelay:
+		return 1
+	}
+	return 2
+}
+
+// since is when the oldest connection to a peer was opened.
+func since(net network.Network, p peer.ID) (oldest time.Time) {
+	for _, c := range net.ConnsToPeer(p) {
+		if at := c.Stat().Opened; oldest.IsZero() || at.Before(oldest) {
+			oldest = at
+		}
+	}
+	return oldest
 }
 
 // prekey asks for a one-time bundle: a relay under the connection identity, a

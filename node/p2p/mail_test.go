@@ -140,4 +140,17 @@ func TestTheDeviceLetsGoOfRelaysThatServe(t *testing.T) {
 	if n := len(ada.host.Network().Peers()); n != keepPeers {
 		t.Errorf("the device's own host keeps %d connections", n)
 	}
+	kept := ada.host.Network().Peers()[0]
+	ben := testNode(t, "ben", knows(ada))
+	for range 3 { // whoever else connects, the same relay is kept: it never lets go, as another person's node would
+		for _, r := range append(relays, ben) {
+			if err := ada.host.Connect(t.Context(), peer.AddrInfo{ID: r.host.ID(), Addrs: r.host.Addrs()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ada.thin()
+		if now := ada.host.Network().Peers(); len(now) != 1 || now[0] != kept {
+			t.Fatalf("%v is kept, before it was %v", now, kept)
+		}
+	}
 }

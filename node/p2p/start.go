@@ -386,27 +386,6 @@ func (n *Node) peers() []peer.ID {
 	return out
 }
 
-// thin lets go of connections that nothing needs. The device's own host needs
-// none to relays that serve under the connection identity, and few to peers of
-// the directory; people's devices it keeps.
-func (n *Node) thin() {
-	n.mail.sweep()
-	if n.role.on() {
-		return // a relay's connections are its work
-	}
-	net := n.host.Network()
-	var idle []peer.ID
-	for _, p := range net.Peers() {
-		serves := n.candidates.isRelay(p) && n.mail.reaches(p)
-		if (serves || !n.candidates.near(p)) && !talks(net, p) {
-			idle = append(idle, p)
-		}
-	}
-	for _, p := range idle[min(len(idle), keepPeers):] {
-		_ = net.ClosePeer(p)
-	}
-}
-
 // Close stops everything and waits for it: first what brings requests in, then
 // the performers, which still answer, then the loop and what it stands on.
 func (n *Node) Close() error {
