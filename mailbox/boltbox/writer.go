@@ -132,8 +132,6 @@ func (s *Store) commit(ops []op, calls int) error {
 	if s.ctl.afterSync != nil {
 		s.ctl.afterSync()
 	}
-	s.commits.Add(1)
-	s.calls.Add(int64(calls))
 	s.state.Lock()
 	defer s.state.Unlock()
 	for _, o := range ops {
@@ -144,6 +142,8 @@ func (s *Store) commit(ops []op, calls int) error {
 			known.sum = sum
 		}
 	}
+	s.commits.Add(1) // whoever hears of it sees it
+	s.calls.Add(int64(calls))
 	return nil
 }
 

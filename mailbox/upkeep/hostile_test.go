@@ -94,3 +94,35 @@ func TestOffersAreCheap(t *testing.T) {
 		}
 	})
 }
+
+// The boxes of a store that nobody writes to are hardly ever gone through, and soon where somebody does.
+func TestAStoreAtRestIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, all := newTown(t, 3, 0)
+		elapse(2 * time.Hour)
+		n := all[0]
+		during := func(d time.Duration) int {
+			walks := func() int {
+				n.store.mu.Lock()
+				defer n.store.mu.Unlock()
+				return n.store.walks
+			}
+			before := walks()
+			elapse(d)
+			return walks() - before
+		}
+		if got := during(time.Hour); got > 10 {
+			t.Errorf("gone through %d times in an hour of rest", got)
+		}
+		n.deposit("news")
+		if got := during(6 * time.Second); got == 0 {
+			t.Error("nobody looks at what is new")
+		}
+		n.store.mu.Lock()
+		n.store.uncounted = true
+		n.store.mu.Unlock()
+		if got := during(time.Hour); got < 600 {
+			t.Errorf("control: %d times where nobody counts", got)
+		}
+	})
+}

@@ -5,9 +5,9 @@ import "time"
 const (
 	// poll is how often the time is looked at, at least: a clock may be set.
 	poll = time.Minute
-	// lookEvery is how often the boxes of the store are gone through, and
-	// lookBox what each box adds to that.
-	lookEvery, lookBox = 5 * time.Second, 2 * time.Millisecond
+	// lookEvery is how often the boxes of a store that changes are gone through,
+	// lookBox what each box adds to that, lookAnyway how often if nothing changes.
+	lookEvery, lookBox, lookAnyway = 5 * time.Second, 2 * time.Millisecond, 10 * time.Minute
 	// visitWithin bounds one visit, and slowWithin one to a relay that is slow;
 	// what is left waits for the next. visitsAtOnce is how many of one grade run.
 	visitWithin, slowWithin, visitsAtOnce = time.Minute, 10 * time.Minute, 4

@@ -37,6 +37,9 @@ type Config struct {
 	// Scrub reads every stored value once and returns the envelopes that are
 	// spoilt, and how many it checked.
 	Scrub func(ctx context.Context) (checked int, spoilt []Spoilt, err error)
+	// Commits counts the changes of the store that can be seen: while it stays, the boxes are rarely gone through.
+	// nil: nobody counts.
+	Commits func() int64
 }
 
 // Spoilt is an envelope whose stored bytes are damaged.
@@ -196,8 +199,13 @@ func (u *Upkeep) nudge() {
 	}
 }
 
-// times are when what happens rarely is due.
-type times struct{ look, clock, scrub time.Time }
+// times are when what happens rarely is due, and what the store was like when its boxes were gone through.
+type times struct {
+	look, clock, scrub time.Time
+	seen               time.Time
+	commits            int64
+	boxes              int
+}
 
 // run is the goroutine of the rounds.
 func (u *Upkeep) run() {
@@ -244,7 +252,8 @@ func (u *Upkeep) rare(at *times, now time.Time) {
 	u.mu.Unlock()
 	// A clock that was set back must not keep anything waiting.
 	if !now.Before(at.look) || at.look.Sub(now) > 2*poll {
-		at.look = now.Add(min(poll, lookEvery+time.Duration(u.look())*lookBox))
+		u.glance(at, now)
+		at.look = now.Add(min(poll, lookEvery+time.Duration(at.boxes)*lookBox))
 	}
 	u.heed(offers, now)
 	if !now.Before(at.clock) || at.clock.Sub(now) > clockEvery {
@@ -255,6 +264,18 @@ func (u *Upkeep) rare(at *times, now time.Time) {
 		at.scrub = now.Add(scrubEvery)
 		u.wg.Go(u.daily)
 	}
+}
+
+// glance goes through the boxes if the store has changed since the last time, and after lookAnyway.
+func (u *Upkeep) glance(at *times, now time.Time) {
+	commits := int64(-1)
+	if u.cfg.Commits != nil {
+		commits = u.cfg.Commits()
+	}
+	if passed := now.Sub(at.seen); commits >= 0 && commits == at.commits && passed >= 0 && passed < lookAnyway {
+		return
+	}
+	at.seen, at.commits, at.boxes = now, commits, u.look()
 }
 
 // daily is a scrub that nobody asked for: it may take long, and visits go on.

@@ -49,8 +49,11 @@ type locked struct {
 	mu     sync.Mutex
 	m      *mailbox.Memory
 	rotten map[mailbox.EnvelopeID]bool
-	walks  int   // through all boxes
+	walks  int // through all boxes
+	writes int64
 	broken error // of every look
+
+	uncounted bool // nobody says when something is written
 }
 
 func newLocked() *locked {
@@ -60,6 +63,7 @@ func newLocked() *locked {
 func (s *locked) Do(ctx context.Context, fn func(mailbox.Tx) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.writes++
 	return s.m.Do(ctx, func(tx mailbox.Tx) error { return fn(rottenTx{tx, s}) })
 }
 
@@ -120,7 +124,7 @@ func newTown(t testing.TB, relays, standbys int) (*town, []*node) {
 func (n *node) start() {
 	n.upkeep = New(Config{
 		Store: n.store, Relay: n.rules, Client: n, Rand: rand.NewChaCha8([32]byte(n.peer.ID[6:])), Scrub: n.scrub,
-		Now: func() time.Time { return time.Now().Add(n.skew) },
+		Now: func() time.Time { return time.Now().Add(n.skew) }, Commits: n.commits,
 		Adopted: func(box mailbox.ID) {
 			n.mu.Lock()
 			defer n.mu.Unlock()
@@ -128,6 +132,16 @@ func (n *node) start() {
 		},
 	})
 	n.upkeep.Start()
+}
+
+// commits counts for the upkeep, unless nobody does.
+func (n *node) commits() int64 {
+	n.store.mu.Lock()
+	defer n.store.mu.Unlock()
+	if n.store.uncounted {
+		return -1
+	}
+	return n.store.writes
 }
 
 // open gives box b to relays.

@@ -118,7 +118,7 @@ func (r *role) serve(store *boltbox.Store) (err error) {
 	s.upkeep = upkeep.New(upkeep.Config{
 		Store: store, Relay: s.rules, Client: s.client, Now: r.now, Rand: r.rand, Log: r.log,
 		Announce: func() error { return s.server.Announce() }, Scrub: s.scrub,
-		Adopted: func(box mailbox.ID) { s.server.Arrived(box) },
+		Adopted: func(box mailbox.ID) { s.server.Arrived(box) }, Commits: func() int64 { return store.Stats().Commits },
 	})
 	s.server, err = relay.Serve(r.host, relay.Config{
 		Store: store, Relay: s.rules, Rate: r.rate, Now: r.now, Rand: r.rand, Log: r.log,
