@@ -274,6 +274,9 @@ func (w *World) collect(i uint32, chase bool) {
 	})
 	w.forget(i, &freed)
 	for _, a := range w.authors {
+		w.lookAtBox(a)
+	}
+	for _, a := range w.authors {
 		w.deliver(i, a, ackSize, true)
 	}
 	if b := &w.devices[i]; b.n > 0 {

@@ -203,7 +203,7 @@ func (w *World) hot(x uint64) (user uint32, ok bool) {
 	if c.HotShare == 0 || float64(x>>16&0xffff) >= c.HotShare*65536 {
 		return 0, false
 	}
-	n := w.users.len()
+	n := len(w.users)
 	few := uint64(min(c.HotUsers, n))
 	return uint32(mix(x, 0x686f74) % few * uint64(n) / few), true
 }

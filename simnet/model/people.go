@@ -20,7 +20,7 @@ const (
 // makeFriends draws who knows whom: everybody knows those at the same distances, most of them near, which is to say in
 // the same time zone. Knowing is mutual. People write to the first most: like 1/rank.
 func (w *World) makeFriends() {
-	n, half := w.users.len(), max(w.cfg.Contacts/2, 1)
+	n, half := len(w.users), max(w.cfg.Contacts/2, 1)
 	for i := range half {
 		reach := max(n/200, 20)
 		if i%5 == 4 {
@@ -39,7 +39,7 @@ func (w *World) contact(u uint32, x uint64) uint32 {
 	if v, ok := w.hot(x); ok && v != u {
 		return v
 	}
-	n := w.users.len()
+	n := len(w.users)
 	off := w.near[w.liked[x&0xff]]
 	if x&0x100 != 0 {
 		off = n - off
@@ -69,75 +69,60 @@ func (w *World) activity() float64 {
 	return math.Exp(s*w.rng.dist.NormFloat64() - s*s/2)
 }
 
-// nextWrite is when a user writes next: the next point of a Poisson process whose rate follows the hours of its day.
-func (w *World) nextWrite(i uint32) uint64 {
-	left, mean := w.rng.Exp(), float64(w.users.rate[i])
-	if w.cfg.Flat && w.cfg.Rush.For == 0 {
-		return uint64(left/mean*60*minute) + 1
-	}
-	ahead := uint64(24+zones[w.users.zone[i]].hours) * 60 * minute // of the clock there, and a day
-	for passed := uint64(0); ; {
-		at := w.now + passed + ahead
-		factor, until := w.cfg.rushed(w.now+passed, ahead)
-		rate := mean * factor / (60 * minute)
-		if !w.cfg.Flat {
-			rate *= diurnal[at/(60*minute)%24]
-		}
-		room := min(60*minute-at%(60*minute), until)
-		if left < rate*float64(room) {
-			return passed + uint64(left/rate) + 1
-		}
-		left -= rate * float64(room)
-		passed += room
-		if passed > forever/2 {
-			return passed
-		}
-	}
-}
-
 // write has a user write a message, if one of its devices is there; else it does when one is.
-func (w *World) write(i uint32) {
-	x := w.words(i, w.now)
-	w.plan(w.nextWrite(i), writes, 0, i)
-	first, end := w.users.of(i)
-	n := end - first
+func (w *World) write(l *letter) {
+	u := &w.users[l.from]
+	n := uint32(u.number)
 	for k := range n {
-		from := first + (uint32(x>>40)+k)%n
+		from := u.first + (uint32(l.x>>40)+k)%n
 		if w.there.has(from) {
-			w.send(i, from, x)
+			w.send(l, from)
 			return
 		}
 	}
-	if !w.cfg.NotHeld && w.users.backlog[i] < math.MaxUint16 {
-		w.users.backlog[i]++
+	if !w.cfg.NotHeld && u.backlog < math.MaxUint16 {
+		u.backlog++
 		w.stats.Held++
 	}
 }
 
-// words decides what a user writes at a time, and to whom. It can be asked before: see ahead.
-func (w *World) words(i uint32, at uint64) uint64 { return mix(at, w.cfg.Seed^uint64(i)<<32) }
-
-// ahead looks at what an event will look at. Events come in the order of their time, and that is no order in memory: asked for
-// one by one, most of the time would go into waiting for it.
-func (w *World) ahead(e Event) {
-	i := uint32(e.What)
-	switch kind(e.What >> 56) {
-	case writes:
-		to, _ := w.users.of(w.contact(i, w.words(i, e.At)))
-		w.seen += w.devices[to].n + w.devices[to].top.next + uint32(w.users.rate[i])
-	case deviceTurns:
-		w.seen += w.devices[i].n + w.devices[i].top.next
+// ahead looks at what events will look at; see address.
+func (w *World) ahead(events []Event) {
+	var pages [chunkSize]uint32
+	n := 0
+	for _, e := range events {
+		switch kind(e.What >> 56) {
+		case deviceTurns, retries, chases, expires:
+			w.lookAtBox(uint32(e.What))
+			w.seen += w.devices[uint32(e.What)].user
+			pages[n] = uint32(e.What)
+			n++
+		}
 	}
+	for i, d := range pages[:n] {
+		w.seen += uint32(w.users[w.devices[d].user].backlog)
+		pages[i] = w.devices[d].top.next
+	}
+	for range 6 {
+		some := pages[:n]
+		n = 0
+		for _, p := range some {
+			if p != 0 {
+				pages[n] = w.pages[p-1].next
+				n++
+			}
+		}
+	}
+	w.seen += pages[0]
 }
 
 // send fans a message out: to each device of the recipient and each other one of the author, as the engine does.
-func (w *World) send(me, from uint32, x uint64) {
-	size := uint8(x >> 9 & 15)
+func (w *World) send(l *letter, from uint32) {
+	size := uint8(l.x >> 9 & 15)
 	w.stats.Messages++
 	w.stats.Wakes++
-	for _, u := range [2]uint32{w.contact(me, x), me} {
-		to, end := w.users.of(u)
-		for ; to < end; to++ {
+	for _, u := range [2]uint32{l.to, l.from} {
+		for to, end := w.users[u].devices(); to < end; to++ {
 			if to != from {
 				w.stats.Deliveries++
 				w.deliver(from, to, size, false)
@@ -220,8 +205,23 @@ func (w *World) turn(i, turns uint32) {
 	if d.stale {
 		w.elect(i)
 	}
-	for waiting := &w.users.backlog[d.user]; *waiting > 0; *waiting-- {
-		w.send(d.user, i, w.rng.Uint64())
+	w.catchUp(d.user, i)
+}
+
+// catchUp has a user write, on a device that came, what it could not write before.
+func (w *World) catchUp(me, from uint32) {
+	var some [lookAhead]letter
+	for u := &w.users[me]; u.backlog > 0; {
+		n := min(int(u.backlog), len(some))
+		for i := range some[:n] {
+			l := &some[i]
+			l.x, l.from = w.rng.Uint64(), me
+		}
+		w.address(some[:n])
+		for i := range some[:n] {
+			w.send(&some[i], from)
+		}
+		u.backlog -= uint16(n)
 	}
 }
 

@@ -2,6 +2,7 @@ package model
 
 import (
 	"cmp"
+	"math"
 	"math/bits"
 	"slices"
 )
@@ -20,9 +21,9 @@ type Event struct {
 //
 // The zero value is an empty queue at time 0.
 type Queue struct {
-	// Ahead, if not nil, hears of each event some time before it is taken: whoever looks at what the event will need has
-	// it in the cache by then. It must not push.
-	Ahead func(Event)
+	// Ahead, if not nil, hears of events some time before they are taken: whoever looks at what they will need has it in
+	// the cache by then. It must not push.
+	Ahead func([]Event)
 
 	now    uint64
 	n      int
@@ -94,35 +95,43 @@ func (q *Queue) grow(level int, slot uint64, before int32) int32 {
 
 // Pop takes the next event; ok is false if there is none. Of events of one time the one with the least What comes
 // first; those that are planned for the very moment while it lasts come after.
-func (q *Queue) Pop() (e Event, ok bool) {
-	if q.taken == len(q.due) && !q.refill() {
+func (q *Queue) Pop() (e Event, ok bool) { return q.PopUpTo(math.MaxUint64) }
+
+// PopUpTo is Pop if the next event is at that time or before. Otherwise whatever is at that time or after may still be planned.
+func (q *Queue) PopUpTo(limit uint64) (e Event, ok bool) {
+	if q.taken == len(q.due) && !q.refill(limit) {
 		return Event{}, false
 	}
-	e = q.due[q.taken]
+	if e = q.due[q.taken]; e.At > limit {
+		return Event{}, false
+	}
 	q.taken++
 	q.n--
 	return e, true
 }
 
-// refill takes all events of the next time.
-func (q *Queue) refill() bool {
+// refill takes all events of the next time, if that is not beyond the limit.
+func (q *Queue) refill(limit uint64) bool {
 	if q.n == 0 {
 		return false
 	}
 	for {
 		level := bits.TrailingZeros16(q.levels)
 		slot := uint64(bits.TrailingZeros64(q.slots[level]))
+		begins := (q.now>>(level*digitBits)&^63 | slot) << (level * digitBits)
+		if begins > limit {
+			return false
+		}
+		q.now = begins
 		c := q.first[level][slot]
 		q.first[level][slot] = 0
 		if q.slots[level] &^= 1 << slot; q.slots[level] == 0 {
 			q.levels &^= 1 << level
 		}
 		if level == 0 {
-			q.now = q.now&^63 | slot
 			q.collect(c)
 			return true
 		}
-		q.now = (q.now>>(level*digitBits)&^63 | slot) << (level * digitBits)
 		for c != 0 {
 			x := &q.chunks[c-1]
 			next, n := x.next, x.n
@@ -130,9 +139,7 @@ func (q *Queue) refill() bool {
 				q.put(q.chunks[c-1].events[i])
 			}
 			if level == 1 && q.Ahead != nil {
-				for i := range n {
-					q.Ahead(q.chunks[c-1].events[i])
-				}
+				q.Ahead(q.chunks[c-1].events[:n])
 			}
 			c = q.release(c, next)
 		}

@@ -1,6 +1,7 @@
 package model_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -29,11 +30,22 @@ func TestQueueIsOrdered(t *testing.T) {
 				all = append(all, e)
 				continue
 			}
-			got, ok := q.Pop()
-			if ok != (len(all) > 0) {
+			limit := uint64(math.MaxUint64)
+			if rapid.Bool().Draw(t, "limited") {
+				limit = now + rapid.Uint64Range(0, 1<<rapid.IntRange(0, 62).Draw(t, "digits")).Draw(t, "until")
+			}
+			due := false
+			for _, e := range all {
+				due = due || e.At <= limit
+			}
+			got, ok := q.PopUpTo(limit)
+			if ok != due {
 				t.Fatalf("%d pending, taken %v", len(all), ok)
 			}
 			if !ok {
+				if limit < math.MaxUint64 {
+					now = limit // the caller goes on to there
+				}
 				continue
 			}
 			least, at := all[0].At, -1

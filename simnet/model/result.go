@@ -121,7 +121,7 @@ func (w *World) Totals() Totals {
 	}
 	const low = result.Lower
 	r := Totals{
-		Config: w.cfg, Days: w.day, Users: w.users.len(), Relays: len(w.slots), Events: s.events, Counts: c,
+		Config: w.cfg, Days: w.day, Users: len(w.users), Relays: len(w.slots), Events: s.events, Counts: c,
 		Seconds:      s.all.Spread("delivery.seconds", "s", low, 1e-3),
 		SecondsThere: s.there.Spread("delivery.there.seconds", "s", low, 1e-3),
 		SecondsAway:  s.later.Spread("delivery.away.seconds", "s", low, 1e-3),

@@ -23,7 +23,8 @@ type World struct {
 	now    uint64 // milliseconds since start
 	day    int
 
-	users   users
+	users   []user
+	writers writers
 	devices []device
 	relays  []relay
 	loads   []load  // of the relays
@@ -46,18 +47,17 @@ type World struct {
 	seen  uint32 // nothing: so that looking ahead is not left out
 }
 
-// users lie apart by what is asked of them: whoever is written to is looked at by its devices alone.
-type users struct {
-	first   []uint32  // device; the others follow, up to the next user's first
-	rate    []float32 // messages an hour, on average over the day
-	backlog []uint16  // messages for when a device is there again
-	zone    []uint8
+// user is somebody: a quarter of a cache line.
+type user struct {
+	first   uint32 // device; the others follow
+	keeps   uint32 // see writers
+	other   uint32
+	backlog uint16 // messages for when a device is there again
+	number  uint8  // of devices
 }
 
-func (u *users) len() int { return len(u.first) - 1 }
-
-// of are the devices of a user: from the first to before the last.
-func (u *users) of(i uint32) (from, to uint32) { return u.first[i], u.first[i+1] }
+// devices are the devices of a user: from the first to before the last.
+func (u *user) devices() (from, to uint32) { return u.first, u.first + uint32(u.number) }
 
 // device is a device with its mailbox: two cache lines.
 type device struct {
@@ -101,7 +101,6 @@ const (
 	expires
 	retries
 	chases
-	writes
 	epochEnds
 	faultBegins
 )
@@ -120,7 +119,7 @@ func New(c Config) (*World, error) {
 	w := &World{cfg: c, policy: c.policy(), rng: NewDice(c.Seed), stats: newStats()}
 	w.queue.Ahead = w.ahead
 	w.makeRelays()
-	w.makePeople()
+	rates := w.makePeople()
 	for i := range w.devices {
 		w.elect(uint32(i))
 		if c.Epoch > 0 {
@@ -128,31 +127,24 @@ func New(c Config) (*World, error) {
 		}
 	}
 	w.planFaults()
+	w.makeWriters(rates)
 	return w, nil
 }
 
-// makePeople makes users and their devices.
-func (w *World) makePeople() {
+// makePeople makes users and their devices. rates are how many messages an hour each of them writes.
+func (w *World) makePeople() (rates []float64) {
 	c := &w.cfg
 	w.devices = make([]device, 0, c.Devices)
-	u := &w.users
 	for len(w.devices) < c.Devices {
 		n := min(1+w.rng.Pick(len(c.PerUser), func(i int) float64 { return c.PerUser[i] }), c.Devices-len(w.devices))
+		w.users = append(w.users, user{first: uint32(len(w.devices)), number: uint8(n)})
 		for range n {
-			w.devices = append(w.devices, device{user: uint32(len(u.first))})
+			w.devices = append(w.devices, device{user: uint32(len(w.users) - 1)})
 		}
-		u.first = append(u.first, uint32(len(w.devices)-n))
+		rates = append(rates, w.activity()*c.Messages/24)
 	}
-	u.first = append(u.first, uint32(c.Devices))
 	w.there, w.second = make(bitset, (c.Devices+63)/64), make(bitset, (c.Devices+63)/64)
 	w.makeFriends()
-	u.rate, u.backlog, u.zone = make([]float32, u.len()), make([]uint16, u.len()), make([]uint8, u.len())
-	for i := range u.len() {
-		u.zone[i] = zoneOf(float64(i) / float64(u.len()))
-		if u.rate[i] = float32(w.activity() * c.Messages / 24); u.rate[i] > 0 {
-			w.plan(w.nextWrite(uint32(i)), writes, 0, uint32(i))
-		}
-	}
 	for i := range w.devices {
 		d := &w.devices[i]
 		d.class = uint8(w.rng.Pick(len(c.People), func(i int) float64 { return c.People[i].Share }))
@@ -168,6 +160,7 @@ func (w *World) makePeople() {
 			w.plan(Exponential(p.LifeDays*24*60).Draw(w.rng), deviceDies, 0, uint32(i))
 		}
 	}
+	return rates
 }
 
 // Step lets a day pass; false: it was the last.
@@ -178,23 +171,30 @@ func (w *World) Step() bool {
 	w.day++
 	limit := uint64(w.day) * dayMillis
 	for {
-		e, ok := w.queue.Pop()
-		if !ok {
+		written := w.nextLetter()
+		if e, ok := w.queue.PopUpTo(min(written, limit-1)); ok {
+			w.passTo(e.At)
+			w.happen(kind(e.What>>56), uint32(e.What>>32)&0xffffff, uint32(e.What))
+			continue
+		}
+		if written >= limit {
 			break
 		}
-		if e.At >= limit {
-			w.queue.Push(e)
-			break
-		}
-		w.hours(e.At)
-		w.now = e.At
-		w.stats.events++
-		w.happen(kind(e.What>>56), uint32(e.What>>32)&0xffffff, uint32(e.What))
+		w.passTo(written)
+		w.write(&w.writers.drawn[w.writers.taken])
+		w.writers.taken++
 	}
 	w.hours(limit)
 	w.now = limit
 	w.sample()
 	return w.day < w.cfg.Days
+}
+
+// passTo lets time pass until something happens.
+func (w *World) passTo(t uint64) {
+	w.hours(t)
+	w.now = t
+	w.stats.events++
 }
 
 // Progress says how far it is.
@@ -205,8 +205,6 @@ func (w *World) Days() int { return w.day }
 
 func (w *World) happen(k kind, extra, i uint32) {
 	switch k {
-	case writes:
-		w.write(i)
 	case deviceTurns:
 		w.turn(i, extra)
 	case deviceDies:
