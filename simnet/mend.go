@@ -14,8 +14,7 @@ import (
 	"github.com/kith-im/kith/node"
 )
 
-// mending is a relay's part in repair: the production planner and visits. A
-// visit happens at one moment of virtual time.
+// mending is a relay's part in repair: the production planner and visits.
 type mending struct {
 	planner *repair.Planner
 	rng     io.Reader
@@ -66,25 +65,61 @@ func (r *Relay) mend() {
 	}
 	r.offers = nil
 	for _, v := range r.planner.Due(r.time(), r.rng) {
-		out, err := r.local().Visit(context.Background(), virtual{r}, v)
-		if out.Absent > 0 { // it may have had newer sets
-			for _, box := range slices.Concat(v.Compare, v.Show) {
-				r.changes(box)
-			}
-		}
-		if out.Adopted > 0 {
-			r.w.Log(r.name, "takes %d copies over from %s", out.Adopted, r.w.relayName(v.Peer.ID))
-		}
-		if out.Proof == repair.Lied {
-			r.w.Log(r.name, "catches %s lying", r.w.relayName(v.Peer.ID))
-		}
-		if err != nil {
-			r.planner.Unreachable(v.Peer.ID, r.time(), r.rng)
+		if r.w.net == nil {
+			out, err := r.local().Visit(context.Background(), virtual{from: r}, v)
+			r.visited(v, out, err)
 		} else {
-			r.planner.Visited(v.Peer.ID, r.time(), out)
+			r.travel(v)
 		}
 	}
 	r.mendAt(r.planner.Deadline())
+}
+
+// travel is a visit over a network: what the other relay is asked it answers when the first question is there, and this one knows
+// after a round trip for each.
+func (r *Relay) travel(v repair.Visit) {
+	planner := r.planner // a restart has another, and forgets the visit
+	planner.Begin(v.Peer.ID)
+	still := func() bool { return r.up && r.planner == planner }
+	done := func(out repair.Outcome, err error) {
+		if still() {
+			r.visited(v, out, err)
+			r.mendAt(planner.Deadline())
+		}
+	}
+	o, err := virtual{from: r}.to(v.Peer)
+	if err != nil {
+		r.w.after(dialTimeout, func() { done(repair.Outcome{}, err) })
+		return
+	}
+	leg := r.w.leg(&r.at, &o.at)
+	r.w.after((dialLegs+1)*leg, func() {
+		if still() {
+			asked := 0
+			out, err := r.local().Visit(context.Background(), virtual{r, &asked}, v)
+			r.w.after(time.Duration(max(2*asked-1, 1))*leg, func() { done(out, err) })
+		}
+	})
+}
+
+// visited tells the planner what came of a visit.
+func (r *Relay) visited(v repair.Visit, out repair.Outcome, err error) {
+	if out.Absent > 0 { // it may have had newer sets
+		for _, box := range slices.Concat(v.Compare, v.Show) {
+			r.changes(box)
+		}
+	}
+	if out.Adopted > 0 {
+		r.w.Log(r.name, "takes %d copies over from %s", out.Adopted, r.w.relayName(v.Peer.ID))
+	}
+	if out.Proof == repair.Lied {
+		r.w.Log(r.name, "catches %s lying", r.w.relayName(v.Peer.ID))
+	}
+	if err != nil {
+		r.planner.Unreachable(v.Peer.ID, r.time(), r.rng)
+	} else {
+		r.planner.Visited(v.Peer.ID, r.time(), out)
+	}
 }
 
 func (w *World) relayName(peer []byte) string {
@@ -169,7 +204,7 @@ func (r *Relay) pass() {
 		return nil
 	})
 	for _, v := range r.drain.Asks() {
-		if proved, err := r.local().HandOver(context.Background(), virtual{r}, v); err == nil {
+		if proved, err := r.local().HandOver(context.Background(), virtual{from: r}, v); err == nil {
 			r.drain.Proved(v.Peer.ID, proved)
 		}
 	}
@@ -200,9 +235,15 @@ func (r *Relay) prove(box mailbox.ID, nonce [32]byte, ids []mailbox.EnvelopeID) 
 }
 
 // virtual is the way from a relay to the others.
-type virtual struct{ from *Relay }
+type virtual struct {
+	from  *Relay
+	asked *int // questions; nil: nobody counts
+}
 
 func (v virtual) to(p dht.Peer) (*Relay, error) {
+	if v.asked != nil {
+		*v.asked++
+	}
 	r, ok := v.from.w.relayAt(v.from, p.ID)
 	if !ok {
 		return nil, errAway

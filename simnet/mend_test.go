@@ -268,3 +268,25 @@ func TestAMemberThatCutsCopiesShortEndsNoMail(t *testing.T) {
 		}
 	}
 }
+
+// On a network the first question of a visit arrives after a dial: one relay finds another empty, which then visits it.
+func TestVisitsTakeTheirTime(t *testing.T) {
+	refilled := func(leg time.Duration) time.Duration {
+		x := newTown(t, 3, nil)
+		x.w.Connect(simnet.Net{RTT: [][]time.Duration{{2 * leg}}})
+		empty := x.members[0]
+		gone(empty)
+		empty.Restart()
+		began := x.w.Now()
+		if !x.w.RunUntil(day, func() bool { return empty.Held() == x.texts }) {
+			t.Fatalf("legs of %v: not refilled\n%s", leg, tail(x.w))
+		}
+		return x.w.Now().Sub(began)
+	}
+	at := refilled(time.Millisecond)
+	for _, leg := range []time.Duration{time.Second, 2 * time.Second} {
+		if more := (refilled(leg) - at).Seconds() / leg.Seconds(); more < 10 || more > 11 {
+			t.Errorf("legs of %v: %.1f legs later, want twice 5 and a tenth of jitter", leg, more)
+		}
+	}
+}

@@ -166,7 +166,9 @@ func (c *Config) Check() error {
 }
 
 // Behind says whether a device is behind a translator.
-func (c *Config) Behind(device string) bool { return simnet.Chance(c.Seed, c.NAT, device, "translator") }
+func (c *Config) Behind(device string) bool {
+	return simnet.Chance(c.Seed, c.NAT, device, "translator")
+}
 
 func (c *Config) checkGroups() error {
 	sum := c.HotShare

@@ -29,7 +29,9 @@ func (t *Town) leg(a, b *place) time.Duration {
 }
 
 // punched is crowd's chance.
-func (t *Town) punched(a, b *place) bool { return simnet.Chance(t.cfg.Seed, t.cfg.Punch, a.name, b.name) }
+func (t *Town) punched(a, b *place) bool {
+	return simnet.Chance(t.cfg.Seed, t.cfg.Punch, a.name, b.name)
+}
 
 // settle lets everything come to rest, and begins to count.
 func (t *Town) settle(context.Context) error {
