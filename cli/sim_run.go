@@ -8,8 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
-	"runtime/metrics"
 	"strings"
 	"time"
 
@@ -86,18 +84,6 @@ func engines(s *scenario.Scenario) {
 	}
 }
 
-// garbage is how much of it may lie about before it is collected, in bytes; more if half of what lives is more, less if eight times is less.
-const garbage = 1 << 30
-
-// letGrow sets when garbage is collected by what lives now: a world of engines makes much of it, and keeps a megabyte of each.
-func letGrow() {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
-	if n := live[0].Value.Uint64(); n > 0 {
-		debug.SetGCPercent(int(min(max(garbage/(n/100+1), 50), 800)))
-	}
-}
-
 func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out string) error {
 	if out != "" {
 		if err := outFolder(out, result.ResultFile); err != nil {
@@ -159,10 +145,10 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 // playOut plays a run to its end, or until somebody has enough, and holds it against what its scenario expects. tell is called
 // after each step.
 func playOut(ctx context.Context, s *scenario.Scenario, run result.Run, tell func()) (*result.Result, error) {
+	defer tend()()
 	more := true
 	for more && ctx.Err() == nil {
 		more = run.Step()
-		letGrow()
 		tell()
 	}
 	if x, ok := run.(interface{ Err() error }); ok && x.Err() != nil {

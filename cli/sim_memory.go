@@ -1,0 +1,106 @@
+package cli
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"path"
+	"runtime/debug"
+	"runtime/metrics"
+	"strconv"
+	"time"
+)
+
+// garbage is how much of it may lie about before it is collected, in bytes, where nothing is known of the machine's memory; more if half of what lives
+// is more.
+const garbage = 1 << 30
+
+// Bounds of garbage, in percent of what lives: less would be collecting all the time, more gains nothing.
+const leastGarbage, mostGarbage = 25, 800
+
+// tendEvery is how often it is looked at: much less is made meanwhile than may lie about.
+const tendEvery = 250 * time.Millisecond
+
+// tend sets when garbage is collected by what lives and what the machine has to spare, until it is told to stop: a world of engines makes
+// much of it and keeps a megabyte of each, so that collecting it costs as much as the world where there is little room.
+func tend() (stop func()) {
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		beat := time.NewTicker(tendEvery)
+		defer beat.Stop()
+		for set := 0; ; {
+			select {
+			case <-done:
+				return
+			case <-beat.C:
+			}
+			if percent := letGrow(os.DirFS("/")); percent > set+set/16 || percent < set-set/16 { // each change stops the world for a moment
+				set = percent
+				debug.SetGCPercent(set)
+			}
+		}
+	}()
+	return func() { close(done); <-ended }
+}
+
+// letGrow says how much garbage there may be now, in percent of what lives.
+func letGrow(root fs.FS) int {
+	m := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+	metrics.Read(m)
+	live, ours := max(m[0].Value.Uint64(), 1<<20), m[1].Value.Uint64()-m[2].Value.Uint64()
+	room := max(garbage, live/2)
+	if spare, known := spareMemory(root); known {
+		room = roomFor(live, ours, spare)
+	}
+	return int(min(max(room/(live/100+1), leastGarbage), mostGarbage))
+}
+
+// roomFor is half of what is not taken by what lives: what we have beside it, and what the machine has to spare. The other half is for whoever else
+// wants some before we look again, and for what lives to grow.
+func roomFor(live, ours, spare uint64) uint64 { return (ours - min(live, ours) + spare) / 2 }
+
+// spareMemory is what this process may still take without taking it from anybody, by Linux's own count, or by the narrowest of the control
+// groups that it is in.
+func spareMemory(root fs.FS) (spare uint64, known bool) {
+	raw, _ := fs.ReadFile(root, "proc/meminfo")
+	kB, known := numberAfter(raw, "MemAvailable:")
+	spare = kB << 10
+	raw, _ = fs.ReadFile(root, "proc/self/cgroup")
+	for line := range bytes.Lines(raw) {
+		group, ours := bytes.CutPrefix(bytes.TrimSpace(line), []byte("0::/"))
+		for at := path.Clean(string(group)); ours; at = path.Dir(at) {
+			if left, limited := spareIn(root, path.Join("sys/fs/cgroup", at)); limited && (!known || left < spare) {
+				spare, known = left, true
+			}
+			ours = at != "."
+		}
+	}
+	return spare, known
+}
+
+// spareIn is what a control group leaves; limited: it has a limit. Pages of files that nobody looks at give way.
+func spareIn(root fs.FS, group string) (left uint64, limited bool) {
+	read := func(name, key string) (uint64, bool) {
+		raw, _ := fs.ReadFile(root, path.Join(group, name))
+		return numberAfter(raw, key)
+	}
+	most, limited := read("memory.max", "")
+	used, _ := read("memory.current", "")
+	files, _ := read("memory.stat", "inactive_file")
+	used -= min(files, used)
+	return most - min(used, most), limited
+}
+
+// numberAfter is the number that follows a key at the beginning of a line.
+func numberAfter(text []byte, key string) (uint64, bool) {
+	for line := range bytes.Lines(text) {
+		if rest, found := bytes.CutPrefix(line, []byte(key)); found {
+			if words := bytes.Fields(rest); len(words) > 0 {
+				n, err := strconv.ParseUint(string(words[0]), 10, 53)
+				return n, err == nil
+			}
+		}
+	}
+	return 0, false
+}
