@@ -11,6 +11,9 @@ type Net struct {
 	RTT   [][]time.Duration // between two regions, and within one
 	Loss  float64           // share of the packets that are lost and sent again
 	Punch float64           // of two devices behind translators, how many pairs reach each other
+	Walks []int             // round trips of lookups in a directory of its size, to draw from; empty: one
+
+	Looked func(trips int, took time.Duration) // hears of every lookup; may be nil
 }
 
 // Place is where a host is.
@@ -37,7 +40,6 @@ const (
 	frame      = 96   // of a message beside its content: frame, stream, packet and their tags
 	request    = 200  // a question with a signature
 	punchTries = 3    // round trips of a punch that fails
-	walk       = 4    // round trips of a lookup: what a greedy walk takes among 10^4 nodes that know 20 of each distance
 	dialLegs   = 4    // one-way trips before the first frame can go: two of QUIC's handshake, two in which the hosts say what they speak
 	ackDelay   = 25 * time.Millisecond
 	mapping    = 2 * time.Minute // for so long a translator lets in whom its host has sent something (RFC 4787, 4.3)
@@ -120,10 +122,17 @@ func (w *World) lookup(d *Device) time.Duration {
 	if w.net == nil {
 		return w.latency()
 	}
+	trips := 1 // somebody has to be asked
+	if n := len(w.net.Walks); n > 0 {
+		trips = max(w.net.Walks[w.rng.IntN(n)], 1)
+	}
 	var all time.Duration
-	for range walk {
+	for range trips {
 		there := port{Place: Place{Region: w.rng.IntN(len(w.net.RTT)), Mile: d.at.Mile}}
 		all += 2 * w.leg(&d.at, &there)
+	}
+	if w.net.Looked != nil {
+		w.net.Looked(trips, all)
 	}
 	return all
 }

@@ -44,6 +44,7 @@ type Config struct {
 	NAT       float64       // share of the devices behind translators
 	Punch     float64       // share of the pairs of these that reach each other
 	Skew      time.Duration // standard deviation of clocks
+	Directory int           // nodes that serve the directory; 0: the relays, and the devices that are behind no translator
 
 	Faults []Fault
 	Until  string // drain: at the end everybody comes back and has a day; now: it ends at once
@@ -143,6 +144,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("skew: %v, want 0 to 1 h", c.Skew)
 	case c.Rush.For > 0 && c.Rush.At >= c.For:
 		return fmt.Errorf("rush: at %v, in a run of %v", c.Rush.At, c.For)
+	case c.Directory < 0 || c.Directory > 100_000_000:
+		return fmt.Errorf("directory: %d nodes, want 0 to 10^8", c.Directory)
 	case c.Loss > 0.5:
 		return fmt.Errorf("loss: %g, want at most 0.5", c.Loss)
 	}
@@ -163,6 +166,18 @@ func (c *Config) Check() error {
 	m := model.Default() // what means the same is checked in the same place
 	m.PerUser, m.People, m.Relays, m.Rush, m.Days = c.PerUser, c.People, c.Relays, c.Rush, int(maxFor.Hours()/24)
 	return m.Check()
+}
+
+// directory is how many nodes serve the directory.
+func (c *Config) directory() int {
+	if c.Directory > 0 {
+		return c.Directory
+	}
+	devices := 0.0
+	for i, share := range c.PerUser {
+		devices += share * float64((i+1)*c.Users)
+	}
+	return max(c.RelayCount+int(devices*(1-c.NAT)), 2)
 }
 
 // Behind says whether a device is behind a translator.

@@ -43,6 +43,9 @@ type stage struct {
 // warmUp is how long the population lives before it counts.
 const warmUp = 30 * time.Minute
 
+// The directory: peers that a node knows of each distance, and walks from which lookups are drawn.
+const bucket, walked = 20, 500
+
 // drainTime is what everybody has at the end to get what is there: more than the longest pause between two tries.
 const drainTime = 26 * time.Hour
 
@@ -62,7 +65,8 @@ func New(cfg Config) (*Crowd, error) {
 		c.w.NoRepair()
 	}
 	if cfg.Links == "world" {
-		c.w.Connect(simnet.Net{RTT: Regions(), Loss: cfg.Loss, Punch: cfg.Punch})
+		walks := model.Walks(cfg.directory(), bucket, walked, cfg.Seed)
+		c.w.Connect(simnet.Net{RTT: Regions(), Loss: cfg.Loss, Punch: cfg.Punch, Walks: walks, Looked: c.looked})
 	}
 	c.w.Watch(c.look)
 	p := election.DefaultPolicy()

@@ -3,6 +3,7 @@ package crowd
 import (
 	"bytes"
 	"errors"
+	"math"
 	"runtime"
 	"slices"
 	"strings"
@@ -317,5 +318,26 @@ func TestConfigsAreChecked(t *testing.T) {
 	}
 	if _, err := New(hamlet(nil)); err != nil {
 		t.Errorf("control: %v", err)
+	}
+}
+
+// Lookups take as many round trips as the model's walk takes in a directory of that size, and time in proportion.
+func TestLookupsGrowWithTheDirectory(t *testing.T) {
+	last, each := 0.0, 0.0
+	for _, nodes := range []int{0, 100_000} {
+		c := hamlet(func(c *Config) { c.For, c.Until, c.Directory = 12*time.Hour, "now", nodes })
+		x := play(t, c, nil)
+		want := 0.0
+		for _, hops := range model.Walks(c.directory(), bucket, walked, c.Seed) {
+			want += float64(max(hops, 1)) / walked
+		}
+		got, took := x.figure(t, "lookup.hops.mean"), x.figure(t, "lookup.seconds.mean")
+		if n := x.figure(t, "lookup.hops.n"); n < 50 || math.Abs(got-want) > 0.25 {
+			t.Errorf("%d nodes: %.2f round trips in %.0f lookups, want %.2f", c.directory(), got, n, want)
+		}
+		if got <= last || each != 0 && math.Abs(took/got-each) > each/10 {
+			t.Errorf("%d nodes: %.2f round trips and %.3f s, before %.2f and %.3f s for one", c.directory(), got, took, last, each)
+		}
+		last, each = got, took/got
 	}
 }

@@ -16,7 +16,8 @@ type stats struct {
 	drained                                      bool
 
 	all, there, away, stored result.Histogram
-	arrivals                 int // in this hour
+	trips, looks             result.Histogram // of lookups: round trips, milliseconds
+	arrivals                 int              // in this hour
 	base, end                totals
 	series                   []result.Series
 }
@@ -40,6 +41,7 @@ const (
 func newStats() stats {
 	return stats{
 		all: result.NewHistogram(), there: result.NewHistogram(), away: result.NewHistogram(), stored: result.NewHistogram(),
+		trips: result.NewHistogram(), looks: result.NewHistogram(),
 		series: []result.Series{
 			deliveriesHour: {Name: "deliveries.hour", Unit: "deliveries/h"},
 			onlineDevices:  {Name: "online.devices", Unit: "devices"},
@@ -57,6 +59,14 @@ func (s *stats) arrived(took time.Duration, there bool) {
 		s.there.Add(ms)
 	} else {
 		s.away.Add(ms)
+	}
+}
+
+// looked hears of a lookup.
+func (c *Crowd) looked(trips int, took time.Duration) {
+	if !c.begin.IsZero() && !c.stats.drained {
+		c.stats.trips.Add(uint64(trips))
+		c.stats.looks.Add(uint64(took.Milliseconds()))
 	}
 }
 
@@ -163,6 +173,7 @@ func (c *Crowd) Result() *result.Result {
 	r.Spreads = []result.Spread{
 		s.all.Spread("delivery.seconds", "s", result.Lower, 1e-3), s.there.Spread("delivery.there.seconds", "s", result.Lower, 1e-3),
 		s.away.Spread("delivery.away.seconds", "s", result.Lower, 1e-3), s.stored.Spread("stored.bytes", "B", result.Lower, 1),
+		s.trips.Spread("lookup.hops", "hops", result.Lower, 1), s.looks.Spread("lookup.seconds", "s", result.Lower, 1e-3),
 	}
 	return r
 }

@@ -146,6 +146,7 @@ func TestWhatOnlyEnginesPlayIsRefused(t *testing.T) {
 		"policy":    func(c *crowd.Config) { c.R = 2 },
 		"repair":    func(c *crowd.Config) { c.NoRepair = true },
 		"bandwidth": func(c *crowd.Config) { c.Bandwidth = 1e6 },
+		"directory": func(c *crowd.Config) { c.Directory = 1e6 },
 		"groups":    func(c *crowd.Config) { c.Groups = []crowd.Group{{Size: 3, Share: 0.1}} },
 		"liars":     func(c *crowd.Config) { c.Faults = []crowd.Fault{{Kind: "relays-delete"}} },
 		"size":      func(c *crowd.Config) { c.Users = maxNodes },

@@ -113,6 +113,8 @@ func playable(cfg *crowd.Config) error {
 		return fmt.Errorf("policy R %d, W %d, S %d: real nodes have R %d, W %d, S %d", cfg.R, cfg.W, cfg.S, p.R, p.W, p.S)
 	case cfg.NoRepair:
 		return errors.New("real relays repair")
+	case cfg.Directory > 0:
+		return errors.New("the directory of real nodes is as large as they are many")
 	case cfg.Bandwidth > 0:
 		return errors.New("bandwidth is not played with real nodes")
 	case len(cfg.Groups) > 0:

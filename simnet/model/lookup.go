@@ -11,23 +11,31 @@ import (
 // counts the steps until nobody known is closer. That is the walk of Kademlia (Maymounkov and Mazières 2002) with full
 // buckets, one question at a time, everybody alive.
 func Hops(n, k, walks int, seed uint64) result.Spread {
+	h := result.NewHistogram()
+	for _, hops := range Walks(n, k, walks, seed) {
+		h.Add(uint64(hops))
+	}
+	return h.Spread("lookup.hops", "hops", result.Lower, 1)
+}
+
+// Walks are the hops of each walk of Hops.
+func Walks(n, k, walks int, seed uint64) (all []int) {
 	d := NewDice(seed ^ 0x686f7073)
 	ids := make([]uint64, min(n, 1<<22)) // beyond, hops grow by a constant that is known
 	for i := range ids {
 		ids[i] = d.Uint64()
 	}
 	slices.Sort(ids)
-	h := result.NewHistogram()
 	for range walks {
 		target, at := d.Uint64(), ids[d.Below(len(ids))]
-		hops := uint64(0)
+		hops := 0
 		for next, closer := step(ids, at, target, k, d); closer; next, closer = step(ids, at, target, k, d) {
 			at = next
 			hops++
 		}
-		h.Add(hops)
+		all = append(all, hops)
 	}
-	return h.Spread("lookup.hops", "hops", result.Lower, 1)
+	return all
 }
 
 // step is the node nearest to the target among k that at knows of those that share one bit more with the target than it

@@ -106,6 +106,7 @@ var settings = []setting{
 	{"bandwidth", engines, func(c *config) field { return perSecond{&c.crowd.Bandwidth} }},
 	{"nat", engines, func(c *config) field { return share{&c.crowd.NAT} }},
 	{"punch", engines, func(c *config) field { return share{&c.crowd.Punch} }},
+	{"directory", engines, func(c *config) field { return whole{&c.crowd.Directory, 0, 100_000_000} }},
 	{"skew", engines, func(c *config) field { return span{&c.crowd.Skew, 0, time.Hour} }},
 	{"relays", both, func(c *config) field { return whole{&c.model.RelayCount, 0, most} }},
 	{"devices_per_relay", masses, func(c *config) field { return whole{&c.model.PerRelay, 1, most} }},
