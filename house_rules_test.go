@@ -59,7 +59,7 @@ var seededRand = []string{"New", "NewPCG", "NewChaCha8", "NewZipf", "Rand", "Sou
 var kemRooms = []string{"crypto/agree", "crypto/session", "node/backup", "node/link"}
 
 // lockRooms are pure but for a lock around what they remember: it changes how long an answer takes, never the answer.
-var lockRooms = []string{"crypto/signature"}
+var lockRooms = []string{"crypto/signature", "dht/memo"}
 
 // vagueNames say nothing about what a package does.
 var vagueNames = []string{

@@ -12,7 +12,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/term"
-	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/simnet/fuzz"
 	"github.com/kith-im/kith/simnet/story"
@@ -81,7 +80,7 @@ type fuzzAnswer struct {
 }
 
 func (a *app) search(ctx context.Context, from, to uint64, out string) error {
-	signature.Remember(signatures)
+	remember()
 	answer := fuzzAnswer{OK: true, Version: buildVersion(), First: from, Last: to, Broken: []string{}}
 	if !a.json {
 		a.out.Printf("kith sim fuzz --seeds %d..%d --out %s (%s)\n", from, to, quote(out), answer.Version)

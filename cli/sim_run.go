@@ -15,6 +15,7 @@ import (
 
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/crypto/signature"
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/scenario"
@@ -74,14 +75,23 @@ func runLine(s *scenario.Scenario, name string) string {
 	return strings.Join(words, " ")
 }
 
-// signatures is how many a process with many devices in it remembers: 64 MB.
-const signatures = 1 << 20
+// What a process with many devices in it remembers: 64 MB of signatures, and some ten of records.
+const (
+	signatures = 1 << 20
+	records    = 1 << 13
+)
 
-// engines readies this process for many devices at once: signatures that one of them has made or verified are good for all.
+// engines readies this process for many devices at once, if that is what is played.
 func engines(s *scenario.Scenario) {
 	if _, err := s.Crowd(); err == nil {
-		signature.Remember(signatures)
+		remember()
 	}
+}
+
+// remember has what one device has signed, verified or read be good for all.
+func remember() {
+	signature.Remember(signatures)
+	dht.Remember(records)
 }
 
 func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out string) error {

@@ -51,6 +51,15 @@ func SignAdvert(relay ed25519.PrivateKey, a Advert) (*Advert, error) {
 
 // ParseAdvert reads an advert and verifies the signature of the relay it names.
 func ParseAdvert(raw []byte) (*Advert, error) {
+	a, err := adverts.Of(raw, parseAdvert)
+	if err != nil {
+		return nil, err
+	}
+	own := *a // its fields may be changed
+	return &own, nil
+}
+
+func parseAdvert(raw []byte) (*Advert, error) {
 	body, sig, ok := splitSig(raw, MaxAdvert)
 	if !ok {
 		return nil, ErrInvalid

@@ -55,7 +55,9 @@ func SignDeviceRecord(keys *identity.DeviceKeys, f DeviceFields) (*DeviceRecord,
 
 // ParseDeviceRecord reads a device record and verifies every signature in it:
 // the record's, the bundle's and those of the front-door set.
-func ParseDeviceRecord(raw []byte) (*DeviceRecord, error) {
+func ParseDeviceRecord(raw []byte) (*DeviceRecord, error) { return devices.Of(raw, parseDeviceRecord) }
+
+func parseDeviceRecord(raw []byte) (*DeviceRecord, error) {
 	body, sig, ok := splitSig(raw, MaxDeviceRecord)
 	if !ok {
 		return nil, ErrInvalid

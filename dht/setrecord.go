@@ -40,7 +40,9 @@ func SignSetRecord(key ed25519.PrivateKey, core SetCore, leases []Lease) (*SetRe
 
 // ParseSetRecord reads a set record and verifies the owner's signature and
 // every lease. Freshness is not judged: see Usable.
-func ParseSetRecord(raw []byte) (*SetRecord, error) {
+func ParseSetRecord(raw []byte) (*SetRecord, error) { return sets.Of(raw, parseSetRecord) }
+
+func parseSetRecord(raw []byte) (*SetRecord, error) {
 	body, sig, ok := splitSig(raw, MaxSetRecord)
 	if !ok {
 		return nil, ErrInvalid

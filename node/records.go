@@ -144,6 +144,9 @@ func (e *Engine) tickPrekeys(t *Turn) {
 		e.dropParked(t)
 		e.forgetRequests(t)
 		e.stockUp(t)
+		e.lists.Age() // records are followed by others
+		e.records.Age()
+		e.sets.Age()
 	}
 }
 

@@ -79,27 +79,34 @@ func NextCounter(tx Tx, name string) uint64 {
 	return v
 }
 
-// maxParsed is how many records of one kind Parsed has in memory.
+// maxParsed is how many records of one kind Parsed has in memory at most.
 const maxParsed = 1024
 
 // Parsed remembers what was parsed and verified, by its bytes: a stored record is verified once, not at every use.
 type Parsed[T any] struct {
 	Parse func([]byte) (T, error)
-	known map[string]T
+
+	young, old map[string]T // old: what was not asked for since young began
 }
 
 // Get is what the bytes say.
 func (p *Parsed[T]) Get(raw []byte) (T, error) {
-	if v, ok := p.known[string(raw)]; ok {
+	v, ok := p.young[string(raw)]
+	if ok {
 		return v, nil
 	}
-	v, err := p.Parse(raw)
-	if err != nil {
-		return v, err
+	if v, ok = p.old[string(raw)]; !ok {
+		var err error
+		if v, err = p.Parse(raw); err != nil {
+			return v, err
+		}
 	}
-	if p.known == nil || len(p.known) >= maxParsed {
-		p.known = map[string]T{}
+	if p.young == nil || len(p.young) >= maxParsed/2 {
+		p.Age()
 	}
-	p.known[string(raw)] = v
+	p.young[string(raw)] = v
 	return v, nil
 }
+
+// Age forgets what was not asked for since it was last called, and before that.
+func (p *Parsed[T]) Age() { p.young, p.old = map[string]T{}, p.young }

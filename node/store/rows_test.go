@@ -187,3 +187,36 @@ func TestScansOfATableThatChanges(t *testing.T) {
 	}
 	want("abcf")
 }
+
+// What was parsed once is not parsed again as long as it is asked for, and goes when it is not.
+func TestParsedRecordsAge(t *testing.T) {
+	times := 0
+	p := Parsed[int]{Parse: func(raw []byte) (int, error) {
+		if times++; len(raw) == 0 {
+			return 0, errFails
+		}
+		return int(raw[0]), nil
+	}}
+	get := func(b byte, want int) {
+		t.Helper()
+		if v, err := p.Get([]byte{b}); v != int(b) || err != nil || times != want {
+			t.Errorf("%d after parsing %d times, want %d: %v", v, times, want, err)
+		}
+	}
+	get(1, 1)
+	get(2, 2)
+	for range 3 {
+		get(1, 2)
+		p.Age()
+	}
+	get(1, 2)
+	get(2, 3) // control: nobody asked
+	if _, err := p.Get(nil); !errors.Is(err, errFails) {
+		t.Error(err)
+	}
+	for i := range 3 * maxParsed {
+		if _, err := p.Get(U32(uint32(i))); err != nil || len(p.young)+len(p.old) > maxParsed {
+			t.Fatalf("%d are remembered: %v", len(p.young)+len(p.old), err)
+		}
+	}
+}

@@ -10,13 +10,17 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/crypto/signature"
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/simnet/crowd"
 )
 
 // kept is what a profile of the heap shows.
 var kept *crowd.Crowd
 
-func init() { signature.Remember(1 << 19) }
+func init() {
+	signature.Remember(1 << 19)
+	dht.Remember(1 << 13)
+}
 
 // spent is the CPU time of this process, in seconds: others may use the machine.
 func spent(t *testing.T) float64 {

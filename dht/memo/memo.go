@@ -1,0 +1,56 @@
+// Package memo remembers what bytes say, for a process with many devices in it (the simulator): what a thousand of them read
+// is parsed and verified once.
+//
+// Guarantees. No answer depends on what is remembered: parsing is a function of the bytes, whose result nobody changes, and the
+// same bytes say the same. What does not parse is not remembered. How much is remembered is bounded, and nothing until Remember.
+// For any number of goroutines.
+package memo
+
+import "sync"
+
+// Memo is what was parsed, by its bytes: at most 2*half, and when recent is full it takes the place of older.
+type Memo[T any] struct {
+	mu            sync.Mutex
+	half          int
+	recent, older map[string]T
+}
+
+// Remember has up to about n results remembered from now on; 0: none.
+func (m *Memo[T]) Remember(n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.half, m.recent, m.older = (n+1)/2, nil, nil
+}
+
+// Of is what raw says: as it is remembered, or as parse says.
+func (m *Memo[T]) Of(raw []byte, parse func([]byte) (T, error)) (T, error) {
+	if v, ok := m.knows(raw); ok {
+		return v, nil
+	}
+	v, err := parse(raw)
+	if err == nil {
+		m.add(raw, v)
+	}
+	return v, err
+}
+
+func (m *Memo[T]) knows(raw []byte) (v T, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if v, ok = m.recent[string(raw)]; !ok {
+		v, ok = m.older[string(raw)]
+	}
+	return v, ok
+}
+
+func (m *Memo[T]) add(raw []byte, v T) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.half == 0 {
+		return
+	}
+	if m.recent == nil || len(m.recent) >= m.half {
+		m.recent, m.older = map[string]T{}, m.recent
+	}
+	m.recent[string(raw)] = v
+}
