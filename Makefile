@@ -18,6 +18,7 @@ SEEDS     ?= 60# random schedules of `make sim-fuzz`
 SCHEDULES ?= 100000# of `make sessions`
 FROM      ?= 1# its first seed
 LIVE      ?= 90# people of the idle day of `make live`
+STORIES   ?= first-steps new-device removed-device relays-die sibling-closes-the-gap group-removal# of `make live-stories`
 VERIFY    ?= 5# how much `make verify` simulates
 ROUNDS    ?= 3# how often each takes part in `make bench-brokers`
 PHASE     ?= 5# one phase of it
@@ -35,7 +36,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
-.PHONY: models root-test groups files crash splits hostile sim-fuzz sessions town verify live fixture vectors bench-crypto
+.PHONY: models root-test groups files crash splits hostile sim-fuzz sessions town verify live live-stories fixture vectors bench-crypto
 
 # build-into writes the static, reproducible binary to a path.
 build-into = CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
@@ -185,11 +186,15 @@ town: ## what a population of production engines costs: USERS, DAYS, MESSAGES, C
 verify: ## the population model against closed forms and published figures, each with a control; VERIFY (5) times as much
 	$(note) VERIFY=$(VERIFY) $(GO) test -count=1 -v -run TestClosedForms -timeout $(TIMEOUT) $(TESTFLAGS) ./simnet/verify
 
-live: ## real nodes in virtual time: a small town beside engines, then LIVE (90) people and a tenth of relays idle for a day
+live: SEEDS = 3
+live: ## real nodes in virtual time: a small town beside engines, SEEDS of them (3), then LIVE (90) people and a tenth of relays idle for a day
 	@mkdir -p bin
 	$(GO) build -o bin/livesim ./simnet/cmd/livesim
-	$(note) bin/livesim -compare simnet/cmd/livesim/pair.toml
+	$(note) bin/livesim -compare -seeds $(SEEDS) simnet/cmd/livesim/pair.toml
 	bin/livesim -set users=$(LIVE) -set relays=$$(( $(LIVE) / 9 )) simnet/cmd/livesim/idle.toml
+
+live-stories: ## the stories that real nodes can play, STORIES of them (all), in virtual time: 2 minutes of one core
+	$(note) STORIES='$(STORIES)' $(GO) test -count=1 -v -run StoriesHold -timeout 30m $(TESTFLAGS) ./simnet/live
 
 models: ## the protocol's symbolic models, with their controls (needs swipl, see docs/models)
 	@command -v swipl >/dev/null || { echo 'swipl is missing: install it first (Debian: apt-get install swi-prolog-nox)' >&2; exit 2; }

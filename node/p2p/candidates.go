@@ -226,6 +226,8 @@ func (s *scout) kick() {
 func (s *scout) run(ctx context.Context) {
 	sweep := time.NewTicker(advertSweep)
 	defer sweep.Stop()
+	first := time.NewTimer(firstThin)
+	defer first.Stop()
 	redial := time.NewTimer(0)
 	defer redial.Stop()
 	var next time.Time
@@ -241,6 +243,9 @@ func (s *scout) run(ctx context.Context) {
 		case <-sweep.C:
 			s.n.candidates.again()
 			s.n.thin()
+		case <-first.C:
+			s.n.thin()
+			continue
 		case <-redial.C:
 			if s.dialPins() {
 				redial.Reset(fullJitter(pinMin, pinMax, failures))

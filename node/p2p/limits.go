@@ -113,6 +113,7 @@ const (
 // Connections.
 const (
 	mailIdle  = 5 * time.Minute // a relay that we ask nothing for so long is let go
+	firstThin = 2 * time.Minute // after the start: to join the directory leaves dozens of connections that nothing needs
 	keepPeers = 1               // that nothing else needs: the device's own host keeps them for the directory
 )
 

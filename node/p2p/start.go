@@ -39,21 +39,22 @@ import (
 // Config of a node. Home is the only field that must be set.
 type Config struct {
 	Home        string
-	Passphrase  []byte         // nil when the vault has none
-	Listen      []string       // multiaddrs; nil: TCP and QUIC on every interface, on the node's own port
-	Relay       bool           // serve as a relay
-	RelayLimits mailbox.Limits // zero fields: the defaults
-	RelayRate   relay.Rate     // of one peer; zero: the default
-	Bootstrap   []dht.Peer     // directory peers to begin with
-	Pins        []dht.Peer     // relays that the person chose
-	MDNS        bool           // find nodes on the local network, and be found
-	Loopback    bool           // tests, demo, one machine: loopback addresses count, election caps off
-	DNS         string         // name server that says whose a name under a domain is ("127.0.0.1:53"); empty: the system's
-	Packets     host.Packets   // a network in the machine's place, for simulations; nil: the machine's
-	Hidden      bool           // behind a translator, as AutoNAT would find: it serves no directory
-	Unreachable time.Duration  // how long nobody has to be reachable before an event asks for another way; 0: never
-	APISocket   string         // Unix socket of the local API; empty: none
-	Version     string         // shown by the local API
+	Passphrase  []byte           // nil when the vault has none
+	Listen      []string         // multiaddrs; nil: TCP and QUIC on every interface, on the node's own port
+	Relay       bool             // serve as a relay
+	RelayLimits mailbox.Limits   // zero fields: the defaults
+	RelayRate   relay.Rate       // of one peer; zero: the default
+	Bootstrap   []dht.Peer       // directory peers to begin with
+	Pins        []dht.Peer       // relays that the person chose
+	MDNS        bool             // find nodes on the local network, and be found
+	Loopback    bool             // tests, demo, one machine: loopback addresses count, election caps off
+	DNS         string           // name server that says whose a name under a domain is ("127.0.0.1:53"); empty: the system's
+	Packets     host.Packets     // a network in the machine's place, for simulations; nil: the machine's
+	Hidden      bool             // behind a translator, as AutoNAT would find: it serves no directory
+	Policy      *election.Policy // of the election of our own relays, for simulations; nil: the default
+	Unreachable time.Duration    // how long nobody has to be reachable before an event asks for another way; 0: never
+	APISocket   string           // Unix socket of the local API; empty: none
+	Version     string           // shown by the local API
 	// Metrics is the loopback address of the page for Prometheus ("127.0.0.1:9464"); empty: none.
 	Metrics string
 	// KeepRelay stores the person's choice of the relay role; nil: it lasts until the node ends.
@@ -248,6 +249,9 @@ func (n *Node) load(t *node.Turn) (*node.Engine, error) {
 }
 
 func (n *Node) policy() election.Policy {
+	if n.cfg.Policy != nil {
+		return *n.cfg.Policy
+	}
 	if n.cfg.Loopback {
 		return election.LocalPolicy()
 	}

@@ -105,12 +105,14 @@ func Default() Config {
 	}
 }
 
+// MaxPerUser is how many devices a user may have.
+const MaxPerUser = 8
+
 const (
-	maxUsers   = 100_000
-	maxRelays  = 10_000
-	maxPerUser = 8
-	maxFor     = 400 * 24 * time.Hour
-	maxGroup   = 1024
+	maxUsers  = 100_000
+	maxRelays = 10_000
+	maxFor    = 400 * 24 * time.Hour
+	maxGroup  = 1024
 )
 
 // Check finds what makes no sense.
@@ -120,8 +122,8 @@ func (c *Config) Check() error {
 		return fmt.Errorf("users: %d, want 2 to %d", c.Users, maxUsers)
 	case c.For < time.Hour || c.For > maxFor:
 		return fmt.Errorf("for: %v, want 1 h to 400 days", c.For)
-	case len(c.PerUser) > maxPerUser:
-		return fmt.Errorf("devices per user: at most %d", maxPerUser)
+	case len(c.PerUser) > MaxPerUser:
+		return fmt.Errorf("devices per user: at most %d", MaxPerUser)
 	case !(c.Messages >= 0 && c.Messages <= 10_000):
 		return fmt.Errorf("messages: %g a day, want 0 to 10000", c.Messages)
 	case !(c.Uneven >= 0 && c.Uneven <= 3):

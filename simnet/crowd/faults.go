@@ -4,22 +4,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/node"
-	"github.com/kith-im/kith/simnet/model"
 )
-
-// some draws a share of all, at least one if the share is more than nothing.
-func some[T any](rng model.Dice, all []T, share float64) []T {
-	n := int(share*float64(len(all)) + 0.5)
-	if share > 0 && n == 0 {
-		n = 1
-	}
-	all = append([]T(nil), all...)
-	for i := range min(n, len(all)) {
-		j := i + rng.Below(len(all)-i)
-		all[i], all[j] = all[j], all[i]
-	}
-	return all[:min(n, len(all))]
-}
 
 func (c *Crowd) living() (out []*relay) {
 	for _, r := range c.relays {
@@ -44,14 +29,14 @@ func (c *Crowd) strike(f Fault) {
 	c.w.Log("fault", "%s %s", f.Kind, f.Name)
 	switch f.Kind {
 	case "relays-die", "relays-away", "relays-lose-disk", "relays-delete", "relays-withhold", "relays-forge":
-		for _, r := range some(c.rng, c.living(), f.Share) {
+		for _, r := range Some(c.rng, c.living(), f.Share) {
 			c.strikeRelay(r, f)
 		}
 	case "sybils":
 		for range int(f.Share*float64(c.cfg.RelayCount) + 0.5) {
 			r := c.addRelay(sybilNetwork)
 			r.Lie()
-			for _, d := range some(c.rng, c.present(), 0.5) {
+			for _, d := range Some(c.rng, c.present(), 0.5) {
 				d.Hear(r.Relay)
 			}
 		}
@@ -108,7 +93,7 @@ func (c *Crowd) cut(f Fault) {
 		return
 	case "bootstrap-blocked":
 		devices = nil
-		for _, d := range some(c.rng, c.present(), f.Share) {
+		for _, d := range Some(c.rng, c.present(), f.Share) {
 			devices = append(devices, d.Name())
 		}
 	}
@@ -118,7 +103,7 @@ func (c *Crowd) cut(f Fault) {
 func (c *Crowd) strikePeople(f Fault) {
 	switch f.Kind {
 	case "devices-away":
-		for _, d := range some(c.rng, c.present(), f.Share) {
+		for _, d := range Some(c.rng, c.present(), f.Share) {
 			d.held++
 			c.follow(d)
 			c.w.After(f.For, func() {
@@ -128,7 +113,7 @@ func (c *Crowd) strikePeople(f Fault) {
 			})
 		}
 	case "devices-crash":
-		for _, d := range some(c.rng, c.present(), f.Share) {
+		for _, d := range Some(c.rng, c.present(), f.Share) {
 			d.Stop()
 			c.w.After(max(f.For, time.Second), func() {
 				if !d.gone && !d.Up() {
@@ -137,7 +122,7 @@ func (c *Crowd) strikePeople(f Fault) {
 			})
 		}
 	case "devices-lose-disk":
-		for _, d := range some(c.rng, c.present(), f.Share) {
+		for _, d := range Some(c.rng, c.present(), f.Share) {
 			d.gone, d.since = true, c.w.Now()
 			d.Lose()
 			c.forget(d)
@@ -145,8 +130,8 @@ func (c *Crowd) strikePeople(f Fault) {
 	case "device-removed":
 		c.removeDevices(f)
 	case "device-added":
-		for _, u := range some(c.rng, c.users, f.Share) {
-			if d := u.devices[0]; d.gone || !d.Here() || len(u.devices) >= maxPerUser || c.link(u) != nil {
+		for _, u := range Some(c.rng, c.users, f.Share) {
+			if d := u.devices[0]; d.gone || !d.Here() || len(u.devices) >= MaxPerUser || c.link(u) != nil {
 				continue
 			}
 			c.live(u.devices[len(u.devices)-1])
@@ -162,7 +147,7 @@ func (c *Crowd) removeDevices(f Fault) {
 			able = append(able, u)
 		}
 	}
-	for _, u := range some(c.rng, able, f.Share) {
+	for _, u := range Some(c.rng, able, f.Share) {
 		d := u.devices[len(u.devices)-1]
 		if u.devices[0].Do(func(e *node.Engine, t *node.Turn) error { _, err := e.RemoveDevice(t, d.ID()); return err }) == nil {
 			c.forget(d)

@@ -2,7 +2,6 @@ package crowd
 
 import (
 	"bytes"
-	"math"
 	"slices"
 	"time"
 
@@ -41,27 +40,13 @@ type due struct {
 // slack is how much later than its end a message may be shown, for clocks differ.
 const slack = 10 * time.Minute
 
-// nextWrite plans when a user writes next: the next point of a Poisson process whose rate follows the hours of its day.
+// nextWrite plans when a user writes next.
 func (c *Crowd) nextWrite(u *user) {
-	if u.rate == 0 {
-		return
-	}
-	left, from := c.rng.Exp(), c.w.Now()
-	for at := from; at.Sub(from) < c.cfg.For+time.Hour; {
-		rate := u.rate // an hour's
-		if !c.cfg.Flat {
-			rate *= model.Activity((at.Hour() + 24 + u.zone) % 24)
-		}
-		end := at.Truncate(time.Hour).Add(time.Hour)
-		if part := end.Sub(at).Hours() * rate; left >= part {
-			left, at = left-part, end
-			continue
-		}
-		c.w.After(at.Sub(from)+time.Duration(left/rate*float64(time.Hour)), func() {
+	if wait, ok := c.cfg.NextWrite(c.rng, c.w.Now(), u.Habits); ok {
+		c.w.After(wait, func() {
 			c.write(u)
 			c.nextWrite(u)
 		})
-		return
 	}
 }
 
@@ -70,7 +55,7 @@ func (c *Crowd) write(u *user) {
 	if c.stats.drained {
 		return
 	}
-	times := c.cfg.Rush.Times(c.w.Now().Sub(c.begin), u.zone)
+	times := c.cfg.Rush.Times(c.w.Now().Sub(c.begin), u.Zone)
 	for ; times > 0; times-- {
 		if times < 1 && c.rng.Unit() >= times {
 			return
@@ -88,36 +73,19 @@ func (c *Crowd) write(u *user) {
 
 // address decides whom words are for; of those in a group, any member may write.
 func (c *Crowd) address(u *user, x *words) (author *user) {
-	share := c.rng.Unit()
-	for _, g := range c.groups {
-		if share -= g.share; share < 0 {
-			x.in = g
-			return g.members[c.rng.Below(len(g.members))]
-		}
-	}
-	if share -= c.cfg.HotShare; share < 0 && u.n != 0 {
-		x.to = c.users[0]
+	to, in := c.cfg.Address(c.rng, c.near, u.n)
+	if in < 0 {
+		x.to = c.users[to]
 		return u
 	}
-	// To the first most: like 1/rank.
-	rank := int(math.Pow(float64(len(c.near))+1, c.rng.Unit()) - 1)
-	off := c.near[min(rank, len(c.near)-1)]
-	if c.rng.Below(2) == 0 {
-		off = c.cfg.Users - off
-	}
-	x.to = c.users[(u.n+off)%c.cfg.Users]
-	return u
+	x.in = c.groups[in]
+	return x.in.members[c.rng.Below(len(x.in.members))]
 }
 
 // deviceOf is a device of a user that is there; nil: none is.
 func (c *Crowd) deviceOf(u *user) *device {
-	first := c.rng.Below(len(u.devices))
-	for i := range u.devices {
-		if d := u.devices[(first+i)%len(u.devices)]; !d.gone && d.Here() {
-			return d
-		}
-	}
-	return nil
+	d, _ := OneHere(c.rng, u.devices, func(d *device) bool { return !d.gone && d.Here() })
+	return d
 }
 
 // say has a device send.

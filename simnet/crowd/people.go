@@ -2,7 +2,7 @@ package crowd
 
 import (
 	"fmt"
-	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,9 +19,8 @@ type user struct {
 	n       int
 	name    string
 	devices []*device
-	rate    float64 // messages an hour, on average over the day
-	zone    int     // hours
-	region  int
+	Habits
+	met     []*user // beyond the neighbours
 	backlog []words // for when a device is there again
 	written int
 }
@@ -42,18 +41,11 @@ type device struct {
 type group struct {
 	chat    string
 	members []*user
-	share   float64
 }
 
 func (c *Crowd) makePeople() error {
-	n := c.cfg.Users
-	for i := range n {
-		u := &user{n: i, name: fmt.Sprintf("u%d", i)}
-		u.region, u.zone = model.Zone(float64(i) / float64(n))
-		u.rate = c.cfg.Messages / 24
-		if s := c.cfg.Uneven; s > 0 {
-			u.rate *= math.Exp(s*c.rng.Normal() - s*s/2)
-		}
+	for i := range c.cfg.Users {
+		u := &user{n: i, name: fmt.Sprintf("u%d", i), Habits: c.cfg.Person(c.rng, i)}
 		c.users = append(c.users, u)
 		if _, err := c.addDevice(u, func(name string) (*simnet.Device, error) { return c.w.AddDevice(name) }); err != nil {
 			return err
@@ -75,7 +67,7 @@ func (c *Crowd) addDevice(u *user, add func(name string) (*simnet.Device, error)
 	}
 	d := &device{Device: s, n: len(c.hosts), of: u, habit: habit{wants: true}, since: c.w.Now(), handles: map[*group]string{}}
 	d.class = &c.cfg.People[c.rng.Pick(len(c.cfg.People), func(i int) float64 { return c.cfg.People[i].Share })]
-	d.Put(c.place(u.region, d.class.Churn.Name, c.cfg.Behind(name)))
+	d.Put(c.place(u.Region, d.class.Churn.Name, c.cfg.Behind(name)))
 	d.Skew(time.Duration(c.rng.Normal() * float64(c.cfg.Skew)))
 	d.Know(c.candidates()...)
 	d.Notices(func(n view.Notice) { c.told(d, n) })
@@ -102,23 +94,6 @@ func (c *Crowd) linkDevices() error {
 func (c *Crowd) link(u *user) error {
 	_, err := c.addDevice(u, func(name string) (*simnet.Device, error) { return c.w.LinkDevice(name, u.devices[0].Device) })
 	return err
-}
-
-// Neighbours are the distances at which everybody knows somebody, most of them near: in the same time zone.
-func (c *Config) Neighbours(rng model.Dice) (near []int) {
-	most, reach := max((c.Users-1)/2, 1), max(c.Users/200, 20)
-	used := map[int]bool{}
-	for i := 0; len(near) < min(max((c.Contacts+1)/2, 1), most); i++ {
-		limit := most
-		if i%5 != 4 {
-			limit = min(limit, reach+i/5)
-		}
-		if off := 1 + rng.Below(limit); !used[off] {
-			used[off] = true
-			near = append(near, off)
-		}
-	}
-	return near
 }
 
 // befriend has people know each other.
@@ -149,6 +124,7 @@ func (c *Crowd) gather(one *user, many []*user) error {
 			if err := c.introduce(one, o); err != nil {
 				return err
 			}
+			one.met, o.met = append(one.met, o), append(o.met, one)
 		}
 		if i%32 == 31 { // so many links may be open
 			c.w.Run(time.Minute)
@@ -164,7 +140,7 @@ func (c *Crowd) friends(a, b *user) bool {
 			return true
 		}
 	}
-	return false
+	return slices.Contains(a.met, b)
 }
 
 // introduce has b answer an invite of a.
@@ -186,7 +162,7 @@ func (c *Crowd) introduce(a, b *user) error {
 
 func (c *Crowd) makeGroups() error {
 	for i, g := range c.cfg.Groups {
-		x := &group{share: g.Share}
+		x := &group{}
 		first := c.rng.Below(len(c.users))
 		for k := range g.Size {
 			x.members = append(x.members, c.users[(first+k)%len(c.users)])

@@ -4,16 +4,17 @@ import (
 	"context"
 	"time"
 
+	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/simnet/crowd"
 )
 
 // played are the kinds of faults of crowd.Kinds that honest nodes can have.
 var played = []string{
 	"relays-die", "relays-away", "relays-lose-disk", "relays-blocked", "partition", "bootstrap-blocked",
-	"devices-away", "devices-crash", "devices-lose-disk",
+	"devices-away", "devices-crash", "devices-lose-disk", "device-added", "device-removed",
 }
 
-// some draws a share of those who are there for good, at least one if the share is more than nothing.
+// some draws a share of those who are there for good.
 func (t *Town) some(from []*resident, share float64) []*resident {
 	var all []*resident
 	for _, r := range from {
@@ -21,16 +22,7 @@ func (t *Town) some(from []*resident, share float64) []*resident {
 			all = append(all, r)
 		}
 	}
-	n := int(share*float64(len(all)) + 0.5)
-	if share > 0 {
-		n = max(n, 1)
-	}
-	n = min(n, len(all))
-	for i := range n {
-		j := i + t.rng.Below(len(all)-i)
-		all[i], all[j] = all[j], all[i]
-	}
-	return all[:n]
+	return crowd.Some(t.rng, all, share)
 }
 
 // strike has a fault happen.
@@ -59,6 +51,56 @@ func (t *Town) strike(ctx context.Context, f crowd.Fault) {
 			t.forget(d.machine)
 			t.wiped(d)
 		}
+	case "device-added":
+		for _, u := range crowd.Some(t.rng, t.users, f.Share) {
+			t.addDevice(ctx, u)
+		}
+	case "device-removed":
+		t.removeDevices(ctx, f.Share)
+	}
+}
+
+// addDevice has a user whose first device is there link another, beside it.
+func (t *Town) addDevice(ctx context.Context, u *user) {
+	first := u.devices[0]
+	if first.gone || first.node == nil || len(u.devices) >= crowd.MaxPerUser {
+		return
+	}
+	d := t.device(u)
+	t.net.set(func() { d.beside = &first.place })
+	err := t.link(ctx, d)
+	t.net.set(func() { d.beside = nil })
+	if err == nil {
+		err = d.start(ctx)
+	}
+	if err != nil { // the network may be cut, and the first device alone in it
+		d.gone = true
+		u.devices = u.devices[:len(u.devices)-1]
+		return
+	}
+	t.live(d)
+}
+
+// removeDevices has people take their last device off their account.
+func (t *Town) removeDevices(ctx context.Context, share float64) {
+	var able []*user
+	for _, u := range t.users {
+		if last := u.devices[len(u.devices)-1]; len(u.devices) > 1 && !last.gone && !u.devices[0].gone && u.devices[0].node != nil {
+			able = append(able, u)
+		}
+	}
+	for _, u := range crowd.Some(t.rng, able, share) {
+		d := u.devices[len(u.devices)-1]
+		err := u.devices[0].do(ctx, func(e *node.Engine, turn *node.Turn) error {
+			_, err := e.RemoveDevice(turn, d.id)
+			return err
+		})
+		if err != nil {
+			t.fail("%s removes %s: %v", u.name, d.name, err)
+			continue
+		}
+		t.forget(d.machine)
+		d.gone, d.removed = true, true
 	}
 }
 
@@ -83,7 +125,10 @@ func (t *Town) die(ctx context.Context, r *resident, followed bool) {
 	if !followed {
 		return
 	}
-	next, err := t.addRelay(ctx)
+	next, err := t.relay()
+	if err == nil {
+		err = next.start(ctx)
+	}
 	if err != nil {
 		t.fail("%v", err)
 		return

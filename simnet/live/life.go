@@ -2,13 +2,8 @@ package live
 
 import (
 	"context"
-	"fmt"
-	"math"
-	"strings"
 	"time"
 
-	"github.com/kith-im/kith/node"
-	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/simnet"
 	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/model"
@@ -90,8 +85,12 @@ func (t *Town) turn(ctx context.Context, r *resident) {
 	t.follow(ctx, r)
 }
 
-// follow brings a resident to where it wants to be, if no fault keeps it away.
+// follow brings a resident to where it wants to be, if no fault keeps it away. A device that was removed stays on, to see
+// whether anything still reaches it.
 func (t *Town) follow(ctx context.Context, r *resident) {
+	if r.removed {
+		return
+	}
 	here := r.wants && r.held == 0 && !r.gone
 	switch {
 	case here && r.node == nil:
@@ -109,115 +108,6 @@ func (t *Town) follow(ctx context.Context, r *resident) {
 	case !here:
 		r.stop()
 	}
-}
-
-// words are what somebody wants to write.
-type words struct {
-	to     *user
-	length int
-}
-
-// nextWrite plans when a user writes next: the next point of a Poisson process whose rate follows the hours of its day.
-func (t *Town) nextWrite(u *user) {
-	if u.rate <= 0 || len(u.friends) == 0 {
-		return
-	}
-	left, passed := t.rng.Exp(), time.Duration(0)
-	for passed < t.cfg.For {
-		local := time.Now().Add(t.shift + passed + time.Duration(u.zone)*time.Hour)
-		rate, room := u.rate, local.Truncate(time.Hour).Add(time.Hour).Sub(local)
-		if !t.cfg.Flat {
-			rate *= model.Activity(local.Hour())
-		}
-		if need := rate * room.Hours(); left >= need {
-			left, passed = left-need, passed+room
-			continue
-		}
-		passed += time.Duration(left / rate * float64(time.Hour))
-		t.after(passed, func(ctx context.Context) { t.write(ctx, u) })
-		return
-	}
-}
-
-// write has a user write, on a device that is there; else it does when one is.
-func (t *Town) write(ctx context.Context, u *user) {
-	t.nextWrite(u)
-	for times := t.cfg.Rush.Times(time.Since(t.began), u.zone); times > 0; times-- {
-		if times < 1 && t.rng.Unit() >= times {
-			return
-		}
-		w := words{length: model.TextLength(t.rng.Uint64())}
-		w.to = t.address(u)
-		if d := t.deviceOf(u); d != nil {
-			t.say(ctx, d, w)
-		} else {
-			u.backlog = append(u.backlog, w)
-		}
-	}
-}
-
-// address decides to whom a user writes: to the first most, like 1/rank.
-func (t *Town) address(u *user) *user {
-	if t.rng.Unit() < t.cfg.HotShare && u.n != 0 {
-		return t.users[0]
-	}
-	rank := int(math.Pow(float64(len(t.near))+1, t.rng.Unit()) - 1)
-	off := t.near[min(rank, len(t.near)-1)]
-	if t.rng.Below(2) == 0 {
-		off = t.cfg.Users - off
-	}
-	return t.users[(u.n+off)%t.cfg.Users]
-}
-
-// deviceOf is a device of a user that is there; nil: none is.
-func (t *Town) deviceOf(u *user) *resident {
-	first := t.rng.Below(len(u.devices))
-	for i := range u.devices {
-		if d := u.devices[(first+i)%len(u.devices)]; d.node != nil {
-			return d
-		}
-	}
-	return nil
-}
-
-// say writes on a device.
-func (t *Town) say(ctx context.Context, d *resident, w words) {
-	d.of.written++
-	text := fmt.Sprintf("%s/%d.", d.name, d.of.written)
-	text += strings.Repeat("x", max(w.length-len(text), 0))
-	to, err := d.handle(ctx, w.to)
-	if err == nil {
-		err = d.do(ctx, func(e *node.Engine, turn *node.Turn) error {
-			m, err := e.Send(turn, node.SendRequest{To: to, Text: text})
-			if err == nil {
-				t.sent(d, w.to, m.ID) // before anybody can hear of it
-			}
-			return err
-		})
-	}
-	if err != nil {
-		t.fail("%s to %s: %v", d.name, w.to.name, err)
-	}
-}
-
-// handle is what a device calls somebody.
-func (r *resident) handle(ctx context.Context, who *user) (string, error) {
-	if h := r.of.handles[who]; h != "" {
-		return h, nil
-	}
-	err := r.node.Look(ctx, func(tx store.Tx, e *node.Engine, _ time.Time) error {
-		list, err := node.Contacts(tx, e)
-		for _, c := range list {
-			if c.Name == who.name {
-				r.of.handles[who] = c.Handle
-			}
-		}
-		return err
-	})
-	if h := r.of.handles[who]; h != "" || err != nil {
-		return h, err
-	}
-	return "", fmt.Errorf("no contact of that name")
 }
 
 // drain has everybody come back who can.

@@ -76,7 +76,7 @@ func (m *machine) start(ctx context.Context) error {
 	m.town.net.set(func() { m.away = false })
 	n, err := p2p.Start(ctx, p2p.Config{
 		Home: m.home, Listen: m.listen(), Packets: m.town.net.sockets(&m.place), Loopback: true,
-		Hidden: m.nat, Relay: m.relay, Bootstrap: m.town.doors(m), Now: m.now,
+		Hidden: m.nat, Relay: m.relay, Bootstrap: m.town.doors(m), Policy: m.town.policy, Now: m.now,
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", m.name, err)

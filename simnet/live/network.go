@@ -42,11 +42,12 @@ type place struct {
 	sent, got, packets atomic.Int64
 
 	// Guarded by Network.mu.
-	away  bool
-	parts uint64 // cuts: bits in which two places differ part them
-	blind uint64 // a device and a relay that share a bit do not reach each other
-	port  uint16
-	flows map[netip.AddrPort]time.Time // whom a host behind a translator sent to last
+	away   bool
+	parts  uint64 // cuts: bits in which two places differ part them
+	blind  uint64 // a device and a relay that share a bit do not reach each other
+	beside *place // on the same desk: no translator is between them
+	port   uint16
+	flows  map[netip.AddrPort]time.Time // whom a host behind a translator sent to last
 }
 
 const (
@@ -160,7 +161,7 @@ func (n *Network) carries(from, to netip.AddrPort, size int) bool {
 
 // let is the translator before a host: it lets in what answers. Of two behind translators some can never answer each other.
 func (n *Network) let(a, b *place, from netip.AddrPort) bool {
-	if !b.nat || n.open {
+	if !b.nat || n.open || a.beside == b || b.beside == a {
 		return true
 	}
 	at, ok := b.flows[from]

@@ -143,11 +143,9 @@ func TestWhatOnlyEnginesPlayIsRefused(t *testing.T) {
 		t.Fatalf("the control: %v", err)
 	}
 	for name, change := range map[string]func(*crowd.Config){
-		"policy":    func(c *crowd.Config) { c.R = 2 },
 		"repair":    func(c *crowd.Config) { c.NoRepair = true },
 		"bandwidth": func(c *crowd.Config) { c.Bandwidth = 1e6 },
 		"directory": func(c *crowd.Config) { c.Directory = 1e6 },
-		"groups":    func(c *crowd.Config) { c.Groups = []crowd.Group{{Size: 3, Share: 0.1}} },
 		"liars":     func(c *crowd.Config) { c.Faults = []crowd.Fault{{Kind: "relays-delete"}} },
 		"size":      func(c *crowd.Config) { c.Users = maxNodes },
 	} {
@@ -171,8 +169,12 @@ func TestDifferencesHaveBounds(t *testing.T) {
 			Spreads: []result.Spread{{Name: "delivery.seconds", Unit: "s", N: uint64(10_000 * share), P50: p50, P99: p99}},
 		}
 	}
-	bad := func(live *result.Result) (out []string) {
-		for _, d := range Compare(of(1, 1, 10), live) {
+	bad := func(lives ...*result.Result) (out []string) {
+		var worlds []*result.Result
+		for range lives {
+			worlds = append(worlds, of(1, 1, 10))
+		}
+		for _, d := range Compare(worlds, lives) {
 			if !d.OK() {
 				out = append(out, d.Name)
 			}
@@ -188,6 +190,15 @@ func TestDifferencesHaveBounds(t *testing.T) {
 	}{{of(0.99, 1, 10), "delivery.share"}, {of(1, 1.06, 10), "delivery.seconds.p50"}, {of(1, 1, 8.9), "delivery.seconds.p99"}} {
 		if got := bad(c.live); len(got) != 1 || got[0] != c.want {
 			t.Errorf("%v, want %s", got, c.want)
+		}
+	}
+	// Over seeds it is the mean that counts, and its interval says how much that is worth.
+	if got := bad(of(1, 1.08, 10), of(1, 0.96, 10), of(1, 0.98, 10)); len(got) != 0 {
+		t.Errorf("close on average, and refused: %v", got)
+	}
+	for _, d := range Compare([]*result.Result{of(1, 1, 10), of(1, 1, 10)}, []*result.Result{of(1, 1.08, 10), of(1, 0.99, 10.01)}) {
+		if want := d.Name != "delivery.seconds.p50"; d.Bound > 0 && d.Sure() != want {
+			t.Errorf("%s: %+v, sure %t", d.Name, d.Apart, d.Sure())
 		}
 	}
 	if got := bad(&result.Result{}); len(got) != 3 {

@@ -38,7 +38,7 @@ func TestStoriesHoldWithRealNodes(t *testing.T) {
 }
 
 func tell(t *testing.T, s story.Story) (broken []string, trace string) {
-	dir := t.TempDir()
+	dir := folder(t)
 	synctest.Test(t, func(*testing.T) {
 		tale := Tell(s, dir)
 		defer tale.Close()

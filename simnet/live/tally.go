@@ -1,6 +1,7 @@
 package live
 
 import (
+	"slices"
 	"time"
 
 	"github.com/kith-im/kith/mailbox"
@@ -12,6 +13,7 @@ type tally struct {
 	letters                        map[string]*letter // by message id
 	messages, deliveries, custody  int
 	doubled, late, dropped, deaths int
+	removedRead                    int
 	drained                        bool
 	failed                         error
 	all, there, away               result.Histogram
@@ -24,6 +26,7 @@ type letter struct {
 	at   time.Time
 	from *machine
 	due  map[*machine]*due
+	not  []*machine // that it must not reach: the author knew that they were removed
 }
 
 // due is a device that a message is for.
@@ -44,12 +47,12 @@ func newTally() tally {
 	}
 }
 
-// sent begins to wait for a message on each device of the recipient and each other one of the author.
-func (t *Town) sent(from *resident, to *user, id string) {
+// sent begins to wait for a message on each device of the recipients and each other one of the author.
+func (t *Town) sent(from *resident, w words, id string, not []*machine) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	l := &letter{at: time.Now(), from: from.machine, due: map[*machine]*due{}}
-	for _, u := range []*user{to, from.of} {
+	l := &letter{at: time.Now(), from: from.machine, due: map[*machine]*due{}, not: not}
+	for _, u := range w.people(from.of) {
 		for _, d := range u.devices {
 			if d != from && !d.gone {
 				l.due[d.machine] = &due{there: d.node != nil}
@@ -66,6 +69,9 @@ func (t *Town) shown(m *machine, id string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	l, s := t.tally.letters[id], &t.tally
+	if l != nil && slices.Contains(l.not, m) {
+		s.removedRead++
+	}
 	if l == nil || l.from == m || l.due[m] == nil {
 		return
 	}
@@ -144,7 +150,7 @@ func (t *Town) Result() *result.Result {
 	add := func(name, unit, better string, v float64) {
 		r.Values = append(r.Values, result.Value{Name: name, Unit: unit, Better: better, Value: v})
 	}
-	lost, orphaned, unfinished := t.missing()
+	lost, orphaned, dropped, unfinished := t.missing()
 	broken := 0
 	if t.err != nil || s.failed != nil {
 		broken = 1
@@ -156,9 +162,10 @@ func (t *Town) Result() *result.Result {
 		{"lost.count", result.Lower, lost},
 		{"doubled.count", result.Lower, s.doubled},
 		{"late.count", result.Lower, s.late},
+		{"removed.read.count", result.Lower, s.removedRead},
 		{"broken.count", result.Lower, broken},
 		{"orphaned.count", "", orphaned},
-		{"dropped.count", "", s.dropped},
+		{"dropped.count", "", s.dropped + dropped},
 		{"pending.count", "", unfinished},
 		{"messages.count", "", s.messages},
 		{"deliveries.count", "", s.deliveries},
@@ -188,17 +195,20 @@ func (t *Town) Result() *result.Result {
 	return r
 }
 
-// missing says what became of what was not shown: lost, if everybody was back; gone with its author, if no relay had it.
-func (t *Town) missing() (lost, orphaned, unfinished int) {
-	gone := map[*machine]bool{}
+// missing says what became of what was not shown: lost, if everybody was back; gone with its author, if no relay had it; not
+// believed any more, if its author was removed.
+func (t *Town) missing() (lost, orphaned, dropped, unfinished int) {
+	who := map[*machine]*resident{}
 	for _, d := range t.devices {
-		gone[d.machine] = d.gone
+		who[d.machine] = d
 	}
 	for _, l := range t.tally.letters {
 		for _, d := range l.due {
-			switch {
+			switch from := who[l.from]; {
 			case d.shown:
-			case gone[l.from] && !d.custody:
+			case from.removed:
+				dropped++
+			case from.gone && !d.custody:
 				orphaned++
 			case t.over && t.tally.drained:
 				lost++
@@ -207,5 +217,5 @@ func (t *Town) missing() (lost, orphaned, unfinished int) {
 			}
 		}
 	}
-	return lost, orphaned, unfinished
+	return lost, orphaned, dropped, unfinished
 }

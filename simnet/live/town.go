@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -29,7 +29,9 @@ type Town struct {
 	relays  []*resident
 	devices []*resident
 	users   []*user
+	groups  []*group
 	near    []int
+	policy  *election.Policy
 	rtt     [][]time.Duration
 
 	stages []stage
@@ -53,26 +55,32 @@ type stage struct {
 }
 
 type user struct {
+	crowd.Habits
 	n       int
 	name    string
 	devices []*resident
 	friends []*user
 	handles map[*user]string
-	rate    float64 // messages an hour, on average over the day
-	zone    int     // hours
-	region  int
 	written int
 	backlog []words
+}
+
+// group is a conversation of many.
+type group struct {
+	chat    string
+	members []*user
 }
 
 // resident is a machine with its habits.
 type resident struct {
 	*machine
-	of    *user // nil: a relay
-	class *model.Part
-	wants bool // to be there, by its habits
-	held  int  // faults that keep it away
-	gone  bool // for ever, with its disk
+	of      *user // nil: a relay
+	class   *model.Part
+	wants   bool // to be there, by its habits
+	held    int  // faults that keep it away
+	gone    bool // for ever: its disk is lost, or it was removed
+	removed bool // it is on, and nothing is for it any more
+	groups  map[*group]string
 }
 
 // Setting up and ending.
@@ -98,27 +106,26 @@ func New(cfg crowd.Config, dir string) (*Town, error) {
 	t.net = newNetwork(cfg.Seed, loss, t.leg, t.punched)
 	t.net.open = true // while people meet: who links a device has both at hand
 	t.stages = []stage{
-		{"relays", t.makeRelays}, {"people", t.makePeople}, {"devices", t.linkDevices}, {"contacts", t.befriend}, {"calm", t.settle},
+		{"keys", t.makeKeys}, {"relays", t.makeRelays}, {"people", t.makePeople}, {"devices", t.linkDevices}, {"contacts", t.befriend},
+		{"groups", t.makeGroups}, {"calm", t.settle},
 	}
+	p := election.LocalPolicy()
+	p.R, p.W, p.S = cfg.R, cfg.W, cfg.S
+	t.policy = &p
 	return t, nil
 }
 
 // playable says what only crowd can play: what a node has no setting for, and nodes that lie.
 func playable(cfg *crowd.Config) error {
-	p := election.DefaultPolicy()
 	switch {
 	case cfg.Users+cfg.RelayCount > maxNodes:
 		return fmt.Errorf("%d users and %d relays: at most %d real nodes", cfg.Users, cfg.RelayCount, maxNodes)
-	case cfg.R != p.R || cfg.W != p.W || cfg.S != p.S:
-		return fmt.Errorf("policy R %d, W %d, S %d: real nodes have R %d, W %d, S %d", cfg.R, cfg.W, cfg.S, p.R, p.W, p.S)
 	case cfg.NoRepair:
 		return errors.New("real relays repair")
 	case cfg.Directory > 0:
 		return errors.New("the directory of real nodes is as large as they are many")
 	case cfg.Bandwidth > 0:
 		return errors.New("bandwidth is not played with real nodes")
-	case len(cfg.Groups) > 0:
-		return errors.New("groups are not played with real nodes")
 	}
 	for _, f := range cfg.Faults {
 		if !slices.Contains(played, f.Kind) {
@@ -205,9 +212,28 @@ func (t *Town) doors(m *machine) (out []dht.Peer) {
 	return out
 }
 
-func (t *Town) makeRelays(ctx context.Context) error {
+// makeKeys makes the relays, and people with their first devices, all of them off. A key from recovery words takes 64 MiB,
+// and what lives among so much garbage keeps its pages from the machine: nothing lives yet.
+func (t *Town) makeKeys(context.Context) error {
 	for range t.cfg.RelayCount {
-		if _, err := t.addRelay(ctx); err != nil {
+		if _, err := t.relay(); err != nil {
+			return err
+		}
+	}
+	for i := range t.cfg.Users {
+		u := &user{n: i, name: fmt.Sprintf("u%d", i), handles: map[*user]string{}, Habits: t.cfg.Person(t.rng, i)}
+		t.users = append(t.users, u)
+		if err := t.device(u).identity(); err != nil {
+			return err
+		}
+	}
+	debug.FreeOSMemory()
+	return nil
+}
+
+func (t *Town) makeRelays(ctx context.Context) error {
+	for _, r := range t.relays {
+		if err := r.start(ctx); err != nil {
 			return err
 		}
 		rest(time.Second)
@@ -216,36 +242,22 @@ func (t *Town) makeRelays(ctx context.Context) error {
 	return nil
 }
 
-// addRelay begins a relay.
-func (t *Town) addRelay(ctx context.Context) (*resident, error) {
+// relay is a further relay, not yet on.
+func (t *Town) relay() (*resident, error) {
 	r := &resident{machine: t.machine(fmt.Sprintf("r%d", len(t.relays)), true), wants: true}
 	r.class = &t.cfg.Relays[t.rng.Pick(len(t.cfg.Relays), func(i int) float64 { return t.cfg.Relays[i].Share })]
 	region, _ := model.Zone(t.rng.Unit())
 	t.put(r, region, false)
 	t.relays = append(t.relays, r)
-	if err := r.identity(); err != nil {
-		return nil, err
-	}
-	return r, r.start(ctx)
+	return r, r.identity()
 }
 
 func (t *Town) makePeople(ctx context.Context) error {
-	for i := range t.cfg.Users {
-		u := &user{n: i, name: fmt.Sprintf("u%d", i), handles: map[*user]string{}}
-		u.region, u.zone = model.Zone(float64(i) / float64(t.cfg.Users))
-		u.rate = t.cfg.Messages / 24
-		if s := t.cfg.Uneven; s > 0 {
-			u.rate *= math.Exp(s*t.rng.Normal() - s*s/2)
-		}
-		t.users = append(t.users, u)
-		d := t.device(u)
-		if err := d.identity(); err != nil {
+	for _, u := range t.users {
+		if err := u.devices[0].start(ctx); err != nil {
 			return err
 		}
-		if err := d.start(ctx); err != nil {
-			return err
-		}
-		rest(20 * time.Millisecond)
+		rest(10 * time.Second)
 	}
 	rest(5 * time.Minute)
 	return nil
@@ -257,9 +269,9 @@ func (t *Town) device(u *user) *resident {
 	if len(u.devices) > 0 {
 		name = fmt.Sprintf("%s-%d", u.name, len(u.devices)+1)
 	}
-	d := &resident{machine: t.machine(name, false), of: u, wants: true}
+	d := &resident{machine: t.machine(name, false), of: u, wants: true, groups: map[*group]string{}}
 	d.class = &t.cfg.People[t.rng.Pick(len(t.cfg.People), func(i int) float64 { return t.cfg.People[i].Share })]
-	t.put(d, u.region, t.cfg.Behind(name))
+	t.put(d, u.Region, t.cfg.Behind(name))
 	u.devices = append(u.devices, d)
 	t.devices = append(t.devices, d)
 	return d
@@ -305,20 +317,33 @@ func (t *Town) befriend(ctx context.Context) error {
 		rest(time.Minute)
 	}
 	if t.cfg.HotShare > 0 {
-		for _, u := range t.users[1:] {
-			if err := t.introduce(ctx, t.users[0], u); err != nil {
-				return fmt.Errorf("%s and %s: %w", t.users[0].name, u.name, err)
-			}
-			rest(2 * time.Second) // so many links may be open
+		if err := t.gather(ctx, t.users[0], t.users[1:]); err != nil {
+			return err
 		}
 	}
+	return t.await(t.strangers)
+}
+
+// gather has one person know many.
+func (t *Town) gather(ctx context.Context, one *user, many []*user) error {
+	for _, u := range many {
+		if err := t.introduce(ctx, one, u); err != nil {
+			return fmt.Errorf("%s and %s: %w", one.name, u.name, err)
+		}
+		rest(2 * time.Second) // so many links may be open
+	}
+	return nil
+}
+
+// await lets time pass until nothing is missing.
+func (t *Town) await(missing func() string) error {
 	for waited := time.Duration(0); ; waited += time.Minute {
-		missing := t.strangers()
-		if missing == "" {
+		what := missing()
+		if what == "" {
 			return nil
 		}
 		if waited > setUpMost {
-			return fmt.Errorf("after %v %s", setUpMost, missing)
+			return fmt.Errorf("after %v %s", setUpMost, what)
 		}
 		rest(time.Minute)
 	}

@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
 	"runtime/pprof"
+	"strconv"
 	"strings"
 	"time"
 
@@ -30,9 +32,12 @@ Exit codes: 0 all is as expected, 1 it is not, 2 usage.
 // collectAt is how much garbage may gather, in percent of what lives, and collectMost from where on less: a population is mostly
 // goroutines that wait.
 const (
-	collectAt   = 200
-	collectMost = 1700 << 20
+	collectAt   = 100
+	collectMost = 1450 << 20
 )
+
+// maxSeeds bounds what one process plays.
+const maxSeeds = 100
 
 var (
 	errUsage    = errors.New("usage")
@@ -40,7 +45,7 @@ var (
 )
 
 func main() {
-	switch err := run(os.Args[1:]); {
+	switch err := play(os.Args[1:]); {
 	case err == nil:
 	case errors.Is(err, flag.ErrHelp):
 	case errors.Is(err, errExpected):
@@ -70,12 +75,19 @@ func (s *sets) Set(v string) error {
 
 // job is what was asked for.
 type job struct {
+	runs    []*run // one for each seed
+	compare bool
+	out     string
+	profile string
+	memory  string // file for a profile of the memory
+	dir     string // of the nodes' files
+}
+
+// run is one seed of it.
+type run struct {
 	scenario *scenario.Scenario
 	config   crowd.Config
-	compare  bool
-	out      string
-	profile  string
-	dir      string // of the nodes' files
+	result   *result.Result
 }
 
 func parse(args []string) (*job, error) {
@@ -86,9 +98,11 @@ func parse(args []string) (*job, error) {
 		flags.PrintDefaults()
 	}
 	flags.Var(&given, "set", "KEY=VALUE of the scenario; may be given again")
+	seeds := flags.Int("seeds", 1, "play so many seeds, from the scenario's on, one after the other")
 	flags.BoolVar(&j.compare, "compare", false, "play it with engines, too, and show how far the two are apart")
 	flags.StringVar(&j.out, "out", "", "folder for the resolved scenario and the result")
 	flags.StringVar(&j.profile, "cpuprofile", "", "file for a profile of the processor")
+	flags.StringVar(&j.memory, "memprofile", "", "file for a profile of the memory at the end, while the nodes run")
 	if err := flags.Parse(args); err != nil {
 		return nil, errors.Join(errUsage, err)
 	}
@@ -104,22 +118,39 @@ func parse(args []string) (*job, error) {
 		}
 		text = string(raw)
 	}
-	var err error
-	if j.scenario, err = scenario.Parse(name, text, given...); err == nil {
-		j.config, err = j.scenario.Crowd()
+	if *seeds < 1 || *seeds > maxSeeds {
+		return nil, errors.Join(errUsage, fmt.Errorf("%d seeds: want 1 to %d", *seeds, maxSeeds))
 	}
-	if err != nil {
-		return nil, errors.Join(errUsage, err)
+	for i := range *seeds {
+		r, err := newRun(name, text, given, uint64(i))
+		if err != nil {
+			return nil, errors.Join(errUsage, err)
+		}
+		j.runs = append(j.runs, r)
 	}
 	return j, nil
 }
 
-func run(args []string) error {
+// newRun is a scenario with a seed so much above its own.
+func newRun(name, text string, given sets, more uint64) (*run, error) {
+	s, err := scenario.Parse(name, text, given...)
+	if err == nil && more > 0 {
+		seed := scenario.Set{Key: "seed", Value: strconv.FormatUint(s.Seed()+more, 10)}
+		s, err = scenario.Parse(name, text, append(given[:len(given):len(given)], seed)...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.Crowd()
+	return &run{scenario: s, config: c}, err
+}
+
+func play(args []string) error {
 	j, err := parse(args)
 	if err != nil {
 		return err
 	}
-	if j.dir, err = folder(); err != nil {
+	if j.dir, err = live.Folder(); err != nil {
 		return err
 	}
 	defer os.RemoveAll(j.dir)
@@ -130,23 +161,19 @@ func run(args []string) error {
 	defer stop()
 	debug.SetGCPercent(collectAt)
 	debug.SetMemoryLimit(collectMost)
-	header(os.Stdout, j.scenario)
-	var r *result.Result
-	live.Bubble(func() { r, err = j.play() })
+	live.Bubble(func() {
+		for _, r := range j.runs {
+			header(os.Stdout, r.scenario)
+			if r.result, err = j.play(r); err != nil {
+				return
+			}
+			report(r)
+		}
+	})
 	if err != nil {
 		return err
 	}
-	return j.report(r)
-}
-
-// folder is where the nodes keep their files: in memory where the machine has such a folder, for a sync takes no virtual
-// time on any disk.
-func folder() (string, error) {
-	const shm = "/dev/shm"
-	if info, err := os.Stat(shm); err == nil && info.IsDir() {
-		return os.MkdirTemp(shm, "livesim")
-	}
-	return os.MkdirTemp("", "livesim")
+	return j.judge()
 }
 
 func startProfile(path string) (stop func(), err error) {
@@ -169,8 +196,8 @@ func header(w io.Writer, s *scenario.Scenario) {
 }
 
 // play runs in the bubble.
-func (j *job) play() (*result.Result, error) {
-	t, err := live.New(j.config, filepath.Join(j.dir))
+func (j *job) play(r *run) (*result.Result, error) {
+	t, err := live.New(r.config, filepath.Join(j.dir, strconv.FormatUint(r.config.Seed, 10)))
 	if err != nil {
 		return nil, errors.Join(errUsage, err)
 	}
@@ -179,19 +206,41 @@ func (j *job) play() (*result.Result, error) {
 	for more := true; more; {
 		what := t.Progress()
 		more = t.Step()
-		fmt.Fprintf(os.Stderr, "%s: %v of virtual time, %.1f s real, %.1f s of processor, %s MB, %d goroutines\n",
-			what, time.Since(began).Round(time.Second), wall()-real, processor(), resident("VmRSS"), runtime.NumGoroutine())
+		fmt.Fprintf(os.Stderr, "%s: %v of virtual time, %.1f s real, %.1f s of processor, %s MB, %s, %d goroutines\n",
+			what, time.Since(began).Round(time.Second), wall()-real, processor(), resident("VmRSS"), parts(), runtime.NumGoroutine())
 	}
-	return t.Result(), t.Err()
+	return t.Result(), errors.Join(t.Err(), heap(j.memory))
 }
 
-func (j *job) report(r *result.Result) error {
-	j.scenario.Finish(r)
-	r.Kind = "live"
-	for _, v := range r.Figures() {
+// parts says where the process's memory is: what lived at the last collection, the pages of which that is some, and stacks.
+func parts() string {
+	all := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	metrics.Read(all)
+	mb := func(i int) uint64 { return all[i].Value.Uint64() / 1_000_000 }
+	return fmt.Sprintf("%d MB alive in %d, %d MB of stacks", mb(0), mb(1)+mb(2), mb(3))
+}
+
+// heap writes what the nodes hold, while they run.
+func heap(path string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	runtime.GC()
+	return errors.Join(pprof.WriteHeapProfile(f), f.Close())
+}
+
+func report(r *run) {
+	r.scenario.Finish(r.result)
+	r.result.Kind = "live"
+	for _, v := range r.result.Figures() {
 		fmt.Fprintf(os.Stdout, "        %-28s %.4g %s\n", v.Name, v.Value, v.Unit)
 	}
-	for _, c := range r.Checks {
+	for _, c := range r.result.Checks {
 		word := "ok"
 		if !c.OK {
 			word = "FAILED"
@@ -199,20 +248,31 @@ func (j *job) report(r *result.Result) error {
 		fmt.Fprintf(os.Stdout, "%-7s %s is %s, want %s\n", word, c.Name, c.Got, c.Want)
 	}
 	fmt.Fprintf(os.Stderr, "most memory: %s MB\n", resident("VmHWM"))
-	ok := r.OK()
-	if j.compare {
-		world, err := engines(j.config)
-		if err != nil {
+}
+
+// judge compares with engines, keeps the folder, and says whether all is as expected.
+func (j *job) judge() error {
+	ok := true
+	var worlds, lives []*result.Result
+	for _, r := range j.runs {
+		lives, ok = append(lives, r.result), ok && r.result.OK()
+		if j.compare {
+			world, err := engines(r.config)
+			if err != nil {
+				return err
+			}
+			worlds = append(worlds, world)
+		}
+		if err := j.keep(r); err != nil {
 			return err
 		}
-		all := live.Compare(world, r)
+	}
+	if j.compare {
+		all := live.Compare(worlds, lives)
 		fmt.Fprintf(os.Stdout, "\n%s", live.Table(all))
 		for _, d := range all {
 			ok = ok && d.OK()
 		}
-	}
-	if err := j.keep(r); err != nil {
-		return err
 	}
 	if !ok {
 		return errExpected
@@ -231,20 +291,24 @@ func engines(cfg crowd.Config) (*result.Result, error) {
 	return c.Result(), c.Err()
 }
 
-// keep writes the folder of the run, the result last.
-func (j *job) keep(r *result.Result) error {
+// keep writes the folder of a run, the result last; of many seeds, each has one of its own.
+func (j *job) keep(r *run) error {
 	if j.out == "" {
 		return nil
 	}
-	raw, err := r.JSON()
+	dir := j.out
+	if len(j.runs) > 1 {
+		dir = filepath.Join(dir, strconv.FormatUint(r.config.Seed, 10))
+	}
+	raw, err := r.result.JSON()
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(j.out, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(j.out, result.ScenarioFile), []byte(j.scenario.Text()), 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, result.ScenarioFile), []byte(r.scenario.Text()), 0o644); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(j.out, result.ResultFile), raw, 0o644)
+	return os.WriteFile(filepath.Join(dir, result.ResultFile), raw, 0o644)
 }
