@@ -93,5 +93,8 @@ func (a *Advert) Fresh(now time.Time) bool {
 	return !a.Issued.After(now.Add(MaxSkew)) && !now.After(a.NotAfter)
 }
 
+// Is says whether the advert was read from these bytes.
+func (a *Advert) Is(raw []byte) bool { return len(raw) > 0 && bytes.Equal(a.raw, raw) }
+
 // Bytes is the advert as received or signed; nil before SignAdvert.
 func (a *Advert) Bytes() []byte { return bytes.Clone(a.raw) }

@@ -157,6 +157,21 @@ func (e *Engine) startRound(t *Turn, excluded map[string]bool) {
 	}
 }
 
+// advertOf is what a relay's row holds of it. All rows are read every hour, and change twice a day: each is verified once.
+func (e *Engine) advertOf(row *pb.Relay) (*dht.Advert, error) {
+	if a := e.adverts[string(row.Peer)]; a != nil && a.Is(row.Advert) {
+		return a, nil
+	}
+	a, err := dht.ParseAdvert(row.Advert)
+	if err == nil {
+		if len(e.adverts) >= maxParsed {
+			clear(e.adverts)
+		}
+		e.adverts[string(row.Peer)] = a
+	}
+	return a, err
+}
+
 func chosen(r election.Result) []dht.Peer { return slices.Concat(r.Members, r.Standbys) }
 
 // staleEpochs are the boxes whose set is missing, near its end, or not of these relays.

@@ -112,6 +112,7 @@ type Engine struct {
 	groups groupDesk
 
 	observed map[string]observation // relay -> counted since its row was written
+	adverts  map[string]*dht.Advert // relay -> its row's, as it was read last
 	lists    store.Parsed[*identity.DeviceList]
 	records  store.Parsed[*dht.DeviceRecord]
 	sets     store.Parsed[*dht.SetRecord]
@@ -141,7 +142,7 @@ func Load(t *Turn, c Config) (*Engine, error) {
 		records: store.Parsed[*dht.DeviceRecord]{Parse: dht.ParseDeviceRecord}, sets: store.Parsed[*dht.SetRecord]{Parse: dht.ParseSetRecord},
 		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},
 		groups: newGroupDesk(), passes: map[string][]byte{}, issued: map[string]issued{}, sealed: map[string]sealed{}, reachAsked: map[identity.DeviceID]time.Time{}, reachTold: map[identity.DeviceID]time.Time{},
-		observed: map[string]observation{}, boxesOf: map[string]identity.DeviceID{},
+		observed: map[string]observation{}, adverts: map[string]*dht.Advert{}, boxesOf: map[string]identity.DeviceID{},
 		files: transfer.Load(t.Tx), pushed: map[identity.DeviceID]pushed{}, gaps: map[identity.DeviceID]bool{}, checks: map[identity.DeviceID]time.Time{}, missing: map[identity.DeviceID]time.Time{}, meter: mend.NewMeter(), unopen: map[identity.DeviceID]int{}, lostAt: map[identity.DeviceID]time.Time{}, parked: map[identity.UserID]int{},
 		typing: map[typist]time.Time{}, typed: map[chat.ChatID]time.Time{}, drains: prekeys.NewDrains(t.Now), openings: prekeys.Openings{}, stocked: map[string]bool{},
 	}

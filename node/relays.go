@@ -31,7 +31,7 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 			return
 		}
 	}
-	old, err := dht.ParseAdvert(row.Advert)
+	old, err := e.advertOf(row)
 	if err == nil && old.Number > a.Number && old.Fresh(t.Now) { // one that is over says nothing, what number ever a wrong clock gave it
 		return
 	}
@@ -151,7 +151,7 @@ func (e *Engine) candidateList(t *Turn, excluded map[string]bool) (out []electio
 		if excluded[string(row.Peer)] {
 			return true
 		}
-		a, err := dht.ParseAdvert(row.Advert)
+		a, err := e.advertOf(row)
 		if err != nil {
 			return true
 		}
