@@ -3,6 +3,7 @@ package boltbox
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -56,12 +57,24 @@ func parseDay(name []byte) (kind byte, d mailbox.Day, ok bool) {
 func seqBytes(seq uint64) []byte { return binary.BigEndian.AppendUint64(nil, seq) }
 
 func check(bucket, key, value []byte) [checkSize]byte {
-	b := make([]byte, 0, 256)
+	if len(checkLabel)+len(bucket)+len(key)+len(value) > 256 {
+		return checkLarge(bucket, key, value)
+	}
+	b := make([]byte, 0, 256) // which stays on the stack
 	b = append(b, checkLabel...)
 	b = append(b, bucket...)
 	b = append(b, key...)
 	sum := sha256.Sum256(append(b, value...))
 	return [checkSize]byte(sum[:checkSize])
+}
+
+// checkLarge is check of an envelope or a set, which it does not copy: relays read all they hold again and again.
+func checkLarge(bucket, key, value []byte) [checkSize]byte {
+	h := sha256.New()
+	head := slices.Concat([]byte(checkLabel), bucket, key)
+	h.Write(head)
+	h.Write(value)
+	return [checkSize]byte(h.Sum(head[:0]))
 }
 
 // sealed appends the check to a value.
