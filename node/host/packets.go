@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"net"
+	"sync/atomic"
 
 	"github.com/libp2p/go-libp2p"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
@@ -21,12 +22,15 @@ func ways(packets Packets, dial ...any) (opts []libp2p.Option, end func() error)
 		return append([]libp2p.Option{libp2p.Transport(tcp.NewTCPTransport, dial...)}, opts...), func() error { return nil }
 	}
 	var made []*quicreuse.ConnManager // libp2p closes none that it did not make
-	from := new(source)
+	from, over := new(source), new(atomic.Bool)
 	// Where there is nothing but UDP, dials that fail are no sign that it is blocked, and nothing else could be tried.
 	opts = append(opts, libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.QUICReuse(quicreuse.NewConnManager,
 		func(m *quicreuse.ConnManager) error { made = append(made, m); return nil },
 		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return from, nil }),
 		quicreuse.OverrideListenUDP(func(_ string, at *net.UDPAddr) (net.PacketConn, error) {
+			if over.Load() { // a dial that is late would open one that nobody closes
+				return nil, net.ErrClosed
+			}
 			c, err := packets(at)
 			if err == nil && !at.IP.IsUnspecified() {
 				from.ip = at.IP
@@ -34,6 +38,7 @@ func ways(packets Packets, dial ...any) (opts []libp2p.Option, end func() error)
 			return c, err
 		})))
 	return opts, func() (err error) {
+		over.Store(true)
 		for _, m := range made {
 			err = errors.Join(err, m.Close())
 		}

@@ -238,7 +238,7 @@ func (t *Town) makeRelays(ctx context.Context) error {
 		}
 		rest(time.Second)
 	}
-	rest(5 * time.Minute)
+	rest(15 * time.Minute) // until they have let go of the connections by which they got to know each other
 	return nil
 }
 
