@@ -47,10 +47,22 @@ func normalised(candidates []Candidate) []Candidate {
 		return bytes.Compare(appendCandidate(nil, a), appendCandidate(nil, b))
 	})
 	all = slices.CompactFunc(all, func(a, b Candidate) bool { return bytes.Equal(a.Peer.ID, b.Peer.ID) })
-	return slices.DeleteFunc(all, func(c Candidate) bool {
-		_, ok := dht.PeerKey(c.Peer.ID)
-		return !ok || !fits(c.Peer)
-	})
+	return slices.DeleteFunc(all, func(c Candidate) bool { return !eligible(&c) })
+}
+
+// normal says that normalised would change nothing, as of what it made.
+func normal(all []Candidate) bool {
+	for i := range all {
+		if !eligible(&all[i]) || i > 0 && bytes.Compare(all[i-1].Peer.ID, all[i].Peer.ID) >= 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func eligible(c *Candidate) bool {
+	_, ok := dht.PeerKey(c.Peer.ID)
+	return ok && fits(c.Peer)
 }
 
 // fits says whether a peer has no more addresses than a record can carry.

@@ -28,7 +28,7 @@ const transcriptVersion = 1
 func (t Transcript) Bytes() []byte { return t.raw }
 
 func (in *input) transcript() Transcript {
-	b := cryptobyte.NewBuilder(nil)
+	b := cryptobyte.NewBuilder(make([]byte, 0, transcriptHead+len(in.candidates)*candidateSize))
 	b.AddUint8(transcriptVersion)
 	b.AddBytes(in.seed[:])
 	addTime(b, in.now)
@@ -40,7 +40,7 @@ func (in *input) transcript() Transcript {
 	b.AddUint8(flag(p.Caps))
 	b.AddUint8(byte(len(in.candidates)))
 	for _, c := range in.candidates {
-		b.AddBytes(appendCandidate(nil, c))
+		addCandidate(b, &c)
 	}
 	b.AddUint8(byte(len(in.incumbents)))
 	for _, i := range in.incumbents {
@@ -59,6 +59,14 @@ func (in *input) transcript() Transcript {
 // bad u32 each.
 func appendCandidate(raw []byte, c Candidate) []byte {
 	b := cryptobyte.NewBuilder(raw)
+	addCandidate(b, &c)
+	return b.BytesOrPanic()
+}
+
+// About what a transcript takes, so that it is written in one piece: without candidates, and for one with two addresses.
+const transcriptHead, candidateSize = 512, 128
+
+func addCandidate(b *cryptobyte.Builder, c *Candidate) {
 	addLP8(b, c.Peer.ID)
 	b.AddUint8(byte(len(c.Peer.Addrs)))
 	for _, a := range c.Peer.Addrs {
@@ -72,7 +80,6 @@ func appendCandidate(raw []byte, c Candidate) []byte {
 	for _, n := range []uint32{c.Good, c.Bad, c.WeekGood, c.WeekBad} {
 		b.AddUint32(n)
 	}
-	return b.BytesOrPanic()
 }
 
 // addLP8 cuts what is too long: it only keeps two different orders equal.
@@ -207,12 +214,11 @@ func parseInput(raw []byte) (*input, bool) {
 		!s.CopyBytes(in.seed[:]) || !readTime(&s, &in.now) || !readPolicy(&s, &in.policy) || !s.ReadUint8(&n) {
 		return nil, false
 	}
-	for range n {
-		var c Candidate
-		if !readCandidate(&s, &c) {
+	in.candidates = make([]Candidate, n)
+	for i := range in.candidates {
+		if !readCandidate(&s, &in.candidates[i]) {
 			return nil, false
 		}
-		in.candidates = append(in.candidates, c)
 	}
 	if !s.ReadUint8(&n) || n > maxIncumbents {
 		return nil, false
@@ -234,7 +240,7 @@ func parseInput(raw []byte) (*input, bool) {
 		}
 		in.pins = append(in.pins, p)
 	}
-	return &in, s.Empty() && len(normalised(in.candidates)) == len(in.candidates)
+	return &in, s.Empty() && (normal(in.candidates) || len(normalised(in.candidates)) == len(in.candidates))
 }
 
 func readPolicy(s *cryptobyte.String, p *Policy) bool {
@@ -265,12 +271,13 @@ func readCandidate(s *cryptobyte.String, c *Candidate) bool {
 	if !readLP8(s, &c.Peer.ID) || !s.ReadUint8(&n) || n > dht.MaxAddrs {
 		return false
 	}
-	for range n {
-		var a []byte
-		if !readLP8(s, &a) {
+	if n > 0 {
+		c.Peer.Addrs = make([][]byte, n)
+	}
+	for i := range c.Peer.Addrs {
+		if !readLP8(s, &c.Peer.Addrs[i]) {
 			return false
 		}
-		c.Peer.Addrs = append(c.Peer.Addrs, a)
 	}
 	if !s.ReadUint8(&source) || !s.CopyBytes(c.Family[:]) {
 		return false
