@@ -2,6 +2,7 @@ package live
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/kith-im/kith/simnet"
@@ -69,7 +70,10 @@ func (t *Town) live(r *resident) {
 	t.after(millis(churn.Off.Rest(t.rng)), func(ctx context.Context) { t.turn(ctx, r) })
 }
 
-func millis(n uint64) time.Duration { return time.Duration(n) * time.Millisecond }
+// millis is at most what a Duration holds: "always" is for longer, and would come around as a moment that has passed.
+func millis(n uint64) time.Duration {
+	return time.Duration(min(n, math.MaxInt64/uint64(time.Millisecond))) * time.Millisecond
+}
 
 // turn has a resident come or go.
 func (t *Town) turn(ctx context.Context, r *resident) {
