@@ -237,7 +237,7 @@ func (e *Engine) keepReach(t *Turn, dev *pb.PeerDevice, r *chatpb.Reach) {
 		return
 	}
 	dev.ReachNumber = r.Number
-	before := proto.CloneOf(dev)
+	before := store.CopyDevice(dev)
 	if len(r.RecordSecret) == 32 && len(r.Boxes) <= boxKeysTold {
 		e.forgetBoxes(dev, r.Boxes)
 		dev.RecordSecret, dev.FirstEpoch, dev.Boxes = r.RecordSecret, r.FirstEpoch, r.Boxes

@@ -45,6 +45,8 @@ type Config struct {
 	// Unreachable is how long a message has to find neither a relay nor a device before the person's fallback is asked
 	// for (border.go); 0: there is none.
 	Unreachable time.Duration
+
+	Events int // how many notices are kept for whoever asks for them later; 0: 10,000
 }
 
 // Engine is one device. It belongs to one goroutine.

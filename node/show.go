@@ -53,8 +53,8 @@ func (e *Engine) notice(t *Turn, n view.Notice) {
 		panic("node: a notice does not encode: " + err.Error())
 	}
 	t.Tx.Put(store.BucketEvents, store.U64(n.Cursor), raw)
-	if n.Cursor > maxEvents {
-		t.Tx.Delete(store.BucketEvents, store.U64(n.Cursor-maxEvents))
+	if most := uint64(cmp.Or(e.cfg.Events, maxEvents)); n.Cursor > most {
+		t.Tx.Delete(store.BucketEvents, store.U64(n.Cursor-most))
 	}
 	t.Out.Notices = append(t.Out.Notices, n)
 }

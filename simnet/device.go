@@ -60,7 +60,7 @@ func (w *World) AddDevice(name string) (*Device, error) {
 func (w *World) blankDevice(name string) *Device {
 	d := &Device{
 		w: w, name: name, rng: w.entropy(name), store: store.NewMemory(), seen: map[string]int{},
-		config: node.Config{Policy: w.policy},
+		config: node.Config{Policy: w.policy, Events: 16}, // nobody asks for them
 	}
 	_, d.self = w.newPeer(d.rng, 0)
 	w.hosts[string(d.self.ID)] = d
@@ -192,7 +192,8 @@ func (d *Device) Do(fn func(*node.Engine, *node.Turn) error) error {
 	if d.engine == nil {
 		return errors.New("simnet: " + d.name + " is down")
 	}
-	out := &node.Effects{}
+	out := d.w.effects()
+	defer d.w.spend(out)
 	d.turns++
 	err := d.store.Update(func(tx store.Tx) error { return fn(d.engine, d.turnOn(tx, out)) })
 	var p *view.Problem
@@ -206,6 +207,22 @@ func (d *Device) Do(fn func(*node.Engine, *node.Turn) error) error {
 	d.perform(out)
 	d.plan()
 	return nil
+}
+
+// effects is where a turn puts its effects; spend takes it back. Turns within each other, of links that come up, have one each.
+func (w *World) effects() *node.Effects {
+	n := len(w.spare)
+	if n == 0 {
+		return &node.Effects{}
+	}
+	out := w.spare[n-1]
+	w.spare = w.spare[:n-1]
+	return out
+}
+
+func (w *World) spend(out *node.Effects) {
+	*out = node.Effects{}
+	w.spare = append(w.spare, out)
 }
 
 // input is a Do for an event that nobody waits for; it is lost while the device is down, or if the disk fails.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/node"
 )
 
 // Start is when every world begins: virtual time has nothing to do with the wall clock.
@@ -54,6 +55,7 @@ type World struct {
 	policy  election.Policy
 	tap     func(Parcel) Fate
 	watch   func(Parcel)
+	spare   []*node.Effects // of turns that are over
 }
 
 // NoRepair keeps the relays from each other: the control of what repair does.

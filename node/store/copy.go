@@ -12,12 +12,12 @@ import (
 // bytes, are shared.
 func CopyDevice(d *pb.PeerDevice) *pb.PeerDevice {
 	return later(d, &pb.PeerDevice{
-		Device: d.Device, User: d.User, Record: d.Record, Sessions: slices.Clone(d.Sessions), ReachNumber: d.ReachNumber,
-		Endpoint: d.Endpoint, RecordSecret: d.RecordSecret, FirstEpoch: d.FirstEpoch, Boxes: slices.Clone(d.Boxes),
-		Sets: slices.Clone(d.Sets), Sent: d.Sent, Received: d.Received, ToldReach: d.ToldReach, Heard: d.Heard, Name: d.Name,
-		PassSecret: d.PassSecret, Passes: slices.Clone(d.Passes), ToldProfile: d.ToldProfile, ToldName: d.ToldName,
-		Begun: d.Begun, BegunAt: d.BegunAt, Generation: d.Generation, Gaps: slices.Clone(d.Gaps), Renewed: d.Renewed,
-		Retired: slices.Clone(d.Retired), Sealed: slices.Clone(d.Sealed), Looked: d.Looked,
+		Device: d.Device, User: d.User, Record: d.Record, Sessions: slices.Clip(d.Sessions), ReachNumber: d.ReachNumber,
+		Endpoint: d.Endpoint, RecordSecret: d.RecordSecret, FirstEpoch: d.FirstEpoch, Boxes: slices.Clip(d.Boxes),
+		Sets: slices.Clip(d.Sets), Sent: d.Sent, Received: d.Received, ToldReach: d.ToldReach, Heard: d.Heard, Name: d.Name,
+		PassSecret: d.PassSecret, Passes: slices.Clip(d.Passes), ToldProfile: d.ToldProfile, ToldName: d.ToldName,
+		Begun: d.Begun, BegunAt: d.BegunAt, Generation: d.Generation, Gaps: slices.Clip(d.Gaps), Renewed: d.Renewed,
+		Retired: slices.Clip(d.Retired), Sealed: slices.Clip(d.Sealed), Looked: d.Looked,
 	})
 }
 

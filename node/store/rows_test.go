@@ -119,10 +119,12 @@ func copies[P proto.Message](t *testing.T, row P, copied func(P) P) {
 			t.Errorf("control: a copy without %s is the same row", f.Name())
 		}
 		if c = copied(row); f.IsList() {
-			c.ProtoReflect().Mutable(f).List().Truncate(0)
-			c.ProtoReflect().Mutable(f).List().Append(row.ProtoReflect().Get(f).List().NewElement())
-			if !proto.Equal(copied(row), row) || row.ProtoReflect().Get(f).List().Len() != 1 || proto.Equal(c, row) {
-				t.Errorf("to change %s of a copy changes the row", f.Name())
+			next := copied(row)
+			list := row.ProtoReflect().Get(f).List()
+			c.ProtoReflect().Mutable(f).List().Append(list.NewElement())
+			next.ProtoReflect().Mutable(f).List().Append(list.Get(0))
+			if list.Len() != 1 || proto.Equal(c, row) || proto.Equal(c, next) || !proto.Equal(copied(row), row) {
+				t.Errorf("to append to %s of a copy changes another", f.Name())
 			}
 		}
 		return true
