@@ -59,5 +59,5 @@ func ParseKey(key string) (kind byte, id []byte, err error) {
 
 // BoxID is the mailbox id of a box: SHA-256("kith1 mailbox" | box key 32).
 func BoxID(pub ed25519.PublicKey) [32]byte {
-	return sha256.Sum256(append([]byte("kith1 mailbox"), pub...))
+	return sha256.Sum256(append(append(make([]byte, 0, 64), "kith1 mailbox"...), pub...))
 }

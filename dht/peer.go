@@ -21,11 +21,15 @@ type Peer struct {
 // PeerKey extracts the Ed25519 host key from a peer id (38 bytes). It reports
 // false for ids of any other kind of key.
 func PeerKey(peer []byte) (ed25519.PublicKey, bool) {
-	key, found := bytes.CutPrefix(peer, []byte(peerPrefix))
-	if !found || len(key) != ed25519.PublicKeySize {
+	if !IsPeer(peer) {
 		return nil, false
 	}
-	return ed25519.PublicKey(bytes.Clone(key)), true
+	return ed25519.PublicKey(bytes.Clone(peer[len(peerPrefix):])), true
+}
+
+// IsPeer reports whether a peer id is that of an Ed25519 host.
+func IsPeer(peer []byte) bool {
+	return len(peer) == len(peerPrefix)+ed25519.PublicKeySize && string(peer[:len(peerPrefix)]) == peerPrefix
 }
 
 // PeerFromKey returns the peer id (38 bytes) of the host with this key.
@@ -35,7 +39,7 @@ func PeerFromKey(pub ed25519.PublicKey) []byte {
 
 // valid reports whether p can be encoded with at most maxAddrs addresses.
 func (p Peer) valid(maxAddrs int) bool {
-	if _, ok := PeerKey(p.ID); !ok || len(p.Addrs) > maxAddrs {
+	if !IsPeer(p.ID) || len(p.Addrs) > maxAddrs {
 		return false
 	}
 	for _, a := range p.Addrs {

@@ -188,20 +188,12 @@ func (e *Engine) staleEpochs(t *Turn, r election.Result) []uint32 {
 
 // sameMembers compares who serves, not who stands by: only the first standby is a reason for new sets.
 func sameMembers(rec *dht.SetRecord, r election.Result) bool {
-	var ids []string
-	standbys := 0
-	for _, m := range rec.Members() {
-		if m.Standby {
-			standbys++
-		} else {
-			ids = append(ids, string(m.Peer.ID))
-		}
-	}
-	if len(ids) != len(r.Members) || standbys == 0 && len(r.Standbys) > 0 {
+	members, active := rec.Members(), activeMembers(rec)
+	if active != len(r.Members) || active == len(members) && len(r.Standbys) > 0 {
 		return false
 	}
 	for _, p := range r.Members {
-		if !slices.Contains(ids, string(p.ID)) {
+		if !slices.ContainsFunc(members, func(m dht.Member) bool { return !m.Standby && string(m.Peer.ID) == string(p.ID) }) {
 			return false
 		}
 	}

@@ -96,7 +96,7 @@ func (e *Engine) maySpeak(t *Turn, dev *pb.PeerDevice) bool {
 	if string(dev.User) == string(e.user[:]) {
 		return true
 	}
-	c := e.contact(t, identity.UserID(dev.User))
+	c := e.seenContact(t, identity.UserID(dev.User))
 	if c == nil || c.Left || held(c) {
 		return false
 	}

@@ -74,7 +74,7 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 		e.finish(t, n, view.StageDropped, "the device is not listed any more")
 		return
 	}
-	if c := e.contact(t, identity.UserID(dev.User)); c != nil && held(c) && (len(c.NextList) > 0 || d.Kind != uint32(chat.KindRecords)) {
+	if c := e.seenContact(t, identity.UserID(dev.User)); c != nil && held(c) && (len(c.NextList) > 0 || d.Kind != uint32(chat.KindRecords)) {
 		e.put(t, n, d, unixMilli(d.Expires)) // AcceptContact wakes it before
 		return
 	}
@@ -386,7 +386,7 @@ func (e *Engine) tickRepair(t *Turn) {
 // may have to be repaired later.
 func (e *Engine) repair(t *Turn, dev *pb.PeerDevice) bool {
 	later, renewed := false, false
-	c := e.contact(t, identity.UserID(dev.User))
+	c := e.seenContact(t, identity.UserID(dev.User))
 	for _, n := range e.out.OfDevice(identity.DeviceID(dev.Device)) {
 		d := e.delivery(t, n)
 		if d == nil || len(d.Envelope) == 0 || len(d.Acks) > 0 || d.Kind == uint32(chat.KindRequest) && c != nil && wanted(c) {

@@ -370,7 +370,7 @@ func (e *Engine) accept(t *Turn, a arrival) bool {
 		e.stats.Dropped++
 		return false
 	}
-	if unacked(e.contact(t, a.sender.User), a) {
+	if unacked(e.seenContact(t, a.sender.User), a) {
 		return false
 	}
 	if a.content.Kind != chat.KindAck && !passing(a.content.Kind) {

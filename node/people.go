@@ -43,6 +43,15 @@ func (e *Engine) contact(t *Turn, u identity.UserID) *pb.Contact {
 	return c
 }
 
+// seenContact is contact for whoever only looks.
+func (e *Engine) seenContact(t *Turn, u identity.UserID) *pb.Contact {
+	c := e.rows.contacts.Get(t.Tx, contactKey(u))
+	if c == nil || len(c.User) == 32 && string(c.User) != string(u[:]) {
+		return nil
+	}
+	return c
+}
+
 func (e *Engine) saveContact(t *Turn, c *pb.Contact) {
 	talk.OpenDirect(t.Tx, e.user, c)
 	store.PutRow(t.Tx, store.BucketContacts, c.User[:talk.ContactKeySize], c)
@@ -162,7 +171,7 @@ func (e *Engine) mayTalk(t *Turn, a arrival) bool {
 func (e *Engine) notKnown(t *Turn, a arrival) error {
 	strangers := 0
 	for u := range e.parked {
-		if e.contact(t, u) == nil {
+		if e.seenContact(t, u) == nil {
 			strangers++
 		}
 	}
@@ -195,6 +204,8 @@ type rows struct {
 	outbox  store.Rows[pb.Delivery, *pb.Delivery]
 	boxes   store.Rows[pb.Box, *pb.Box]
 	relays  store.Rows[pb.Relay, *pb.Relay]
+
+	contacts store.Rows[pb.Contact, *pb.Contact]
 }
 
 func newRows() (r rows) {
@@ -202,6 +213,7 @@ func newRows() (r rows) {
 	r.outbox.Bucket, r.outbox.Limit = store.BucketOutbox, maxKeptRows
 	r.boxes.Bucket, r.boxes.Limit = store.BucketBoxes, maxKeptRows
 	r.relays.Bucket, r.relays.Limit = store.BucketRelays, maxRelays
+	r.contacts.Bucket, r.contacts.Limit = store.BucketContacts, maxKeptRows
 	return r
 }
 
@@ -243,7 +255,7 @@ func (e *Engine) listOf(t *Turn, u identity.UserID) *identity.DeviceList {
 	if u == e.user {
 		return e.list
 	}
-	c := e.contact(t, u)
+	c := e.seenContact(t, u)
 	if c == nil || len(c.List) == 0 {
 		return nil
 	}

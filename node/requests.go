@@ -425,7 +425,7 @@ func (e *Engine) byDoor(t *Turn, d *pb.Delivery, dev *pb.PeerDevice) bool {
 	if d.Kind != uint32(chat.KindRequest) {
 		return false
 	}
-	c := e.contact(t, identity.UserID(dev.User))
+	c := e.seenContact(t, identity.UserID(dev.User))
 	rec, err := e.records.Get(dev.Record)
 	return c != nil && wanted(c) && err == nil && rec.FrontDoor() != nil && rec.FrontDoor().Usable(t.Now)
 }

@@ -134,7 +134,7 @@ func (e *Engine) opens(t *Turn, dev *pb.PeerDevice) time.Time {
 // door, while the device is dialled.
 func (e *Engine) prekeyAsk(t *Turn, dev *pb.PeerDevice, rec *dht.DeviceRecord) (PrekeyAsk, bool) {
 	ask := PrekeyAsk{Device: identity.DeviceID(dev.Device)}
-	c := e.contact(t, identity.UserID(dev.User))
+	c := e.seenContact(t, identity.UserID(dev.User))
 	shy := c != nil && wanted(c) // shows no address of ours: see byDoor
 	if !shy && dev.Endpoint != nil && e.live[string(dev.Endpoint.Id)] {
 		ask.From, ask.ID, ask.Live = toPeer(dev.Endpoint), ask.Device, true

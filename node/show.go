@@ -289,7 +289,14 @@ func setSize(d *pb.PeerDevice) int {
 	return n
 }
 
-func activeMembers(rec *dht.SetRecord) int { return len(activePeers(rec)) }
+func activeMembers(rec *dht.SetRecord) (n int) {
+	for _, m := range rec.Members() {
+		if !m.Standby {
+			n++
+		}
+	}
+	return n
+}
 
 // Devices lists our own devices. e may be nil.
 func Devices(tx store.Tx, e *Engine) ([]view.Device, error) {

@@ -60,10 +60,7 @@ func normal(all []Candidate) bool {
 	return true
 }
 
-func eligible(c *Candidate) bool {
-	_, ok := dht.PeerKey(c.Peer.ID)
-	return ok && fits(c.Peer)
-}
+func eligible(c *Candidate) bool { return dht.IsPeer(c.Peer.ID) && fits(c.Peer) }
 
 // fits says whether a peer has no more addresses than a record can carry.
 func fits(p dht.Peer) bool {
