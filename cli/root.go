@@ -19,6 +19,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/kith-im/kith/crypto/agree"
+
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
@@ -178,6 +180,9 @@ func (a *app) root() *cobra.Command {
 		a.cmdSim(), a.cmdBench(),
 	)
 	a.completing(root)
+	if agree.StandIn {
+		onlySimulates(root)
+	}
 	return root
 }
 

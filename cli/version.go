@@ -3,6 +3,10 @@ package cli
 import (
 	"runtime"
 	"runtime/debug"
+	"slices"
+
+	"github.com/kith-im/kith/crypto/agree"
+	"github.com/kith-im/kith/node/api"
 
 	"github.com/spf13/cobra"
 )
@@ -12,13 +16,17 @@ var version string
 
 // buildVersion is the linker's word, or else the build's own record.
 func buildVersion() string {
-	if version != "" {
-		return version
-	}
+	v := "unknown"
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
+		v = info.Main.Version
 	}
-	return "unknown"
+	if version != "" {
+		v = version
+	}
+	if agree.StandIn {
+		v += "+" + agree.Kind
+	}
+	return v
 }
 
 func (a *app) cmdVersion() *cobra.Command {
@@ -27,8 +35,13 @@ func (a *app) cmdVersion() *cobra.Command {
 		Short:   "Which kith this is",
 		Example: "  kith version\n  kith version --jq .version",
 		RunE: func(*cobra.Command, []string) error {
-			v := versionAnswer{Version: buildVersion(), Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH}
-			return a.emitAs("version", v, func() { a.out.Printf("kith %s (%s, %s)\n", v.Version, v.Go, v.System) })
+			v := versionAnswer{Version: buildVersion(), Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH, Crypto: agree.Kind}
+			return a.emitAs("version", v, func() {
+				a.out.Printf("kith %s (%s, %s)\n", v.Version, v.Go, v.System)
+				if agree.StandIn {
+					a.out.Printf("%s\n", simulator)
+				}
+			})
 		},
 	})
 }
@@ -37,4 +50,26 @@ type versionAnswer struct {
 	Version string `json:"version"`
 	Go      string `json:"go"`
 	System  string `json:"system"`
+	Crypto  string `json:"crypto"` // real; stand-in in a build that only simulates
+}
+
+const simulator = "this build is a simulator and no messenger: its keys and signatures protect nothing"
+
+// onlySimulates leaves a build with a stand-in for crypto nothing to do but to simulate, whatever follows a command.
+func onlySimulates(root *cobra.Command) {
+	for _, c := range root.Commands() {
+		if !slices.Contains([]string{"sim", "version", "help", "completion"}, c.Name()) {
+			refuse(c)
+		}
+	}
+}
+
+func refuse(c *cobra.Command) {
+	c.RunE = func(*cobra.Command, []string) error {
+		return api.Fail(api.ExitUsage, simulator, "kith sim list")
+	}
+	c.PersistentPreRunE, c.Args, c.DisableFlagParsing = c.RunE, cobra.ArbitraryArgs, true
+	for _, below := range c.Commands() {
+		refuse(below)
+	}
 }

@@ -1,3 +1,5 @@
+//go:build !standin
+
 package mailbox_test
 
 import (

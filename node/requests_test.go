@@ -476,7 +476,7 @@ func TestVerifyContact(t *testing.T) {
 	if err := verify(number[:65]); !errors.Is(err, view.ErrUsage) {
 		t.Errorf("a number cut off: %v", err)
 	}
-	if err := verify("1" + number[1:]); number[0] != '1' && !errors.Is(err, view.ErrEpochChanged) {
+	if err := verify(string('0'+(number[0]-'0'+1)%10) + number[1:]); !errors.Is(err, view.ErrEpochChanged) {
 		t.Errorf("another number: %v", err)
 	}
 	if a.contact(b.user()).Verified {

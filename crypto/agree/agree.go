@@ -1,54 +1,53 @@
 // Package agree is the door to the agreements on secrets: X25519 and ML-KEM-768, for everything that is not libp2p, a backup or a link.
 // The keys are made of bytes that the caller draws, in the same number whatever is behind the door; only an encapsulation draws its own.
+//
+// Behind it is the standard library, or, in a build with the tag standin, hashes: keys, ciphertexts and secrets of the same sizes, the
+// same secret on both sides and another for all others, the same refusals, and nothing that is secret, for a secret is made of what
+// everybody sees. Such a build is for simulations, where the real thing is a quarter of the work; see docs/decisions/0020. What is behind
+// the door is settled by the compiler: no code, setting or input of a messenger can choose.
 package agree
 
-import (
-	"crypto/ecdh"
-	"crypto/mlkem"
+// What may be behind the doors, as results name it.
+const (
+	Real   = "real"
+	Hashes = "stand-in"
 )
 
-// SeedSize is the bytes that a Decapsulator is made of: d and z of FIPS 203.
-const SeedSize = mlkem.SeedSize
+// StandIn says that this build is a simulator and no messenger: what it signs and agrees on protects nothing.
+const StandIn = Kind == Hashes
 
-type (
-	// Private is the secret half of an X25519 key, and knows the public one.
-	Private = ecdh.PrivateKey
-	// Decapsulator is the secret half of an ML-KEM-768 key.
-	Decapsulator = mlkem.DecapsulationKey768
-	// Encapsulator is the public half.
-	Encapsulator = mlkem.EncapsulationKey768
+// Sizes of keys and ciphertexts.
+const (
+	SeedSize             = 64 // what a Decapsulator is made of: d and z of FIPS 203
+	EncapsulationKeySize = 1184
+	CiphertextSize       = 1088
 )
 
-// NewPrivate makes a key of a scalar; every 32 bytes are one.
-func NewPrivate(scalar []byte) (*Private, error) { return ecdh.X25519().NewPrivateKey(scalar) }
-
-// ScalarOf is what a key was made of.
-func ScalarOf(k *Private) [32]byte { return [32]byte(k.Bytes()) }
-
-// PublicOf is the public half of a key.
-func PublicOf(k *Private) [32]byte { return [32]byte(k.PublicKey().Bytes()) }
-
-// Secret is X25519; it refuses public keys of low order (RFC 7748, section 6.1).
-func Secret(private *Private, public []byte) ([]byte, bool) {
-	key, err := ecdh.X25519().NewPublicKey(public)
-	if err != nil {
-		return nil, false
-	}
-	secret, err := private.ECDH(key)
-	return secret, err == nil
+// lowOrder are the u-coordinates whose order divides 8, on the curve or on its twist: a shared secret with one of them is zero
+// whoever the peer is (RFC 7748, section 6.1).
+var lowOrder = [...][32]byte{
+	{},
+	{1},
+	{
+		0xec, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
+	},
+	{
+		0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
+		0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
+	},
+	{
+		0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
+		0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
+	},
 }
 
-// NewDecapsulator expands a key from its seed; every 64 bytes are one.
-func NewDecapsulator(seed []byte) (*Decapsulator, error) { return mlkem.NewDecapsulationKey768(seed) }
-
-// NewEncapsulator reads the public half of a key; not every 1184 bytes are one.
-func NewEncapsulator(raw []byte) (*Encapsulator, error) { return mlkem.NewEncapsulationKey768(raw) }
-
-// EncapsulationKey is the public half as it is sent.
-func EncapsulationKey(k *Decapsulator) []byte { return k.EncapsulationKey().Bytes() }
-
-// Encapsulate makes a secret and the 1088 bytes from which only the secret half reads it.
-func Encapsulate(k *Encapsulator) (ss, ct []byte) { return k.Encapsulate() }
-
-// Decapsulate reads it. What another key or nobody has made gives another secret; only the length can be wrong.
-func Decapsulate(k *Decapsulator, ct []byte) (ss []byte, err error) { return k.Decapsulate(ct) }
+// LowOrder says whether an X25519 public key, below 2^255-19 in little-endian order, is of low order.
+func LowOrder(u [32]byte) bool {
+	for _, l := range lowOrder {
+		if u == l {
+			return true
+		}
+	}
+	return false
+}

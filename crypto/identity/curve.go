@@ -1,5 +1,11 @@
 package identity
 
+import (
+	"slices"
+
+	"github.com/kith-im/kith/crypto/agree"
+)
+
 // Field elements of 2^255-19 in little-endian order.
 var (
 	fieldZero     = [32]byte{}
@@ -9,21 +15,6 @@ var (
 		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f,
 	}
 )
-
-// lowOrderX25519 are the u-coordinates whose order divides 8, on the curve or
-// on its twist: a shared secret with one of them is zero whoever the peer is
-// (RFC 7748, section 6.1).
-var lowOrderX25519 = [][32]byte{
-	fieldZero, fieldOne, fieldMinusOne,
-	{
-		0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
-		0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00,
-	},
-	{
-		0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
-		0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57,
-	},
-}
 
 // lowOrderEd25519 are the y-coordinates of the eight points whose order
 // divides 8: under such a key one signature is good for many messages.
@@ -42,7 +33,7 @@ var lowOrderEd25519 = [][32]byte{
 // soundX25519 says whether pub is a canonical u-coordinate of a large-order
 // point. Public keys made by X25519 always are.
 func soundX25519(pub [32]byte) bool {
-	return canonical(pub) && !oneOf(pub, lowOrderX25519)
+	return canonical(pub) && !agree.LowOrder(pub)
 }
 
 // soundEd25519 says whether pub has a canonical y-coordinate and is not of
@@ -50,7 +41,7 @@ func soundX25519(pub [32]byte) bool {
 // signature that is verified under it does.
 func soundEd25519(pub [32]byte) bool {
 	pub[31] &= 0x7f // the sign of x
-	return canonical(pub) && !oneOf(pub, lowOrderEd25519)
+	return canonical(pub) && !slices.Contains(lowOrderEd25519, pub)
 }
 
 // canonical says whether a little-endian number is below 2^255-19, so that
@@ -65,13 +56,4 @@ func canonical(n [32]byte) bool {
 		}
 	}
 	return n[0] < 0xed
-}
-
-func oneOf(n [32]byte, set [][32]byte) bool {
-	for _, s := range set {
-		if n == s {
-			return true
-		}
-	}
-	return false
 }

@@ -73,39 +73,6 @@ func TestAWeekBringsAnEpoch(t *testing.T) {
 	}
 }
 
-// Somebody took all of B's state and knows everything that B draws from then on but for what ML-KEM draws: it reads along
-// until an epoch begins that B answered, and no further. In the control no epoch is ever due.
-func TestAnEpochLocksOutWhoKnowsEverythingElse(t *testing.T) {
-	for _, due := range []bool{true, false} {
-		p := newPair(t)
-		thief, same := p.sb.Clone(), rand.NewChaCha8([32]byte{77})
-		p.b.rng = rand.NewChaCha8([32]byte{77})
-		locked := -1
-		for i := range 3 * epochMessages {
-			if !due {
-				p.sa.epoch.since, p.sb.epoch.since = 0, 0
-			}
-			env := p.a.seal(t, p.sa, "secret")
-			mustOpen(t, p.sb, env, "secret")
-			if locked < 0 {
-				if _, err := thief.Open(env, day0); err != nil {
-					locked = i
-				}
-			}
-			env = p.b.seal(t, p.sb, "answer")
-			mustOpen(t, p.sa, env, "answer")
-			if locked < 0 {
-				if _, err := thief.Seal(same, Body{Content: []byte("answer")}); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
-		if due != (locked >= 0) || locked > epochMessages {
-			t.Errorf("epochs %t: locked out after message %d", due, locked)
-		}
-	}
-}
-
 // Loss, reordering, repetition and restarts never lose a message that arrived, and do not keep epochs from following
 // each other.
 func TestEpochsDoNotStall(t *testing.T) {

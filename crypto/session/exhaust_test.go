@@ -51,49 +51,6 @@ func TestAttackReplayReorderReflection(t *testing.T) {
 	}
 }
 
-// There is no way down from the hybrid handshake: whatever stands in the place of ct, or of the agreed epoch, neither
-// opens nor begins anything, and gives the same error as everything else.
-func TestAttackPostQuantumDowngrade(t *testing.T) {
-	a, b := newDevice(t, 1), newDevice(t, 2)
-	env := a.seal(t, a.initiate(t, b), "hello")
-	_, foreign := encapsulateTo(t, seeded(5), newDevice(t, 5).bundle)
-	_, fresh := encapsulateTo(t, seeded(6), b.bundle)
-	at := 1 + prekeyIDSize + keySize
-	for name, ct := range map[string][]byte{
-		"none": make([]byte, ctSize), "for another's key": foreign, "the attacker's": fresh, "all ones": bytes.Repeat([]byte{0xff}, ctSize),
-	} {
-		t.Run(name, func(t *testing.T) {
-			bad := bytes.Clone(env)
-			copy(bad[at:], ct)
-			mustNotAccept(t, b, bad)
-		})
-	}
-	mustNotAccept(t, b, append(bytes.Clone(env[:at]), env[at+ctSize:]...)) // the classical handshake's length
-	b.accept(t, env)                                                       // control
-
-	// In a session: an epoch that both agreed on cannot be left out of the chain that begins it.
-	p := newPair(t)
-	p.talk(t, epochMessages)
-	for p.sa.epoch.role != epochReady {
-		p.talk(t, 2)
-	}
-	classical := stored(t, p.sa)
-	classical.epoch.role, classical.epoch.secret = epochIdle, nil
-	plain, silent := stored(t, p.sb), p.a.seal(t, classical, "without")
-	if _, err := plain.Open(silent, day0); err != nil {
-		t.Fatal("the peer itself may begin an epoch later:", err)
-	}
-	chosen := p.a.seal(t, p.sa, "with")
-	if p.sa.Epoch() != 1 {
-		t.Fatal("control: no epoch began")
-	}
-	mustRefuse(t, plain, chosen, ErrOpen) // nor are two chains from one state taken
-	mustOpen(t, p.sb, chosen, "with")
-	if p.sb.Epoch() != 1 {
-		t.Fatal("control: the epoch is not followed")
-	}
-}
-
 // Decapsulation answers whatever it is given (implicit rejection): a ciphertext that nobody made is one more envelope
 // that does not open. Encapsulation keys that FIPS 203 refuses are ignored in a session, wherever the bad coefficient is.
 func TestAttackMalformedMLKEM(t *testing.T) {

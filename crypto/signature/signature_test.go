@@ -1,93 +1,81 @@
-package signature
+package signature_test
 
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/binary"
 	"testing"
+
+	"github.com/kith-im/kith/crypto/signature"
 )
 
-func key(n byte) (ed25519.PrivateKey, ed25519.PublicKey) {
-	k := ed25519.NewKeyFromSeed(append(make([]byte, 31), n))
+func pair(n byte) (ed25519.PrivateKey, ed25519.PublicKey) {
+	k := signature.NewKey(append(make([]byte, 31), n))
 	return k, k.Public().(ed25519.PublicKey)
 }
 
-// What is remembered is the whole of key, text and signature: none of them can be exchanged afterwards.
-func TestRememberedSignaturesAreWhole(t *testing.T) {
-	private, pub := key(0)
-	_, other := key(1)
-	text := []byte("label text")
-	sig := ed25519.Sign(private, text)
-	bad := bytes.Clone(sig)
-	bad[0] ^= 1
-	for name, m := range map[string]*memory{"verified": {half: 8}, "signed": {half: 8}, "nothing": {}} {
-		if name == "signed" {
-			m.signed(private, text, sig)
+// Both builds have to pass this test: what stands for a signature is refused where that would be, and as long.
+func TestASignatureIsOfOneKeyAndOneText(t *testing.T) {
+	defer signature.Remember(0)
+	for _, remembered := range []int{0, 64} {
+		signature.Remember(remembered)
+		key, public := pair(1)
+		_, other := pair(2)
+		again, _ := pair(1)
+		if len(key) != ed25519.PrivateKeySize || len(public) != ed25519.PublicKeySize || !key.Equal(again) || public.Equal(other) || !bytes.Equal(key.Seed()[31:], []byte{1}) {
+			t.Fatalf("%x, %x", key, public)
 		}
-		for range 2 { // the second time it is remembered
-			if !m.verify(pub, text, sig) {
-				t.Fatalf("%s: a good signature is refused", name)
+		for _, text := range [][]byte{nil, []byte("a text"), make([]byte, 3000)} {
+			sig := signature.Sign(key, text)
+			if len(sig) != ed25519.SignatureSize || !signature.Verify(public, text, sig) || !bytes.Equal(sig, signature.Sign(key, text)) {
+				t.Fatalf("%d bytes", len(sig))
 			}
-			for what, ok := range map[string]bool{
-				"key": m.verify(other, text, sig), "text": m.verify(pub, []byte("label next"), sig), "signature": m.verify(pub, text, bad),
-				"length": m.verify(pub, text, sig[:63]), "shift": m.verify(pub, append(sig[63:], text...), sig[:63]), "no key": m.verify(nil, text, sig),
-			} {
+			bad := map[string]bool{
+				"another key": signature.Verify(other, text, sig), "no key": signature.Verify(nil, text, sig), "long key": signature.Verify(append(bytes.Clone(public), 0), text, sig),
+				"another text": signature.Verify(public, append(bytes.Clone(text), 0), sig), "short": signature.Verify(public, text, sig[:63]),
+				"long": signature.Verify(public, text, append(bytes.Clone(sig), 0)), "none": signature.Verify(public, text, nil),
+				"of another key": signature.Verify(public, text, signature.Sign(append(bytes.Clone(other), public...), text)),
+			}
+			for what, ok := range bad {
 				if ok {
-					t.Errorf("%s: another %s is taken", name, what)
+					t.Errorf("%s is taken", what)
 				}
 			}
-		}
-		if want := map[string]int{"verified": 1, "signed": 2}[name]; len(m.recent) != want {
-			t.Errorf("control: %s: %d are remembered, want %d", name, len(m.recent), want)
+			for bit := range 8 * len(sig) {
+				sig[bit/8] ^= 1 << (bit % 8)
+				if signature.Verify(public, text, sig) {
+					t.Errorf("bit %d of a signature does not matter", bit)
+				}
+				sig[bit/8] ^= 1 << (bit % 8)
+			}
 		}
 	}
 }
 
-// A private key whose public half is another's makes no signature that anybody takes, also where it is remembered what was signed.
-func TestTheFirstOfEachKeyIsVerified(t *testing.T) {
-	private, pub := key(0)
-	_, other := key(1)
-	m := &memory{half: 8}
-	mixed := append(bytes.Clone(private[:32]), other...)
-	for range 2 {
-		if sig := ed25519.Sign(mixed, []byte("x")); m.verify(other, []byte("x"), sig) {
-			t.Error("it is taken")
-		} else {
-			m.signed(mixed, []byte("x"), sig)
-		}
+// A private key whose public half is another's signs for nobody.
+func TestAKeyOfTwoHalvesSignsForNobody(t *testing.T) {
+	key, public := pair(1)
+	_, other := pair(2)
+	sig := signature.Sign(append(bytes.Clone(key[:32]), other...), []byte("x"))
+	if signature.Verify(public, []byte("x"), sig) || signature.Verify(other, []byte("x"), sig) {
+		t.Error("it is taken")
 	}
-	if len(m.recent) != 0 {
-		t.Errorf("%d are remembered", len(m.recent))
-	}
-	m.signed(private, []byte("x"), ed25519.Sign(private, []byte("x")))
-	if !m.knows(idOf(pub, []byte("x"), ed25519.Sign(private, []byte("x")))) {
-		t.Error("control: a sound key's is not remembered")
+	if !signature.Verify(public, []byte("x"), signature.Sign(key, []byte("x"))) {
+		t.Error("control: a whole key signs for nobody")
 	}
 }
 
-func TestTheMemoryHasABound(t *testing.T) {
-	m, most := &memory{half: 4}, 0
-	for n := range uint64(100) {
-		m.add([32]byte(binary.BigEndian.AppendUint64(make([]byte, 24), n)))
-		most = max(most, len(m.recent)+len(m.older))
-	}
-	if most != 8 {
-		t.Errorf("%d are remembered, want 8", most)
-	}
-}
-
-// The process remembers what it is told to, and nothing before.
-func TestRemember(t *testing.T) {
-	defer Remember(0)
-	private, pub := key(2)
-	text := []byte("text")
-	for _, n := range []int{0, 8, 0} {
-		Remember(n)
-		if !Verify(pub, text, Sign(private, text)) || Verify(pub, []byte("next"), Sign(private, text)) {
-			t.Error("the answers are others")
-		}
-		if kept := len(known.recent); (kept > 0) != (n > 0) {
-			t.Errorf("of %d, %d are remembered", n, kept)
-		}
+func TestAKeyOfAWrongLengthIsAMistake(t *testing.T) {
+	for name, do := range map[string]func(){
+		"seed": func() { signature.NewKey(make([]byte, 31)) }, "long seed": func() { signature.NewKey(make([]byte, 33)) },
+		"key": func() { signature.Sign(make([]byte, 63), nil) }, "long key": func() { signature.Sign(make([]byte, 65), nil) },
+	} {
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Errorf("%s: no panic", name)
+				}
+			}()
+			do()
+		}()
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/kith-im/kith/crypto/agree"
+
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/dht/boltfile"
@@ -433,6 +435,9 @@ type InitParams struct {
 // Init makes the home folder and a new identity in it. It returns the recovery
 // phrase, which is kept nowhere. An interrupted Init leaves no identity.
 func Init(dir string, p InitParams) (phrase string, id view.Identity, err error) {
+	if agree.StandIn {
+		return "", id, errSimulator()
+	}
 	p.Now, p.Rand = defaults(p.Now, p.Rand)
 	words, err := phraseOf(p)
 	if err != nil {

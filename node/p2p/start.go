@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/kith-im/kith/crypto/agree"
+
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
@@ -102,9 +104,17 @@ type Node struct {
 	failed error // of Close
 }
 
+// errSimulator is what a build with a stand-in for crypto says to whoever takes it for a messenger (docs/decisions/0020).
+func errSimulator() error {
+	return &view.Problem{Class: view.ErrUsage, Message: "this build is a simulator: its keys and signatures protect nothing", Hint: "make build"}
+}
+
 // Start opens the home folder and brings the device up. It returns when the
 // node can take requests; peers come later. ctx bounds only the start.
 func Start(ctx context.Context, c Config) (*Node, error) {
+	if agree.StandIn {
+		return nil, errSimulator()
+	}
 	c.Now, c.Rand = defaults(c.Now, c.Rand)
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -4,6 +4,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kith-im/kith/crypto/agree"
+
 	"github.com/kith-im/kith/simnet/result"
 )
 
@@ -128,7 +130,7 @@ func (c *Crowd) close() { c.judge(true) }
 // Result sums up what has passed so far.
 func (c *Crowd) Result() *result.Result {
 	s := &c.stats
-	r := &result.Result{Format: result.Format, Kind: "world", Crypto: "real", Seed: c.cfg.Seed, Partial: !c.over && c.err == nil, Series: s.series}
+	r := &result.Result{Format: result.Format, Kind: "world", Crypto: agree.Kind, Seed: c.cfg.Seed, Partial: !c.over && c.err == nil, Series: s.series}
 	doubled, broken := 0, 0
 	for _, f := range c.w.Failures() {
 		if strings.HasSuffix(f, "shows a message twice") {

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/kith-im/kith/crypto/agree"
+
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/simnet/result"
 )
@@ -146,7 +148,7 @@ func (t *Town) Result() *result.Result {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := &t.tally
-	r := &result.Result{Format: result.Format, Kind: "live", Crypto: "real", Seed: t.cfg.Seed, Partial: !t.over}
+	r := &result.Result{Format: result.Format, Kind: "live", Crypto: agree.Kind, Seed: t.cfg.Seed, Partial: !t.over}
 	add := func(name, unit, better string, v float64) {
 		r.Values = append(r.Values, result.Value{Name: name, Unit: unit, Better: better, Value: v})
 	}

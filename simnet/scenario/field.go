@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/kith-im/kith/crypto/agree"
+
 	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/model"
 )
@@ -50,6 +52,7 @@ type (
 	parts     struct{ at *[]model.Part }
 	groups    struct{ at *[]crowd.Group }
 	perSecond struct{ at *float64 } // bytes
+	built     struct{}              // what crypto this build has: it can be named, not chosen
 )
 
 func (f whole) set(v any) error {
@@ -285,6 +288,19 @@ func (f perSecond) set(v any) error {
 	return nil
 }
 func (f perSecond) text() string { return inUnits(*f.at, "B/s") }
+
+func (built) set(v any) error {
+	switch {
+	case v == agree.Kind:
+		return nil
+	case v == agree.Hashes:
+		return fmt.Errorf("is %q in this build; bin/kith-standin, which is no messenger, has the stand-in: make sim-standin", agree.Kind)
+	case v == agree.Real:
+		return fmt.Errorf("is %q in this build, which has nothing else; bin/kith has the real one: make build", agree.Kind)
+	}
+	return fmt.Errorf("is one of %s, %s, not %s", agree.Real, agree.Hashes, given(v))
+}
+func (built) text() string { return agree.Kind }
 
 func (f groups) set(v any) error {
 	out := []crowd.Group{}

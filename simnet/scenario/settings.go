@@ -80,6 +80,7 @@ var settings = []setting{
 	{"question", every, func(c *config) field { return word{&c.question, nil} }},
 	{"kind", every, func(c *config) field { return word{&c.kind, kinds} }},
 	{"seed", every, func(c *config) field { return seedOf{&c.seed} }},
+	{"crypto", []string{KindWorld, KindStory}, func(*config) field { return built{} }},
 	{"span", masses, func(c *config) field { return days{&c.model.Days} }},
 	{"span", engines, func(c *config) field { return span{&c.crowd.For, time.Hour, longest} }},
 	{"until", engines, func(c *config) field { return word{&c.crowd.Until, []string{"drain", "now"}} }},

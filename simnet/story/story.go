@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kith-im/kith/crypto/agree"
+
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/kith-im/kith/simnet"
@@ -125,7 +127,7 @@ func (r *Run) Trace() []string { return r.World.Trace() }
 // Result is what came of the lines that were played. Every expectation that did not hold is a check that failed.
 func (r *Run) Result() *result.Result {
 	out := &result.Result{
-		Format: result.Format, Scenario: r.story.Name, Kind: "story", Question: r.story.Question, Crypto: "real", Seed: r.seed,
+		Format: result.Format, Scenario: r.story.Name, Kind: "story", Question: r.story.Question, Crypto: agree.Kind, Seed: r.seed,
 	}
 	for _, b := range r.Broken() {
 		out.Checks = append(out.Checks, result.Check{Name: "story", Want: "every line holds", Got: b})

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/kith-im/kith/crypto/agree"
+
 	"github.com/rogpeppe/go-internal/txtar"
 
 	"github.com/kith-im/kith/simnet/story"
@@ -43,7 +45,7 @@ func TestStoriesHold(t *testing.T) {
 		}
 		if *update {
 			rewrite(t, name, got)
-		} else if got != s.Trace {
+		} else if !agree.StandIn && got != s.Trace { // other keys elect other relays
 			t.Errorf("%s: the trace has changed; if it should: go test ./simnet/story -update", name)
 		}
 	}
