@@ -1542,6 +1542,7 @@ type Message struct {
 	Mirrored      bool                   `protobuf:"varint,19,opt,name=mirrored,proto3" json:"mirrored,omitempty"`           // our other devices have been served
 	Fallback      bool                   `protobuf:"varint,18,opt,name=fallback,proto3" json:"fallback,omitempty"`           // handed to a hook, without end-to-end encryption
 	Transfers     []uint64               `protobuf:"varint,20,rep,packed,name=transfers,proto3" json:"transfers,omitempty"`  // numbers of its files, in their order
+	Told          bool                   `protobuf:"varint,21,opt,name=told,proto3" json:"told,omitempty"`                   // of a group: it was shown before it was set aside
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1707,6 +1708,13 @@ func (x *Message) GetTransfers() []uint64 {
 		return x.Transfers
 	}
 	return nil
+}
+
+func (x *Message) GetTold() bool {
+	if x != nil {
+		return x.Told
+	}
+	return false
 }
 
 // Chat is one conversation.
@@ -3106,7 +3114,7 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\x03Day\x12\x10\n" +
 	"\x03day\x18\x01 \x01(\rR\x03day\x12\x0e\n" +
 	"\x02ok\x18\x02 \x01(\rR\x02ok\x12\x16\n" +
-	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xd5\x03\n" +
+	"\x06failed\x18\x03 \x01(\rR\x06failed\"\xe9\x03\n" +
 	"\aMessage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x18\n" +
 	"\acontent\x18\x02 \x01(\fR\acontent\x12\x12\n" +
@@ -3127,7 +3135,8 @@ const file_node_pb_rows_proto_rawDesc = "" +
 	"\atext_at\x18\x11 \x01(\x04R\x06textAt\x12\x1a\n" +
 	"\bmirrored\x18\x13 \x01(\bR\bmirrored\x12\x1a\n" +
 	"\bfallback\x18\x12 \x01(\bR\bfallback\x12\x1c\n" +
-	"\ttransfers\x18\x14 \x03(\x04R\ttransfers\"\xe0\x01\n" +
+	"\ttransfers\x18\x14 \x03(\x04R\ttransfers\x12\x12\n" +
+	"\x04told\x18\x15 \x01(\bR\x04told\"\xe0\x01\n" +
 	"\x04Chat\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x16\n" +
 	"\x06number\x18\x02 \x01(\rR\x06number\x12\x12\n" +

@@ -49,11 +49,14 @@ func (d *Desk) arrived(c *pb.Chat, a Arrival) *pb.Message {
 	}
 }
 
-// show puts a message into its conversation and tells of it.
+// show puts a message into its conversation and tells of it, unless that was done before it was set aside.
 func (d *Desk) show(c *pb.Chat, m *pb.Message, a Arrival) {
 	d.place(c, m)
 	if a.Content.Kind == chat.KindTimer {
 		d.setTimer(a)
+	}
+	if m.Told {
+		return
 	}
 	v := MessageView(d.Tx, d.Me, m)
 	d.tell(view.Notice{Type: "message", ID: v.ID, Message: &v})

@@ -372,6 +372,7 @@ func (d *Desk) setAside(c *pb.Chat, place []byte, m *pb.Message) {
 	if !m.Read && c.Unread > 0 {
 		c.Unread--
 	}
+	m.Told = true
 	d.keepAside(c, m)
 }
 
