@@ -14,6 +14,7 @@ const Mark = "never-in-the-clear"
 // drawer writes a script, and knows what the world would look like if every line of it did what it says.
 type drawer struct {
 	rng    *rand.Rand
+	folk   *rand.Rand // of groups: scripts without one are as they were
 	script story.Script
 	people []string
 	owner  map[string]string // device -> person
@@ -34,9 +35,13 @@ func Draw(seed uint64) story.Script {
 	d := &drawer{
 		rng: rand.New(rand.NewPCG(seed, 7)), owner: map[string]string{}, up: map[string]bool{}, lost: map[string]bool{}, once: map[string]bool{},
 	}
+	d.folk = rand.New(rand.NewPCG(seed, 11))
 	d.cast()
 	for range 12 + d.rng.IntN(24) {
 		d.turn()
+		if d.group != "" && d.folk.IntN(5) == 0 {
+			d.govern()
+		}
 		d.pause()
 	}
 	return d.script
@@ -76,7 +81,7 @@ func (d *drawer) cast() {
 		d.line("skew", d.pick(slices.Concat(d.all, d.relays)), fmt.Sprintf("%ds", d.rng.IntN(180)-90))
 	}
 	d.line("wait", "2m")
-	if len(d.people) > 2 && d.rng.IntN(2) == 0 {
+	if len(d.people) > 2 && (d.rng.IntN(2) == 0 || d.folk.IntN(2) == 0) {
 		d.group = "friends"
 		d.line("group", append([]string{d.people[0], d.group}, d.people[1:]...)...)
 		d.line("wait", "1m")
@@ -164,6 +169,29 @@ func (d *drawer) send() {
 		args = append(args, "10m")
 	}
 	d.line("send", args...)
+}
+
+// govern changes who is in the group. Only its founder may, so mostly he tries; he is not asked whether he still is one.
+func (d *drawer) govern() {
+	some := d.those(d.all, true)
+	if founders := slices.DeleteFunc(slices.Clone(some), func(x string) bool { return d.owner[x] != d.people[0] }); len(founders) > 0 && d.folk.IntN(8) > 0 {
+		some = founders
+	}
+	if len(some) == 0 {
+		return
+	}
+	dev, other := some[d.folk.IntN(len(some))], d.people[d.folk.IntN(len(d.people))]
+	switch n := d.folk.IntN(20); {
+	case n == 0:
+		d.line("leave", dev, d.group)
+	case n < 9:
+		d.line("remove", dev, d.group, other)
+	default:
+		d.line("add", dev, d.group, other)
+	}
+	if d.folk.IntN(2) == 0 {
+		d.line("wait", "20s")
+	}
 }
 
 // act does something to what was said.

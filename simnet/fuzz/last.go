@@ -64,12 +64,54 @@ func (w *watcher) last() {
 			w.p.Fail("%q of %s is not on %s (%s)", x.m.Text, x.m.From.Name(), x.to.Name(), x.stage)
 		}
 	}
+	for _, m := range w.p.Messages {
+		w.strangers(m)
+	}
 	if slices.ContainsFunc(w.p.Devices(), func(d *story.Device) bool { return d.Removed || d.Lost }) {
 		return // what nobody else has need not be anywhere else
 	}
 	for _, m := range w.p.Messages {
+		w.members(m)
+	}
+	for _, m := range w.p.Messages {
 		if m.TTL == 0 && w.p.World.Now().Sub(m.At) < 29*24*time.Hour {
 			w.agree(m)
+		}
+	}
+}
+
+// strangers: nobody reads in a group what was written by somebody who knew that he is no member, unless he was one after all, of
+// which others know.
+func (w *watcher) strangers(m *story.Message) {
+	for _, who := range m.Strange {
+		for _, d := range who.Devices {
+			others := slices.ContainsFunc(w.p.Devices(), func(o *story.Device) bool {
+				in, _ := w.p.WasIn(o, m.To, who, m.At)
+				return in && o.Owner != who
+			})
+			if d.Got(m.ID) && !others {
+				w.p.Fail("%q is on %s, whose person %s knew to be no member", m.Text, d.Name(), m.From.Name())
+			}
+		}
+	}
+}
+
+// members: all who are in a group agree who is, and have what one of them has of the time in which they are.
+func (w *watcher) members(m *story.Message) {
+	var in []*story.Device
+	for _, d := range w.p.Devices() {
+		if roster := w.p.Roster(d, m.To); len(roster) > 0 {
+			if in = append(in, d); !slices.Equal(roster, w.p.Roster(in[0], m.To)) {
+				w.p.Fail("%s and %s do not agree who is in %s", in[0].Name(), d.Name(), m.To)
+			}
+		}
+	}
+	if m.Changed || m.TTL > 0 || w.p.World.Now().Sub(m.At) > 29*24*time.Hour || !slices.ContainsFunc(in, func(d *story.Device) bool { return d.Shows(m.ID) != nil }) {
+		return
+	}
+	for _, d := range in {
+		if _, since := w.p.WasIn(d, m.To, d.Owner, m.At); since.Add(slack).Before(m.At) && d.Shows(m.ID) == nil {
+			w.p.Fail("%q of %s in %s is not on %s, who is in it since %s before", m.Text, m.From.Name(), m.To, d.Name(), m.At.Sub(since))
 		}
 	}
 }

@@ -35,6 +35,8 @@ func TestPlantedFaultsAreFound(t *testing.T) {
 		{"envelopes are not sealed", "in the clear", 1, wrap(func(s store.Store) store.Store { return open{s} })},
 		{"relays forget the mail of whoever is gone", "and lives", 14, forgetOrphans},
 		{"a removed device is told", "knew was removed", 1, tellRemoved},
+		{"who was removed from a group still gets its mail", "to be no member", 17, wrap(func(s store.Store) store.Store { return faithful{s, map[string][]byte{}} })},
+		{"a device does not learn who is in a group", "agree who is in", 24, wrap(func(s store.Store) store.Store { return stubborn{s} })},
 		{"nothing disappears", "whose time was over", 4, wrap(func(s store.Store) store.Store { return lasting{s} })},
 	} {
 		t.Run(x.name, func(t *testing.T) {
@@ -272,6 +274,53 @@ type lastingTx struct{ store.Tx }
 
 func (t lastingTx) Put(b store.Bucket, key, value []byte) {
 	if b != store.BucketTimes {
+		t.Tx.Put(b, key, value)
+	}
+}
+
+// roster says whether a row is that of who is in a group.
+func roster(b store.Bucket, key []byte) bool { return b == store.BucketGroups && len(key) == 16 }
+
+// faithful writes to everybody who ever was in a group when it was made, whatever it shows.
+type faithful struct {
+	store.Store
+	first map[string][]byte
+}
+
+func (f faithful) Update(fn func(store.Tx) error) error {
+	return f.Store.Update(func(tx store.Tx) error { return fn(faithfulTx{tx, f.first}) })
+}
+
+type faithfulTx struct {
+	store.Tx
+	first map[string][]byte
+}
+
+func (t faithfulTx) Put(b store.Bucket, key, value []byte) {
+	if roster(b, key) && t.first[string(key)] == nil {
+		t.first[string(key)] = bytes.Clone(value)
+	}
+	t.Tx.Put(b, key, value)
+}
+
+func (t faithfulTx) Get(b store.Bucket, key []byte) []byte {
+	if first := t.first[string(key)]; roster(b, key) && first != nil {
+		return first
+	}
+	return t.Tx.Get(b, key)
+}
+
+// stubborn never changes its mind about who is in a group.
+type stubborn struct{ store.Store }
+
+func (s stubborn) Update(fn func(store.Tx) error) error {
+	return s.Store.Update(func(tx store.Tx) error { return fn(stubbornTx{tx}) })
+}
+
+type stubbornTx struct{ store.Tx }
+
+func (t stubbornTx) Put(b store.Bucket, key, value []byte) {
+	if !roster(b, key) || t.Get(b, key) == nil {
 		t.Tx.Put(b, key, value)
 	}
 }

@@ -1,6 +1,7 @@
 package story
 
 import (
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -122,17 +123,46 @@ func (p *Play) stage(d *Device, args []string) bool {
 	return err == nil && string(d.Status(m.ID).Stage) == args[1]
 }
 
-func (p *Play) members(d *Device, group string) (n int) {
+func (p *Play) members(d *Device, group string) int { return len(p.Roster(d, group)) }
+
+// Roster is who is in a group as a device knows it, by user id; nobody, if it is not in it itself.
+func (p *Play) Roster(d *Device, group string) (users []string) {
 	g := p.groups[group]
 	d.View(func(tx store.Tx) error {
 		for _, c := range talk.Groups(tx) {
 			if v := talk.GroupView(tx, talk.Me(tx), c); g != nil && v.Chat == g.chat && !v.Left {
-				n = len(v.Members)
+				for _, m := range v.Members {
+					users = append(users, m.User)
+				}
 			}
 		}
 		return nil
 	})
-	return n
+	slices.Sort(users)
+	return users
+}
+
+// WasIn says whether a device knows of somebody as a member of a group at a time, and since when he is one.
+func (p *Play) WasIn(d *Device, group string, who *Person, at time.Time) (in bool, since time.Time) {
+	g := p.groups[group]
+	d.View(func(tx store.Tx) error {
+		for _, c := range talk.Groups(tx) {
+			if g == nil || talk.GroupView(tx, talk.Me(tx), c).Chat != g.chat {
+				continue
+			}
+			r, ms := talk.RosterOf(tx, talk.IDOf(c)), uint64(at.UnixMilli())
+			for _, s := range slices.Concat(r.GetMembers(), r.GetPast()) {
+				if hex.EncodeToString(s.User) == who.User {
+					in = in || s.From <= ms && (s.To == 0 || ms < s.To)
+					if s.To == 0 {
+						since = time.UnixMilli(int64(s.From))
+					}
+				}
+			}
+		}
+		return nil
+	})
+	return in, since
 }
 
 // agrees says whether two devices show the same messages of a conversation, in the same order.

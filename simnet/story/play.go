@@ -25,6 +25,7 @@ type Person struct {
 	Name    string
 	Devices []*Device
 	Read    map[string]bool // by message id, what somebody has read on one of the devices
+	User    string          // id
 }
 
 // Device is one device of the story.
@@ -74,6 +75,7 @@ type Message struct {
 	Due      []*Device // in the end, by the lists that the sender knew
 	Not      []*Device // removed, as the sender knew
 	Changed  bool      // unsent, deleted: it need not be anywhere
+	Strange  []*Person // no members of the group, as the sender knew
 }
 
 // Play is a script that is being played.
@@ -115,6 +117,7 @@ type Play struct {
 type circle struct {
 	chat   string
 	people []*Person // nil once anybody came or went: who is in it is then for those in it to agree on
+	went   []*Person // removed, or left, at any time
 }
 
 // New makes a play of a script in the simulated world, with the chance of a seed.
@@ -282,6 +285,9 @@ func (d *Device) start() error {
 	d.up = true
 	if d.ID == "" {
 		d.View(func(tx store.Tx) error { v, err := node.Identity(tx); d.ID = v.Device; return err })
+	}
+	if d.Owner.User == "" {
+		d.View(func(tx store.Tx) error { d.Owner.User = talk.Me(tx).String(); return nil })
 	}
 	return nil
 }

@@ -235,6 +235,8 @@ func (p *Play) deliveries(m *Message) {
 		to = []*Person{x}
 	} else if g := p.groups[m.To]; g != nil {
 		to = g.people
+		known := p.Roster(m.From, m.To)
+		m.Strange = slices.DeleteFunc(slices.Clone(p.People), func(x *Person) bool { return slices.Contains(known, x.User) })
 	}
 	if len(to) == 0 || m.To == m.From.Owner.Name {
 		return
@@ -335,14 +337,35 @@ func (p *Play) add(args []string) error {
 }
 
 func (p *Play) expel(args []string) error {
-	return p.govern(args, func(e *node.Engine, t *node.Turn) error {
+	err := p.govern(args, func(e *node.Engine, t *node.Turn) error {
 		_, err := e.RemoveFromGroup(t, args[1], args[2:])
 		return err
 	})
+	for _, name := range args[2:] {
+		p.goes(args[1], p.person(name), err)
+	}
+	return err
 }
 
 func (p *Play) leave(args []string) error {
-	return p.govern(args, func(e *node.Engine, t *node.Turn) error { _, err := e.LeaveGroup(t, args[1]); return err })
+	err := p.govern(args, func(e *node.Engine, t *node.Turn) error { _, err := e.LeaveGroup(t, args[1]); return err })
+	if d, missing := p.device(args[0]); missing == nil {
+		p.goes(args[1], d.Owner, err)
+	}
+	return err
+}
+
+// goes notes that somebody is no longer in a group, unless that was refused.
+func (p *Play) goes(group string, who *Person, refused error) {
+	if g := p.groups[group]; g != nil && refused == nil {
+		g.went = append(g.went, who)
+	}
+}
+
+// Went says whether somebody was removed from a group, or left it, at any time.
+func (p *Play) Went(group string, who *Person) bool {
+	g := p.groups[group]
+	return g != nil && slices.Contains(g.went, who)
 }
 
 // govern changes who is in a group.
