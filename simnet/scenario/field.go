@@ -10,7 +10,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/crypto/agree"
-
+	"github.com/kith-im/kith/node/strict"
 	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/model"
 )
@@ -156,11 +156,22 @@ func (f perDay) set(v any) error {
 }
 func (f perDay) text() string { return strconv.FormatFloat(*f.at, 'f', -1, 64) + " /d" }
 
+// choice is the complaint about a word that is none of some, with the nearest of them.
+func choice(v any, choices []string) string {
+	why := fmt.Sprintf("is one of %s, not %s", strings.Join(choices, ", "), given(v))
+	if s, ok := v.(string); ok {
+		if near := strict.Near(s, choices); near != "" {
+			why += fmt.Sprintf("; did you mean %q?", near)
+		}
+	}
+	return why
+}
+
 func (f word) set(v any) error {
 	s, ok := v.(string)
 	if !ok || len(s) > maxWord || f.choices != nil && !slices.Contains(f.choices, s) {
 		if f.choices != nil {
-			return fmt.Errorf("is one of %s, not %s", strings.Join(f.choices, ", "), given(v))
+			return errors.New(choice(v, f.choices))
 		}
 		return fmt.Errorf("wants a text of at most %d bytes", maxWord)
 	}

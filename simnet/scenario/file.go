@@ -55,7 +55,7 @@ func Parse(file, text string, sets ...Set) (*Scenario, error) {
 	}
 	kind, ok := flat["kind"].(string)
 	if !ok || !slices.Contains(kinds, kind) {
-		return nil, s.bad("kind", fmt.Sprintf("kind: is one of %s, not %s", strings.Join(kinds, ", "), given(flat["kind"])))
+		return nil, s.bad("kind", "kind: "+choice(flat["kind"], kinds))
 	}
 	s.config = newConfig(kind)
 	if s.config.name = strings.TrimSuffix(path.Base(file), ".toml"); s.config.name == "" {

@@ -188,6 +188,7 @@ func TestWhatCannotBeUsedIsNamedWithItsLine(t *testing.T) {
 		good + "[sweep]\nrelays = \"4, x\"":                      `x.toml:6: sweep.relays: wants a whole number`,
 		"kind = \"model\"":                                       `x.toml: question: is missing`,
 		"question = \"What?\"\nkind = \"modell\"":                `x.toml:2: kind: is one of model,`,
+		"question = \"What?\"\nkind = \"worlds\"":                `x.toml:2: kind: is one of model, world, lookup, story, not "worlds"; did you mean "world"?`,
 		"question = \"What?\"":                                   `x.toml: kind: is one of model,`,
 		"question = ":                                            `x.toml:1: `,
 		good + "[[fault]]\nkind = \"relays-away\"\n":             `x.toml: fault relays-away: say for how long`,
