@@ -388,13 +388,9 @@ func (w *sweep) checkShow(cmd *cobra.Command, s *scenario.Scenario) error {
 	if err != nil {
 		return wrong(err)
 	}
-	r := run.Result()
-	var names []string
-	for _, v := range r.Figures() {
-		names = append(names, v.Name)
-	}
+	names := run.Result().Names()
 	for _, name := range w.show {
-		if _, known := r.Figure(name); !known {
+		if !slices.Contains(names, name) {
 			return usage(cmd, "--show: "+result.Unknown(name, names))
 		}
 	}

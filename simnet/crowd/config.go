@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/mailbox/election"
+	roster "github.com/kith-im/kith/node/group"
 	"github.com/kith-im/kith/simnet"
 	"github.com/kith-im/kith/simnet/model"
 )
@@ -52,10 +53,7 @@ type Config struct {
 }
 
 // Group is a conversation of many, with its share of the messages.
-type Group struct {
-	Size  int
-	Share float64
-}
+type Group = model.Group
 
 // Fault is something that happens at a time.
 type Fault struct {
@@ -112,7 +110,6 @@ const (
 	maxUsers  = 100_000
 	maxRelays = 10_000
 	maxFor    = 400 * 24 * time.Hour
-	maxGroup  = 1024
 )
 
 // Check finds what makes no sense.
@@ -190,10 +187,12 @@ func (c *Config) Behind(device string) bool {
 func (c *Config) checkGroups() error {
 	sum := c.HotShare
 	for _, g := range c.Groups {
-		if g.Size < 3 || g.Size > min(maxGroup, c.Users) {
-			return fmt.Errorf("groups: %d members, want 3 to %d", g.Size, min(maxGroup, c.Users))
-		}
-		if !(g.Share >= 0) {
+		switch {
+		case g.Size > roster.MaxMembers:
+			return fmt.Errorf("groups: %d members, and an engine takes at most %d: kith sim run group-sizes has larger ones", g.Size, roster.MaxMembers)
+		case g.Size < 3 || g.Size > c.Users:
+			return fmt.Errorf("groups: %d members, want 3 to %d, which is all users", g.Size, c.Users)
+		case !(g.Share >= 0):
 			return fmt.Errorf("groups: a share of %g", g.Share)
 		}
 		sum += g.Share

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/mailbox"
+	roster "github.com/kith-im/kith/node/group"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/simnet"
@@ -315,6 +316,13 @@ func TestConfigsAreChecked(t *testing.T) {
 		if _, err := New(c); err == nil {
 			t.Errorf("%s: taken", what)
 		}
+	}
+	c := hamlet(func(c *Config) { c.Users, c.Groups = 300, []Group{{Size: roster.MaxMembers + 1, Share: 0.1}} })
+	if err := c.Check(); err == nil || !strings.Contains(err.Error(), "at most 256: kith sim run group-sizes") {
+		t.Errorf("a group that no engine takes: %v", err)
+	}
+	if c.Groups[0].Size--; c.Check() != nil {
+		t.Errorf("control: %v", c.Check())
 	}
 	if _, err := New(hamlet(nil)); err != nil {
 		t.Errorf("control: %v", err)

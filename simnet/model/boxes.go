@@ -141,16 +141,20 @@ func (w *World) targets(i uint32) (mask uint8) {
 	return mask
 }
 
-func (w *World) paid(mask uint8, size uint64) {
-	w.stats.Bytes.Deposit += uint64(bits.OnesCount8(mask)) * (size + depositOverhead)
+// paid counts the bytes of deposits, and says how many they are.
+func (w *World) paid(mask uint8, size uint64) uint64 {
+	n := uint64(bits.OnesCount8(mask)) * (size + depositOverhead)
+	w.stats.Bytes.Deposit += n
+	return n
 }
 
-// deposit leaves an envelope at the relays of a device; what does not reach custody is tried again.
-func (w *World) deposit(from, to uint32, size uint8) {
+// deposit leaves an envelope at the relays of a device; what does not reach custody is tried again. It says how many bytes were
+// sent.
+func (w *World) deposit(from, to uint32, size uint8) uint64 {
 	w.stats.tally(w.now)
 	b := &w.devices[to]
 	e := entry{at: uint32(w.now / 10), from: from, mask: w.targets(to), size: size}
-	w.paid(e.mask, sizes[size])
+	sent := w.paid(e.mask, sizes[size])
 	w.hold(to, e.mask, size)
 	if size != ackSize {
 		w.stats.Stored++
@@ -166,6 +170,7 @@ func (w *World) deposit(from, to uint32, size uint8) {
 	if w.there.has(to) {
 		w.planChase(to)
 	}
+	return sent
 }
 
 func (w *World) custody(b *device, e *entry) {
@@ -276,6 +281,7 @@ func (w *World) collect(i uint32, chase bool) {
 	for _, a := range w.authors {
 		w.lookAtBox(a)
 	}
+	w.uplink = 0
 	for _, a := range w.authors {
 		w.deliver(i, a, ackSize, true)
 	}

@@ -23,10 +23,12 @@ type Config struct {
 	Flat       bool      `json:"flat"` // people write at all hours alike
 	People     []Part    `json:"device_classes"`
 	DirectPart float64   `json:"direct_part"` // of two devices that are there at once, how many reach each other
+	Bandwidth  float64   `json:"bandwidth"`   // bytes a second that a device sends; 0: no limit
 
 	HotShare float64 `json:"hot_share"` // of the messages go to few
 	HotUsers int     `json:"hot_users"` // ... to so many
 	Rush     Rush    `json:"rush"`
+	Groups   []Group `json:"groups"`
 	Faults   []Fault `json:"faults"`
 
 	RelayCount int           `json:"relays"` // 0: by PerRelay
@@ -106,6 +108,9 @@ func (c *Config) Check() error {
 		return fmt.Errorf("policy R %d, W %d, S %d: want each at least 1, W at most R, and R and S together at most %d", c.R, c.W, c.S, maxSeats)
 	}
 	if err := c.checkFaults(); err != nil {
+		return err
+	}
+	if err := c.checkGroups(); err != nil {
 		return err
 	}
 	if err := checkParts("device classes", c.People); err != nil {

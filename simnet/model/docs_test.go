@@ -14,7 +14,9 @@ func TestEveryFigureIsDocumented(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, docs, _ := strings.Cut(string(raw), "\n## Figures of populations\n")
-	w, err := model.New(small(20, 1, 1))
+	c := small(20, 1, 1)
+	c.Groups = []model.Group{{Size: 3, Share: 0.5}}
+	w, err := model.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}

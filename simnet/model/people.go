@@ -121,14 +121,23 @@ func (w *World) send(l *letter, from uint32) {
 	size := uint8(l.x >> 9 & 15)
 	w.stats.Messages++
 	w.stats.Wakes++
+	if w.uplink = 0; l.group > 0 {
+		w.sendToGroup(l, from, size)
+		return
+	}
 	for _, u := range [2]uint32{l.to, l.from} {
 		for to, end := w.users[u].devices(); to < end; to++ {
 			if to != from {
-				w.stats.Deliveries++
-				w.deliver(from, to, size, false)
+				w.sendOne(from, to, size)
 			}
 		}
 	}
+}
+
+// sendOne brings a message to one device. It says how long that takes; of one that is not there, for ever.
+func (w *World) sendOne(from, to uint32, size uint8) uint64 {
+	w.stats.Deliveries++
+	return w.deliver(from, to, size, false)
 }
 
 // ackSize stands for the size of an acknowledgement in an entry.
@@ -143,11 +152,12 @@ var sizes = func() (out [ackSize + 1]uint64) {
 	return out
 }()
 
-// deliver brings an envelope to a device: at once if it is there, else to its relays.
-func (w *World) deliver(from, to uint32, size uint8, ack bool) {
+// deliver brings an envelope to a device: at once if it is there, else to its relays. It says how long that takes; to a device
+// that is not there, for ever.
+func (w *World) deliver(from, to uint32, size uint8, ack bool) uint64 {
 	if !w.there.has(to) {
-		w.deposit(from, to, size)
-		return
+		w.sends(w.deposit(from, to, size))
+		return forever
 	}
 	x := w.rng.Uint64()
 	leg := latencyMin + x&0xffff*2*latencyMin>>16
@@ -157,29 +167,38 @@ func (w *World) deliver(from, to uint32, size uint8, ack bool) {
 			legs = dialLegs
 		}
 		w.stats.Bytes.Direct += sizes[size] + directOverhead
-		w.arrived(legs*leg, size, ack)
-		return
+		return w.arrived(w.sends(sizes[size]+directOverhead)+legs*leg, size, ack)
 	}
 	mask := w.targets(to)
 	if mask == 0 {
-		w.deposit(from, to, size)
-		return
+		w.sends(w.deposit(from, to, size))
+		return forever
 	}
-	w.paid(mask, sizes[size])
+	sent := w.sends(w.paid(mask, sizes[size]))
 	w.stats.Bytes.Fetch += sizes[size] + fetchOverhead
 	w.stats.Pushed++
-	w.arrived(headStart+relayLegs*leg, size, ack)
+	return w.arrived(sent+headStart+relayLegs*leg, size, ack)
 }
 
-// arrived counts what reached a device that was there.
-func (w *World) arrived(after uint64, size uint8, ack bool) {
+// sends puts bytes of a message on its author's link, behind those that are on it, and says when they have left.
+func (w *World) sends(bytes uint64) uint64 {
+	if w.cfg.Bandwidth == 0 {
+		return 0
+	}
+	w.uplink += bytes
+	return uint64(float64(w.uplink) * 1000 / w.cfg.Bandwidth)
+}
+
+// arrived counts what reached a device that was there, after some time.
+func (w *World) arrived(after uint64, size uint8, ack bool) uint64 {
 	w.stats.Wakes++
 	if ack {
-		return
+		return after
 	}
 	w.stats.there.Add(after)
 	w.stats.all.Add(after)
 	w.stats.Bytes.Direct += sizes[ackSize] + directOverhead
+	return after
 }
 
 // turn has a device come or go.

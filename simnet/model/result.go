@@ -14,6 +14,7 @@ type stats struct {
 	onlineArea        float64
 	pendingArea       float64
 	course            course
+	groups            *groupTimes
 }
 
 // Counts of a whole run. Of every delivery exactly one thing becomes: it was There, Fetched, Recovered, Expired,
@@ -53,7 +54,7 @@ type Bytes struct {
 func newStats() stats {
 	return stats{
 		all: result.NewHistogram(), there: result.NewHistogram(), later: result.NewHistogram(), stored: result.NewHistogram(),
-		course: newCourse(),
+		course: newCourse(), groups: &groupTimes{result.NewHistogram(), result.NewHistogram(), result.NewHistogram()},
 	}
 }
 
@@ -104,6 +105,15 @@ type Totals struct {
 	RelayBytesHour  float64       `json:"bytes_per_relay_hour"`
 	WakesHour       float64       `json:"wakes_per_device_hour"` // of an hour in which it is there
 	LookupHops      result.Spread `json:"lookup_hops"`
+
+	// Of each message on average.
+	Envelopes    float64 `json:"message_envelopes"`
+	MessageBytes float64 `json:"message_bytes"`
+	RelayBytes   float64 `json:"message_relay_bytes"`
+
+	Half result.Spread `json:"group_half_seconds"` // until half of the members of a group who are there have a message
+	Most result.Spread `json:"group_most_seconds"` // ... 99 of a hundred
+	All  result.Spread `json:"group_all_seconds"`
 }
 
 // lookups is how many lookups give LookupHops, and bucket how many peers of a distance a node knows.
@@ -130,6 +140,12 @@ func (w *World) Totals() Totals {
 		LostShare:    part(c.Lost, c.Custody), SenderGoneShare: part(c.Destroyed, c.Custody),
 		RepairPerStored: part(c.Bytes.Repair, c.Bytes.Deposit),
 		LookupHops:      Hops(w.cfg.Devices, bucket, lookups, w.cfg.Seed),
+		Envelopes:       part(c.Deliveries, c.Messages),
+		MessageBytes:    part(c.Bytes.Direct+c.Bytes.Deposit+c.Bytes.Fetch+c.Bytes.Repair, c.Messages),
+		RelayBytes:      part(c.Bytes.Deposit+c.Bytes.Fetch+2*c.Bytes.Repair, c.Messages),
+		Half:            s.groups.half.Spread("group.half.seconds", "s", low, 1e-3),
+		Most:            s.groups.most.Spread("group.most.seconds", "s", low, 1e-3),
+		All:             s.groups.all.Spread("group.all.seconds", "s", low, 1e-3),
 	}
 	if w.now > 0 {
 		hours := float64(w.now) / (60 * minute)
@@ -187,9 +203,15 @@ func (w *World) Result() *result.Result {
 	share("device.bytes_hour", "B/h", lower, t.DeviceBytesHour)
 	share("device.wakes_hour", "", lower, t.WakesHour)
 	share("relay.bytes_hour", "B/h", lower, t.RelayBytesHour)
+	share("message.envelopes", "", lower, t.Envelopes)
+	share("message.bytes", "B", lower, t.MessageBytes)
+	share("message.relay_bytes", "B", lower, t.RelayBytes)
 	share("deliveries.hour_peak", "", "", w.stats.course.most(deliveriesHour))
 	count("events.count", "", t.Events)
 	r.Spreads = []result.Spread{t.Seconds, t.SecondsThere, t.SecondsAway, t.StoredBytes, t.PeakBytes, t.LookupHops}
+	if len(w.cfg.Groups) > 0 {
+		r.Spreads = append(r.Spreads, t.Half, t.Most, t.All)
+	}
 	r.Series = w.stats.course.series
 	r.Maps = []result.Map{result.Daily(&r.Series[deliveriesHour])}
 	return r

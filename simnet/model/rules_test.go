@@ -52,6 +52,11 @@ func TestWhatMakesNoSenseIsRefused(t *testing.T) {
 		"R 7, W 2, S 2":     func(c *model.Config) { c.R = 7 },
 		"device classes":    func(c *model.Config) { c.People = c.People[1:] },
 		"shape 0,":          func(c *model.Config) { c.Relays = []model.Part{{Share: 1}} },
+		"2 members":         func(c *model.Config) { c.Groups = []model.Group{{Size: 2, Share: 1}} },
+		"want 3 to 1024":    func(c *model.Config) { c.Groups = []model.Group{{Size: 1025, Share: 1}} },
+		"people":            func(c *model.Config) { c.Devices, c.Groups = 100, []model.Group{{Size: 101, Share: 1}} },
+		"1.5 of the":        func(c *model.Config) { c.HotShare, c.HotUsers, c.Groups = 0.5, 1, []model.Group{{Size: 3, Share: 1}} },
+		"bandwidth":         func(c *model.Config) { c.Bandwidth = 5 },
 		"devices per user":  func(c *model.Config) { c.PerUser = nil },
 	} {
 		c := model.Default()
@@ -67,6 +72,38 @@ func TestPresetsHaveSources(t *testing.T) {
 		if p := model.Presets[name]; p.Name != name || p.Source == "" || p.Share() <= 0 || p.Share() > 1 {
 			t.Errorf("%s: %+v", name, p)
 		}
+	}
+}
+
+// A group is who is next to each other: half of them have a message before nearly all, these before all; on a thin line the last
+// waits for all bytes before its own, and a group of two sizes costs the mean of both.
+func TestGroups(t *testing.T) {
+	play := func(bandwidth float64, groups ...model.Group) model.Totals {
+		c := small(300, 2, 1)
+		c.Messages, c.Groups, c.Bandwidth, c.DirectPart = 10, groups, bandwidth, 1
+		c.PerUser, c.People = []float64{1}, []model.Part{{Churn: model.Presets["always"], Share: 1}}
+		return run(t, c)
+	}
+	free := play(0, model.Group{Size: 64, Share: 1})
+	if free.Envelopes != 63 || free.Counts.Deliveries != 63*free.Counts.Messages || free.Half.N != free.Counts.Messages {
+		t.Errorf("%g envelopes, %d groups for %d messages", free.Envelopes, free.Half.N, free.Counts.Messages)
+	}
+	if !(free.Half.P50 < free.Most.P50 && free.Most.P50 <= free.All.P50 && free.All.Max <= 0.18) {
+		t.Errorf("half %g, most %g, all %g at most %g", free.Half.P50, free.Most.P50, free.All.P50, free.All.Max)
+	}
+	thin := play(10_000, model.Group{Size: 64, Share: 1})
+	if least := thin.MessageBytes / 2 / 10_000; thin.All.Mean < least { // half of the bytes at most are acknowledgements
+		t.Errorf("all have it after %g s, their bytes take %g s", thin.All.Mean, least)
+	}
+	if free.All.Max >= thin.All.Min {
+		t.Errorf("control: without a limit it takes %g s", free.All.Max)
+	}
+	two := play(0, model.Group{Size: 3, Share: 0.5}, model.Group{Size: 64, Share: 0.5}).Envelopes
+	if two < 30 || two > 35 {
+		t.Errorf("%g envelopes, want 32.5", two)
+	}
+	if pairs := play(0); pairs.Envelopes != 1 || pairs.All.N != 0 {
+		t.Errorf("control: without groups %g envelopes", pairs.Envelopes)
 	}
 }
 

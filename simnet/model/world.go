@@ -40,6 +40,8 @@ type World struct {
 	known    []election.Candidate
 	serving  []election.Incumbent
 	authors  []uint32
+	times    []uint64
+	uplink   uint64 // bytes of this message that its author has sent
 
 	near  []int // offsets of contacts
 	liked [256]uint8
@@ -120,6 +122,9 @@ func New(c Config) (*World, error) {
 	w.queue.Ahead = w.ahead
 	w.makeRelays()
 	rates := w.makePeople()
+	if err := w.enough(); err != nil {
+		return nil, err
+	}
 	for i := range w.devices {
 		w.elect(uint32(i))
 		if c.Epoch > 0 {

@@ -10,7 +10,9 @@ type letter struct {
 	at   uint64
 	x    uint64 // what is decided by chance: to whom, how long, on which device
 	from uint32 // user
-	to   uint32
+	to   uint32 // user; of a group the first member
+	// group is how many members a group has; 0: it goes to one.
+	group uint32
 }
 
 // writers are all who write, as one Poisson process: the sum of everybody's own is one, whose rate changes when the hour
@@ -167,7 +169,9 @@ func (w *World) drawWriter() (who, part uint32) {
 func (w *World) address(some []letter) {
 	for i := range some {
 		l := &some[i]
-		l.to = w.contact(l.from, l.x)
+		if l.to, l.group = w.groupOf(l.from, l.x); l.group == 0 {
+			l.to = w.contact(l.from, l.x)
+		}
 		w.seen += w.users[l.to].first + w.users[l.from].first
 	}
 	for i := range some {

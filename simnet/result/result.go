@@ -119,6 +119,20 @@ func (r *Result) Figures() []Value {
 	return out
 }
 
+// Names are those of all figures, also of distributions that have counted nothing yet.
+func (r *Result) Names() (out []string) {
+	for _, v := range r.Values {
+		out = append(out, v.Name)
+	}
+	for _, s := range r.Spreads {
+		s.N = max(s.N, 1)
+		for _, v := range s.figures() {
+			out = append(out, v.Name)
+		}
+	}
+	return out
+}
+
 // Figure is one of Figures.
 func (r *Result) Figure(name string) (Value, bool) {
 	for _, v := range r.Values {

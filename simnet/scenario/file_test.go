@@ -50,7 +50,7 @@ func TestTheLibraryIsRight(t *testing.T) {
 		}
 		var small []scenario.Set // so that beginning is quick
 		if s.Kind() == scenario.KindModel {
-			small = append(small, scenario.Set{Key: "devices", Value: "20"})
+			small = append(small, scenario.Set{Key: "devices", Value: "200"})
 		}
 		if _, err := parse(t, name, small...).Start(); err != nil {
 			t.Errorf("%s: %v", name, err)

@@ -59,7 +59,7 @@ func (c *config) start() (result.Run, error) {
 func (c *config) population() (model.Config, error) {
 	m := c.model
 	m.Seed = c.seed
-	m.Faults = nil
+	m.Faults, m.Groups, m.Bandwidth = nil, c.crowd.Groups, c.crowd.Bandwidth
 	for _, f := range c.faults {
 		m.Faults = append(m.Faults, model.Fault{Kind: f.kind, Share: f.share, At: f.at, For: f.for_})
 	}

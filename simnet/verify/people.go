@@ -114,5 +114,38 @@ func traffic() []Check {
 				return finding{m, err, 2*1.7 - 1, 2 * 1.7}
 			},
 		},
+		{
+			Name: "fan-out of a group", Form: "8 E[devices] - 1 deliveries a message to 8 members, 1.7 devices a user", Source: "one for each device of each member but the author's own", Control: "the author's own device too",
+			run: func(scale int, seed uint64) finding {
+				m, err := mean(10*scale, seed, func(s uint64) float64 {
+					c := plain(2000, 1, s)
+					c.PerUser, c.Messages, c.Groups = []float64{0.5, 0.3, 0.2}, 10, []model.Group{{Size: 8, Share: 1}}
+					n := play(c).Counts
+					return float64(n.Deliveries) / float64(n.Messages)
+				})
+				return finding{m, err, 8*1.7 - 1, 8 * 1.7}
+			},
+		},
+		{
+			Name: "last of a group", Form: "sum of 1-F(x)^15, F the time of one delivery, milliseconds", Source: "maximum of 15 that are independent and alike", Control: "a group of twice as many",
+			run: func(scale int, seed uint64) finding {
+				m, err := mean(6*scale, seed, func(s uint64) float64 {
+					c := plain(200, 2, s)
+					c.Groups = []model.Group{{Size: 16, Share: 1}}
+					return play(c).All.Mean * 1000
+				})
+				return finding{m, err, lastOf(15), lastOf(31)}
+			},
+		},
 	}
+}
+
+// lastOf is the mean time until the last of n has what is sent to all at once, in milliseconds: each takes a trip of 20 to 59, or, one of
+// four, three of them.
+func lastOf(n float64) (sum float64) {
+	for x := range 3 * 60 {
+		one, three := float64(min(max(x-19, 0), 40))/40, float64(min(max(x/3-19, 0), 40))/40
+		sum += 1 - math.Pow(0.75*one+0.25*three, n)
+	}
+	return sum
 }
