@@ -313,9 +313,10 @@ func (e *Engine) Tick(t *Turn) {
 	}
 	e.renew(t)
 	e.tickPrekeys(t)
-	if due(e.ownAt, t.Now) { // somebody else may have signed lists of ours
+	if due(e.ownAt, t.Now) { // somebody else may have signed lists of ours, or this store be an older copy
 		e.ownAt = t.Now.Add(ownListEvery + jitter(t.Rand, ownListEvery/4))
 		e.need(t, dht.UserKey(e.user))
+		e.need(t, dht.DeviceKey(e.device))
 	}
 	e.tickNames(t)
 	e.tickRepair(t)

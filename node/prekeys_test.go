@@ -123,6 +123,30 @@ func TestSecretsOfADailyDevice(t *testing.T) {
 	}
 }
 
+// A device that is away and back all day long compares its record with the network's four times a day, however often its
+// relays are asked for everything.
+func TestOwnRecordIsLookedUpFourTimesADay(t *testing.T) {
+	w := newWorld(t)
+	w.relay("r1")
+	w.relay("r2")
+	b := w.person("bob")
+	w.pass(time.Hour)
+	looks, drains := 0, 0
+	w.lookup = func(d *device, key string) []byte {
+		if d == b && key == dht.DeviceKey(b.engine.Device()) {
+			looks++
+		}
+		return w.records[key]
+	}
+	for end := w.now.Add(2 * day); w.now.Before(end); w.pass(30 * time.Minute) {
+		b.drain()
+		drains++
+	}
+	if looks < 6 || looks > 8 {
+		t.Errorf("looked up %d times in two days, after %d drains", looks, drains)
+	}
+}
+
 // A first flight that a relay handed out 29 days later opens, although its device was there all the time and forgets
 // within days what it can. The control: told of drains that were none, it forgets that secret, and the message is lost
 // as long as its author is away.

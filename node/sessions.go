@@ -304,9 +304,8 @@ func (e *Engine) unopened(envelope, peer []byte) {
 	}
 }
 
-// tidySessions compares our own record with the network's, and forgets sessions that were given up long ago.
+// tidySessions forgets sessions that were given up long ago.
 func (e *Engine) tidySessions(t *Turn) {
-	e.need(t, dht.DeviceKey(e.device))
 	var stale []*pb.PeerDevice
 	e.rows.devices.Each(t.Tx, func(row *pb.PeerDevice) bool {
 		if len(row.Retired) > 0 {
