@@ -200,6 +200,10 @@ func (c *candidates) askLocked(p peer.ID, k *candidate) {
 type scout struct {
 	n    *Node
 	wake chan struct{} // holds one: a peer connected
+
+	next  time.Time     // when to look again
+	pause time.Duration // after that
+	known int           // relays at the last look
 }
 
 // Limits of the search for relays.
@@ -230,8 +234,7 @@ func (s *scout) run(ctx context.Context) {
 	defer first.Stop()
 	redial := time.NewTimer(0)
 	defer redial.Stop()
-	var next time.Time
-	pause, failures := scoutMin, 0
+	failures := 0
 	for {
 		select {
 		case <-ctx.Done():
@@ -242,7 +245,9 @@ func (s *scout) run(ctx context.Context) {
 			}
 		case <-sweep.C:
 			s.n.candidates.again()
+			s.find(ctx, true)
 			s.n.thin()
+			continue
 		case <-first.C:
 			s.n.thin()
 			continue
@@ -255,14 +260,29 @@ func (s *scout) run(ctx context.Context) {
 			}
 			continue
 		}
-		peers := s.n.peers()
-		if len(peers) == 0 || time.Now().Before(next) || s.n.candidates.known() >= wantRelays {
-			continue
-		}
-		s.look(ctx)
-		next = time.Now().Add(pause)
-		pause = min(4*pause, scoutMax)
+		s.find(ctx, false)
 	}
+}
+
+// find looks for relays if it is time to. swept: it is not because somebody connected.
+func (s *scout) find(ctx context.Context, swept bool) {
+	known := s.n.candidates.known()
+	if known >= wantRelays || time.Now().Before(s.next) || len(s.n.peers()) == 0 {
+		return
+	}
+	s.look(ctx)
+	s.next = time.Now().Add(s.rarer(known, swept))
+}
+
+// rarer is how long to rest after a look: four times as long each time, and the most after one at rest before which the last had
+// found nothing. A look walks the directory, and each peer that it asks costs a handshake.
+func (s *scout) rarer(known int, swept bool) time.Duration {
+	pause := max(s.pause, scoutMin)
+	if swept && known == s.known {
+		pause = scoutMax
+	}
+	s.known, s.pause = known, min(4*pause, scoutMax)
+	return pause
 }
 
 // dialPins dials the relays that the person chose and that are not connected.

@@ -139,3 +139,24 @@ func TestBackOffGrowsToItsLimit(t *testing.T) {
 		}
 	}
 }
+
+// Who knows all relays that there are hardly looks for more; while there are more each time, the control, it goes on.
+func TestTheSearchForRelaysComesToRest(t *testing.T) {
+	looks := func(more int) (n int) {
+		s, known, next := &scout{}, 3, time.Duration(0)
+		for at := time.Duration(0); at < 2*time.Hour; at += advertSweep {
+			if at >= next {
+				n++
+				known += more
+				next = at + s.rarer(known, at > 0)
+			}
+		}
+		return n
+	}
+	if n := looks(0); n != 2 {
+		t.Errorf("%d looks in the first two hours", n)
+	}
+	if n := looks(1); n < 5 {
+		t.Errorf("control: %d looks", n)
+	}
+}
