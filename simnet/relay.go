@@ -363,6 +363,16 @@ func (r *Relay) Holds(box mailbox.ID, id mailbox.EnvelopeID) (holds bool) {
 	return holds
 }
 
+// Took reports whether the device of a box has acknowledged an envelope to the relay.
+func (r *Relay) Took(box mailbox.ID, id mailbox.EnvelopeID) (took bool) {
+	_ = r.store.View(func(tx mailbox.Tx) error {
+		e, found := tx.Find(box, id)
+		took = found && e.Buried
+		return nil
+	})
+	return took
+}
+
 // Stores is how many bytes of mail the relay holds.
 func (r *Relay) Stores() (n uint64) {
 	_ = r.store.View(func(tx mailbox.Tx) error { n = tx.Total().Bytes; return nil })

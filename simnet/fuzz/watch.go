@@ -23,6 +23,8 @@ const (
 	skew = 3 * time.Minute
 	// slack is how late a thing may be, by any clock.
 	slack = 10 * time.Minute
+	// told is how long an author may not know that a device took a copy which it could not open: its secrets were too old.
+	told = 2 * time.Minute
 )
 
 // pair is a message and a device that it is for.
@@ -35,6 +37,7 @@ type pair struct {
 	signed  []*pb.Receipt
 	holders []*story.Relay // honest relays with a copy, when it was last looked
 	held    time.Time      // since when this envelope has a holder
+	amiss   time.Time      // since when a relay has not what it signed for
 	lost    bool           // every honest holder was destroyed
 	over    bool           // it arrived, or need not
 	came    bool
@@ -228,16 +231,24 @@ func (w *watcher) underway(x *pair) {
 		w.p.Fail("%q is %s for %s, which does not have it", x.m.Text, x.stage, x.to.Name())
 		x.over = true
 	}
+	var amiss time.Time
 	for _, r := range w.p.Relays {
 		i := slices.IndexFunc(x.signed, func(s *pb.Receipt) bool { return string(s.Relay) == r.World.PeerID() })
 		if i < 0 || r.Liar || !r.Wiped.Add(skew).Before(time.UnixMilli(x.signed[i].Stored)) || x.signed[i].Buried != 0 {
 			continue
 		}
-		if !slices.Contains(x.holders, r) {
+		if slices.Contains(x.holders, r) {
+			continue
+		}
+		if amiss = x.amiss; amiss.IsZero() {
+			amiss = w.p.World.Now()
+		}
+		if w.p.World.Now().Sub(amiss) >= told || !r.World.Took(x.box, x.env) {
 			w.p.Fail("%s signed for %q to %s and does not hold it", r.Name(), x.m.Text, x.to.Name())
 			x.over = true
 		}
 	}
+	x.amiss = amiss
 }
 
 // orphan: what was in custody when its author's device was destroyed lives on while an honest holder was not.
