@@ -24,7 +24,7 @@ type Network struct {
 	mu     sync.Mutex
 	open   bool // translators let everybody in
 	places map[netip.Addr]*place
-	rng    *rand.Rand // what is lost
+	rng    *rand.Rand // what is lost, and late
 	lost   int64
 }
 
@@ -47,6 +47,7 @@ type place struct {
 	blind  uint64 // a device and a relay that share a bit do not reach each other
 	beside *place // on the same desk: no translator is between them
 	port   uint16
+	last   map[*place]time.Time         // when the last packet to a host comes there
 	flows  map[netip.AddrPort]time.Time // whom a host behind a translator sent to last
 }
 
@@ -77,6 +78,7 @@ func (n *Network) add(p *place) {
 	defer n.mu.Unlock()
 	p.number = len(n.places) + 1
 	p.at = netip.AddrFrom4([4]byte{byte(24 + p.number>>8), byte(p.number), 10, 1})
+	p.last = map[*place]time.Time{}
 	p.flows = map[netip.AddrPort]time.Time{}
 	n.places[p.at] = p
 }
@@ -168,12 +170,19 @@ func (n *Network) let(a, b *place, from netip.AddrPort) bool {
 	return ok && time.Since(at) < flowFor && (!a.nat || n.punch(a, b))
 }
 
+// latency is the time of one way, as for engines up to a tenth more than at best. What goes the same way stays in order.
 func (n *Network) latency(p *simnet.Packet) time.Duration {
 	from, to := addrPort(p.From.(*net.UDPAddr)), addrPort(p.To.(*net.UDPAddr))
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	a, b := n.places[from.Addr()], n.places[to.Addr()]
-	n.mu.Unlock()
-	return n.leg(a, b)
+	leg, now := n.leg(a, b), time.Now()
+	at := now.Add(leg + time.Duration(n.rng.Float64()*float64(leg)/10))
+	if last := a.last[b]; at.Before(last) {
+		at = last
+	}
+	a.last[b] = at
+	return at.Sub(now)
 }
 
 // set changes places while packets are on their way.
