@@ -333,7 +333,7 @@ func TestConfigsAreChecked(t *testing.T) {
 func TestLookupsGrowWithTheDirectory(t *testing.T) {
 	last, each := 0.0, 0.0
 	for _, nodes := range []int{0, 100_000} {
-		c := hamlet(func(c *Config) { c.For, c.Until, c.Directory = 12*time.Hour, "now", nodes })
+		c := hamlet(func(c *Config) { c.For, c.Until, c.Directory = 24*time.Hour, "now", nodes })
 		x := play(t, c, nil)
 		want := 0.0
 		for _, hops := range model.Walks(c.directory(), bucket, walked, c.Seed) {
