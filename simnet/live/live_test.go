@@ -100,7 +100,7 @@ func TestRealNodesTalkInVirtualTime(t *testing.T) {
 // written reaches it.
 func TestGroupsAndDevicesThatComeAndGo(t *testing.T) {
 	change := func(cfg *crowd.Config) {
-		cfg.Users, cfg.Groups, cfg.R, cfg.W, cfg.S = 3, []crowd.Group{{Size: 3, Share: 1}}, 2, 1, 1
+		cfg.Users, cfg.RelayCount, cfg.Groups, cfg.R, cfg.W, cfg.S = 3, 2, []crowd.Group{{Size: 3, Share: 1}}, 2, 1, 1
 	}
 	playTown(t, change, func(ctx context.Context, town *Town) {
 		g := town.groups[0]
