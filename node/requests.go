@@ -401,7 +401,7 @@ func (e *Engine) forgetContact(t *Turn, c *pb.Contact) {
 	delete(e.wants, dht.UserKey(user))
 	chatID := chat.Direct(e.user, user)
 	t.Tx.Delete(store.BucketConversations, chatID[:])
-	t.Tx.Delete(store.BucketContacts, contactKey(user))
+	e.rows.contacts.Delete(t.Tx, contactKey(user))
 }
 
 // shown is a contact with how far our request is.

@@ -47,3 +47,27 @@ func TestATurnsRowsAreThoseOfTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// Of a contact that was forgotten nothing stays in memory.
+func TestAForgottenContactIsNotRemembered(t *testing.T) {
+	c := &pb.Contact{User: make([]byte, 32), Note: "we met", JoinSecret: []byte{1}}
+	e := &Engine{rows: newRows()}
+	if err := store.NewMemory().Update(func(tx store.Tx) error {
+		turn := &Turn{Tx: tx}
+		u := identity.UserID(c.User)
+		store.PutRow(tx, store.BucketContacts, contactKey(u), c)
+		seen := e.seenContact(turn, u)
+		store.PutRow(tx, store.BucketContacts, contactKey(u), c)
+		if e.seenContact(turn, u) != seen {
+			t.Error("control: it is not remembered")
+		}
+		e.forgetContact(turn, c)
+		store.PutRow(tx, store.BucketContacts, contactKey(u), c)
+		if e.seenContact(turn, u) == seen {
+			t.Error("it is remembered")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -74,10 +74,11 @@ func (r *Rows[M, P]) row(key string, raw []byte) P {
 	return row
 }
 
-// keep forgets, when there are too many, those that were asked for longest ago.
+// keep forgets, when there are too many, those that were asked for longest ago, and what the row said before.
 func (r *Rows[M, P]) keep(key string, k known[P]) {
 	if _, again := r.young[key]; !again && len(r.young) >= r.Limit || r.young == nil {
 		r.young, r.old = map[string]known[P]{}, r.young
 	}
 	r.young[key] = k
+	delete(r.old, key)
 }

@@ -53,6 +53,42 @@ func TestRememberedRowsAreThoseOfTheTransaction(t *testing.T) {
 	}
 }
 
+// What a row said before it was written anew, and a row that was deleted, is in memory no longer: rows hold secrets.
+func TestNothingOfARowThatChangedIsRemembered(t *testing.T) {
+	s, rows := NewMemory(), remembers(2)
+	remembered := func(key uint32) (n int) {
+		for _, m := range []map[string]known[*pb.Box]{rows.young, rows.old} {
+			if _, ok := m[string(U32(key))]; ok {
+				n++
+			}
+		}
+		return n
+	}
+	if err := s.Update(func(tx Tx) error {
+		for _, again := range []func(){
+			func() { rows.Put(tx, U32(1), &pb.Box{Epoch: 1, Until: 2}) },
+			func() { PutRow(tx, BucketBoxes, U32(1), &pb.Box{Epoch: 1, Until: 3}); rows.Get(tx, U32(1)) },
+		} {
+			rows.Put(tx, U32(1), &pb.Box{Epoch: 1})
+			for i := range uint32(2) { // until it is old
+				rows.Put(tx, U32(2+i), &pb.Box{Epoch: 2 + i})
+			}
+			if _, ok := rows.old[string(U32(1))]; !ok {
+				t.Error("control: it is not old")
+			}
+			if again(); remembered(1) != 1 {
+				t.Errorf("%d of it are remembered", remembered(1))
+			}
+		}
+		if rows.Delete(tx, U32(1)); remembered(1) != 0 {
+			t.Error("a row that was deleted is remembered")
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A row is decoded once as long as it stays as it is, also by whoever looks at all of them; how many are remembered is bounded.
 func TestRowsAreDecodedOnceAndForgotten(t *testing.T) {
 	s, rows := NewMemory(), remembers(4)
