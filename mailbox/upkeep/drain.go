@@ -28,7 +28,7 @@ func (u *Upkeep) Drain(ctx context.Context, told func(Progress)) error {
 	var d *repair.Drain
 	failed := map[string]time.Time{}
 	for pause := drainFirst; ; pause = min(2*pause, drainEvery) {
-		u.look()
+		_, _ = u.look() // what it cannot see now is looked at by the next round
 		var err error
 		if d, err = u.pass(ctx, d, failed); err != nil {
 			return fmt.Errorf("drain: %w", err)

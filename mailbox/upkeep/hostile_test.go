@@ -126,3 +126,31 @@ func TestAStoreAtRestIsLeftAlone(t *testing.T) {
 		}
 	})
 }
+
+// A look that failed saw nothing of what was written: the next comes as soon as ever.
+func TestALookThatFailsIsRepeatedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, all := newTown(t, 3, 0)
+		elapse(2 * time.Hour)
+		n := all[0]
+		breaks := func(err error) (walks int) {
+			n.store.mu.Lock()
+			defer n.store.mu.Unlock()
+			n.store.broken = err
+			return n.store.walks
+		}
+		breaks(errAway)
+		n.deposit("news")
+		elapse(20 * time.Second)
+		before := breaks(nil)
+		elapse(6 * time.Second)
+		if breaks(nil) == before {
+			t.Error("nobody looks at what is new")
+		}
+		after := breaks(nil)
+		elapse(time.Minute)
+		if breaks(nil) != after {
+			t.Error("control: nor is the store left alone")
+		}
+	})
+}

@@ -275,7 +275,10 @@ func (u *Upkeep) glance(at *times, now time.Time) {
 	if passed := now.Sub(at.seen); commits >= 0 && commits == at.commits && passed >= 0 && passed < lookAnyway {
 		return
 	}
-	at.seen, at.commits, at.boxes = now, commits, u.look()
+	boxes, err := u.look()
+	if at.boxes = boxes; err == nil { // who could not look looks again soon
+		at.seen, at.commits = now, commits
+	}
 }
 
 // daily is a scrub that nobody asked for: it may take long, and visits go on.
@@ -316,11 +319,11 @@ func (u *Upkeep) wait(at times) {
 }
 
 // look goes through the boxes of the store and counts them.
-func (u *Upkeep) look() (boxes int) {
+func (u *Upkeep) look() (boxes int, err error) {
 	u.looking.Lock()
 	defer u.looking.Unlock()
 	var ids []mailbox.ID
-	err := u.cfg.Store.View(func(tx mailbox.Tx) error {
+	err = u.cfg.Store.View(func(tx mailbox.Tx) error {
 		ids = ids[:0]
 		tx.EachBox(func(box mailbox.ID, _ mailbox.Box) bool { ids = append(ids, box); return true })
 		return nil
@@ -339,7 +342,7 @@ func (u *Upkeep) look() (boxes int) {
 		u.planner.Sweep()
 		u.mu.Unlock()
 	}
-	return len(ids)
+	return len(ids), err
 }
 
 func (u *Upkeep) lookAt(boxes []mailbox.ID) error {
