@@ -174,10 +174,12 @@ sim-standin: ## bin/kith-standin, a simulator with hashes for signatures and key
 	@mkdir -p bin
 	$(call build-into,bin/kith-standin,standin)
 
+# With the flags of the builds, so that nothing is compiled twice.
+check-standin: export CGO_ENABLED = 0
 check-standin: build sim-standin ## both builds play the same, neither can be taken for the other
-	$(GO) vet -tags standin ./crypto/... ./node/... ./simnet/... ./cli/...
-	$(GO) test -count=1 -tags standin $(TESTFLAGS) ./crypto/agree ./crypto/signature
-	$(GO) test -count=1 -tags standin -run TestStandIn $(TESTFLAGS) . ./node/p2p
+	$(GO) vet -trimpath -tags standin ./crypto/... ./simnet/...
+	$(GO) test -trimpath -count=1 -tags standin $(TESTFLAGS) ./crypto/agree ./crypto/signature
+	$(GO) test -trimpath -count=1 -tags standin -run TestStandIn $(TESTFLAGS) . ./node/p2p
 
 sim-fuzz: build ## schedules drawn from a seed: cuts, crashes, liars, lost disks; SEEDS of them (60), a failing one is shortened into bin/
 	$(note) bin/kith sim fuzz --seeds 1..$(SEEDS) --out bin
