@@ -134,12 +134,10 @@ func (d *Directory) refresh(last refreshed) refreshed {
 }
 
 // dialKnown dials the bootstrap peers and then the remembered ones, one after the other without waiting long for any, until
-// enough are connected: one where the routing table knows others, who are dialled when a walk wants them.
+// enough are connected: one where the routing table knows others, who are dialled when a walk wants them. What a small table
+// lacks is connected, too: a peer that is the only one in it would show only its like.
 func (d *Directory) dialKnown() {
-	enough := 1
-	if d.kad.RoutingTable().Size() == 0 {
-		enough = dialsAtOnce
-	}
+	enough := max(1, dialsAtOnce-d.kad.RoutingTable().Size())
 	ctx, stop := context.WithTimeout(d.ctx, walkTimeout)
 	defer stop()
 	ctx = network.WithDialPeerTimeout(ctx, dialTimeout)

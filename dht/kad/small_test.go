@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/network"
+
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/dhttest"
 )
@@ -212,7 +214,7 @@ func TestCallersContextBoundsACall(t *testing.T) {
 // Who loses every connection dials until one stands, and not everybody it knows: the table still has them.
 func TestOneConnectionIsEnoughForATableThatIsFull(t *testing.T) {
 	var known []dht.Peer
-	for range 6 {
+	for range dialsAtOnce {
 		known = append(known, plain(newNode(t, Config{})))
 	}
 	d := newNode(t, Config{Bootstrap: known})
@@ -227,5 +229,21 @@ func TestOneConnectionIsEnoughForATableThatIsFull(t *testing.T) {
 	d.dialKnown()
 	if n := len(d.Peers()); n != 1 {
 		t.Errorf("%d connections, want 1", n)
+	}
+}
+
+// A table with one peer in it, who may be a liar, is no reason to ask only that one: whoever loses every connection dials
+// others that it knows, too.
+func TestALiarAloneInTheTableIsNotAskedAlone(t *testing.T) {
+	liar, other := newNode(t, Config{}), newNode(t, Config{})
+	d := newNode(t, Config{Bootstrap: []dht.Peer{plain(liar), plain(other)}})
+	settle(t, d, 2)
+	for _, p := range d.host.Network().Peers() {
+		_ = d.host.Network().ClosePeer(p)
+	}
+	d.kad.RoutingTable().RemovePeer(other.host.ID())
+	d.dialKnown()
+	if d.host.Network().Connectedness(other.host.ID()) != network.Connected {
+		t.Errorf("%d connections, and none to who may be honest", len(d.Peers()))
 	}
 }
