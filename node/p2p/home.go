@@ -132,6 +132,9 @@ type home struct {
 
 // openHome checks the folder and opens vault, key and store.
 func openHome(dir string, passphrase []byte, readOnly bool) (*home, error) {
+	if agree.StandIn {
+		return nil, errSimulator()
+	}
 	if err := CheckHome(dir); err != nil {
 		return nil, err
 	}
@@ -250,17 +253,6 @@ func Relock(ctx context.Context, dir string, old, fresh []byte, now time.Time) (
 func CheckHostKey(dir string, v *vault.Vault) error {
 	_, err := readHostKey(dir, v)
 	return err
-}
-
-// View opens the store of a home folder read-only, for commands that run
-// without a daemon. ErrLocked says that a daemon owns it.
-func View(dir string, passphrase []byte, fn func(tx store.Tx) error) error {
-	h, err := openHome(dir, passphrase, true)
-	if err != nil {
-		return err
-	}
-	defer h.store.Close()
-	return h.store.View(fn)
 }
 
 // hostKeyPlace binds the sealed host key to its place.

@@ -315,6 +315,17 @@ func (c *claim) guard(ctx context.Context, x call) call {
 // Turns runs fn in a turn of an engine, and returns after its commit.
 type Turns func(fn func(e *node.Engine, t *node.Turn) error) error
 
+// View opens the store of a home folder read-only, for commands that run
+// without a daemon. ErrLocked says that a daemon owns it.
+func View(dir string, passphrase []byte, fn func(tx store.Tx) error) error {
+	h, err := openHome(dir, passphrase, true)
+	if err != nil {
+		return err
+	}
+	defer h.store.Close()
+	return h.store.View(fn)
+}
+
 // Work opens the home folder of a node that does not run for turns of its
 // engine: what they want done on the network is left for the next start.
 // ErrLocked says that a daemon owns it.

@@ -5,6 +5,9 @@ package p2p
 import (
 	"os"
 	"testing"
+	"time"
+
+	"github.com/kith-im/kith/node/store"
 )
 
 // A simulator is no messenger, whoever calls it: it makes no identity, opens none, and joins none.
@@ -13,7 +16,11 @@ func TestStandInIsNoNode(t *testing.T) {
 	n, started := Start(t.Context(), Config{Home: dir, Loopback: true})
 	_, _, made := Init(dir, InitParams{Name: "Ada", DeviceName: "phone"})
 	_, linked := Link(t.Context(), dir, LinkParams{})
-	for what, err := range map[string]error{"start": started, "init": made, "link": linked} {
+	viewed, worked := View(dir, nil, func(store.Tx) error { return nil }), Work(dir, nil, func(Turns) error { return nil })
+	_, relocked := Relock(t.Context(), dir, nil, nil, time.Now())
+	for what, err := range map[string]error{
+		"start": started, "init": made, "link": linked, "view": viewed, "work": worked, "relock": relocked,
+	} {
 		if err == nil || err.Error() != errSimulator().Error() {
 			t.Errorf("%s: %v", what, err)
 		}
