@@ -51,7 +51,7 @@ type Config struct {
 	Mode      Mode             //
 	K         int              // bucket size and holders per record; 0: PublicK
 	Now       func() time.Time // nil: time.Now
-	Bootstrap []dht.Peer       // dialled while no kith peer is connected
+	Bootstrap []dht.Peer       // dialled at the start, while no kith peer is connected, and while few are known
 	Diverse   bool             // limit peers per IP group in the routing table; off on loopback and LAN
 	Log       *slog.Logger     // nil: discarded
 	// Alone writes each value for itself: kad-dht holds a lock meanwhile, and in simulated time nothing passes while

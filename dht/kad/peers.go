@@ -63,7 +63,7 @@ func (d *Directory) Peers() []dht.Peer {
 	return peers
 }
 
-// maintain runs until Close: it dials while nobody is connected, saves the
+// maintain runs until Close: it dials while nobody is connected or few are known, saves the
 // peer cache and sweeps the store.
 func (d *Directory) maintain() {
 	sweep, remember := time.NewTicker(sweepEvery), time.NewTicker(rememberEvery)
@@ -82,6 +82,7 @@ func (d *Directory) maintain() {
 	d.host.Network().Notify(events)
 	defer d.host.Network().StopNotify(events)
 	var last refreshed
+	var dialled time.Time
 	for {
 		select {
 		case <-d.ctx.Done():
@@ -91,8 +92,9 @@ func (d *Directory) maintain() {
 			redial.Reset(pause)
 		case <-redial.C:
 			before := last
-			if len(d.connected(RecordProtocol)) == 0 {
+			if len(d.connected(RecordProtocol)) == 0 || d.lonely(dialled) {
 				d.dialKnown()
+				dialled = time.Now()
 			}
 			if len(d.connected(RecordProtocol)) > 0 {
 				last = d.refresh(last)
@@ -113,6 +115,12 @@ func (d *Directory) maintain() {
 type refreshed struct {
 	at    time.Time
 	peers int
+}
+
+// lonely says that it is time to dial others than those who are connected, by the size of the table: a liar who is the first
+// to connect, or the last to stay, keeps the connection, and nobody else would ever be dialled.
+func (d *Directory) lonely(dialled time.Time) bool {
+	return d.kad.RoutingTable().Size() < dialsAtOnce && time.Since(dialled) >= refreshEvery
 }
 
 // refresh looks for more peers when the table has doubled since the last time, or after refreshEvery: it asks every peer

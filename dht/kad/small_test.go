@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/dhttest"
@@ -245,5 +246,27 @@ func TestALiarAloneInTheTableIsNotAskedAlone(t *testing.T) {
 	d.dialKnown()
 	if d.host.Network().Connectedness(other.host.ID()) != network.Connected {
 		t.Errorf("%d connections, and none to who may be honest", len(d.Peers()))
+	}
+}
+
+// A liar who connects before anybody was dialled does not keep a node from its doors.
+func TestWhoComesFirstIsNotTheOnlyOneAsked(t *testing.T) {
+	liar, other, h := newNode(t, Config{}), newNode(t, Config{}), newHost(t)
+	dialled := make(chan struct{}, 1)
+	h.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) {
+		if c.RemotePeer() == other.host.ID() {
+			dialled <- struct{}{}
+		}
+	}})
+	learned := learns(t, h, liar.host)
+	if err := liar.host.Connect(t.Context(), peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()}); err != nil {
+		t.Fatal(err)
+	}
+	learned()
+	openOn(t, h, Config{Bootstrap: []dht.Peer{plain(other)}})
+	select {
+	case <-dialled:
+	case <-time.After(20 * time.Second):
+		t.Error("the door is not dialled")
 	}
 }
