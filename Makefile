@@ -38,8 +38,8 @@ SHELL := bash
 .PHONY: help demo build test race lint bench bench-brokers fuzz cover proto check check-build check-proto check-unit
 .PHONY: sim-standin check-standin models root-test groups files crash splits hostile sim-fuzz sessions town verify live live-stories fixture vectors bench-crypto
 
-# build-into writes the static, reproducible binary to a path; a tag is for builds that are no messengers.
-build-into = CGO_ENABLED=0 $(GO) build $(if $(2),-tags $(2) )-buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
+# build-into writes the static, reproducible binary to a path; a tag is for builds that are no messengers, and GOFLAGS adds none.
+build-into = CGO_ENABLED=0 $(GO) build -tags '$(2)' -buildvcs=false -trimpath -ldflags '-s -w -X $(VERSION_VAR)=$(VERSION)' -o $(1) ./cli/kith
 
 # tagged lists the folders whose tests carry a build tag.
 tagged = $(sort $(dir $(shell grep -rlE --include='*_test.go' '^//go:build.*\<$(1)\>' . 2>/dev/null)))
@@ -135,7 +135,7 @@ check-build:
 	@tmp=$$(mktemp -d); trap 'rm -rf "$$tmp"' EXIT; mkdir -p "$$tmp"/one "$$tmp"/elsewhere/two; \
 	for dir in one elsewhere/two; do tar -cf - --exclude=./.git --exclude=./bin . | tar -xf - -C "$$tmp/$$dir"; done; \
 	(cd "$$tmp/one" && $(call build-into,kith)); \
-	(cd "$$tmp/elsewhere/two" && GOCACHE="$$tmp/cache" $(call build-into,kith)); \
+	(cd "$$tmp/elsewhere/two" && GOCACHE="$$tmp/cache" GOFLAGS="$${GOFLAGS:-} -tags=standin" $(call build-into,kith)); \
 	cmp "$$tmp/one/kith" "$$tmp/elsewhere/two/kith" || { echo 'two builds of one tree differ' >&2; exit 1; }; \
 	"$$tmp/one/kith" version | grep -qF '$(VERSION)' || { echo 'the binary does not know its version: $(VERSION_VAR) is not a plain string' >&2; exit 1; }; \
 	echo "reproducible build: sha256 $$( (sha256sum || shasum -a 256) 2>/dev/null <"$$tmp/one/kith" | cut -c 1-64)"
