@@ -199,11 +199,11 @@ verify: ## the population model against closed forms and published figures, each
 	$(note) VERIFY=$(VERIFY) $(GO) test -count=1 -v -run TestClosedForms -timeout $(TIMEOUT) $(TESTFLAGS) ./simnet/verify
 
 live: SEEDS = 3
-live: ## real nodes in virtual time: a small town beside engines, SEEDS of them (3), then LIVE (90) people and a tenth of relays idle for a day
+live: ## real nodes in virtual time: a small town beside engines, SEEDS of them (3), then LIVE (90) people and a tenth of relays (3 at least) idle for a day
 	@mkdir -p bin
 	$(GO) build -o bin/livesim ./simnet/cmd/livesim
 	$(note) bin/livesim -compare -seeds $(SEEDS) simnet/cmd/livesim/pair.toml
-	bin/livesim -set users=$(LIVE) -set relays=$$(( $(LIVE) / 9 )) simnet/cmd/livesim/idle.toml
+	bin/livesim -set users=$(LIVE) -set relays=$$(( $(LIVE) < 27 ? 3 : $(LIVE) / 9 )) simnet/cmd/livesim/idle.toml
 
 live-stories: ## STORIES with real nodes in virtual time: those of at most four days, two minutes of one core
 	$(note) STORIES='$(STORIES)' $(GO) test -count=1 -v -run StoriesHold -timeout 30m $(TESTFLAGS) ./simnet/live

@@ -71,7 +71,11 @@ func TestStandInIsNoMessenger(t *testing.T) {
 	if out, _, _ := built(t, "kith", "version"); strings.Contains(out, "stand-in") || strings.Contains(out, says) {
 		t.Errorf("control: the messenger says %s", out)
 	}
-	out, _, _ := built(t, "kith-standin", "__complete", "")
+	help, _, _ := built(t, "kith-standin", "--help")
+	if control, _, _ := built(t, "kith", "--help"); !strings.Contains(help, says) || strings.Contains(help, "  daemon ") || !strings.Contains(control, "  daemon ") {
+		t.Errorf("help: %s", help)
+	}
+	out, _, _ := built(t, "kith", "__complete", "")
 	refused := 0
 	for line := range strings.Lines(out) {
 		name, _, _ := strings.Cut(line, " ")
@@ -109,14 +113,14 @@ func TestStandInIsChosenByTheBuild(t *testing.T) {
 		}
 		write(c.has)
 		out, errs, code := built(t, c.build, "sim", "run", file)
-		if first, _, _ := strings.Cut(out, "\n"); code != 0 || !strings.Contains(first, "--set crypto="+c.has+" ") {
+		if first, _, _ := strings.Cut(out, "\n"); code != 0 || !strings.HasPrefix(first, c.build+" sim run ") || !strings.Contains(first, "--set crypto="+c.has+" ") {
 			t.Errorf("%s: %d, %s, %s", c.build, code, first, errs)
 		}
 		write(c.other)
 		if _, errs, code := built(t, c.build, "sim", "run", file); code != 2 || !strings.Contains(errs, "mine.toml:3: crypto: is ") || !strings.Contains(errs, c.from) {
 			t.Errorf("%s: %d, %s", c.build, code, errs)
 		}
-		if _, errs, code := built(t, c.build, "sim", "run", "first-steps", "--set", "crypto="+c.other); code != 2 || !strings.Contains(errs, c.from) {
+		if _, errs, code := built(t, c.build, "sim", "run", "first-steps", "--set", "crypto="+c.other); code != 2 || !strings.Contains(errs, c.from) || !strings.HasSuffix(errs, "next: "+c.build+" sim list\n") {
 			t.Errorf("%s: %d, %s", c.build, code, errs)
 		}
 	}

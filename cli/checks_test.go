@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/kith-im/kith/cli/demo"
@@ -76,6 +77,20 @@ func TestARunThatCannotGoOnIsAFailure(t *testing.T) {
 		_, err := playOut(t.Context(), s, crooked{why}, func() {})
 		if code := a.fail(t.Context(), err); code != exit {
 			t.Errorf("%v: exit %d, want %d", why, code, exit)
+		}
+	}
+}
+
+// A sweep of which no run was played to its end has no rows; the control has one.
+func TestASweepWithoutAWholeRunSaysSo(t *testing.T) {
+	const nothing = "no run was played to its end\n"
+	for _, settings := range [][]sweepPoint{nil, {{Runs: 1}}} {
+		var out bytes.Buffer
+		a := &app{stdout: &out, stderr: &out, env: func(string) string { return "" }}
+		a.writers("never")
+		a.showSweep(sweepAnswer{Partial: true, Settings: settings}, nil)
+		if text := out.String(); strings.HasSuffix(text, nothing) != (settings == nil) || strings.Contains(text, "±") != (settings != nil) {
+			t.Errorf("%d settings: %s", len(settings), text)
 		}
 	}
 }

@@ -98,9 +98,9 @@ func (a *app) complete(command string) string {
 	}
 	rest, ours := strings.CutPrefix(command, "kith ")
 	if !ours || a.home == "" || strings.HasPrefix(rest, "--home") {
-		return command
+		return asBuilt(command)
 	}
-	return "kith --home " + quote(a.home) + " " + rest
+	return asBuilt("kith --home ") + quote(a.home) + " " + rest
 }
 
 func quote(s string) string {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -74,7 +75,11 @@ func (a *app) compareRuns(cmd *cobra.Command, paths []string, tolerance string, 
 	}
 	answer := compareAnswer{sides[0], sides[1], c.Worse+c.Lacks == 0, c}
 	err = a.emitAs("sim_compare", answer, func() {
-		a.out.Printf("sim compare --tolerance=%s --only=%s %s %s\n", tolerance, strings.Join(only, ","), quote(paths[0]), quote(paths[1]))
+		line := []string{asBuilt("kith sim compare"), quote(paths[0]), quote(paths[1]), "--tolerance", quote(tolerance)}
+		if len(only) > 0 {
+			line = append(line, "--only", quote(strings.Join(only, ",")))
+		}
+		a.out.Printf("%s\n", strings.Join(line, " "))
 		a.showComparison(answer)
 	})
 	if err == nil && !answer.OK {
@@ -86,6 +91,9 @@ func (a *app) compareRuns(cmd *cobra.Command, paths []string, tolerance string, 
 // readRuns reads every run at and below a path.
 func readRuns(path string) ([]*result.Result, error) {
 	info, err := os.Stat(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, api.Fail(api.ExitNotFound, "there is no file or folder "+path, "kith sim run --help")
+	}
 	if err != nil {
 		return nil, api.Fail(api.ExitNotFound, err.Error(), "kith sim run --help")
 	}
@@ -99,7 +107,7 @@ func readRuns(path string) ([]*result.Result, error) {
 		runs = append(runs, r)
 	}
 	if err != nil {
-		return nil, api.Fail(api.ExitUsage, path+": "+err.Error(), "kith sim run --help")
+		return nil, api.Fail(api.ExitUsage, path+": "+strings.TrimPrefix(err.Error(), filepath.Base(path)+": "), "kith sim run --help")
 	}
 	if len(runs) == 0 {
 		return nil, api.Fail(api.ExitNotFound, path+": no "+result.ResultFile+" in or below it", "kith sim run --help")

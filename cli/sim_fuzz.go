@@ -83,7 +83,7 @@ func (a *app) search(ctx context.Context, from, to uint64, out string) error {
 	remember()
 	answer := fuzzAnswer{OK: true, Version: buildVersion(), First: from, Last: to, Broken: []string{}}
 	if !a.json {
-		a.out.Printf("kith sim fuzz --seeds %d..%d --out %s (%s)\n", from, to, quote(out), answer.Version)
+		a.out.Printf("%s --seeds %d..%d --out %s (%s)\n", asBuilt("kith sim fuzz"), from, to, quote(out), answer.Version)
 	}
 	told := time.Now()
 	for seed := from; seed <= to && answer.OK; seed++ {
@@ -162,7 +162,7 @@ func (a *app) replay(file string) error {
 		Trace  []string `json:"trace"`
 	}{len(o.Broken) == 0, s.Seed, append([]string{}, o.Broken...), o.Trace}
 	err = a.emitAs("fuzz", answer, func() {
-		a.out.Printf("kith sim fuzz %s (seed %d)\n", quote(file), s.Seed)
+		a.out.Printf("%s %s (seed %d)\n", asBuilt("kith sim fuzz"), quote(file), s.Seed)
 		for _, line := range o.Trace {
 			a.out.Printf("  %s\n", line)
 		}

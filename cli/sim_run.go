@@ -61,7 +61,7 @@ const simProgress = time.Second
 
 // runLine is a command that plays the same again.
 func runLine(s *scenario.Scenario, name string) string {
-	words := []string{"kith sim run", quote(name), "--seed", fmt.Sprint(s.Seed())}
+	words := []string{asBuilt("kith sim run"), quote(name), "--seed", fmt.Sprint(s.Seed())}
 	for _, p := range s.Parameters() {
 		value := p.Value
 		if number, unit, ok := strings.Cut(value, " "); ok && !strings.Contains(unit, " ") {

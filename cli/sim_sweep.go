@@ -141,7 +141,7 @@ func (w *sweep) line() string {
 	if n := len(w.seeds); n > 1 && w.seeds[n-1]-w.seeds[0] == uint64(n-1) && slices.IsSorted(w.seeds) {
 		text = seeds[0] + ".." + seeds[n-1]
 	}
-	out := "kith sim sweep " + quote(w.name) + " --seeds " + text
+	out := asBuilt("kith sim sweep ") + quote(w.name) + " --seeds " + text
 	for _, a := range w.axes {
 		out += " --set " + quote(a.Key+"="+strings.Join(a.Values, ","))
 	}
@@ -443,6 +443,10 @@ func (a *app) showSweep(answer sweepAnswer, figures []string) {
 			rows = append(rows, append(head, "runs"))
 		}
 		rows = append(rows, append(row, fmt.Sprint(p.Runs)))
+	}
+	if len(rows) == 0 {
+		a.out.Printf("no run was played to its end\n")
+		return
 	}
 	a.out.Table(rows)
 	a.out.Printf("± is half of the 95 %% interval of the mean over the runs of a row\n")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -55,12 +56,32 @@ type versionAnswer struct {
 
 const simulator = "this build is a simulator and no messenger: its keys and signatures protect nothing"
 
-// onlySimulates leaves a build with a stand-in for crypto nothing to do but to simulate, whatever follows a command.
+// asBuilt gives a command of ours the name of this build, so that it can be pasted.
+func asBuilt(text string) string {
+	if agree.StandIn {
+		return regexp.MustCompile(`\bkith `).ReplaceAllString(text, "kith-standin ")
+	}
+	return text
+}
+
+// onlySimulates leaves a build with a stand-in for crypto nothing to do but to simulate, whatever follows a command. Its help
+// shows what is left.
 func onlySimulates(root *cobra.Command) {
+	root.Use, root.Short, root.Long = "kith-standin", "Simulated networks", simulator
+	root.Example = "  kith sim list\n  kith sim run town --seed 7 --out DIR"
 	for _, c := range root.Commands() {
 		if !slices.Contains([]string{"sim", "version", "help", "completion"}, c.Name()) {
 			refuse(c)
+			c.Hidden = true
 		}
+	}
+	rename(root)
+}
+
+func rename(c *cobra.Command) {
+	c.Long, c.Example = asBuilt(c.Long), asBuilt(c.Example)
+	for _, below := range c.Commands() {
+		rename(below)
 	}
 }
 

@@ -149,7 +149,7 @@ func (p *page) head() {
 		fact(fmt.Sprintf("%d of %s did not hold", failed, plural(checks, "expectation")), "bad")
 	case checks > 0:
 		fact(plural(checks, "expectation")+" held", "good")
-	default:
+	case partial == 0: // of an interrupted run nothing was checked
 		fact("no expectations", "plain")
 	}
 	if len(p.runs) > 1 {

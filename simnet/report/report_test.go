@@ -306,3 +306,16 @@ func TestNoRunsNoPage(t *testing.T) {
 		t.Errorf("a seed twice: %s", p)
 	}
 }
+
+// Of an interrupted run nothing was checked, which is not the same as nothing expected.
+func TestAnInterruptedRunSaysSo(t *testing.T) {
+	r := run(1, 100, 3)
+	r.Checks = nil
+	if p := page(t, report.Set{Name: "one", Runs: []*result.Result{r}}); !strings.Contains(p, "no expectations") || strings.Contains(p, "partial:") {
+		t.Error("control: a whole run without expectations")
+	}
+	r.Partial = true
+	if p := page(t, report.Set{Name: "one", Runs: []*result.Result{r}}); strings.Contains(p, "no expectations") || !strings.Contains(p, "partial: 1 run interrupted") {
+		t.Error("an interrupted run looks like one that expects nothing")
+	}
+}

@@ -53,6 +53,9 @@ func Parse(file, text string, sets ...Set) (*Scenario, error) {
 	if err := s.flatten(flat, tree, ""); err != nil {
 		return nil, err
 	}
+	if flat["kind"] == nil {
+		return nil, s.bad("kind", "kind: is missing: one of "+strings.Join(kinds, ", "))
+	}
 	kind, ok := flat["kind"].(string)
 	if !ok || !slices.Contains(kinds, kind) {
 		return nil, s.bad("kind", "kind: "+choice(flat["kind"], kinds))

@@ -102,7 +102,7 @@ func Runs(a, b []*result.Result, tolerance float64, only []string) (*Comparison,
 	}
 	for _, name := range only {
 		if !slices.ContainsFunc(c.Figures, func(f Figure) bool { return f.Name == name }) {
-			return nil, errors.New(result.Unknown(name, common(pairs)) + " on both sides")
+			return nil, errors.New("not on both sides: " + result.Unknown(name, common(pairs)))
 		}
 	}
 	c.judge()
