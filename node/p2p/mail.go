@@ -220,22 +220,33 @@ func (n *Node) thin() {
 		return // a relay's connections are its work
 	}
 	net := n.host.Network()
-	var idle []peer.ID
-	rank := map[peer.ID]int{}
-	for _, p := range net.Peers() {
+	for _, p := range n.spare(net.Peers()) {
+		_ = net.ClosePeer(p)
+	}
+}
+
+// spare are those of some peers that the device's own host lets go of.
+func (n *Node) spare(peers []peer.ID) (out []peer.ID) {
+	type idle struct {
+		id    peer.ID
+		rank  int
+		since time.Time
+	}
+	var all []idle
+	net := n.host.Network()
+	for _, p := range peers {
+		since, connected := connectedSince(net, p)
 		isRelay, serves := n.candidates.isRelay(p), n.mail.reaches(p)
-		if (isRelay && serves || !n.candidates.near(p)) && !talks(net, p) {
-			idle = append(idle, p)
-			rank[p] = steadiness(isRelay, serves)
+		if connected && (isRelay && serves || !n.candidates.near(p)) && !talks(net, p) {
+			all = append(all, idle{p, steadiness(isRelay, serves), since})
 		}
 	}
 	// Relays stay, and let go of nobody: who keeps another person's node is let go by it, and dials anew.
-	slices.SortFunc(idle, func(a, b peer.ID) int {
-		return cmp.Or(cmp.Compare(rank[a], rank[b]), since(net, a).Compare(since(net, b)))
-	})
-	for _, p := range idle[min(len(idle), keepPeers):] {
-		_ = net.ClosePeer(p)
+	slices.SortFunc(all, func(a, b idle) int { return cmp.Or(cmp.Compare(a.rank, b.rank), a.since.Compare(b.since)) })
+	for _, x := range all[min(len(all), keepPeers):] {
+		out = append(out, x.id)
 	}
+	return out
 }
 
 // steadiness is in which order peers are kept: a relay that does not serve us first, for one that does should see our
@@ -250,14 +261,14 @@ func steadiness(isRelay, serves bool) int {
 	return 2
 }
 
-// since is when the oldest connection to a peer was opened.
-func since(net network.Network, p peer.ID) (oldest time.Time) {
+// connectedSince is when the oldest connection to a peer was opened.
+func connectedSince(net network.Network, p peer.ID) (oldest time.Time, connected bool) {
 	for _, c := range net.ConnsToPeer(p) {
-		if at := c.Stat().Opened; oldest.IsZero() || at.Before(oldest) {
-			oldest = at
+		if at := c.Stat().Opened; !connected || at.Before(oldest) {
+			oldest, connected = at, true
 		}
 	}
-	return oldest
+	return oldest, connected
 }
 
 // prekey asks for a one-time bundle: a relay under the connection identity, a

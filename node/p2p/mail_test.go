@@ -130,28 +130,38 @@ func TestTheDeviceLetsGoOfRelaysThatServe(t *testing.T) {
 	eventually(t, "three relays that serve", func() bool {
 		return len(ada.mail.connected()) == len(relays) && len(ada.host.Network().Peers()) == len(relays)
 	})
-	ada.thin()
-	if n := len(ada.host.Network().Peers()); n != keepPeers {
-		t.Errorf("the device's own host keeps %d connections", n)
+	ids := func(nodes []*Node) (out []peer.ID) {
+		for _, n := range nodes {
+			out = append(out, n.host.ID())
+		}
+		return out
 	}
+	spare := ada.spare(ids(relays))
+	if len(spare) != len(relays)-keepPeers {
+		t.Fatalf("of %d relays the device's own host lets go of %v", len(relays), spare)
+	}
+	kept := slices.DeleteFunc(ids(relays), func(p peer.ID) bool { return slices.Contains(spare, p) })
+	eventually(t, "only the connection that the directory needs", func() bool { // others may dial at any time
+		ada.thin()
+		return slices.Equal(ada.host.Network().Peers(), kept)
+	})
 	if n := ada.Net(); n.Relays != len(relays) || n.State != "online" {
 		t.Errorf("%+v", n)
 	}
-	ada.thin() // the control: what the directory needs is kept
-	if n := len(ada.host.Network().Peers()); n != keepPeers {
-		t.Errorf("the device's own host keeps %d connections", n)
-	}
-	kept := ada.host.Network().Peers()[0]
 	ben := testNode(t, "ben", knows(ada))
 	for range 3 { // whoever else connects, the same relay is kept: it never lets go, as another person's node would
-		for _, r := range append(relays, ben) {
+		all := append([]*Node{ben}, relays...)
+		for _, r := range all {
 			if err := ada.host.Connect(t.Context(), peer.AddrInfo{ID: r.host.ID(), Addrs: r.host.Addrs()}); err != nil {
 				t.Fatal(err)
 			}
 		}
+		if spare := ada.spare(ids(all)); len(spare) != len(all)-keepPeers || slices.Contains(spare, kept[0]) {
+			t.Fatalf("the device's own host lets go of %v, and it kept %v before", spare, kept)
+		}
 		ada.thin()
-		if now := ada.host.Network().Peers(); !slices.Contains(now, kept) { // others may be back already
-			t.Fatalf("%v is kept, before it was %v", now, kept)
+		if now := ada.host.Network().Peers(); !slices.Contains(now, kept[0]) {
+			t.Fatalf("%v is left, and %v was kept before", now, kept)
 		}
 	}
 }
