@@ -141,27 +141,35 @@ func (d *Directory) refresh(last refreshed) refreshed {
 	return refreshed{at: time.Now(), peers: d.kad.RoutingTable().Size()}
 }
 
-// dialKnown dials the bootstrap peers and then the remembered ones, one after the other without waiting long for any, until
-// enough are connected: one where the routing table knows others, who are dialled when a walk wants them. What a small table
-// lacks is connected, too: a peer that is the only one in it would show only its like.
+// dialKnown dials the bootstrap peers and then the remembered ones until enough are connected.
 func (d *Directory) dialKnown() {
-	enough := max(1, dialsAtOnce-d.kad.RoutingTable().Size())
 	ctx, stop := context.WithTimeout(d.ctx, walkTimeout)
 	defer stop()
 	ctx = network.WithDialPeerTimeout(ctx, dialTimeout)
+	wanted := connectionsWanted(d.kad.RoutingTable().Size())
+	others := slices.DeleteFunc(slices.Concat(d.bootstrap, d.knownPeers()), func(p peer.AddrInfo) bool { return p.ID == d.host.ID() })
+	dialUntil(func() bool { return len(d.connected(RecordProtocol)) >= wanted }, others, func(p peer.AddrInfo) {
+		_ = d.host.Connect(ctx, p) // dialled again after the pause
+	})
+}
+
+// connectionsWanted is how many are enough by the size of the routing table: one where it knows others, who are dialled when a
+// walk wants them, and what a small table lacks: a peer that is the only one in it would show only its like.
+func connectionsWanted(table int) int { return max(1, dialsAtOnce-table) }
+
+// dialUntil dials one after the other without waiting long for any, until there are enough. It returns when all that it began
+// has ended.
+func dialUntil(enough func() bool, others []peer.AddrInfo, dial func(peer.AddrInfo)) {
 	places, ended := make(chan struct{}, dialsAtOnce), make(chan struct{}, 1)
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for _, info := range slices.Concat(d.bootstrap, d.knownPeers()) {
-		if info.ID == d.host.ID() {
-			continue
-		}
+	for _, p := range others {
 		places <- struct{}{}
-		if len(d.connected(RecordProtocol)) >= enough {
+		if enough() {
 			return
 		}
 		wg.Go(func() {
-			_ = d.host.Connect(ctx, info) // dialled again after the pause
+			dial(p)
 			<-places
 			select {
 			case ended <- struct{}{}:

@@ -4,7 +4,10 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"slices"
+	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -212,24 +215,48 @@ func TestCallersContextBoundsACall(t *testing.T) {
 	}
 }
 
-// Who loses every connection dials until one stands, and not everybody it knows: the table still has them.
-func TestOneConnectionIsEnoughForATableThatIsFull(t *testing.T) {
-	var known []dht.Peer
-	for range dialsAtOnce {
-		known = append(known, plain(newNode(t, Config{})))
+// Who loses every connection dials until one stands, and not everybody it knows, where the table has others; nobody waits long
+// for those who do not answer, nor dials many at once.
+func TestDialsEndWhenThereIsEnough(t *testing.T) {
+	for table, want := range map[int]int{0: dialsAtOnce, 1: dialsAtOnce - 1, dialsAtOnce - 1: 1, dialsAtOnce: 1, 100: 1} {
+		if got := connectionsWanted(table); got != want {
+			t.Errorf("%d with a table of %d, want %d", got, table, want)
+		}
 	}
-	d := newNode(t, Config{Bootstrap: known})
-	d.dialKnown()
-	settle(t, d, len(known))
-	if n := len(d.Peers()); n != len(known) {
-		t.Fatalf("control: an empty table got %d connections", n)
-	}
-	for _, p := range d.host.Network().Peers() {
-		_ = d.host.Network().ClosePeer(p)
-	}
-	d.dialKnown()
-	if n := len(d.Peers()); n != 1 {
-		t.Errorf("%d connections, want 1", n)
+	const silent = 10 * time.Second
+	for name, c := range map[string]struct {
+		takes       []time.Duration // of each dial; silent: it fails then
+		wanted      int
+		begun, most int // dials in all, and at a time
+		after       time.Duration
+	}{
+		"the first answers":             {[]time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}, 1, 1, 1, time.Millisecond},
+		"control: all are wanted":       {[]time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}, 8, 3, 1, 3 * time.Millisecond},
+		"the third answers":             {[]time.Duration{silent, silent, time.Millisecond, 0}, 1, 3, 3, silent + dialApart},
+		"the first answers late":        {[]time.Duration{dialApart * 3 / 2, silent, silent, silent}, 1, 2, 2, silent + dialApart},
+		"nobody answers, and many know": {slices.Repeat([]time.Duration{silent}, 20), 1, 20, dialsAtOnce, 3*silent + 3*dialApart},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var mu sync.Mutex
+			begun, now, most, up := 0, 0, 0, 0
+			began := time.Now()
+			dialUntil(func() bool { mu.Lock(); defer mu.Unlock(); return up >= c.wanted }, make([]peer.AddrInfo, len(c.takes)), func(peer.AddrInfo) {
+				mu.Lock()
+				takes := c.takes[begun]
+				begun, now = begun+1, now+1
+				most = max(most, now)
+				mu.Unlock()
+				<-time.After(takes)
+				mu.Lock()
+				defer mu.Unlock()
+				if now--; takes < silent {
+					up++
+				}
+			})
+			if took := time.Since(began); begun != c.begun || most != c.most || took != c.after {
+				t.Errorf("%s: %d dials, %d at a time, over after %v; want %d, %d, %v", name, begun, most, took, c.begun, c.most, c.after)
+			}
+		})
 	}
 }
 
