@@ -19,13 +19,12 @@ import (
 	"strings"
 	"syscall"
 
-	"github.com/kith-im/kith/crypto/agree"
-
 	"github.com/mattn/go-isatty"
 	"github.com/spf13/cobra"
 
 	"github.com/kith-im/kith/cli/config"
 	"github.com/kith-im/kith/cli/term"
+	"github.com/kith-im/kith/crypto/agree"
 	"github.com/kith-im/kith/node/api"
 )
 

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/crypto/signature"
-
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/dhttest"
 )

@@ -121,12 +121,13 @@ func (t *memoryTx) edit(id ID) (*memoryBox, error) {
 
 // count notes that a box gets a row, or loses it.
 func (t *memoryTx) count(b *memoryBox, known bool) {
-	if b.known != known {
-		t.order, b.known = nil, known
+	if b.known == known {
+		return
+	}
+	if t.order, b.known = nil, known; known {
 		t.rows++
-		if !known {
-			t.rows -= 2
-		}
+	} else {
+		t.rows--
 	}
 }
 

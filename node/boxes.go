@@ -84,7 +84,7 @@ func (e *Engine) box(t *Turn, epoch uint32) (*pb.Box, *dht.SetRecord) {
 	return b, e.boxSet(b)
 }
 
-// boxSet is boxSet for the engine, which has verified most sets before.
+// boxSet is the set of one of our mailboxes; nil: there is none that is valid.
 func (e *Engine) boxSet(b *pb.Box) *dht.SetRecord {
 	rec, err := e.sets.Get(b.Set)
 	if err != nil {

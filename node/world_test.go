@@ -12,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/crypto/signature"
-
 	"google.golang.org/protobuf/proto"
 
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/election"

@@ -18,7 +18,6 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/crypto/signature"
-
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node"

@@ -9,10 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kith-im/kith/crypto/signature"
-
 	"github.com/libp2p/go-libp2p/core/host"
 
+	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/pass"

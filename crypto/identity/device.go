@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/kith-im/kith/crypto/signature"
-
 	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/kith-im/kith/crypto/agree"
+	"github.com/kith-im/kith/crypto/signature"
 )
 
 // FlagAdmin marks the device that holds the account key.

@@ -10,12 +10,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/crypto/signature"
-
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kith-im/kith/crypto/agree"
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/crypto/vectortest"
 )
 

@@ -9,9 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/crypto/signature"
-
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/dht"
 )
 

@@ -8,10 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/crypto/signature"
-
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/pass"
 )

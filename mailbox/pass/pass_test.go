@@ -5,9 +5,8 @@ import (
 	"crypto/ed25519"
 	"testing"
 
-	"github.com/kith-im/kith/crypto/signature"
-
 	"github.com/kith-im/kith/crypto/fuzztest"
+	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/pass"
 )

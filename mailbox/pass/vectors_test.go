@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/kith-im/kith/crypto/signature"
-
 	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/pass"

@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/crypto/signature"
-
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/mailboxtest"
 	"github.com/kith-im/kith/mailbox/stock"

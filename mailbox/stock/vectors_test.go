@@ -11,9 +11,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/crypto/signature"
-
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/crypto/vectortest"
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/mailbox/stock"

@@ -5,10 +5,9 @@ import (
 	"encoding/binary"
 	"testing"
 
-	"github.com/kith-im/kith/crypto/signature"
-
 	"github.com/kith-im/kith/crypto/fuzztest"
 	"github.com/kith-im/kith/crypto/identity"
+	"github.com/kith-im/kith/crypto/signature"
 )
 
 // meet gives everybody everything.

@@ -7,12 +7,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/kith-im/kith/crypto/signature"
-
 	"github.com/google/go-cmp/cmp"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/kith-im/kith/crypto/fuzztest"
+	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/link"
 )

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/crypto/agree"
-
 	"github.com/kith-im/kith/crypto/identity"
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/dht/boltfile"

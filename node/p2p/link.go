@@ -14,12 +14,11 @@ import (
 	"sync"
 	"time"
 
-	"github.com/kith-im/kith/crypto/agree"
-
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"golang.org/x/crypto/hkdf"
 
+	"github.com/kith-im/kith/crypto/agree"
 	"github.com/kith-im/kith/crypto/vault"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/boltstore"

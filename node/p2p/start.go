@@ -13,19 +13,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/kith-im/kith/crypto/agree"
-
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/kith-im/kith/crypto/agree"
 	"github.com/kith-im/kith/crypto/identity"
-	"github.com/kith-im/kith/node/files"
-	"github.com/kith-im/kith/node/host"
-	"github.com/kith-im/kith/node/metrics"
-	"github.com/kith-im/kith/node/names"
-	"github.com/kith-im/kith/node/store"
-	"github.com/kith-im/kith/node/transfer"
-
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/dht/kad"
 	"github.com/kith-im/kith/mailbox"
@@ -35,6 +27,12 @@ import (
 	"github.com/kith-im/kith/mailbox/relay/prekey"
 	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/node/files"
+	"github.com/kith-im/kith/node/host"
+	"github.com/kith-im/kith/node/metrics"
+	"github.com/kith-im/kith/node/names"
+	"github.com/kith-im/kith/node/store"
+	"github.com/kith-im/kith/node/transfer"
 	"github.com/kith-im/kith/node/view"
 )
 

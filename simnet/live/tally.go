@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/kith-im/kith/crypto/agree"
-
 	"github.com/kith-im/kith/mailbox"
 	"github.com/kith-im/kith/simnet/result"
 )

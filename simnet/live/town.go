@@ -106,8 +106,13 @@ func New(cfg crowd.Config, dir string) (*Town, error) {
 	t.net = newNetwork(cfg.Seed, loss, t.leg, t.punched)
 	t.net.open = true // while people meet: who links a device has both at hand
 	t.stages = []stage{
-		{"keys", t.makeKeys}, {"relays", t.makeRelays}, {"people", t.makePeople}, {"devices", t.linkDevices}, {"contacts", t.befriend},
-		{"groups", t.makeGroups}, {"calm", t.settle},
+		{"keys", t.makeKeys},
+		{"relays", t.makeRelays},
+		{"people", t.makePeople},
+		{"devices", t.linkDevices},
+		{"contacts", t.befriend},
+		{"groups", t.makeGroups},
+		{"calm", t.settle},
 	}
 	p := election.LocalPolicy()
 	p.R, p.W, p.S = cfg.R, cfg.W, cfg.S

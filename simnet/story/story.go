@@ -14,10 +14,9 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/kith-im/kith/crypto/agree"
-
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/kith-im/kith/crypto/agree"
 	"github.com/kith-im/kith/simnet"
 	"github.com/kith-im/kith/simnet/result"
 )

@@ -8,10 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/kith-im/kith/crypto/agree"
-
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"github.com/kith-im/kith/crypto/agree"
 	"github.com/kith-im/kith/simnet/story"
 )
 

@@ -214,8 +214,12 @@ func (j *job) play(r *run) (*result.Result, error) {
 
 // parts says where the process's memory is: what lived at the last collection, the pages of which that is some, and stacks.
 func parts() string {
-	all := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/objects:bytes"},
-		{Name: "/memory/classes/heap/unused:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
+	all := []metrics.Sample{
+		{Name: "/gc/heap/live:bytes"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/memory/classes/heap/unused:bytes"},
+		{Name: "/memory/classes/heap/stacks:bytes"},
+	}
 	metrics.Read(all)
 	mb := func(i int) uint64 { return all[i].Value.Uint64() / 1_000_000 }
 	return fmt.Sprintf("%d MB alive in %d, %d MB of stacks", mb(0), mb(1)+mb(2), mb(3))
