@@ -64,7 +64,7 @@ func (c *Config) checkFaults() error {
 		case f.At < 0 || f.At > maxDays*24*time.Hour || f.For < 0 || f.For > maxDays*24*time.Hour:
 			return fmt.Errorf("fault %s: at %v for %v", f.Kind, f.At, f.For)
 		case f.At >= time.Duration(c.Days)*24*time.Hour:
-			return fmt.Errorf("fault %s: at %v, in a run of %d days", f.Kind, f.At, c.Days)
+			return fmt.Errorf("fault %s: at %.4g d, in a run of %d days", f.Kind, f.At.Hours()/24, c.Days)
 		case f.For == 0 && (f.Kind == RelaysAway || f.Kind == DevicesAway):
 			return fmt.Errorf("fault %s: say for how long", f.Kind)
 		case f.For > 0 && (f.Kind == RelaysDie || f.Kind == RelaysWithhold):
@@ -75,7 +75,7 @@ func (c *Config) checkFaults() error {
 	case r.At < 0 || r.For < 0 || r.At+r.For > maxDays*24*time.Hour:
 		return fmt.Errorf("rush: at %v for %v", r.At, r.For)
 	case r.For > 0 && r.At >= time.Duration(c.Days)*24*time.Hour:
-		return fmt.Errorf("rush: at %v, in a run of %d days", r.At, c.Days)
+		return fmt.Errorf("rush: at %.4g d, in a run of %d days", r.At.Hours()/24, c.Days)
 	case r.For > 0 && !(r.Factor >= 0 && r.Factor <= 1000):
 		return fmt.Errorf("rush: factor %g, want 0 to 1000", r.Factor)
 	case !(c.HotShare >= 0 && c.HotShare <= 1):

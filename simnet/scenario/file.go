@@ -25,7 +25,7 @@ type Scenario struct {
 	config       *config
 	expect       []expectation
 	axes         []Axis
-	given        []Set // expectations that a caller gave
+	given        []Set // what a caller gave that is no parameter
 }
 
 // Axis is a key that a sweep varies, with its values. The key may be "seed".
@@ -79,7 +79,7 @@ func Parse(file, text string, sets ...Set) (*Scenario, error) {
 		if err := s.set(x.Key, typed(x.Value)); err != nil {
 			return nil, &strict.Error{File: "--set " + x.Key + "=" + x.Value, Why: err.Error()}
 		}
-		if strings.HasPrefix(x.Key, "expect.") {
+		if strings.HasPrefix(x.Key, "expect.") || x.Key == "name" || x.Key == "question" {
 			s.given = append(s.given, x)
 		}
 	}
@@ -232,7 +232,7 @@ func (s *Scenario) Parameters() []result.Parameter {
 	return out
 }
 
-// Given are the expectations that a caller put in place of the scenario's own.
+// Given are the expectations, the name and the question that a caller put in place of the scenario's own.
 func (s *Scenario) Given() []Set { return s.given }
 
 // Text is the resolved scenario: every key, also those that were left as they are. Played again it gives the same.
