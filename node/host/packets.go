@@ -22,23 +22,14 @@ func ways(packets Packets, dial ...any) (opts []libp2p.Option, end func() error)
 		return append([]libp2p.Option{libp2p.Transport(tcp.NewTCPTransport, dial...)}, opts...), func() error { return nil }
 	}
 	var made []*quicreuse.ConnManager // libp2p closes none that it did not make
-	from, over := new(source), new(atomic.Bool)
+	all := &sockets{open: packets}
 	// Where there is nothing but UDP, dials that fail are no sign that it is blocked, and nothing else could be tried.
 	opts = append(opts, libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.QUICReuse(quicreuse.NewConnManager,
 		func(m *quicreuse.ConnManager) error { made = append(made, m); return nil },
-		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return from, nil }),
-		quicreuse.OverrideListenUDP(func(_ string, at *net.UDPAddr) (net.PacketConn, error) {
-			if over.Load() { // a dial that is late would open one that nobody closes
-				return nil, net.ErrClosed
-			}
-			c, err := packets(at)
-			if err == nil && !at.IP.IsUnspecified() {
-				from.ip = at.IP
-			}
-			return c, err
-		})))
+		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return all, nil }),
+		quicreuse.OverrideListenUDP(all.listen)))
 	return opts, func() (err error) {
-		over.Store(true)
+		all.over.Store(true)
 		for _, m := range made {
 			err = errors.Join(err, m.Close())
 		}
@@ -46,8 +37,23 @@ func ways(packets Packets, dial ...any) (opts []libp2p.Option, end func() error)
 	}
 }
 
-// source is where a host's packets come from: the address that it listens on, set before anything is dialled.
-type source struct{ ip net.IP }
+// sockets are those of a host.
+type sockets struct {
+	open Packets
+	from net.IP // where packets come from: the address that the host listens on, set before anything is dialled
+	over atomic.Bool
+}
+
+func (s *sockets) listen(_ string, at *net.UDPAddr) (net.PacketConn, error) {
+	if s.over.Load() { // a dial that is late would open one that nobody closes
+		return nil, net.ErrClosed
+	}
+	c, err := s.open(at)
+	if err == nil && !at.IP.IsUnspecified() {
+		s.from = at.IP
+	}
+	return c, err
+}
 
 // PreferredSourceIPForDestination implements quicreuse.SourceIPSelector.
-func (s *source) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) { return s.ip, nil }
+func (s *sockets) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) { return s.from, nil }
