@@ -136,10 +136,10 @@ func TestAttackSecretsScan(t *testing.T) {
 	invite := c.alice.must(t, ctx, 0, "invite", "--jq", ".text")
 	c.bob.must(t, ctx, 0, "join", invite, "--as", "alice")
 	known["the link"] = []byte(invite[strings.IndexAny(invite, "#:/")+1:])
-	check(t, c.alice.meets(ctx, "bob", 1, 0))
-	check(t, c.bob.meets(ctx, "alice", 1, 0))
 	check(t, c.alice.elects(ctx, 1))
 	check(t, c.bob.elects(ctx, 1))
+	check(t, c.alice.meets(ctx, "bob", 1, 1)) // and has heard of his relay, or there is no custody while he is dead
+	check(t, c.bob.meets(ctx, "alice", 1, 1))
 	_, err := c.alice.send(ctx, "bob", string(known["a text"]), "")
 	check(t, err)
 	check(t, c.news.until(ctx, "the text", func() bool { return c.bob.times(string(known["a text"])) == 1 }))
