@@ -50,7 +50,9 @@ func (c *Crowd) makePeople() error {
 		if _, err := c.addDevice(u, func(name string) (*simnet.Device, error) { return c.w.AddDevice(name) }); err != nil {
 			return err
 		}
-		c.w.Run(time.Second)
+		if (i+1)%c.atOnce() == 0 {
+			c.w.Run(time.Second)
+		}
 	}
 	c.w.Run(5 * time.Minute)
 	return nil
@@ -77,14 +79,20 @@ func (c *Crowd) addDevice(u *user, add func(name string) (*simnet.Device, error)
 	return d, d.Start()
 }
 
+// atOnce is how many of a round of the set-up happen in one second, so that it takes ten minutes at most: all live meanwhile.
+func (c *Crowd) atOnce() int { return (len(c.users) + 599) / 600 }
+
 // linkDevices adds the devices that people have beside their first.
 func (c *Crowd) linkDevices() error {
+	linked := 0
 	for _, u := range c.users {
 		for range c.rng.Pick(len(c.cfg.PerUser), func(i int) float64 { return c.cfg.PerUser[i] }) {
 			if err := c.link(u); err != nil {
 				return err
 			}
-			c.w.Run(time.Second)
+			if linked++; linked%c.atOnce() == 0 {
+				c.w.Run(time.Second)
+			}
 		}
 	}
 	c.w.Run(5 * time.Minute)
@@ -107,7 +115,9 @@ func (c *Crowd) befriend() error {
 					return err
 				}
 			}
-			c.w.Run(time.Second)
+			if (i+1)%c.atOnce() == 0 {
+				c.w.Run(time.Second)
+			}
 		}
 		c.w.Run(time.Minute)
 	}
