@@ -50,9 +50,7 @@ func (c *Crowd) makePeople() error {
 		if _, err := c.addDevice(u, func(name string) (*simnet.Device, error) { return c.w.AddDevice(name) }); err != nil {
 			return err
 		}
-		if (i+1)%c.atOnce() == 0 {
-			c.w.Run(time.Second)
-		}
+		c.pace(i + 1)
 	}
 	c.w.Run(5 * time.Minute)
 	return nil
@@ -79,8 +77,17 @@ func (c *Crowd) addDevice(u *user, add func(name string) (*simnet.Device, error)
 	return d, d.Start()
 }
 
-// atOnce is how many of a round of the set-up happen in one second, so that it takes ten minutes at most: all live meanwhile.
-func (c *Crowd) atOnce() int { return (len(c.users) + 599) / 600 }
+// pace lets a second pass after every so many of a round of the set-up.
+func (c *Crowd) pace(done int) {
+	if done%atOnce(c.cfg.Users) == 0 {
+		c.w.Run(time.Second)
+	}
+}
+
+// atOnce is how many of a round of the set-up happen in one second, so that people meet within ten minutes: all live meanwhile.
+func atOnce(users int) int { return (users + longestRound - 1) / longestRound }
+
+const longestRound = 600 // seconds
 
 // linkDevices adds the devices that people have beside their first.
 func (c *Crowd) linkDevices() error {
@@ -90,9 +97,8 @@ func (c *Crowd) linkDevices() error {
 			if err := c.link(u); err != nil {
 				return err
 			}
-			if linked++; linked%c.atOnce() == 0 {
-				c.w.Run(time.Second)
-			}
+			linked++
+			c.pace(linked)
 		}
 	}
 	c.w.Run(5 * time.Minute)
@@ -115,9 +121,7 @@ func (c *Crowd) befriend() error {
 					return err
 				}
 			}
-			if (i+1)%c.atOnce() == 0 {
-				c.w.Run(time.Second)
-			}
+			c.pace(i + 1)
 		}
 		c.w.Run(time.Minute)
 	}

@@ -105,24 +105,14 @@ func traffic() []Check {
 		{
 			Name: "fan-out", Form: "2 E[devices] - 1 deliveries a message, 1.7 devices a user", Source: "one for each device of the recipient and each other one of the author", Control: "the author's own device too",
 			run: func(scale int, seed uint64) finding {
-				m, err := mean(10*scale, seed, func(s uint64) float64 {
-					c := plain(2000, 1, s)
-					c.PerUser, c.Messages = []float64{0.5, 0.3, 0.2}, 10
-					n := play(c).Counts
-					return float64(n.Deliveries) / float64(n.Messages)
-				})
+				m, err := fanOut(scale, seed)
 				return finding{m, err, 2*1.7 - 1, 2 * 1.7}
 			},
 		},
 		{
 			Name: "fan-out of a group", Form: "8 E[devices] - 1 deliveries a message to 8 members, 1.7 devices a user", Source: "one for each device of each member but the author's own", Control: "the author's own device too",
 			run: func(scale int, seed uint64) finding {
-				m, err := mean(10*scale, seed, func(s uint64) float64 {
-					c := plain(2000, 1, s)
-					c.PerUser, c.Messages, c.Groups = []float64{0.5, 0.3, 0.2}, 10, []model.Group{{Size: 8, Share: 1}}
-					n := play(c).Counts
-					return float64(n.Deliveries) / float64(n.Messages)
-				})
+				m, err := fanOut(scale, seed, model.Group{Size: 8, Share: 1})
 				return finding{m, err, 8*1.7 - 1, 8 * 1.7}
 			},
 		},
@@ -148,4 +138,14 @@ func lastOf(n float64) (sum float64) {
 		sum += 1 - math.Pow(0.75*one+0.25*three, n)
 	}
 	return sum
+}
+
+// fanOut is how many deliveries a message is, to one person or to groups, of users with 1.7 devices.
+func fanOut(scale int, seed uint64, groups ...model.Group) (m, err float64) {
+	return mean(10*scale, seed, func(s uint64) float64 {
+		c := plain(2000, 1, s)
+		c.PerUser, c.Messages, c.Groups = []float64{0.5, 0.3, 0.2}, 10, groups
+		n := play(c).Counts
+		return float64(n.Deliveries) / float64(n.Messages)
+	})
 }
