@@ -8,7 +8,13 @@ import (
 
 // agenda are the relays that a visit is planned to: a binary heap by the time of it. A relay has hundreds of others, each of which it
 // visits within the hour, so that looking at all of them for the next one would cost more than the visit.
-type agenda []*peer
+type agenda []planned
+
+// planned has the time beside the relay: who looks for a place in the heap reads the heap alone.
+type planned struct {
+	at time.Time // the earlier of next and soon
+	*peer
+}
 
 // book puts a relay where the times of its visits say, or takes it out.
 func (a *agenda) book(x *peer) {
@@ -20,11 +26,11 @@ func (a *agenda) book(x *peer) {
 		a.drop(x)
 		return
 	}
-	x.due = at
 	if x.place == 0 {
-		*a = append(*a, x)
+		*a = append(*a, planned{})
 		x.place = len(*a)
 	}
+	(*a)[x.place-1] = planned{at, x}
 	a.down(a.up(x))
 }
 
@@ -35,12 +41,12 @@ func (a *agenda) drop(x *peer) {
 	}
 	h := *a
 	last := h[len(h)-1]
-	h[len(h)-1] = nil
+	h[len(h)-1] = planned{}
 	*a = h[:len(h)-1]
-	if last != x {
+	if last.peer != x {
 		last.place = x.place
 		h[last.place-1] = last
-		a.down(a.up(last))
+		a.down(a.up(last.peer))
 	}
 	x.place = 0
 }
@@ -49,8 +55,8 @@ func (a *agenda) drop(x *peer) {
 func (a agenda) due(now time.Time) (out []*peer) {
 	var collect func(i int)
 	collect = func(i int) {
-		if i < len(a) && !a[i].due.After(now) {
-			out = append(out, a[i])
+		if i < len(a) && !a[i].at.After(now) {
+			out = append(out, a[i].peer)
 			collect(2*i + 1)
 			collect(2*i + 2)
 		}
@@ -61,7 +67,7 @@ func (a agenda) due(now time.Time) (out []*peer) {
 }
 
 func (a agenda) up(x *peer) *peer {
-	for i := x.place - 1; i > 0 && x.due.Before(a[(i-1)/2].due); i = x.place - 1 {
+	for i := x.place - 1; i > 0 && a[i].at.Before(a[(i-1)/2].at); i = x.place - 1 {
 		a.swap(i, (i-1)/2)
 	}
 	return x
@@ -72,7 +78,7 @@ func (a agenda) down(x *peer) {
 		i := x.place - 1
 		least := i
 		for _, c := range []int{2*i + 1, 2*i + 2} {
-			if c < len(a) && a[c].due.Before(a[least].due) {
+			if c < len(a) && a[c].at.Before(a[least].at) {
 				least = c
 			}
 		}

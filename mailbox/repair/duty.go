@@ -1,6 +1,7 @@
 package repair
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -26,6 +27,7 @@ type duty struct {
 	content bool
 	over    bool // replaced or gone: lists of peers drop it in passing
 	seen    uint64
+	number  uint64  // by Take
 	others  []*peer // by rank, without this relay
 	was     []*peer // stood in the last sets before, and in this one no longer
 	before  int     // how many of others stand before this relay
@@ -104,7 +106,8 @@ func (p *Planner) Take(now time.Time, in Duty) {
 	if old != nil {
 		old.over = true
 	}
-	d := &duty{box: in.Box, version: in.Version, content: in.Content, seen: p.round, place: former}
+	p.taken++
+	d := &duty{box: in.Box, version: in.Version, content: in.Content, seen: p.round, number: p.taken, place: former}
 	standbys := 0
 	for _, m := range in.Members[:min(len(in.Members), dht.MaxMembers)] {
 		if string(m.Peer.ID) == p.self {
@@ -134,7 +137,7 @@ func (p *Planner) Take(now time.Time, in Duty) {
 	p.boxes[in.Box] = d
 	p.urge(d, now)
 	if d.place >= 0 {
-		p.waiting = append(p.waiting, d)
+		p.fresh = append(p.fresh, d)
 	}
 }
 
@@ -170,7 +173,6 @@ func (p *Planner) Sweep() {
 		}
 	}
 	p.round++
-	p.waiting = slices.DeleteFunc(p.waiting, func(d *duty) bool { return d.over || d.took })
 	p.order = slices.DeleteFunc(p.order, func(x *peer) bool {
 		x.duties = slices.DeleteFunc(x.duties, func(d link) bool { return d.over })
 		x.urgent = slices.DeleteFunc(x.urgent, func(box mailbox.ID) bool { return p.boxes[box] == nil })
@@ -185,26 +187,47 @@ func (p *Planner) Sweep() {
 }
 
 // takeOver lets this relay's standby places begin that too many relays before
-// them are lost for. There are many of them and few relays that are lost, so it asks
-// these first.
+// them are lost for. A place is asked when it is new, and when one more relay
+// before it counts as lost for it: all others have been found not to begin.
 func (p *Planner) takeOver(now time.Time) {
+	var begin []*duty
+	ask := func(d *duty) {
+		if p.bereft(d, now) {
+			begin = append(begin, d)
+		}
+	}
+	for _, d := range p.fresh {
+		ask(d)
+	}
+	clear(p.fresh)
+	p.fresh = p.fresh[:0]
 	p.doubted = slices.DeleteFunc(p.doubted, func(x *peer) bool {
+		if was, is := x.rated, p.rate(x, now); is != was {
+			x.rated = is
+			for _, l := range x.duties {
+				if l.i < l.before && l.place >= was && l.place < is {
+					ask(l.duty)
+				}
+			}
+		}
 		x.doubted = x.doubtful()
 		return !x.doubted
 	})
-	if !slices.ContainsFunc(p.doubted, func(x *peer) bool {
-		return p.lost(x, now, 0) && slices.ContainsFunc(x.duties, func(l link) bool { return l.i < l.before && p.bereft(l.duty, now) })
-	}) {
-		return
-	}
-	p.waiting = slices.DeleteFunc(p.waiting, func(d *duty) bool {
-		if !p.bereft(d, now) {
-			return d.over
-		}
+	slices.SortFunc(begin, func(a, b *duty) int { return cmp.Compare(a.number, b.number) })
+	for _, d := range slices.Compact(begin) {
 		d.took = true
 		p.urge(d, now)
-		return true
-	})
+	}
+}
+
+// rate says for how many standbys of a set, from the first on, a relay counts as lost.
+func (p *Planner) rate(x *peer, now time.Time) int {
+	for j := range dht.MaxMembers {
+		if !p.lost(x, now, j) {
+			return j
+		}
+	}
+	return dht.MaxMembers
 }
 
 // bereft says whether a duty is a standby's that waits, and too many before it are lost.

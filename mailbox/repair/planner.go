@@ -15,12 +15,13 @@ import (
 type Planner struct {
 	self    string
 	boxes   map[mailbox.ID]*duty
-	waiting []*duty // of standbys that have not taken over
+	fresh   []*duty // of standbys, taken since takeOver asked last
 	peers   map[string]*peer
 	order   []*peer   // by first mention, so that plans repeat
 	agenda  agenda    // of those that a visit is planned to
 	doubted []*peer   // those that may count as lost, and some that do not any more
 	named   uint64    // how many were ever mentioned
+	taken   uint64    // how many duties there ever were
 	reached time.Time // when anybody answered last
 	round   uint64    // of See and Sweep
 }
@@ -30,7 +31,6 @@ type peer struct {
 	dht.Peer
 	number  uint64    // by first mention
 	place   int       // in the agenda, from 1 on; 0: none
-	due     time.Time // the earlier of next and soon, while it is in the agenda
 	next    time.Time // of the next round of all boxes
 	soon    time.Time // of a visit for urgent boxes before that; zero: none
 	visited time.Time // begin of the last visit
@@ -43,6 +43,7 @@ type peer struct {
 	told    bool // Addrs are its own word
 	absent  int  // boxes that it did not know, when last visited
 	doubted bool // it stands in the planner's list of these
+	rated   int  // for how many standbys of a set it counted as lost when takeOver asked last
 	leaving bool
 	lied    time.Time // of the last failed proof
 	lacking time.Time // since when samples are missing there
@@ -273,7 +274,7 @@ func (p *Planner) Deadline() time.Time {
 	if len(p.agenda) == 0 {
 		return time.Time{}
 	}
-	return p.agenda[0].due
+	return p.agenda[0].at
 }
 
 // spread is d, give or take a sixth.

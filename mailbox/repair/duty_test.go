@@ -1,0 +1,74 @@
+package repair
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/kith-im/kith/dht"
+	"github.com/kith-im/kith/mailbox"
+)
+
+// Places are asked only when something about them has changed. Whatever happened, none is left that a look at all of
+// them would let begin.
+func TestNoPlaceThatHasToBeginIsMissed(t *testing.T) {
+	const relays, boxes = 12, 60
+	self := []byte("self")
+	name := func(i int) []byte { return fmt.Appendf(nil, "relay %d", i) }
+	var begun, bereft int
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		p, now := New(self), time.Unix(1e9, 0)
+		version := uint64(0)
+		take := func() {
+			version++
+			at := rng.Perm(relays)[:6]
+			in := Duty{Box: mailbox.ID{byte(rng.IntN(boxes))}, Version: version}
+			for i, n := range at {
+				m := dht.Member{Peer: dht.Peer{ID: name(n)}, Rank: byte(i), Standby: i >= 2}
+				if i == 2+rng.IntN(4) {
+					m.Peer.ID = self
+				}
+				in.Members = append(in.Members, m)
+			}
+			p.Take(now, in)
+		}
+		waiting := func() (n int) {
+			for _, d := range p.boxes {
+				if p.bereft(d, now) {
+					n++
+				}
+			}
+			return n
+		}
+		for range 3 * boxes {
+			take()
+		}
+		for range 400 {
+			now = now.Add(time.Duration(rng.Int64N(int64(time.Hour))))
+			switch x := name(rng.IntN(relays)); rng.IntN(8) {
+			case 0:
+				take()
+			case 1, 2, 3:
+				p.Unreachable(name(rng.IntN(relays/2)), now, rand.NewChaCha8([32]byte{}))
+			case 4:
+				p.Visited(x, now, Outcome{Proof: Proof(rng.IntN(4))})
+			case 5:
+				p.Visited(x, now, Outcome{Advert: &dht.Advert{LeavingAt: []time.Time{{}, now}[rng.IntN(2)]}})
+			default:
+				p.Heard(name(relays/2+rng.IntN(relays/2)), now)
+			}
+			before := waiting()
+			bereft += before
+			p.Due(now, rand.NewChaCha8([32]byte{}))
+			if left := waiting(); left > 0 {
+				t.Fatalf("seed %d: %d of %d places did not begin", seed, left, before)
+			}
+			begun += p.Status(now).Took
+		}
+	}
+	if begun == 0 || bereft == 0 {
+		t.Fatalf("%d places began, %d had to: nothing was tried", begun, bereft)
+	}
+}
