@@ -11,20 +11,21 @@ import (
 	"time"
 )
 
-// garbage is how much of it may lie about before it is collected, in bytes, where nothing is known of the machine's memory; more if half of what lives
-// is more.
-const garbage = 1 << 30
-
-// Bounds of garbage, in percent of what lives: less would be collecting all the time, more gains nothing.
-const leastGarbage, mostGarbage = 25, 800
+// Bounds of garbage, in bytes: it is never collected for less than leastGarbage, which costs nobody anything; where nothing is known of the machine's
+// memory, more than mostGarbage is collected.
+const leastGarbage, mostGarbage = 256 << 20, 1 << 30
 
 // tendEvery is how often it is looked at: much less is made meanwhile than may lie about.
 const tendEvery = 250 * time.Millisecond
 
-// tend sets when garbage is collected by what lives and what the machine has to spare, until it is told to stop: a world of engines makes
-// much of it and keeps a megabyte of each, so that collecting it costs as much as the world where there is little room.
+// tend sets when garbage is collected by what lives and what the machine had to spare when we began, until it is told to stop: a world of engines
+// makes much of it and keeps some hundred kilobytes of each, so that collecting it costs as much as the world where there is little room.
 func tend() (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
+	most := uint64(mostGarbage)
+	if spare, known := spareMemory(os.DirFS("/")); known {
+		most = spare / 4
+	}
 	go func() {
 		defer close(ended)
 		beat := time.NewTicker(tendEvery)
@@ -35,7 +36,7 @@ func tend() (stop func()) {
 				return
 			case <-beat.C:
 			}
-			if percent := letGrow(os.DirFS("/")); percent > set+set/16 || percent < set-set/16 { // each change stops the world for a moment
+			if percent := letGrow(most); percent > set+set/16 || percent < set-set/16 { // each change stops the world for a moment
 				set = percent
 				debug.SetGCPercent(set)
 			}
@@ -45,20 +46,16 @@ func tend() (stop func()) {
 }
 
 // letGrow says how much garbage there may be now, in percent of what lives.
-func letGrow(root fs.FS) int {
-	m := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"}}
+func letGrow(most uint64) int {
+	m := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(m)
-	live, ours := max(m[0].Value.Uint64(), 1<<20), m[1].Value.Uint64()-m[2].Value.Uint64()
-	room := max(garbage, live/2)
-	if spare, known := spareMemory(root); known {
-		room = roomFor(live, ours, spare)
-	}
-	return int(min(max(room/(live/100+1), leastGarbage), mostGarbage))
+	live := max(m[0].Value.Uint64(), 1<<20)
+	return int(roomFor(live, most) / (live/100 + 1))
 }
 
-// roomFor is half of what is not taken by what lives: what we have beside it, and what the machine has to spare. The other half is for whoever else
-// wants some before we look again, and for what lives to grow.
-func roomFor(live, ours, spare uint64) uint64 { return (ours - min(live, ours) + spare) / 2 }
+// roomFor is how much garbage may lie about: four times what lives (more gains little, and fresh memory costs, too) up to most, a fixed part of the
+// machine, so that worlds side by side leave room for each other however long they run; at least a quarter of what lives.
+func roomFor(live, most uint64) uint64 { return max(min(4*live, most), live/4, leastGarbage) }
 
 // spareMemory is what this process may still take without taking it from anybody, by Linux's own count, or by the narrowest of the control
 // groups that it is in.

@@ -5,8 +5,8 @@ import (
 	"testing/fstest"
 )
 
-// Garbage may take half of what a machine, or the control group that we are in, has beside what lives.
-func TestGarbageTakesHalfOfWhatThereIs(t *testing.T) {
+// Garbage has a fixed part of what a machine, or the control group that we are in, had to spare, and no more than four times what lives.
+func TestGarbageTakesAPartOfWhatThereIs(t *testing.T) {
 	const gb = 1 << 30
 	meminfo := &fstest.MapFile{Data: []byte("MemTotal:       24000000 kB\nMemFree:          100 kB\nMemAvailable:   8388608 kB\n")}
 	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
@@ -33,14 +33,15 @@ func TestGarbageTakesHalfOfWhatThereIs(t *testing.T) {
 			t.Errorf("%s: %d %t, want %d %t", name, spare, known, c.spare, c.known)
 		}
 	}
-	for _, c := range []struct{ live, ours, spare, room uint64 }{
-		{gb, gb, 8 * gb, 4 * gb},
-		{gb, 5 * gb, 4 * gb, 4 * gb}, // what we have taken already does not make it less, or more
-		{6 * gb, 7 * gb, 0, gb / 2},
-		{6 * gb, 5 * gb, 2 * gb, gb}, // it was measured at two moments
+	for _, c := range []struct{ live, most, room uint64 }{
+		{gb / 1024, 4 * gb, gb / 4}, // little lives: collecting it over and over would cost more than the room does
+		{gb / 2, 4 * gb, 2 * gb},
+		{2 * gb, 4 * gb, 4 * gb}, // it does not matter how much garbage there is already
+		{12 * gb, 4 * gb, 4 * gb},
+		{20 * gb, 4 * gb, 5 * gb}, // less would be collecting all the time
 	} {
-		if room := roomFor(c.live, c.ours, c.spare); room != c.room {
-			t.Errorf("%d bytes live of %d, %d to spare: room for %d, want %d", c.live, c.ours, c.spare, room, c.room)
+		if room := roomFor(c.live, c.most); room != c.room {
+			t.Errorf("%d bytes live, at most %d of garbage: room for %d, want %d", c.live, c.most, room, c.room)
 		}
 	}
 }

@@ -98,3 +98,6 @@ func (a *Advert) Is(raw []byte) bool { return len(raw) > 0 && bytes.Equal(a.raw,
 
 // Bytes is the advert as received or signed; nil before SignAdvert.
 func (a *Advert) Bytes() []byte { return bytes.Clone(a.raw) }
+
+// Raw is what Bytes is a copy of: nobody may change it.
+func (a *Advert) Raw() []byte { return a.raw }

@@ -124,5 +124,11 @@ func (d *DeviceRecord) Device() identity.DeviceID { return d.f.Bundle.Device() }
 // User is the user that the bundle names.
 func (d *DeviceRecord) User() identity.UserID { return d.f.Bundle.User() }
 
+// Is says whether the record was read from these bytes.
+func (d *DeviceRecord) Is(raw []byte) bool { return bytes.Equal(d.raw, raw) }
+
 // Bytes is the record as received or signed.
 func (d *DeviceRecord) Bytes() []byte { return bytes.Clone(d.raw) }
+
+// Raw is what Bytes is a copy of: nobody may change it.
+func (d *DeviceRecord) Raw() []byte { return d.raw }

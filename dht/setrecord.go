@@ -200,5 +200,11 @@ func (s *SetRecord) Core() SetCore {
 	return c
 }
 
+// Is says whether the record was read from these bytes.
+func (s *SetRecord) Is(raw []byte) bool { return bytes.Equal(s.raw, raw) }
+
 // Bytes is the record as received or signed.
 func (s *SetRecord) Bytes() []byte { return bytes.Clone(s.raw) }
+
+// Raw is what Bytes is a copy of: nobody may change it.
+func (s *SetRecord) Raw() []byte { return s.raw }

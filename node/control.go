@@ -300,7 +300,7 @@ func (e *Engine) keepPeerSet(dev *pb.PeerDevice, rec *dht.SetRecord) bool {
 		}
 		sets = append(sets, raw)
 	}
-	dev.Sets = append(sets, rec.Bytes())
+	dev.Sets = append(sets, rec.Raw())
 	if len(dev.Sets) > maxSets {
 		dev.Sets = dev.Sets[len(dev.Sets)-maxSets:]
 	}

@@ -200,7 +200,7 @@ func sameRecord(stored []byte, next *dht.DeviceRecord) bool {
 	if a == nil || b == nil {
 		return a == b
 	}
-	return string(a.Bytes()) == string(b.Bytes())
+	return a.Is(b.Raw())
 }
 
 func (e *Engine) sessionSelf() session.Self {
@@ -328,11 +328,11 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 		defer e.unpark(t, user, true)
 	}
 	old, err := e.records.Get(d.Record)
-	if err == nil && dht.Newer(dht.DeviceKey(r.Device()), d.Record, r.Bytes()) != dht.VerdictNewer {
+	if err == nil && dht.Newer(dht.DeviceKey(r.Device()), d.Record, r.Raw()) != dht.VerdictNewer {
 		return
 	}
 	lost := mend.Newer(d, e.generation(t, d, r.Bundle().Generation()))
-	d.Record = r.Bytes()
+	d.Record = r.Raw()
 	e.setEndpoint(d, r.Peer())
 	e.saveDevice(t, d)
 	if lost {

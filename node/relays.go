@@ -36,7 +36,7 @@ func (e *Engine) Advertised(t *Turn, advert []byte, s election.Source) {
 		return
 	}
 	said := err == nil && !old.LeavingAt.IsZero()
-	row.Advert, row.Addrs = advert, a.Peer.Addrs
+	row.Advert, row.Addrs = a.Raw(), a.Peer.Addrs
 	if row.Source == 0 || uint32(s) < row.Source {
 		row.Source = uint32(s)
 	}

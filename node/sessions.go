@@ -335,7 +335,7 @@ func (e *Engine) allDevices(t *Turn) (all []*pb.PeerDevice) {
 // learnOwnRecord compares the record of this device that the network has with ours. Only this device can sign one: a newer
 // one, or another one with its number, is of a time that this store does not know.
 func (e *Engine) learnOwnRecord(t *Turn, r *dht.DeviceRecord) {
-	if r.Device() != e.device || e.self.Removed || len(e.self.Record) == 0 || string(r.Bytes()) == string(e.self.Record) {
+	if r.Device() != e.device || e.self.Removed || len(e.self.Record) == 0 || r.Is(e.self.Record) {
 		return
 	}
 	if r.Number() < e.self.RecordNumber && r.Bundle().Generation() <= e.self.Generation {

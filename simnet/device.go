@@ -59,7 +59,7 @@ func (w *World) AddDevice(name string) (*Device, error) {
 // blankDevice is a device without an identity.
 func (w *World) blankDevice(name string) *Device {
 	d := &Device{
-		w: w, name: name, rng: w.entropy(name), store: store.NewMemory(), seen: map[string]int{},
+		w: w, name: name, rng: w.entropy(name), store: w.newStore(), seen: map[string]int{},
 		config: node.Config{Policy: w.policy, Events: 16}, // nobody asks for them
 	}
 	_, d.self = w.newPeer(d.rng, 0)
@@ -183,7 +183,7 @@ func (d *Device) Lose() {
 		d.Stop()
 	}
 	d.w.Log(d.name, "loses its disk")
-	d.store = store.NewMemory()
+	d.store = d.w.newStore()
 }
 
 // Do runs one turn, commits, and performs its effects. A turn that does not commit leaves the engine's memory ahead of

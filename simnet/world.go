@@ -21,6 +21,7 @@ import (
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/mailbox/election"
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/store"
 )
 
 // Start is when every world begins: virtual time has nothing to do with the wall clock.
@@ -45,6 +46,7 @@ type World struct {
 	named   map[string]string // device id -> name
 	trace   []string
 	quiet   bool // no trace is kept
+	many    bool // devices hold their rows as they are
 	digest  uint64
 	failure []string
 	cuts    []*cut
@@ -83,6 +85,17 @@ func (w *World) Policy(p election.Policy) { w.policy = p }
 
 // Quiet keeps no trace: what happens shows in the digest only.
 func (w *World) Quiet() { w.quiet, w.trace = true, nil }
+
+// Many has devices that are added from now on hold rows as they are instead of their bytes: there are many of them.
+func (w *World) Many() { w.many = true }
+
+// newStore is an empty disk.
+func (w *World) newStore() store.Store {
+	if w.many {
+		return store.NewHolding()
+	}
+	return store.NewMemory()
+}
 
 // Digest is a hash of what happened when: two runs with one digest took one course.
 func (w *World) Digest() uint64 { return w.digest }

@@ -130,6 +130,9 @@ func (l *DeviceList) checkDevices() error {
 	return nil
 }
 
+// Is says whether the list was read from these bytes.
+func (l *DeviceList) Is(raw []byte) bool { return bytes.Equal(l.raw, raw) }
+
 // Bytes is the list as signed.
 func (l *DeviceList) Bytes() []byte { return bytes.Clone(l.raw) }
 

@@ -8,11 +8,23 @@ package memo
 
 import "sync"
 
+// Parsed knows the bytes that it was read from.
+type Parsed interface{ Is(raw []byte) bool }
+
+// Tail is the end of a record's bytes, by which it is found among others without a copy of them all: records end with their signature.
+type Tail [16]byte
+
+// TailOf is the tail of raw. Another record may have it, too: ask Is.
+func TailOf(raw []byte) (t Tail) {
+	copy(t[:], raw[max(0, len(raw)-len(t)):])
+	return t
+}
+
 // Memo is what was parsed, by its bytes: at most 2*half, and when recent is full it takes the place of older.
-type Memo[T any] struct {
+type Memo[T Parsed] struct {
 	mu            sync.Mutex
 	half          int
-	recent, older map[string]T
+	recent, older map[Tail]T
 }
 
 // Remember has up to about n results remembered from now on; 0: none.
@@ -37,10 +49,11 @@ func (m *Memo[T]) Of(raw []byte, parse func([]byte) (T, error)) (T, error) {
 func (m *Memo[T]) knows(raw []byte) (v T, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if v, ok = m.recent[string(raw)]; !ok {
-		v, ok = m.older[string(raw)]
+	tail := TailOf(raw)
+	if v, ok = m.recent[tail]; !ok {
+		v, ok = m.older[tail]
 	}
-	return v, ok
+	return v, ok && v.Is(raw)
 }
 
 func (m *Memo[T]) add(raw []byte, v T) {
@@ -50,7 +63,7 @@ func (m *Memo[T]) add(raw []byte, v T) {
 		return
 	}
 	if m.recent == nil || len(m.recent) >= m.half {
-		m.recent, m.older = map[string]T{}, m.recent
+		m.recent, m.older = map[Tail]T{}, m.recent
 	}
-	m.recent[string(raw)] = v
+	m.recent[TailOf(raw)] = v
 }

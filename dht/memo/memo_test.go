@@ -1,26 +1,32 @@
 package memo
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 )
 
 var errOdd = errors.New("odd")
 
+// pair is a record that says its first byte.
+type pair []byte
+
+func (p pair) Is(raw []byte) bool { return bytes.Equal(p, raw) }
+
 // Who remembers says the same as who does not: of the same bytes once, of all others what they say themselves, and not for
 // ever.
 func TestWhatIsRememberedIsOfItsBytes(t *testing.T) {
-	m, parses := &Memo[byte]{}, 0
+	m, parses := &Memo[pair]{}, 0
 	get := func(b byte, want int) {
 		t.Helper()
 		parses = 0
-		v, err := m.Of([]byte{b, 0}, func(raw []byte) (byte, error) {
+		v, err := m.Of([]byte{b, 0}, func(raw []byte) (pair, error) {
 			if parses++; raw[0]%2 != 0 {
-				return 0, errOdd
+				return nil, errOdd
 			}
-			return raw[0], nil
+			return raw, nil
 		})
-		if b%2 == 0 && (v != b || err != nil) || b%2 != 0 && !errors.Is(err, errOdd) || parses != want {
+		if b%2 == 0 && (!v.Is([]byte{b, 0}) || err != nil) || b%2 != 0 && !errors.Is(err, errOdd) || parses != want {
 			t.Errorf("%d says %d after parsing %d times, want %d: %v", b, v, parses, want, err)
 		}
 		if n := len(m.recent) + len(m.older); n > 2*m.half {

@@ -36,7 +36,7 @@ func Watch(b *pb.Box, rec *dht.SetRecord, now time.Time) {
 	if b.Least == 0 || uint32(rec.W()) < b.Least {
 		b.Least = uint32(rec.W())
 	}
-	b.Watch, b.Ends, b.Set, b.Until = watch, ends, rec.Bytes(), rec.NotAfter().UnixMilli()
+	b.Watch, b.Ends, b.Set, b.Until = watch, ends, rec.Raw(), rec.NotAfter().UnixMilli()
 }
 
 // Box is a box as it has to be drained.

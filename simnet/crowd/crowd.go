@@ -60,6 +60,7 @@ func New(cfg Config) (*Crowd, error) {
 	}
 	if !cfg.Trace {
 		c.w.Quiet()
+		c.w.Many()
 	}
 	if cfg.NoRepair {
 		c.w.NoRepair()
