@@ -114,10 +114,41 @@ func (e *Engine) tickElection(t *Turn) {
 	if e.round != nil || !due(e.roundAt, t.Now) {
 		return
 	}
+	look := e.roundAt.Equal(e.lookAt) // nobody asked for it
 	e.roundAt = e.nextElection(t)
+	e.lookAt = e.roundAt
 	e.dropBoxes(t)
-	e.startRound(t, map[string]bool{})
+	if !look || !e.stands(t) {
+		e.startRound(t, map[string]bool{})
+	}
 }
+
+// stands says whether a round would find every set to stand already, and those who signed to be elected again: that is how
+// most looks at our relays end, and it takes a look at these alone.
+func (e *Engine) stands(t *Turn) bool {
+	if e.pinned {
+		return false
+	}
+	incumbents := e.incumbents(t)
+	var serving []election.Candidate
+	for _, i := range incumbents {
+		row, _ := e.seenRelay(t, i.Peer)
+		c, ok := e.candidate(t, row)
+		if !ok {
+			return false
+		}
+		serving = append(serving, c)
+	}
+	members, standbys, ok := election.Stand(e.seed(), serving, incumbents, e.cfg.Policy, t.Now)
+	if !ok || len(e.staleEpochs(t, election.Result{Members: members, Standbys: standbys})) > 0 {
+		return false
+	}
+	e.roundFailed = 0
+	return true
+}
+
+// seed is the secret that decides who wins the race for our mailbox.
+func (e *Engine) seed() [32]byte { return [32]byte(derive(e.self.MailboxSecret, labelSeed)) }
 
 // nextElection is when to look at our relays again: a member may have fallen silent, or a new epoch begun. Looking is
 // cheap and asks nobody.
@@ -129,8 +160,7 @@ func (e *Engine) nextElection(t *Turn) time.Time {
 func (e *Engine) startRound(t *Turn, excluded map[string]bool) {
 	candidates, pins := e.candidateList(t, excluded)
 	incumbents := e.incumbents(t)
-	seed := [32]byte(derive(e.self.MailboxSecret, labelSeed))
-	result := election.Elect(seed, candidates, incumbents, pins, e.cfg.Policy, t.Now)
+	result := election.Elect(e.seed(), candidates, incumbents, pins, e.cfg.Policy, t.Now)
 	t.Tx.Put(store.BucketMeta, []byte("election"), result.Transcript.Bytes())
 	if len(result.Members) == 0 {
 		if len(candidates)+len(excluded) > 0 {
@@ -456,36 +486,4 @@ func (e *Engine) forgetBoxes(dev *pb.PeerDevice, next [][]byte) {
 			delete(e.wants, key)
 		}
 	}
-}
-
-// sealedSet is the directory copy of one of our sets.
-func (e *Engine) sealedSet(t *Turn, key string) []byte {
-	var out []byte
-	e.rows.boxes.Each(t.Tx, func(b *pb.Box) bool {
-		own := e.boxKey(b.Epoch)
-		if dht.MailboxKey(dht.BoxID(own.Public().(ed25519.PublicKey))) != key {
-			return true
-		}
-		rec := e.boxSet(b)
-		if rec == nil {
-			return false
-		}
-		if known := e.sealed[key]; known.set == rec {
-			out = known.copy
-			return false
-		}
-		out, _ = dht.SealSet(own, recordKey(e.self.RecordSecret, rec.Epoch()), rec)
-		if len(e.sealed) > 2*epochsAhead { // those of epochs that are over too
-			clear(e.sealed)
-		}
-		e.sealed[key] = sealed{rec, out}
-		return false
-	})
-	return out
-}
-
-// sealed is the directory copy of a set.
-type sealed struct {
-	set  *dht.SetRecord
-	copy []byte
 }

@@ -231,3 +231,39 @@ func TestOldReceiptsAreAudited(t *testing.T) {
 		t.Errorf("voided %d, custody %d", d.Voided, d.Custody)
 	}
 }
+
+// The hourly look at relays that all serve as they should is no election; a relay that is heard of first calls for one, and
+// who has chosen a relay by hand has one every hour.
+func TestALookIsNoElection(t *testing.T) {
+	w := newWorld(t)
+	for _, n := range []string{"r1", "r2", "r3", "r4", "r5", "r6"} {
+		w.relay(n)
+	}
+	a := w.person("alice")
+	w.pass(time.Minute)
+	last := func() (raw string) {
+		w.must(a.store.View(func(tx store.Tx) error { raw = string(tx.Get(store.BucketMeta, []byte("election"))); return nil }))
+		return raw
+	}
+	elected := func(after time.Duration) bool {
+		before := last()
+		w.pass(after)
+		return last() != before
+	}
+	if elected(5 * time.Hour) {
+		t.Error("an election although all is well")
+	}
+	a.meet(w.relay("r7"))
+	if !elected(time.Minute) {
+		t.Error("control: no election for a new relay")
+	}
+	row := a.relayRow(w.relays[0])
+	row.Pinned = true
+	a.stop()
+	a.putRelay(row)
+	a.start()
+	w.pass(time.Minute)
+	if !elected(2 * time.Hour) {
+		t.Error("no election every hour with a relay chosen by hand")
+	}
+}

@@ -68,6 +68,8 @@ type Engine struct {
 	publish map[string]*want // directory keys of ours that are not stored anywhere yet
 	round   *round           // election in progress
 	roundAt time.Time        // when to start the next one; zero: no need
+	lookAt  time.Time        // ... if that is nothing but the next look at who serves us
+	pinned  bool             // a relay was chosen by hand
 	reachAt time.Time        // when to tell contacts how to reach us; zero: nothing new
 	stats   Stats
 

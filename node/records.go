@@ -1,6 +1,7 @@
 package node
 
 import (
+	"crypto/ed25519"
 	"io"
 	"slices"
 	"time"
@@ -436,4 +437,36 @@ func (e *Engine) Published(t *Turn, key string, stored int) {
 	if next, err := dht.NextPublish(t.Rand, t.Now, stored, w.failed); err == nil {
 		w.next = next
 	}
+}
+
+// sealedSet is the directory copy of one of our sets.
+func (e *Engine) sealedSet(t *Turn, key string) []byte {
+	var out []byte
+	e.rows.boxes.Each(t.Tx, func(b *pb.Box) bool {
+		own := e.boxKey(b.Epoch)
+		if dht.MailboxKey(dht.BoxID(own.Public().(ed25519.PublicKey))) != key {
+			return true
+		}
+		rec := e.boxSet(b)
+		if rec == nil {
+			return false
+		}
+		if known := e.sealed[key]; known.set == rec {
+			out = known.copy
+			return false
+		}
+		out, _ = dht.SealSet(own, recordKey(e.self.RecordSecret, rec.Epoch()), rec)
+		if len(e.sealed) > 2*epochsAhead { // those of epochs that are over too
+			clear(e.sealed)
+		}
+		e.sealed[key] = sealed{rec, out}
+		return false
+	})
+	return out
+}
+
+// sealed is the directory copy of a set.
+type sealed struct {
+	set  *dht.SetRecord
+	copy []byte
 }

@@ -148,29 +148,38 @@ func (e *Engine) candidates(t *Turn, rec *dht.SetRecord) {
 // candidateList is what the election chooses from.
 func (e *Engine) candidateList(t *Turn, excluded map[string]bool) (out []election.Candidate, pins [][]byte) {
 	e.rows.relays.Each(t.Tx, func(row *pb.Relay) bool {
+		e.pinned = e.pinned || row.Pinned
 		if excluded[string(row.Peer)] {
 			return true
 		}
-		a, err := e.advertOf(row)
-		if err != nil {
-			return true
-		}
-		if row.Pinned {
+		c, ok := e.candidate(t, row)
+		if ok && row.Pinned {
 			pins = append(pins, row.Peer)
 		}
-		seen := unixMilli(row.LastOk)
-		if e.live[string(row.Peer)] {
-			seen = t.Now // a held stream may be silent for days
+		if ok {
+			out = append(out, c)
 		}
-		y := tallyOf(row, t.Now)
-		out = append(out, election.Candidate{
-			Peer: a.Peer, Source: election.Source(row.Source), Family: a.Family, Known: unixMilli(row.FirstSeen),
-			LastSeen: seen, Good: y.good, Bad: y.bad, WeekGood: y.weekGood, WeekBad: y.weekBad,
-			Failed: unixMilli(row.Broke), LeavingAt: a.LeavingAt,
-		})
 		return true
 	})
 	return out, pins
+}
+
+// candidate is a relay whose advert we have, as we have seen it.
+func (e *Engine) candidate(t *Turn, row *pb.Relay) (election.Candidate, bool) {
+	a, err := e.advertOf(row)
+	if err != nil {
+		return election.Candidate{}, false
+	}
+	seen := unixMilli(row.LastOk)
+	if e.live[string(row.Peer)] {
+		seen = t.Now // a held stream may be silent for days
+	}
+	y := tallyOf(row, t.Now)
+	return election.Candidate{
+		Peer: a.Peer, Source: election.Source(row.Source), Family: a.Family, Known: unixMilli(row.FirstSeen),
+		LastSeen: seen, Good: y.good, Bad: y.bad, WeekGood: y.weekGood, WeekBad: y.weekBad,
+		Failed: unixMilli(row.Broke), LeavingAt: a.LeavingAt,
+	}, true
 }
 
 // incumbents are the relays of our set in force, with the day they began.
