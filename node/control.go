@@ -259,8 +259,11 @@ func (e *Engine) keepReach(t *Turn, dev *pb.PeerDevice, r *chatpb.Reach) {
 		}
 	}
 	e.saveDevice(t, dev)
-	if !proto.Equal(before, dev) { // a higher number alone is no reason to try again
-		e.out.RetryDevice(identity.DeviceID(dev.Device), t.Now)
+	switch id := identity.DeviceID(dev.Device); {
+	case !proto.Equal(before.Endpoint, dev.Endpoint):
+		e.out.RetryDevice(id, t.Now)
+	case !proto.Equal(before, dev): // a higher number alone is no reason to try again
+		e.out.Wake(id, t.Now)
 	}
 }
 
@@ -385,7 +388,7 @@ func (e *Engine) learnSealedSet(t *Turn, key string, value []byte) {
 		rec, err := dht.OpenSet(recordKey(dev.RecordSecret, dev.FirstEpoch+uint32(i)), value)
 		if err == nil && e.keepPeerSet(dev, rec) {
 			e.saveDevice(t, dev)
-			e.out.RetryDevice(id, t.Now)
+			e.out.Wake(id, t.Now)
 		}
 		return
 	}

@@ -103,9 +103,12 @@ func (e *Engine) attempt(t *Turn, n uint64) {
 	e.goRelays(t, n, d, dev)
 }
 
-// goDirect writes to the device's stream, and gives it a head start before relays get a copy.
+// goDirect writes to the device's stream, unless it is about to be written there, and gives it a head start before relays get a copy.
 func (e *Engine) goDirect(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice) {
-	t.Out.Directs = append(t.Out.Directs, Direct{Ref: n, Peer: toPeer(dev.Endpoint), Envelope: d.Envelope})
+	if it := e.out.Items[n]; !it.Writes {
+		it.Writes = true
+		t.Out.Directs = append(t.Out.Directs, Direct{Ref: n, Peer: toPeer(dev.Endpoint), Envelope: d.Envelope})
+	}
 	wait := dialHeadStart
 	if e.live[string(dev.Endpoint.Id)] {
 		wait = headStart
@@ -119,9 +122,11 @@ func (e *Engine) goDirect(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 // nobody acknowledges an acknowledgement.
 func (e *Engine) DirectDone(t *Turn, n uint64, sent bool) {
 	it, d := e.out.Items[n], e.delivery(t, n)
-	switch {
-	case it == nil || d == nil:
+	if it == nil || d == nil {
 		return
+	}
+	it.Writes = false
+	switch {
 	case !sent && e.streamBusy(t, it):
 		wait := busyWait << it.Busy
 		it.Busy++
@@ -135,6 +140,10 @@ func (e *Engine) DirectDone(t *Turn, n uint64, sent bool) {
 		e.finish(t, n, view.StageDelivered, "")
 	default:
 		it.Sent = t.Now // goes to disk with the next change: an fsync of its own would only delay the answer
+		if !it.Direct {
+			it.Direct = true
+			e.out.Schedule(n, t.Now.Add(headStart))
+		}
 	}
 }
 

@@ -343,7 +343,7 @@ func (e *Engine) PeerUp(t *Turn, peer []byte) {
 	e.out.RetryAway(string(peer), len(e.live) == 0, t.Now)
 	e.live[string(peer)] = true
 	for _, d := range e.peers[string(peer)] {
-		e.out.RetryDevice(d, t.Now)
+		e.out.Linked(d, t.Now, dialHeadStart)
 	}
 	for _, m := range []map[string]*want{e.wants, e.publish} {
 		for _, w := range m {

@@ -333,6 +333,7 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 		return
 	}
 	lost := mend.Newer(d, e.generation(t, d, r.Bundle().Generation()))
+	moved := !samePeer(d.Endpoint, r.Peer())
 	d.Record = r.Raw()
 	e.setEndpoint(d, r.Peer())
 	e.saveDevice(t, d)
@@ -341,7 +342,11 @@ func (e *Engine) learnRecord(t *Turn, r *dht.DeviceRecord) {
 	} else {
 		e.reinit(t, d, r.Bundle())
 	}
-	e.out.RetryDevice(r.Device(), t.Now)
+	if moved {
+		e.out.RetryDevice(r.Device(), t.Now)
+	} else {
+		e.out.Wake(r.Device(), t.Now)
+	}
 	e.tellDevice(t, d)
 	if old == nil && r.User() == e.user {
 		e.handLogs(t, r.Device())

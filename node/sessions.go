@@ -155,7 +155,7 @@ func (e *Engine) prekeyAsk(t *Turn, dev *pb.PeerDevice, rec *dht.DeviceRecord) (
 // Prekey gives the answer to a PrekeyAsk; nil: there is no bundle.
 func (e *Engine) Prekey(t *Turn, device identity.DeviceID, raw []byte) {
 	if e.openings.Came(device, raw, t.Now) {
-		e.out.RetryDevice(device, t.Now)
+		e.out.Wake(device, t.Now)
 		e.flush(t)
 	}
 }
@@ -163,7 +163,7 @@ func (e *Engine) Prekey(t *Turn, device identity.DeviceID, raw []byte) {
 // looked goes on with what waited for a lookup, whatever came of it.
 func (e *Engine) looked(t *Turn, key string) {
 	if kind, id, err := dht.ParseKey(key); err == nil && kind == dht.KindDevice && e.openings.Looked(identity.DeviceID(id), t.Now) {
-		e.out.RetryDevice(identity.DeviceID(id), t.Now)
+		e.out.Wake(identity.DeviceID(id), t.Now)
 		e.flush(t)
 	}
 }

@@ -142,7 +142,8 @@ func (d *Device) direct(x node.Direct) {
 				to.input(func(e *node.Engine, t *node.Turn) { e.Received(t, d.self.ID, x.Envelope) })
 			}
 		}, nil)
-		d.reply(d.w.way(to, d, 0), func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, true) })
+		d.w.way(to, d, 0) // its transport acknowledges
+		d.reply(0, func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, true) })
 	})
 }
 

@@ -23,6 +23,7 @@ type Index struct {
 type Item struct {
 	Device identity.DeviceID
 	Direct bool            // this attempt has tried the direct way
+	Writes bool            // it waits to be written to the device's stream, which may have to be made
 	Asked  map[string]bool // relays whose answer is on its way
 	Failed map[string]bool // relays that could not be reached in this attempt
 	Away   map[string]bool // relays that could not be reached when they were last asked
@@ -86,10 +87,33 @@ func (o *Index) OfDevice(d identity.DeviceID) []uint64 { return slices.Clone(o.b
 // All are the deliveries, in the order in which they were made.
 func (o *Index) All() []uint64 { return slices.Sorted(maps.Keys(o.Items)) }
 
-// RetryDevice starts a new attempt of everything for a device.
+// RetryDevice starts a new attempt of everything for a device, which may be somewhere else now.
 func (o *Index) RetryDevice(d identity.DeviceID, now time.Time) {
 	for _, n := range o.byDevice[d] {
 		o.Restart(n, now)
+	}
+}
+
+// Wake starts a new attempt of everything for a device that is where it was. What it may be about to acknowledge has its head start.
+func (o *Index) Wake(d identity.DeviceID, now time.Time) {
+	for _, n := range o.byDevice[d] {
+		if it := o.Items[n]; !it.Direct || !o.due.At(n).After(now) {
+			writes := it.Writes
+			o.Restart(n, now)
+			it.Writes = writes
+		}
+	}
+}
+
+// Linked is Wake once a connection stands. What waited for one is written now, or else tried again after grace: somebody else may have
+// made the connection, while the dial for it goes on.
+func (o *Index) Linked(d identity.DeviceID, now time.Time, grace time.Duration) {
+	o.Wake(d, now)
+	for _, n := range o.byDevice[d] {
+		if it := o.Items[n]; it.Writes {
+			it.Direct, it.Writes = false, false
+			o.Schedule(n, now.Add(grace))
+		}
 	}
 }
 
@@ -116,7 +140,7 @@ func (o *Index) RetryAway(relay string, anyRelay bool, now time.Time) {
 // Restart begins a new attempt of one delivery.
 func (o *Index) Restart(n uint64, now time.Time) {
 	if it := o.Items[n]; it != nil {
-		it.Direct, it.Busy = false, 0
+		it.Direct, it.Writes, it.Busy = false, false, 0
 		clear(it.Failed)
 		clear(it.Bare)
 		o.Schedule(n, now)
