@@ -160,7 +160,7 @@ func (r *Relay) PutSet(tx Tx, now time.Time, raw []byte) error {
 	if err := tx.PutBox(id, b); err != nil {
 		return err
 	}
-	return tx.PutSet(id, raw)
+	return tx.PutSet(id, set.Raw())
 }
 
 // regain returns the box of a record that holds a lease of this relay.

@@ -2,6 +2,7 @@ package mailbox
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -14,42 +15,55 @@ import (
 // Memory is the reference model of a Store: plain maps, for one goroutine.
 // Simulations run on it, and every other store is compared with it.
 type Memory struct {
-	boxes   map[ID]*memoryBox
-	rows    int          // boxes that have a row
-	order   []*memoryBox // these, by ascending id; nil: not known
+	boxes map[ID]*memoryBox
+	none  memoryBox    // what there is of boxes that there are not
+	last  *memoryBox   // that was asked for last
+	order []*memoryBox // those that have a row, by ascending id; nil: not known
+	days  map[Day]int  // entries per day
+	memoryState
+	batch  Batch
+	undo   []func()
+	rows   []memoryWas // how boxes were that this transaction has edited
+	reads  memoryTx
+	writes memoryTx
+}
+
+// memoryState is the part of a store that is put back as a whole.
+type memoryState struct {
+	boxed   int // boxes that have a row
 	total   Usage
-	days    map[Day]int // entries per day
 	clock   Clock
 	leaving time.Time
 	lastSeq uint64
-	batch   Batch
-	undo    []func()
-	reads   memoryTx
-	writes  memoryTx
 }
 
-// memoryBox is all that is kept of one box.
+// memoryBox is all that is kept of one box. What is acknowledged is most of it after some days: a row of one map
+// without a pointer in it.
 type memoryBox struct {
 	id ID
 	memoryRow
-	byID map[EnvelopeID]*heldEnvelope // the entries
-	by   map[pass.ID]*share           // parts of usage
+	live  []heldEnvelope       // the entries that are not buried, by ascending Seq
+	known map[EnvelopeID]place // all entries
+	by    map[pass.ID]share    // parts of usage
 }
 
 // memoryRow is the part of a box that is put back as a whole.
 type memoryRow struct {
-	row     Box
-	known   bool // it has a row
-	set     []byte
-	entries []*heldEnvelope // by ascending Seq
-	usage   Usage
+	row   Box
+	named bool // it has a row
+	usage Usage
+	set   []byte
+}
+
+type memoryWas struct {
+	*memoryBox
+	memoryRow
 }
 
 // share is what came by one pass.
 type share struct {
 	usage Usage
-	cert  pass.Cert
-	known bool // its certificate is
+	cert  *pass.Cert // nil: not known
 }
 
 type heldEnvelope struct {
@@ -57,9 +71,28 @@ type heldEnvelope struct {
 	body []byte
 }
 
+// place is an Entry without its id.
+type place struct {
+	seq             uint64
+	stored, expires int64
+	admit           [8]byte
+	size            uint32
+	buried          bool
+	byPass, copied  bool
+}
+
+func placeOf(e *Entry) place {
+	return place{e.Seq, e.Stored, e.Expires, e.Admit, e.Size, e.Buried, e.ByPass, e.Copied}
+}
+
+func (p *place) entry(id EnvelopeID) Entry {
+	return Entry{id, p.seq, p.stored, p.expires, p.size, p.buried, p.byPass, p.copied, p.admit}
+}
+
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	m := &Memory{boxes: map[ID]*memoryBox{}, days: map[Day]int{}}
+	m.last = &m.none
 	m.reads, m.writes = memoryTx{m, true}, memoryTx{m, false}
 	return m
 }
@@ -69,17 +102,28 @@ func (m *Memory) Do(ctx context.Context, fn func(Tx) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	was := m.memoryState
 	err := fn(&m.writes)
 	if err != nil {
-		for _, back := range slices.Backward(m.undo) {
-			back()
-		}
-		m.batch.Cut(0)
+		m.back(was)
 	}
 	clear(m.undo)
-	m.undo = m.undo[:0]
+	clear(m.rows)
+	m.undo, m.rows = m.undo[:0], m.rows[:0]
 	m.batch.Seal()
 	return err
+}
+
+// back undoes what the transaction wrote.
+func (m *Memory) back(was memoryState) {
+	for _, back := range slices.Backward(m.undo) {
+		back()
+	}
+	for _, b := range slices.Backward(m.rows) {
+		b.memoryBox.memoryRow = b.memoryRow
+	}
+	m.memoryState, m.order, m.last = was, nil, &m.none
+	m.batch.Cut(0)
 }
 
 // View runs fn; its writes fail.
@@ -100,34 +144,50 @@ func (t *memoryTx) write(back func()) error {
 	return nil
 }
 
+// at is a box to read. Who asks for one asks for it again.
+func (t *memoryTx) at(id ID) *memoryBox {
+	if t.last.id == id && t.last != &t.none {
+		return t.last
+	}
+	b := t.boxes[id]
+	if b == nil {
+		return &t.none
+	}
+	t.last = b
+	return b
+}
+
 // edit returns a box to write to, which it makes if there is none.
 func (t *memoryTx) edit(id ID) (*memoryBox, error) {
 	if t.view {
 		return nil, ErrReadOnly
 	}
-	b := t.boxes[id]
-	if b == nil {
+	b := t.at(id)
+	if b == &t.none {
 		b = &memoryBox{id: id}
 		t.boxes[id] = b
 		t.undo = append(t.undo, func() { delete(t.boxes, id) })
 	}
-	was := b.memoryRow
-	t.undo = append(t.undo, func() {
-		t.count(b, was.known)
-		b.memoryRow = was
-	})
+	t.rows = append(t.rows, memoryWas{b, b.memoryRow})
 	return b, nil
 }
 
-// count notes that a box gets a row, or loses it.
-func (t *memoryTx) count(b *memoryBox, known bool) {
-	if b.known == known {
+// fill gets a box ready for what comes in: many never hold anything.
+func (b *memoryBox) fill() {
+	if b.known == nil {
+		b.known, b.by = map[EnvelopeID]place{}, map[pass.ID]share{}
+	}
+}
+
+// name notes that a box gets a row, or loses it.
+func (t *memoryTx) name(b *memoryBox, named bool) {
+	if b.named == named {
 		return
 	}
-	if t.order, b.known = nil, known; known {
-		t.rows++
+	if t.order, b.named = nil, named; named {
+		t.boxed++
 	} else {
-		t.rows--
+		t.boxed--
 	}
 }
 
@@ -135,31 +195,29 @@ func (t *memoryTx) count(b *memoryBox, known bool) {
 var errMisuse = errors.New("mailbox: transaction misused")
 
 func (t *memoryTx) Box(id ID) (Box, bool) {
-	if b := t.boxes[id]; b != nil {
-		return b.row, b.known
-	}
-	return Box{}, false
+	b := t.at(id)
+	return b.row, b.named
 }
 
 func (t *memoryTx) PutBox(id ID, row Box) error {
 	b, err := t.edit(id)
 	if err == nil {
-		t.count(b, true)
+		t.name(b, true)
 		b.row = row
 	}
 	return err
 }
 
 func (t *memoryTx) DropBox(id ID) error {
-	old := t.boxes[id]
-	if old != nil && len(old.entries) > 0 {
+	if len(t.at(id).known) > 0 {
 		return errMisuse
 	}
 	b, err := t.edit(id)
 	if err == nil {
-		t.count(b, false)
+		t.name(b, false)
 		t.undo = append(t.undo, func() { t.boxes[id] = b })
 		delete(t.boxes, id)
+		t.last = &t.none
 	}
 	return err
 }
@@ -167,47 +225,36 @@ func (t *memoryTx) DropBox(id ID) error {
 func (t *memoryTx) EachBox(fn func(ID, Box) bool) {
 	if t.order == nil {
 		for _, b := range t.boxes {
-			if b.known {
+			if b.named {
 				t.order = append(t.order, b)
 			}
 		}
 		slices.SortFunc(t.order, func(a, b *memoryBox) int { return bytes.Compare(a.id[:], b.id[:]) })
 	}
 	for _, b := range t.order {
+		t.last = b
 		if !fn(b.id, b.row) {
 			return
 		}
 	}
 }
 
-func (t *memoryTx) Set(id ID) ([]byte, error) {
-	if b := t.boxes[id]; b != nil {
-		return b.set, nil
-	}
-	return nil, nil
-}
+func (t *memoryTx) Set(id ID) ([]byte, error) { return t.at(id).set, nil }
 
 func (t *memoryTx) PutSet(id ID, raw []byte) error {
 	b, err := t.edit(id)
 	if err == nil {
-		b.set = bytes.Clone(raw)
+		b.set = raw
 	}
 	return err
 }
 
-// held is an envelope that a box has or had; nil: there is none.
-func (t *memoryTx) held(box ID, id EnvelopeID) *heldEnvelope {
-	if b := t.boxes[box]; b != nil {
-		return b.byID[id]
-	}
-	return nil
-}
-
 func (t *memoryTx) Find(box ID, id EnvelopeID) (Entry, bool) {
-	if e := t.held(box, id); e != nil {
-		return e.Entry, true
+	p, found := t.at(box).known[id]
+	if !found {
+		return Entry{}, false
 	}
-	return Entry{}, false
+	return p.entry(id), true
 }
 
 func (t *memoryTx) Add(box ID, e Entry, envelope []byte) error {
@@ -215,30 +262,24 @@ func (t *memoryTx) Add(box ID, e Entry, envelope []byte) error {
 	if err != nil {
 		return err
 	}
-	if b.byID == nil {
-		b.byID = map[EnvelopeID]*heldEnvelope{}
-	}
-	if b.by == nil {
-		b.by = map[pass.ID]*share{}
-	}
-	seq, old := t.lastSeq, b.byID[e.ID]
-	t.undo = append(t.undo, func() { t.lastSeq = seq })
+	b.fill()
+	old, had := b.known[e.ID]
 	t.lastSeq++
 	e.Seq, e.Buried = t.lastSeq, false
-	added := &heldEnvelope{Entry: e, body: bytes.Clone(envelope)}
-	t.use(b, e, e.usage()) // before the earlier one goes: a certificate of both stays
-	if old != nil {
-		t.forget(b, old)
+	t.use(b, &e, e.usage()) // before the earlier one goes: a certificate of both stays
+	if had {
+		t.forget(b, old.entry(e.ID))
 	}
-	_ = put(t, b.byID, e.ID, added)
-	b.entries = append(b.entries, added) // undo shortens it again
+	_ = put(t, b.known, e.ID, placeOf(&e))
+	b.live = append(b.live, heldEnvelope{e, bytes.Clone(envelope)})
+	t.undo = append(t.undo, func() { b.live = slices.Delete(b.live, len(b.live)-1, len(b.live)) })
 	return put(t, t.days, e.Day(), t.days[e.Day()]+1)
 }
 
-// forget removes an entry whose envelope comes again.
-func (t *memoryTx) forget(b *memoryBox, old *heldEnvelope) {
-	b.entries = slices.DeleteFunc(slices.Clone(b.entries), func(e *heldEnvelope) bool { return e == old })
-	t.use(b, old.Entry, Usage{}.less(old.usage()))
+// forget removes what an entry has whose envelope comes again.
+func (t *memoryTx) forget(b *memoryBox, old Entry) {
+	t.take(b, &old)
+	t.use(b, &old, Usage{}.less(old.usage()))
 	if n := t.days[old.Day()] - 1; n > 0 {
 		_ = put(t, t.days, old.Day(), n)
 	} else {
@@ -246,65 +287,83 @@ func (t *memoryTx) forget(b *memoryBox, old *heldEnvelope) {
 	}
 }
 
+// take takes an entry out of those that are not buried.
+func (t *memoryTx) take(b *memoryBox, e *Entry) {
+	i, found := b.from(e.Seq)
+	if !found {
+		return
+	}
+	was := b.live[i]
+	t.undo = append(t.undo, func() { b.live = slices.Insert(b.live, i, was) })
+	if b.live = slices.Delete(b.live, i, i+1); len(b.live) == 0 {
+		b.live = nil // most boxes are empty most of the time
+	}
+}
+
+// from is the position of the first entry with Seq >= seq among those that are not buried.
+func (b *memoryBox) from(seq uint64) (at int, there bool) {
+	return slices.BinarySearchFunc(b.live, seq, func(e heldEnvelope, seq uint64) int { return cmp.Compare(e.Seq, seq) })
+}
+
 func (t *memoryTx) Bury(box ID, id EnvelopeID) error {
-	e := t.held(box, id)
-	if e == nil || e.Buried {
+	e, found := t.Find(box, id)
+	if !found || e.Buried {
 		return errMisuse
 	}
 	b, err := t.edit(box)
 	if err != nil {
 		return err
 	}
-	was := *e
-	t.undo = append(t.undo, func() { *e = was })
-	e.Buried, e.Size, e.body = true, 0, nil
-	t.use(b, was.Entry, Usage{Count: -1, Tombs: 1, Bytes: -uint64(was.Size)})
-	return nil
+	t.take(b, &e)
+	t.use(b, &e, Usage{Count: -1, Tombs: 1, Bytes: -uint64(e.Size)})
+	e.Buried, e.Size = true, 0
+	return put(t, b.known, id, placeOf(&e))
 }
 
 func (t *memoryTx) List(box ID, after uint64, fn func(Entry) bool) {
-	b := t.boxes[box]
-	if b == nil || b.usage.Count == 0 {
-		return
+	b, at := t.at(box), 0
+	if after > 0 {
+		at, _ = b.from(after + 1)
 	}
-	for _, e := range b.entries {
-		if e.Seq > after && !e.Buried && !fn(e.Entry) {
+	for i := range b.live[at:] {
+		if !fn(b.live[at+i].Entry) {
 			return
 		}
 	}
 }
 
+// body is where the bytes of an entry are; nil: nowhere.
+func (t *memoryTx) body(box ID, e Entry) *[]byte {
+	b := t.at(box)
+	if i, found := b.from(e.Seq); found && b.live[i].ID == e.ID {
+		return &b.live[i].body
+	}
+	return nil
+}
+
 func (t *memoryTx) Body(box ID, e Entry) ([]byte, error) {
-	if found := t.held(box, e.ID); found != nil && found.Seq == e.Seq && !found.Buried {
-		return found.body, nil
+	if body := t.body(box, e); body != nil {
+		return *body, nil
 	}
 	return nil, errMisuse
 }
 
 func (t *memoryTx) Mend(box ID, e Entry, envelope []byte) error {
-	found := t.held(box, e.ID)
-	if found == nil || found.Seq != e.Seq || found.Buried {
+	body := t.body(box, e)
+	if body == nil {
 		return errMisuse
 	}
-	was := found.body
-	if err := t.write(func() { found.body = was }); err != nil {
+	was := *body
+	if err := t.write(func() { *t.body(box, e) = was }); err != nil {
 		return err
 	}
-	found.body = bytes.Clone(envelope)
-	return nil
-}
-
-// by is what came into a box by one pass; nil: nothing.
-func (t *memoryTx) by(box ID, id pass.ID) *share {
-	if b := t.boxes[box]; b != nil {
-		return b.by[id]
-	}
+	*body = bytes.Clone(envelope)
 	return nil
 }
 
 func (t *memoryTx) Pass(box ID, id pass.ID) (pass.Cert, bool) {
-	if s := t.by(box, id); s != nil {
-		return s.cert, s.known
+	if s := t.at(box).by[id]; s.cert != nil {
+		return *s.cert, true
 	}
 	return pass.Cert{}, false
 }
@@ -314,23 +373,13 @@ func (t *memoryTx) PutPass(box ID, c pass.Cert) error {
 	if err != nil {
 		return err
 	}
-	s := share{}
-	if old := b.by[c.ID()]; old != nil {
-		s = *old
-	}
-	s.cert, s.known = c, true
-	if b.by == nil {
-		b.by = map[pass.ID]*share{}
-	}
-	return put(t, b.by, c.ID(), &s)
+	b.fill()
+	s := b.by[c.ID()]
+	s.cert = &c
+	return put(t, b.by, c.ID(), s)
 }
 
-func (t *memoryTx) By(box ID, id pass.ID) Usage {
-	if s := t.by(box, id); s != nil {
-		return s.usage
-	}
-	return Usage{}
-}
+func (t *memoryTx) By(box ID, id pass.ID) Usage { return t.at(box).by[id].usage }
 
 func (t *memoryTx) Days() []Day { return slices.Sorted(maps.Keys(t.days)) }
 
@@ -339,52 +388,40 @@ func (t *memoryTx) DropDay(day Day) (Usage, error) {
 	if err := drop(t, t.days, day); err != nil {
 		return gone, err
 	}
-	of := func(e *heldEnvelope) bool { return e.Day() == day }
 	for id, b := range t.boxes { // the order does not show: boxes are independent
-		if !slices.ContainsFunc(b.entries, of) {
-			continue
-		}
-		entries := b.entries
-		_, _ = t.edit(id)
-		b.entries = slices.DeleteFunc(slices.Clone(entries), of)
-		for _, e := range entries {
-			if of(e) {
-				_ = drop(t, b.byID, e.ID)
-				t.use(b, e.Entry, Usage{}.less(e.usage()))
-				gone = gone.plus(e.usage())
+		var over []Entry
+		for envelope, p := range b.known {
+			if DayOf(p.expires) == day {
+				over = append(over, p.entry(envelope))
 			}
+		}
+		if len(over) > 0 {
+			_, _ = t.edit(id)
+		}
+		for i := range over {
+			e := &over[i]
+			_ = drop(t, b.known, e.ID)
+			t.take(b, e)
+			t.use(b, e, Usage{}.less(e.usage()))
+			gone = gone.plus(e.usage())
 		}
 	}
 	return gone, nil
 }
 
-// usage is what one entry counts.
-func (e Entry) usage() Usage {
-	if e.Buried {
-		return Usage{Tombs: 1}
-	}
-	return Usage{Count: 1, Bytes: uint64(e.Size)}
-}
-
-func (t *memoryTx) Usage(box ID) Usage {
-	if b := t.boxes[box]; b != nil {
-		return b.usage
-	}
-	return Usage{}
-}
+func (t *memoryTx) Usage(box ID) Usage { return t.at(box).usage }
 
 func (t *memoryTx) Total() Usage {
 	u := t.total
-	u.Boxes = t.rows
+	u.Boxes = t.boxed
 	return u
 }
 
 func (t *memoryTx) Clock() Clock { return t.clock }
 
 func (t *memoryTx) SetClock(c Clock) error {
-	was := t.clock
-	if err := t.write(func() { t.clock = was }); err != nil {
-		return err
+	if t.view {
+		return ErrReadOnly
 	}
 	t.clock = c
 	return nil
@@ -393,9 +430,8 @@ func (t *memoryTx) SetClock(c Clock) error {
 func (t *memoryTx) Leaving() time.Time { return t.leaving }
 
 func (t *memoryTx) SetLeaving(at time.Time) error {
-	was := t.leaving
-	if err := t.write(func() { t.leaving = was }); err != nil {
-		return err
+	if t.view {
+		return ErrReadOnly
 	}
 	t.leaving = at
 	return nil
@@ -406,30 +442,18 @@ func (t *memoryTx) Receipts() *Batch { return &t.batch }
 // use adds to the usage of a box that is being edited, of the share that an entry belongs to, and
 // of the store. Bytes wrap, so that a negative difference is a plain sum too. A
 // certificate goes with the last entry of its pass.
-func (t *memoryTx) use(b *memoryBox, e Entry, by Usage) {
-	was, total, id := b.usage, t.total, e.Share()
-	t.undo = append(t.undo, func() { t.total = total })
+func (t *memoryTx) use(b *memoryBox, e *Entry, by Usage) {
+	was, id := b.usage, e.Share()
 	b.usage = was.plus(by)
-	t.total = total.plus(by)
-	t.total.Over = total.Over + b.usage.OverFloor() - was.OverFloor()
-	s := share{}
-	if old := b.by[id]; old != nil {
-		s = *old
-	}
+	over := t.total.Over + b.usage.OverFloor() - was.OverFloor()
+	t.total = t.total.plus(by)
+	t.total.Over = over
+	s := b.by[id]
 	if s.usage = s.usage.plus(by); s.usage == (Usage{}) {
 		_ = drop(t, b.by, id)
 		return
 	}
-	_ = put(t, b.by, id, &s)
-}
-
-// less is u without a part of it.
-func (u Usage) less(o Usage) Usage {
-	return Usage{Count: u.Count - o.Count, Tombs: u.Tombs - o.Tombs, Bytes: u.Bytes - o.Bytes}
-}
-
-func (u Usage) plus(o Usage) Usage {
-	return Usage{Count: u.Count + o.Count, Tombs: u.Tombs + o.Tombs, Bytes: u.Bytes + o.Bytes}
+	_ = put(t, b.by, id, s)
 }
 
 func put[K comparable, V any](t *memoryTx, m map[K]V, k K, v V) error {

@@ -25,7 +25,7 @@ type Store interface {
 // Tx is what the rules see of a store during one transaction. Reads see the
 // writes of the same transaction. Byte slices that it returns belong to the
 // store and end with the transaction; those given to it must not change until
-// Do has returned.
+// Do has returned, and sets never.
 type Tx interface {
 	Boxes
 	Sets
@@ -190,6 +190,23 @@ type Usage struct {
 func (u Usage) OverFloor() uint64 {
 	cost := u.Bytes + uint64(u.Count+u.Tombs)*EntryCost
 	return cost - min(cost, BoxFloor)
+}
+
+// less is u without a part of it.
+func (u Usage) less(o Usage) Usage {
+	return Usage{Count: u.Count - o.Count, Tombs: u.Tombs - o.Tombs, Bytes: u.Bytes - o.Bytes}
+}
+
+func (u Usage) plus(o Usage) Usage {
+	return Usage{Count: u.Count + o.Count, Tombs: u.Tombs + o.Tombs, Bytes: u.Bytes + o.Bytes}
+}
+
+// usage is what one entry counts.
+func (e Entry) usage() Usage {
+	if e.Buried {
+		return Usage{Tombs: 1}
+	}
+	return Usage{Count: 1, Bytes: uint64(e.Size)}
 }
 
 // Clock is the relay's clock as it is persisted; see Relay.Tick.

@@ -190,33 +190,32 @@ func (p *Planner) Sweep() {
 // them are lost for. A place is asked when it is new, and when one more relay
 // before it counts as lost for it: all others have been found not to begin.
 func (p *Planner) takeOver(now time.Time) {
-	var begin []*duty
-	ask := func(d *duty) {
-		if p.bereft(d, now) {
-			begin = append(begin, d)
-		}
+	if p.asked && len(p.fresh) == 0 && (p.recheck.IsZero() || now.Before(p.recheck)) {
+		return
 	}
-	for _, d := range p.fresh {
-		ask(d)
-	}
-	clear(p.fresh)
-	p.fresh = p.fresh[:0]
+	begin := p.fresh
+	p.fresh, p.asked, p.recheck = nil, true, time.Time{}
 	p.doubted = slices.DeleteFunc(p.doubted, func(x *peer) bool {
-		if was, is := x.rated, p.rate(x, now); is != was {
-			x.rated = is
+		was := x.rated
+		if x.rated = p.rate(x, now); x.rated > was {
 			for _, l := range x.duties {
-				if l.i < l.before && l.place >= was && l.place < is {
-					ask(l.duty)
+				if l.i < l.before && l.place >= was && l.place < x.rated {
+					begin = append(begin, l.duty)
 				}
 			}
+		}
+		if at := x.worsens(); !at.IsZero() && (p.recheck.IsZero() || at.Before(p.recheck)) {
+			p.recheck = at
 		}
 		x.doubted = x.doubtful()
 		return !x.doubted
 	})
 	slices.SortFunc(begin, func(a, b *duty) int { return cmp.Compare(a.number, b.number) })
-	for _, d := range slices.Compact(begin) {
-		d.took = true
-		p.urge(d, now)
+	for _, d := range begin {
+		if p.bereft(d, now) {
+			d.took = true
+			p.urge(d, now)
+		}
 	}
 }
 
@@ -228,6 +227,18 @@ func (p *Planner) rate(x *peer, now time.Time) int {
 		}
 	}
 	return dht.MaxMembers
+}
+
+// worsens is when time alone may have a relay count as lost for one more standby, at the earliest; zero: never.
+func (x *peer) worsens() time.Time {
+	since := x.down
+	if since.IsZero() || !x.lacking.IsZero() && x.lacking.Before(since) {
+		since = x.lacking
+	}
+	if since.IsZero() || x.rated == dht.MaxMembers {
+		return time.Time{}
+	}
+	return since.Add(Patience(x.rated))
 }
 
 // bereft says whether a duty is a standby's that waits, and too many before it are lost.

@@ -20,6 +20,8 @@ type Planner struct {
 	order   []*peer   // by first mention, so that plans repeat
 	agenda  agenda    // of those that a visit is planned to
 	doubted []*peer   // those that may count as lost, and some that do not any more
+	asked   bool      // takeOver has, since there was something new to doubt
+	recheck time.Time // when time alone may have one of those count as lost for more standbys; zero: never
 	named   uint64    // how many were ever mentioned
 	taken   uint64    // how many duties there ever were
 	reached time.Time // when anybody answered last
@@ -203,6 +205,7 @@ func (p *Planner) tested(id []byte, now time.Time, got Proof) {
 
 // doubt has takeOver ask whether a relay is lost.
 func (p *Planner) doubt(x *peer) {
+	p.asked = false
 	if !x.doubted {
 		x.doubted = true
 		p.doubted = append(p.doubted, x)
