@@ -170,7 +170,7 @@ func (e *Engine) startRound(t *Turn, excluded map[string]bool) {
 	}
 	epochs := e.staleEpochs(t, result)
 	if len(epochs) == 0 {
-		e.roundFailed = 0
+		e.settled(t, result, excluded)
 		return
 	}
 	e.round = &round{
@@ -301,6 +301,15 @@ func (e *Engine) retryElection(t *Turn) {
 	e.planElection(t, pause+jitter(t.Rand, pause/4))
 }
 
+// settled ends a round whose set stands. A relay that was too slow to answer, and is missed, is asked again soon.
+func (e *Engine) settled(t *Turn, r election.Result, excluded map[string]bool) {
+	if len(r.Members) < e.cfg.Policy.R && len(excluded) > 0 {
+		e.retryElection(t)
+		return
+	}
+	e.roundFailed = 0
+}
+
 func (e *Engine) anyExcluded() bool {
 	return slices.ContainsFunc(chosen(e.round.result), func(p dht.Peer) bool { return e.round.excluded[string(p.ID)] })
 }
@@ -382,7 +391,7 @@ func (e *Engine) afterCommit(t *Turn) {
 		}
 		e.keepSet(t, rec)
 	}
-	e.roundFailed = 0
+	e.settled(t, r.result, r.excluded)
 	t.Out.Watches = true
 	e.prekeysAt = t.Now // bundles for the new relays
 	e.renewRecord(t, false)

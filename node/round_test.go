@@ -30,3 +30,32 @@ func TestRelaysThatWereAwayAreAskedAgainSoon(t *testing.T) {
 		}
 	}
 }
+
+// A relay that was too slow for the first round of an election is a member soon after: not at the next look, an hour later.
+// One that stays away is asked ever more rarely.
+func TestARelayThatWasTooSlowIsElectedSoon(t *testing.T) {
+	w := newWorld(t)
+	slow := w.relay("r1")
+	w.relay("r2")
+	w.relay("r3")
+	a := w.person("alice")
+	slow.up = false
+	w.pass(10 * time.Second)
+	if m, _ := w.members(a); len(m) != 2 {
+		t.Fatalf("control: with one of three relays away %s serve", names(m))
+	}
+	begun := a.seen(slow).Failed
+	w.pass(6 * time.Hour)
+	if n := a.seen(slow).Failed - begun; n < 6 || n > 20 {
+		t.Errorf("asked %d times in six hours", n)
+	}
+	slow.up = true
+	b := w.person("bob")
+	slow.up = false
+	w.pass(10 * time.Second)
+	slow.up = true
+	w.pass(time.Minute)
+	if m, _ := w.members(b); len(m) != 3 {
+		t.Errorf("a minute later %s serve", names(m))
+	}
+}
