@@ -116,44 +116,46 @@ const (
 func (c *Config) Check() error {
 	switch {
 	case c.Users < 2 || c.Users > maxUsers:
-		return fmt.Errorf("users: %d, want 2 to %d", c.Users, maxUsers)
+		return model.Refuse("users", "%d, want 2 to %d", c.Users, maxUsers)
 	case c.For < time.Hour || c.For > maxFor:
-		return fmt.Errorf("for: %v, want 1 h to 400 days", c.For)
+		return model.Refuse("span", "%v, want %v to %v", c.For, time.Hour, maxFor)
 	case len(c.PerUser) > MaxPerUser:
-		return fmt.Errorf("devices per user: at most %d", MaxPerUser)
+		return model.Refuse("devices_per_user", "at most %d", MaxPerUser)
 	case !(c.Messages >= 0 && c.Messages <= 10_000):
-		return fmt.Errorf("messages: %g a day, want 0 to 10000", c.Messages)
+		return model.Refuse("messages", "%g a day, want 0 to 10000", c.Messages)
 	case !(c.Uneven >= 0 && c.Uneven <= 3):
-		return fmt.Errorf("uneven: %g, want 0 to 3", c.Uneven)
+		return model.Refuse("uneven", "%g, want 0 to 3", c.Uneven)
 	case c.Contacts < 1 || c.Contacts > 60:
-		return fmt.Errorf("contacts: %d, want 1 to 60", c.Contacts)
+		return model.Refuse("contacts", "%d, want 1 to 60", c.Contacts)
 	case c.RelayCount < 1 || c.RelayCount > maxRelays:
-		return fmt.Errorf("relays: %d, want 1 to %d", c.RelayCount, maxRelays)
+		return model.Refuse("relays", "%d, want 1 to %d", c.RelayCount, maxRelays)
 	case c.Candidates < 1 || c.Candidates > 64:
-		return fmt.Errorf("candidates: %d, want 1 to 64", c.Candidates)
-	case c.R < 1 || c.W < 1 || c.W > c.R || c.S < 0 || c.R+c.S > 8:
-		return fmt.Errorf("policy R %d, W %d, S %d: want R and W at least 1, W at most R, and R and S together at most 8", c.R, c.W, c.S)
+		return model.Refuse("candidates", "%d, want 1 to 64", c.Candidates)
+	case c.R < 1 || c.S < 0 || c.R+c.S > 8:
+		return model.Refuse("r", "%d and s %d, want at least 1 and 0, and at most 8 together", c.R, c.S)
+	case c.W < 1 || c.W > c.R:
+		return model.Refuse("w", "%d, want 1 to %d, which is r", c.W, c.R)
 	case c.Links != "near" && c.Links != "world":
-		return fmt.Errorf("links: %q, want near or world", c.Links)
+		return model.Refuse("links", "%q, want near or world", c.Links)
 	case c.Until != "drain" && c.Until != "now":
-		return fmt.Errorf("until: %q, want drain or now", c.Until)
+		return model.Refuse("until", "%q, want drain or now", c.Until)
 	case !(c.Bandwidth == 0 || c.Bandwidth >= 1000):
-		return fmt.Errorf("bandwidth: %g bytes a second, want 0 or at least 1000", c.Bandwidth)
+		return model.Refuse("bandwidth", "%g bytes a second, want 0 or at least 1000", c.Bandwidth)
 	case c.Skew < 0 || c.Skew > time.Hour:
-		return fmt.Errorf("skew: %v, want 0 to 1 h", c.Skew)
+		return model.Refuse("skew", "%v, want 0 to %v", c.Skew, time.Hour)
 	case c.Rush.For > 0 && c.Rush.At >= c.For:
-		return fmt.Errorf("rush: at %v, in a run of %v", c.Rush.At, c.For)
+		return model.Refuse("rush_at", "%v, in a run of %v", c.Rush.At, c.For)
 	case c.Directory < 0 || c.Directory > 100_000_000:
-		return fmt.Errorf("directory: %d nodes, want 0 to 10^8", c.Directory)
+		return model.Refuse("directory", "%d nodes, want 0 to 10^8", c.Directory)
 	case c.Loss > 0.5:
-		return fmt.Errorf("loss: %g, want at most 0.5", c.Loss)
+		return model.Refuse("loss", "%g, want at most 0.5", c.Loss)
 	}
 	for _, s := range []struct {
 		name  string
 		value float64
-	}{{"hot share", c.HotShare}, {"loss", c.Loss}, {"nat", c.NAT}, {"punch", c.Punch}} {
+	}{{"hot_share", c.HotShare}, {"loss", c.Loss}, {"nat", c.NAT}, {"punch", c.Punch}} {
 		if !(s.value >= 0 && s.value <= 1) {
-			return fmt.Errorf("%s: %g, want 0 to 1", s.name, s.value)
+			return model.Refuse(s.name, "%g, want 0 to 1", s.value)
 		}
 	}
 	if err := c.checkGroups(); err != nil {
@@ -189,36 +191,37 @@ func (c *Config) checkGroups() error {
 	for _, g := range c.Groups {
 		switch {
 		case g.Size > roster.MaxMembers:
-			return fmt.Errorf("groups: %d members, and an engine takes at most %d: kith sim run group-sizes has larger ones", g.Size, roster.MaxMembers)
+			return model.Refuse("groups", "%d members, and an engine takes at most %d: kith sim run group-sizes has larger ones", g.Size, roster.MaxMembers)
 		case g.Size < 3 || g.Size > c.Users:
-			return fmt.Errorf("groups: %d members, want 3 to %d, which is all users", g.Size, c.Users)
+			return model.Refuse("groups", "%d members, want 3 to %d, which is all users", g.Size, c.Users)
 		case !(g.Share >= 0):
-			return fmt.Errorf("groups: a share of %g", g.Share)
+			return model.Refuse("groups", "a share of %g", g.Share)
 		}
 		sum += g.Share
 	}
 	if sum > 1 {
-		return fmt.Errorf("groups and the hot share have %g of the messages together, want at most 1", sum)
+		return model.Refuse("groups", "they and the hot share have %g of the messages together, want at most 1", sum)
 	}
 	return nil
 }
 
 func (c *Config) checkFaults() error {
 	parts := 0
-	for _, f := range c.Faults {
+	for i, f := range c.Faults {
+		key := fmt.Sprintf("fault.%d.", i)
 		switch {
 		case Kinds[f.Kind] == "":
-			return fmt.Errorf("faults: there is no kind %q", f.Kind)
+			return model.Refuse(key+"kind", "there is no %q", f.Kind)
 		case f.At < 0 || f.At >= c.For || f.For < 0:
-			return fmt.Errorf("faults: %s at %v for %v, in a run of %v", f.Kind, f.At, f.For, c.For)
+			return model.Refuse(key+"at", "%s at %v for %v, in a run of %v", f.Kind, f.At, f.For, c.For)
 		case !(f.Share >= 0 && (f.Share <= 1 || f.Kind == "sybils" && f.Share <= 100)):
-			return fmt.Errorf("faults: %s: a share of %g", f.Kind, f.Share)
+			return model.Refuse(key+"share", "%g of %s", f.Share, f.Kind)
 		case f.Kind == "partition" || f.Kind == "relays-blocked" || f.Kind == "bootstrap-blocked":
 			parts++
 		}
 	}
 	if parts > 8 {
-		return fmt.Errorf("faults: %d cuts, want at most 8", parts)
+		return model.Refuse("fault", "%d cuts, want at most 8", parts)
 	}
 	return nil
 }

@@ -83,29 +83,54 @@ const (
 	maxSeats   = 8       // of a box
 )
 
-// Check finds what makes no sense.
+// Refusal says that a value makes no sense, also beside others: it is that of a key, by its name in scenarios.
+type Refusal struct {
+	Key  string
+	why  string
+	args []any
+}
+
+// Refuse makes a refusal.
+func Refuse(key, why string, args ...any) error { return &Refusal{key, why, args} }
+
+func (r *Refusal) Error() string { return r.Key + ": " + r.Why(func(v any) any { return v }) }
+
+// Why is what makes no sense. Its values are written as the caller writes them.
+func (r *Refusal) Why(write func(any) any) string {
+	args := make([]any, len(r.args))
+	for i, a := range r.args {
+		args[i] = write(a)
+	}
+	return fmt.Sprintf(r.why, args...)
+}
+
+// Check finds what makes no sense: a Refusal.
 func (c *Config) Check() error {
 	switch {
 	case c.Devices < 10 || c.Devices > maxDevices:
-		return fmt.Errorf("devices: %d, want 10 to %d", c.Devices, maxDevices)
+		return Refuse("devices", "%d, want 10 to %d", c.Devices, maxDevices)
 	case c.Days < 1 || c.Days > maxDays:
-		return fmt.Errorf("days: %d, want 1 to %d", c.Days, maxDays)
+		return Refuse("span", "%d, want 1 to %d", c.Days, maxDays)
 	case !(c.Messages >= 0 && c.Messages <= 10_000):
-		return fmt.Errorf("messages: %g a day, want 0 to 10000", c.Messages)
+		return Refuse("messages", "%g a day, want 0 to 10000", c.Messages)
 	case !(c.Uneven >= 0 && c.Uneven <= 3):
-		return fmt.Errorf("uneven: %g, want 0 to 3", c.Uneven)
+		return Refuse("uneven", "%g, want 0 to 3", c.Uneven)
 	case c.Contacts < 2 || c.Contacts > 10_000:
-		return fmt.Errorf("contacts: %d, want 2 to 10000", c.Contacts)
+		return Refuse("contacts", "%d, want 2 to 10000", c.Contacts)
 	case !(c.DirectPart >= 0 && c.DirectPart <= 1):
-		return fmt.Errorf("direct part: %g, want 0 to 1", c.DirectPart)
+		return Refuse("direct", "%g, want 0 to 1", c.DirectPart)
 	case c.RelayCount < 0 || c.RelayCount > maxDevices:
-		return fmt.Errorf("relays: %d, want 1 to %d, or 0 for as many as the devices need", c.RelayCount, maxDevices)
+		return Refuse("relays", "%d, want 1 to %d, or 0 for as many as the devices need", c.RelayCount, maxDevices)
 	case c.PerRelay < 1:
-		return fmt.Errorf("devices per relay: %d, want at least 1", c.PerRelay)
+		return Refuse("devices_per_relay", "%d, want at least 1", c.PerRelay)
 	case c.Candidates < 1 || c.Candidates > 64:
-		return fmt.Errorf("candidates: %d, want 1 to 64", c.Candidates)
-	case c.R < 1 || c.W < 1 || c.W > c.R || c.S < 1 || c.R+c.S > maxSeats:
-		return fmt.Errorf("policy R %d, W %d, S %d: want each at least 1, W at most R, and R and S together at most %d", c.R, c.W, c.S, maxSeats)
+		return Refuse("candidates", "%d, want 1 to 64", c.Candidates)
+	case c.R < 1 || c.R+c.S > maxSeats:
+		return Refuse("r", "%d and s %d, want at least 1, and at most %d together", c.R, c.S, maxSeats)
+	case c.W < 1 || c.W > c.R:
+		return Refuse("w", "%d, want 1 to %d, which is r", c.W, c.R)
+	case c.S < 1:
+		return Refuse("s", "%d, want at least 1", c.S)
 	}
 	if err := c.checkFaults(); err != nil {
 		return err
@@ -113,13 +138,13 @@ func (c *Config) Check() error {
 	if err := c.checkGroups(); err != nil {
 		return err
 	}
-	if err := checkParts("device classes", c.People); err != nil {
+	if err := checkParts("device_classes", c.People); err != nil {
 		return err
 	}
-	if err := checkParts("relay classes", c.Relays); err != nil {
+	if err := checkParts("relay_classes", c.Relays); err != nil {
 		return err
 	}
-	return checkShares("devices per user", c.PerUser)
+	return checkShares("devices_per_user", c.PerUser)
 }
 
 func checkParts(what string, parts []Part) error {
@@ -127,11 +152,11 @@ func checkParts(what string, parts []Part) error {
 	for _, p := range parts {
 		for _, w := range []Weibull{p.Churn.On, p.Churn.Off} {
 			if !(w.Shape >= 0.2 && w.Shape <= 20 && w.Scale > 0 && w.Scale <= 1e9) {
-				return fmt.Errorf("%s: %s: shape %g, scale %g min", what, p.Churn.Name, w.Shape, w.Scale)
+				return Refuse(what, "%s: shape %g, scale %g min", p.Churn.Name, w.Shape, w.Scale)
 			}
 		}
 		if !(p.LifeDays >= 0) {
-			return fmt.Errorf("%s: %s: a life of %g days", what, p.Churn.Name, p.LifeDays)
+			return Refuse(what, "%s: a life of %g days", p.Churn.Name, p.LifeDays)
 		}
 		shares = append(shares, p.Share)
 	}
@@ -142,12 +167,12 @@ func checkShares(what string, shares []float64) error {
 	sum := 0.0
 	for _, s := range shares {
 		if !(s >= 0) {
-			return fmt.Errorf("%s: a share of %g", what, s)
+			return Refuse(what, "a share of %g", s)
 		}
 		sum += s
 	}
 	if len(shares) == 0 || len(shares) > 16 || math.Abs(sum-1) > 1e-6 {
-		return fmt.Errorf("%s: shares add up to %g, want 1", what, sum)
+		return Refuse(what, "shares add up to %g, want 1", sum)
 	}
 	return nil
 }

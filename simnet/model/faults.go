@@ -2,6 +2,7 @@ package model
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/kith-im/kith/mailbox/repair"
@@ -49,43 +50,51 @@ const maxFaults = 64
 
 func (c *Config) checkFaults() error {
 	if len(c.Faults) > maxFaults {
-		return fmt.Errorf("%d faults, at most %d", len(c.Faults), maxFaults)
+		return Refuse("fault", "there are %d, at most %d", len(c.Faults), maxFaults)
 	}
-	for _, f := range c.Faults {
-		known := false
-		for _, k := range FaultKinds() {
-			known = known || k == f.Kind
-		}
-		switch {
-		case !known:
-			return fmt.Errorf("fault: %q is none that a population knows", f.Kind)
-		case !(f.Share > 0 && f.Share <= 1):
-			return fmt.Errorf("fault %s: a share of %g, want more than 0 and at most 1", f.Kind, f.Share)
-		case f.At < 0 || f.At > maxDays*24*time.Hour || f.For < 0 || f.For > maxDays*24*time.Hour:
-			return fmt.Errorf("fault %s: at %v for %v", f.Kind, f.At, f.For)
-		case f.At >= time.Duration(c.Days)*24*time.Hour:
-			return fmt.Errorf("fault %s: at %.4g d, in a run of %d days", f.Kind, f.At.Hours()/24, c.Days)
-		case f.For == 0 && (f.Kind == RelaysAway || f.Kind == DevicesAway):
-			return fmt.Errorf("fault %s: say for how long", f.Kind)
-		case f.For > 0 && (f.Kind == RelaysDie || f.Kind == RelaysWithhold):
-			return fmt.Errorf("fault %s: it lasts, for how long makes no sense", f.Kind)
+	for i, f := range c.Faults {
+		if err := f.check(fmt.Sprintf("fault.%d.", i), c.length()); err != nil {
+			return err
 		}
 	}
 	switch r := c.Rush; {
 	case r.At < 0 || r.For < 0 || r.At+r.For > maxDays*24*time.Hour:
-		return fmt.Errorf("rush: at %v for %v", r.At, r.For)
-	case r.For > 0 && r.At >= time.Duration(c.Days)*24*time.Hour:
-		return fmt.Errorf("rush: at %.4g d, in a run of %d days", r.At.Hours()/24, c.Days)
+		return Refuse("rush_at", "%v for %v", r.At, r.For)
+	case r.For > 0 && r.At >= c.length():
+		return Refuse("rush_at", "%v, in a run of %v", r.At, c.length())
 	case r.For > 0 && !(r.Factor >= 0 && r.Factor <= 1000):
-		return fmt.Errorf("rush: factor %g, want 0 to 1000", r.Factor)
+		return Refuse("rush_factor", "%g, want 0 to 1000", r.Factor)
 	case !(c.HotShare >= 0 && c.HotShare <= 1):
-		return fmt.Errorf("hot share: %g, want 0 to 1", c.HotShare)
+		return Refuse("hot_share", "%g, want 0 to 1", c.HotShare)
 	case c.HotShare > 0 && (c.HotUsers < 1 || c.HotUsers > 1<<20):
-		return fmt.Errorf("hot users: %d, want at least 1", c.HotUsers)
-	case c.Silent < minRepair || c.Silent > maxDays*24*time.Hour || c.Visits < minRepair || c.Visits > maxDays*24*time.Hour:
-		return fmt.Errorf("repair: silent after %v, visits every %v, want at least %v", c.Silent, c.Visits, minRepair)
+		return Refuse("hot_share", "%g of all messages, and hot_users is %d, want 1 to %d", c.HotShare, c.HotUsers, 1<<20)
+	case c.Silent < minRepair || c.Silent > maxDays*24*time.Hour:
+		return Refuse("silent", "%v, want at least %v", c.Silent, minRepair)
+	case c.Visits < minRepair || c.Visits > maxDays*24*time.Hour:
+		return Refuse("visits", "%v, want at least %v", c.Visits, minRepair)
 	case c.Epoch != 0 && (c.Epoch < time.Hour || c.Epoch > maxDays*24*time.Hour):
-		return fmt.Errorf("epoch: %v, want at least an hour, or 0", c.Epoch)
+		return Refuse("epoch", "%v, want at least %v, or 0", c.Epoch, time.Hour)
+	}
+	return nil
+}
+
+// length is how long a run takes.
+func (c *Config) length() time.Duration { return time.Duration(c.Days) * 24 * time.Hour }
+
+func (f Fault) check(key string, length time.Duration) error {
+	switch {
+	case !slices.Contains(FaultKinds(), f.Kind):
+		return Refuse(key+"kind", "%q is none that a population knows", f.Kind)
+	case !(f.Share > 0 && f.Share <= 1):
+		return Refuse(key+"share", "%g of %s, want more than 0 and at most 1", f.Share, f.Kind)
+	case f.At < 0 || f.At > maxDays*24*time.Hour || f.For < 0 || f.For > maxDays*24*time.Hour:
+		return Refuse(key+"at", "%s at %v for %v", f.Kind, f.At, f.For)
+	case f.At >= length:
+		return Refuse(key+"at", "%s at %v, in a run of %v", f.Kind, f.At, length)
+	case f.For == 0 && (f.Kind == RelaysAway || f.Kind == DevicesAway):
+		return Refuse(key+"for", "is missing: for how long are %s?", f.Kind)
+	case f.For > 0 && (f.Kind == RelaysDie || f.Kind == RelaysWithhold):
+		return Refuse(key+"for", "%s lasts, for how long makes no sense", f.Kind)
 	}
 	return nil
 }

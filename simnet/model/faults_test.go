@@ -111,18 +111,18 @@ func TestPatienceIsThatOfRepair(t *testing.T) {
 
 func TestFaultsThatMakeNoSenseAreRefused(t *testing.T) {
 	for word, change := range map[string]func(*model.Config){
-		"is none":       func(c *model.Config) { c.Faults = []model.Fault{{Kind: "flood", Share: 1}} },
-		"a share of 0":  func(c *model.Config) { c.Faults = []model.Fault{{Kind: model.RelaysDie}} },
-		"how long":      func(c *model.Config) { c.Faults = []model.Fault{{Kind: model.DevicesAway, Share: 1}} },
-		"it lasts":      func(c *model.Config) { c.Faults = []model.Fault{{Kind: model.RelaysDie, Share: 1, For: day}} },
-		"rush":          func(c *model.Config) { c.Rush = model.Rush{At: -1, For: 1} },
-		"factor":        func(c *model.Config) { c.Rush = model.Rush{For: day, Factor: math.NaN()} },
-		"hot users":     func(c *model.Config) { c.HotShare = 0.5 },
-		"hot share":     func(c *model.Config) { c.HotShare = 2 },
-		"epoch":         func(c *model.Config) { c.Epoch = time.Second },
-		"repair: ":      func(c *model.Config) { c.Visits = 0 },
-		"relays: -1":    func(c *model.Config) { c.RelayCount = -1 },
-		"65 faults, at": func(c *model.Config) { c.Faults = make([]model.Fault, 65) },
+		"is none":        func(c *model.Config) { c.Faults = []model.Fault{{Kind: "flood", Share: 1}} },
+		"0.share: 0":     func(c *model.Config) { c.Faults = []model.Fault{{Kind: model.RelaysDie}} },
+		"0.for: is miss": func(c *model.Config) { c.Faults = []model.Fault{{Kind: model.DevicesAway, Share: 1}} },
+		"die lasts":      func(c *model.Config) { c.Faults = []model.Fault{{Kind: model.RelaysDie, Share: 1, For: day}} },
+		"rush_at: ":      func(c *model.Config) { c.Rush = model.Rush{At: -1, For: 1} },
+		"rush_factor":    func(c *model.Config) { c.Rush = model.Rush{For: day, Factor: math.NaN()} },
+		"hot_users is":   func(c *model.Config) { c.HotShare = 0.5 },
+		"hot_share: 2":   func(c *model.Config) { c.HotShare = 2 },
+		"epoch":          func(c *model.Config) { c.Epoch = time.Second },
+		"visits: ":       func(c *model.Config) { c.Visits = 0 },
+		"relays: -1":     func(c *model.Config) { c.RelayCount = -1 },
+		"are 65, at":     func(c *model.Config) { c.Faults = make([]model.Fault, 65) },
 	} {
 		c := model.Default()
 		change(&c)

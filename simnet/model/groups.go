@@ -1,7 +1,6 @@
 package model
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/kith-im/kith/simnet/result"
@@ -21,17 +20,17 @@ func (c *Config) checkGroups() error {
 	for _, g := range c.Groups {
 		switch {
 		case g.Size < 3 || g.Size > maxGroup:
-			return fmt.Errorf("groups: %d members, want 3 to %d", g.Size, maxGroup)
+			return Refuse("groups", "%d members, want 3 to %d", g.Size, maxGroup)
 		case !(g.Share >= 0):
-			return fmt.Errorf("groups: a share of %g", g.Share)
+			return Refuse("groups", "a share of %g", g.Share)
 		}
 		sum += g.Share
 	}
 	switch {
 	case sum > 1:
-		return fmt.Errorf("groups and the hot share have %g of the messages together, want at most 1", sum)
+		return Refuse("groups", "they and the hot share have %g of the messages together, want at most 1", sum)
 	case !(c.Bandwidth == 0 || c.Bandwidth >= 1000):
-		return fmt.Errorf("bandwidth: %g bytes a second, want 0 or at least 1000", c.Bandwidth)
+		return Refuse("bandwidth", "%g bytes a second, want 0 or at least 1000", c.Bandwidth)
 	}
 	return nil
 }
@@ -40,7 +39,7 @@ func (c *Config) checkGroups() error {
 func (w *World) enough() error {
 	for _, g := range w.cfg.Groups {
 		if g.Size > len(w.users) {
-			return fmt.Errorf("groups: %d members, and there are %d people", g.Size, len(w.users))
+			return Refuse("groups", "%d members, and there are %d people", g.Size, len(w.users))
 		}
 	}
 	return nil

@@ -41,23 +41,23 @@ func TestRepairAndOutboxesKeepMail(t *testing.T) {
 func TestWhatMakesNoSenseIsRefused(t *testing.T) {
 	for word, change := range map[string]func(*model.Config){
 		"devices:":          func(c *model.Config) { c.Devices = 3 },
-		"days":              func(c *model.Config) { c.Days = 0 },
+		"span: 0":           func(c *model.Config) { c.Days = 0 },
 		"messages":          func(c *model.Config) { c.Messages = math.NaN() },
 		"uneven":            func(c *model.Config) { c.Uneven = -1 },
 		"contacts":          func(c *model.Config) { c.Contacts = 0 },
-		"direct part":       func(c *model.Config) { c.DirectPart = 1.1 },
-		"devices per relay": func(c *model.Config) { c.PerRelay = 0 },
+		"direct: ":          func(c *model.Config) { c.DirectPart = 1.1 },
+		"devices_per_relay": func(c *model.Config) { c.PerRelay = 0 },
 		"candidates":        func(c *model.Config) { c.Candidates = 65 },
-		"R 3, W 4":          func(c *model.Config) { c.W = 4 },
-		"R 7, W 2, S 2":     func(c *model.Config) { c.R = 7 },
-		"device classes":    func(c *model.Config) { c.People = c.People[1:] },
+		"w: 4, want 1 to 3": func(c *model.Config) { c.W = 4 },
+		"r: 7 and s 2":      func(c *model.Config) { c.R = 7 },
+		"device_classes":    func(c *model.Config) { c.People = c.People[1:] },
 		"shape 0,":          func(c *model.Config) { c.Relays = []model.Part{{Share: 1}} },
 		"2 members":         func(c *model.Config) { c.Groups = []model.Group{{Size: 2, Share: 1}} },
 		"want 3 to 1024":    func(c *model.Config) { c.Groups = []model.Group{{Size: 1025, Share: 1}} },
 		"people":            func(c *model.Config) { c.Devices, c.Groups = 100, []model.Group{{Size: 101, Share: 1}} },
 		"1.5 of the":        func(c *model.Config) { c.HotShare, c.HotUsers, c.Groups = 0.5, 1, []model.Group{{Size: 3, Share: 1}} },
 		"bandwidth":         func(c *model.Config) { c.Bandwidth = 5 },
-		"devices per user":  func(c *model.Config) { c.PerUser = nil },
+		"devices_per_user":  func(c *model.Config) { c.PerUser = nil },
 	} {
 		c := model.Default()
 		change(&c)

@@ -88,11 +88,11 @@ func (s *Scenario) checkFigures(r *result.Result) error {
 	for _, e := range s.expect {
 		dim, known := dims[e.figure]
 		if !known {
-			return s.bad("expect."+e.figure, result.Unknown(e.figure, names))
+			return s.bad(result.Unknown(e.figure, names), "expect."+e.figure)
 		}
 		for _, b := range e.bounds {
 			if plainDim(dim) != b.unit.of && (b.value != 0 || b.unit.name != "") {
-				return s.bad("expect."+e.figure, fmt.Sprintf("expect.%s: is counted in %s, not as in %q", e.figure, dimension(dim), e.want))
+				return s.bad(fmt.Sprintf("expect.%s: is counted in %s, not as in %q", e.figure, dimension(dim), e.want), "expect."+e.figure)
 			}
 		}
 	}

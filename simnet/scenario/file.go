@@ -25,7 +25,8 @@ type Scenario struct {
 	config       *config
 	expect       []expectation
 	axes         []Axis
-	given        []Set // what a caller gave that is no parameter
+	sets         []Set // what a caller gave
+	given        []Set // of it, what is no parameter
 }
 
 // Axis is a key that a sweep varies, with its values. The key may be "seed".
@@ -54,11 +55,11 @@ func Parse(file, text string, sets ...Set) (*Scenario, error) {
 		return nil, err
 	}
 	if flat["kind"] == nil {
-		return nil, s.bad("kind", "kind: is missing: one of "+strings.Join(kinds, ", "))
+		return nil, s.bad("kind: is missing: one of "+strings.Join(kinds, ", "), "kind")
 	}
 	kind, ok := flat["kind"].(string)
 	if !ok || !slices.Contains(kinds, kind) {
-		return nil, s.bad("kind", "kind: "+choice(flat["kind"], kinds))
+		return nil, s.bad("kind: "+choice(flat["kind"], kinds), "kind")
 	}
 	s.config = newConfig(kind)
 	if s.config.name = strings.TrimSuffix(path.Base(file), ".toml"); s.config.name == "" {
@@ -66,23 +67,24 @@ func Parse(file, text string, sets ...Set) (*Scenario, error) {
 	}
 	for _, k := range s.inOrder(flat) {
 		if err := s.set(k, flat[k]); err != nil {
-			return nil, s.bad(k, err.Error())
+			return nil, s.bad(err.Error(), k)
 		}
 	}
 	for i, x := range sets {
 		if slices.ContainsFunc(sets[:i], func(y Set) bool { return x.Key == y.Key }) {
-			return nil, &strict.Error{File: "--set " + x.Key + "=" + x.Value, Why: x.Key + ": is given twice"}
+			return nil, x.bad(x.Key + ": is given twice")
 		}
 		if x.Key == "kind" {
-			return nil, &strict.Error{File: "--set " + x.Key + "=" + x.Value, Why: "kind: stands in the scenario, which has keys of its own kind"}
+			return nil, x.bad("kind: stands in the scenario, which has keys of its own kind")
 		}
 		if err := s.set(x.Key, typed(x.Value)); err != nil {
-			return nil, &strict.Error{File: "--set " + x.Key + "=" + x.Value, Why: err.Error()}
+			return nil, x.bad(err.Error())
 		}
 		if strings.HasPrefix(x.Key, "expect.") || x.Key == "name" || x.Key == "question" {
 			s.given = append(s.given, x)
 		}
 	}
+	s.sets = sets
 	return s, s.check()
 }
 
@@ -113,7 +115,7 @@ func (s *Scenario) flatten(into map[string]any, tree map[string]any, prefix stri
 		case string, int64, float64, bool:
 			into[key] = v
 		default:
-			return s.bad(key, key+": wants a text, a number, true or false; where several belong together, put + between them")
+			return s.bad(key+": wants a text, a number, true or false; where several belong together, put + between them", key)
 		}
 	}
 	return nil
@@ -156,22 +158,39 @@ func (s *Scenario) setAxis(key string, v any) error {
 	return nil
 }
 
-// bad is a complaint with the line of a key.
-func (s *Scenario) bad(key, why string) error {
-	return &strict.Error{File: s.file, Line: strict.Line(s.source, key), Why: why}
+// bad is a complaint with the line of a key: of the first of several that was said, in the file or by a caller in its
+// place, or of the table in which it is missing.
+func (s *Scenario) bad(why string, keys ...string) error {
+	for at := 0; at < len(keys); at++ {
+		key := keys[at]
+		if i := slices.IndexFunc(s.sets, func(x Set) bool { return x.Key == key }); i >= 0 {
+			return s.sets[i].bad(why)
+		}
+		if line := strict.Line(s.source, key); line > 0 {
+			return &strict.Error{File: s.file, Line: line, Why: why}
+		}
+		if table := strings.LastIndex(key, "."); table > 0 {
+			keys = append(keys, key[:table])
+		}
+	}
+	return &strict.Error{File: s.file, Why: why}
+}
+
+func (x Set) bad(why string) error {
+	return &strict.Error{File: "--set " + x.Key + "=" + x.Value, Why: why}
 }
 
 // check looks at what several keys say together.
 func (s *Scenario) check() error {
 	c := s.config
 	if strings.ContainsFunc(c.question, func(r rune) bool { return !unicode.IsPrint(r) }) { // Text has it in a line of its own
-		return s.bad("question", "question: is one line of text")
+		return s.bad("question: is one line of text", "question")
 	}
 	if c.question == "" {
-		return s.bad("question", "question: is missing: which one does the scenario answer?")
+		return s.bad("question: is missing: which one does the scenario answer?", "question")
 	}
 	if c.kind == KindStory && c.story == "" {
-		return s.bad("story", "story: is missing: which one?")
+		return s.bad("story: is missing: which one?", "story")
 	}
 	if c.kind == KindLookup || c.kind == KindStory {
 		return nil
@@ -179,18 +198,18 @@ func (s *Scenario) check() error {
 	m := &c.model
 	switch {
 	case m.W > m.R:
-		return s.bad("w", fmt.Sprintf("w: %d receipts of %d members can never be had", m.W, m.R))
+		return s.bad(fmt.Sprintf("w: %d receipts of %d members can never be had", m.W, m.R), "w", "r")
 	case m.R+m.S > 8:
-		return s.bad("r", fmt.Sprintf("r and s: %d relays of a box, at most 8", m.R+m.S))
+		return s.bad(fmt.Sprintf("r and s: %d relays of a box, at most 8", m.R+m.S), "r", "s")
 	case m.RelayCount > 0 && m.RelayCount < m.R:
-		return s.bad("relays", fmt.Sprintf("relays: %d cannot be %d members", m.RelayCount, m.R))
+		return s.bad(fmt.Sprintf("relays: %d cannot be %d members", m.RelayCount, m.R), "relays", "r")
 	}
 	if rs := c.relays(); c.closedForm && (len(rs) != 1 || rs[0].LifeDays == 0 || !m.NoRepair && m.R != 2) {
-		return s.bad("closed_form", "closed_form: is known of one class of relays that die, without repair or with r = 2")
+		return s.bad("closed_form: is known of one class of relays that die, without repair or with r = 2", "closed_form")
 	}
 	for i, f := range c.faults {
 		if f.kind == "" {
-			return s.bad(fmt.Sprintf("fault.%d", i), fmt.Sprintf("fault.%d.kind: is missing", i))
+			return s.bad(fmt.Sprintf("fault.%d.kind: is missing", i), fmt.Sprintf("fault.%d", i))
 		}
 	}
 	if c.kind == KindWorld {

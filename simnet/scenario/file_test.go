@@ -159,50 +159,68 @@ span = "3 d"
 devices = 50
 `
 
+const town = `question = "What?"
+kind = "world"
+`
+
 func TestWhatCannotBeUsedIsNamedWithItsLine(t *testing.T) {
 	for bad, want := range map[string]string{
-		good + "relay = 4":                                       `x.toml:5: there is no key "relay"; did you mean "relays"?`,
-		good + "Weather = 4":                                     `x.toml:5: there is no key "Weather"`,
-		good + "messages = 43":                                   `x.toml:5: messages: has no unit: write "43 /d" or "/h"`,
-		good + "relay_life = 30":                                 `x.toml:5: relay_life: has no unit: write "30 d", h, min, s or ms`,
-		good + "direct = 70":                                     `x.toml:5: direct: has no unit: write "70 %"`,
-		good + `direct = "170 %"`:                                `x.toml:5: direct: wants a share from 0 % to 100 %`,
-		good + `span = "4 d"`:                                    `x.toml:5: `,
-		good + "seed = 1\nseed = 2":                              `x.toml:6: `,
-		good + "seed = -1":                                       `x.toml:5: seed: wants a whole number`,
-		good + "r = 3\nw = 4":                                    `x.toml:6: w: 4 receipts of 3 members can never be had`,
-		good + "r = 0":                                           `x.toml:5: r: wants a whole number from 1 to 7, not 0`,
-		good + "r = 2.5":                                         `x.toml:5: r: wants a whole number from 1 to 7, not 2.5`,
-		good + "r = [1, 2]":                                      `x.toml:5: r: wants a text, a number`,
-		good + "known = 20":                                      `x.toml:5: "known" is a key of kind lookup`,
-		good + `relay_classes = "hume 100 %"`:                    `x.toml:5: relay_classes: wants classes as`,
-		good + `relay_classes = "home 60 %"`:                     `x.toml:5: relay_classes: wants at most 16 classes whose shares add up to 100 %, not 60 %`,
-		good + "[[fault]]\nkind = \"relays-dye\"":                `x.toml:6: fault.0.kind: is one of relays-die,`,
-		good + "[[fault]]\nat = \"1 d\"":                         `x.toml:5: fault.0.kind: is missing`,
-		good + "[[fault]]\nshar = \"1 %\"":                       `x.toml:6: there is no key of a fault "shar"; did you mean "share"?`,
-		good + "[expect]\n\"lost.count\" = \"0\"":                `x.toml:6: expect.lost.count: wants a comparison`,
-		good + "[expect]\n\"events\" = \"== 0\"":                 `x.toml:6: there is no figure "events" any more; it is called "events.count"`,
-		good + "[expect]\n\"lost\" = \"== 0\"":                   `x.toml:6: there is no figure "lost"; there are lost.count, lost.share`,
-		good + "[expect]\n\"lost.messages\" = \"== 0\"":          `x.toml:6: there is no figure "lost.messages"; there are lost.count, lost.share`,
-		good + "[expect]\n\"delivery_p99\" = \"<= 1 s\"":         `x.toml:6: there is no figure "delivery_p99"; there are delivery.seconds.p99, delivery.there.seconds.p99, `,
-		good + "[expect]\n\"lost.cunt\" = \"== 0\"":              `x.toml:6: there is no figure "lost.cunt"; did you mean "lost.count"?`,
-		good + "[expect]\n\"lost.count\" = \"< 3 s\"":            `x.toml:6: expect.lost.count: is counted in plain numbers`,
-		good + "[sweep]\nrelay = \"4, 8\"":                       `x.toml:6: there is no key "relay"`,
-		good + "[sweep]\nrelays = \"4, x\"":                      `x.toml:6: sweep.relays: wants a whole number`,
-		"kind = \"model\"":                                       `x.toml: question: is missing`,
-		"question = \"What?\"\nkind = \"modell\"":                `x.toml:2: kind: is one of model,`,
-		"question = \"What?\"\nkind = \"worlds\"":                `x.toml:2: kind: is one of model, world, lookup, story, not "worlds"; did you mean "world"?`,
-		"question = \"What?\"":                                   `x.toml: kind: is missing: one of model,`,
-		"question = ":                                            `x.toml:1: `,
-		good + "[[fault]]\nkind = \"relays-away\"\n":             `x.toml: fault relays-away: say for how long`,
-		good + "closed_form = true":                              `x.toml:5: closed_form: is known of one class`,
-		good + "[[fault]]\nkind = \"relays-die\"\nat = \"99 d\"": `x.toml: fault relays-die: at 99 d, in a run of`,
-		good + "rush_for = \"1 h\"\nrush_at = \"99 d\"":          `x.toml: rush: at 99 d, in a run of`,
-		good + "relays = 2":                                      `x.toml:5: relays: 2 cannot be 3 members`,
-		good + "flat = 1":                                        `x.toml:5: flat: is true or false, not 1`,
-		good + "devices_per_user = \"60 % + 30 %\"":              `x.toml:5: devices_per_user: wants at most 16 shares that add up to 100 %, not 90 %`,
-		strings.Repeat("# long\n", 10_000):                       `x.toml: longer than`,
-		good + "name = \"" + strings.Repeat("x", 500):            `x.toml:5: `,
+		good + "relay = 4":                                                `x.toml:5: there is no key "relay"; did you mean "relays"?`,
+		good + "Weather = 4":                                              `x.toml:5: there is no key "Weather"`,
+		good + "messages = 43":                                            `x.toml:5: messages: has no unit: write "43 /d" or "/h"`,
+		good + "relay_life = 30":                                          `x.toml:5: relay_life: has no unit: write "30 d", h, min, s or ms`,
+		good + "direct = 70":                                              `x.toml:5: direct: has no unit: write "70 %"`,
+		good + `direct = "170 %"`:                                         `x.toml:5: direct: wants a share from 0 % to 100 %`,
+		good + `span = "4 d"`:                                             `x.toml:5: `,
+		good + "seed = 1\nseed = 2":                                       `x.toml:6: `,
+		good + "seed = -1":                                                `x.toml:5: seed: wants a whole number`,
+		good + "r = 3\nw = 4":                                             `x.toml:6: w: 4 receipts of 3 members can never be had`,
+		good + "r = 0":                                                    `x.toml:5: r: wants a whole number from 1 to 7, not 0`,
+		good + "r = 2.5":                                                  `x.toml:5: r: wants a whole number from 1 to 7, not 2.5`,
+		good + "r = [1, 2]":                                               `x.toml:5: r: wants a text, a number`,
+		good + "known = 20":                                               `x.toml:5: "known" is a key of kind lookup`,
+		good + `relay_classes = "hume 100 %"`:                             `x.toml:5: relay_classes: wants classes as`,
+		good + `relay_classes = "home 60 %"`:                              `x.toml:5: relay_classes: wants at most 16 classes whose shares add up to 100 %, not 60 %`,
+		good + "[[fault]]\nkind = \"relays-dye\"":                         `x.toml:6: fault.0.kind: is one of relays-die,`,
+		good + "[[fault]]\nat = \"1 d\"":                                  `x.toml:5: fault.0.kind: is missing`,
+		good + "[[fault]]\nshar = \"1 %\"":                                `x.toml:6: there is no key of a fault "shar"; did you mean "share"?`,
+		good + "[expect]\n\"lost.count\" = \"0\"":                         `x.toml:6: expect.lost.count: wants a comparison`,
+		good + "[expect]\n\"events\" = \"== 0\"":                          `x.toml:6: there is no figure "events" any more; it is called "events.count"`,
+		good + "[expect]\n\"lost\" = \"== 0\"":                            `x.toml:6: there is no figure "lost"; there are lost.count, lost.share`,
+		good + "[expect]\n\"lost.messages\" = \"== 0\"":                   `x.toml:6: there is no figure "lost.messages"; there are lost.count, lost.share`,
+		good + "[expect]\n\"delivery_p99\" = \"<= 1 s\"":                  `x.toml:6: there is no figure "delivery_p99"; there are delivery.seconds.p99, delivery.there.seconds.p99, `,
+		good + "[expect]\n\"lost.cunt\" = \"== 0\"":                       `x.toml:6: there is no figure "lost.cunt"; did you mean "lost.count"?`,
+		good + "[expect]\n\"lost.count\" = \"< 3 s\"":                     `x.toml:6: expect.lost.count: is counted in plain numbers`,
+		good + "[sweep]\nrelay = \"4, 8\"":                                `x.toml:6: there is no key "relay"`,
+		good + "[sweep]\nrelays = \"4, x\"":                               `x.toml:6: sweep.relays: wants a whole number`,
+		"kind = \"model\"":                                                `x.toml: question: is missing`,
+		"question = \"What?\"\nkind = \"modell\"":                         `x.toml:2: kind: is one of model,`,
+		"question = \"What?\"\nkind = \"worlds\"":                         `x.toml:2: kind: is one of model, world, lookup, story, not "worlds"; did you mean "world"?`,
+		"question = \"What?\"":                                            `x.toml: kind: is missing: one of model,`,
+		"question = ":                                                     `x.toml:1: `,
+		good + "[[fault]]\nkind = \"relays-away\"\n":                      `x.toml:5: fault.0.for: is missing: for how long are relays-away?`,
+		good + "closed_form = true":                                       `x.toml:5: closed_form: is known of one class`,
+		good + "[[fault]]\nkind = \"relays-die\"\nat = \"99 d\"":          `x.toml:7: fault.0.at: relays-die at 99 d, in a run of 3 d`,
+		good + "rush_for = \"1 h\"\nrush_at = \"99 d\"":                   `x.toml:6: rush_at: 99 d, in a run of 3 d`,
+		good + "r = 7":                                                    `x.toml:5: r and s: 9 relays of a box, at most 8`,
+		good + "s = 7":                                                    `x.toml:5: r and s: 10 relays of a box, at most 8`,
+		good + "r = 1":                                                    `x.toml:5: w: 2 receipts of 1 members can never be had`,
+		good + "s = 0":                                                    `x.toml:5: s: 0, want at least 1`,
+		good + "contacts = 1":                                             `x.toml:5: contacts: 1, want 2 to 10000`,
+		good + "epoch = \"2 min\"":                                        `x.toml:5: epoch: 2 min, want at least 1 h, or 0`,
+		good + "hot_share = \"90 %\"\nhot_users = 3\ngroups = \"8 20 %\"": `x.toml:7: groups: they and the hot share have`,
+		good + "hot_share = \"90 %\"":                                     `x.toml:5: hot_share: 0.9 of all messages, and hot_users is 0`,
+		town + "span = \"6 h\"\n[[fault]]\nkind = \"partition\"\nat = \"1.5 d\"\nfor = \"1 h\"": `x.toml:6: fault.0.at: partition at 1.5 d for 1 h, in a run of 6 h`,
+		town + "span = \"30 d\"\nrush_at = \"40 d\"\nrush_for = \"1 h\"":                        `x.toml:4: rush_at: 40 d, in a run of 30 d`,
+		town + "contacts = 61":                        `x.toml:3: contacts: 61, want 1 to 60`,
+		town + "relays = 0":                           `x.toml:3: relays: 0, want 1 to`,
+		town + "loss = \"60 %\"":                      `x.toml:3: loss: 0.6, want at most 0.5`,
+		town + "users = 4\ngroups = \"5 20 %\"":       `x.toml:4: groups: 5 members, want 3 to 4`,
+		good + "relays = 2":                           `x.toml:5: relays: 2 cannot be 3 members`,
+		good + "flat = 1":                             `x.toml:5: flat: is true or false, not 1`,
+		good + "devices_per_user = \"60 % + 30 %\"":   `x.toml:5: devices_per_user: wants at most 16 shares that add up to 100 %, not 90 %`,
+		strings.Repeat("# long\n", 10_000):            `x.toml: longer than`,
+		good + "name = \"" + strings.Repeat("x", 500): `x.toml:5: `,
 	} {
 		s, err := scenario.Parse("x.toml", bad)
 		if err == nil {
@@ -210,6 +228,17 @@ func TestWhatCannotBeUsedIsNamedWithItsLine(t *testing.T) {
 		}
 		if err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%.60q\n got %v\nwant %s", bad[min(len(bad), len(good)):], err, want)
+		}
+	}
+	// What a caller gave instead is told as that; what stands in the file has its line, whoever made it impossible.
+	for set, want := range map[scenario.Set]string{
+		{Key: "w", Value: "7"}:         `--set w=7: w: 7 receipts of 3 members`,
+		{Key: "rush_at", Value: "9 d"}: `--set rush_at=9 d: rush_at: 9 d, in a run of 3 d`,
+		{Key: "span", Value: "1 d"}:    `x.toml:7: fault.0.at: relays-die at 2 d, in a run of 1 d`,
+	} {
+		_, err := scenario.Parse("x.toml", good+"rush_for = \"1 h\"\n[[fault]]\nat = \"2 d\"\nkind = \"relays-die\"", set)
+		if err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v\n got %v\nwant %s", set, err, want)
 		}
 	}
 	if s, err := scenario.Parse("x.toml", good); err != nil {

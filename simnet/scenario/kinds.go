@@ -1,9 +1,11 @@
 package scenario
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
+	"time"
 
 	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/model"
@@ -21,12 +23,21 @@ func (s *Scenario) Start() (result.Run, error) {
 	return run, s.checkFigures(run.Result())
 }
 
-// impossible is what a simulation refuses. It names no key of ours, so that there is no line.
+// impossible is what a simulation refuses, with the line of the key that it names.
 func (s *Scenario) impossible(err error) error {
-	if err == nil {
+	r, ok := errors.AsType[*model.Refusal](err)
+	switch {
+	case err == nil:
 		return nil
+	case !ok:
+		return s.bad(err.Error())
 	}
-	return s.bad("", err.Error())
+	return s.bad(r.Key+": "+r.Why(func(v any) any {
+		if d, ok := v.(time.Duration); ok {
+			return spanText(d)
+		}
+		return v
+	}), r.Key)
 }
 
 func (c *config) start() (result.Run, error) {
@@ -93,7 +104,7 @@ func (c *config) town() crowd.Config {
 // Crowd is the configuration of a scenario of kind world: others play it with other hosts.
 func (s *Scenario) Crowd() (crowd.Config, error) {
 	if s.config.kind != KindWorld {
-		return crowd.Config{}, s.bad("kind", "kind: "+KindWorld+" is what can be played by hosts, not "+s.config.kind)
+		return crowd.Config{}, s.bad("kind: "+KindWorld+" is what can be played by hosts, not "+s.config.kind, "kind")
 	}
 	return s.config.town(), nil
 }
