@@ -80,7 +80,7 @@ type fuzzAnswer struct {
 }
 
 func (a *app) search(ctx context.Context, from, to uint64, out string) error {
-	remember()
+	remember(0)
 	answer := fuzzAnswer{OK: true, Version: buildVersion(), First: from, Last: to, Broken: []string{}}
 	if !a.json {
 		a.out.Printf("%s --seeds %d..%d --out %s (%s)\n", asBuilt("kith sim fuzz"), from, to, quote(out), answer.Version)

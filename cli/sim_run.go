@@ -75,23 +75,25 @@ func runLine(s *scenario.Scenario, name string) string {
 	return strings.Join(words, " ")
 }
 
-// What a process with many devices in it remembers: 64 MB of signatures, and some ten of records.
+// What a process with many devices in it remembers: 64 MB of signatures, and of each kind of record what a world has of it, which its devices would
+// have a copy of each otherwise: eight sets of relays and a record of each device, in two versions.
 const (
-	signatures = 1 << 20
-	records    = 1 << 13
+	signatures   = 1 << 20
+	records      = 1 << 13
+	recordsOfOne = 24 // person
 )
 
 // engines readies this process for many devices at once, if that is what is played.
 func engines(s *scenario.Scenario) {
-	if _, err := s.Crowd(); err == nil {
-		remember()
+	if c, err := s.Crowd(); err == nil {
+		remember(c.Users)
 	}
 }
 
 // remember has what one device has signed, verified or read be good for all.
-func remember() {
+func remember(people int) {
 	signature.Remember(signatures)
-	dht.Remember(records)
+	dht.Remember(max(records, people*recordsOfOne))
 }
 
 func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out string) error {

@@ -60,11 +60,12 @@ func ParseAdvert(raw []byte) (*Advert, error) {
 }
 
 func parseAdvert(raw []byte) (*Advert, error) {
+	raw = copyOf(raw, MaxAdvert)
 	body, sig, ok := splitSig(raw, MaxAdvert)
 	if !ok {
 		return nil, ErrInvalid
 	}
-	a := &Advert{raw: bytes.Clone(raw)}
+	a := &Advert{raw: raw}
 	s := cryptobyte.String(body)
 	if !readVersion(&s) || !readPeer(&s, MaxAdvertAddrs, &a.Peer) || !readOffer(&s, a) || !s.Empty() || !a.valid() {
 		return nil, ErrInvalid

@@ -58,11 +58,12 @@ func SignDeviceRecord(keys *identity.DeviceKeys, f DeviceFields) (*DeviceRecord,
 func ParseDeviceRecord(raw []byte) (*DeviceRecord, error) { return devices.Of(raw, parseDeviceRecord) }
 
 func parseDeviceRecord(raw []byte) (*DeviceRecord, error) {
+	raw = copyOf(raw, MaxDeviceRecord)
 	body, sig, ok := splitSig(raw, MaxDeviceRecord)
 	if !ok {
 		return nil, ErrInvalid
 	}
-	d := &DeviceRecord{raw: bytes.Clone(raw)}
+	d := &DeviceRecord{raw: raw}
 	var bundle cryptobyte.String
 	s := cryptobyte.String(body)
 	if !readVersion(&s) || !readU32Prefixed(&s, &bundle) || !readReach(&s, &d.f) || !s.Empty() {

@@ -219,3 +219,24 @@ func TestSetNames(t *testing.T) {
 		}
 	}
 }
+
+// A record is read from bytes of its own: what it came with may change, and need not stay.
+func TestARecordKeepsBytesOfItsOwn(t *testing.T) {
+	p := person(t)
+	set, device := p.Set(t, 7, 1, 0).Bytes(), p.Record(t, 1, 0)
+	cameSet, cameDevice := bytes.Clone(set), bytes.Clone(device)
+	s, err := dht.ParseSetRecord(cameSet)
+	d, err2 := dht.ParseDeviceRecord(cameDevice)
+	if err != nil || err2 != nil {
+		t.Fatal(err, err2)
+	}
+	clear(cameSet)
+	clear(cameDevice)
+	core := s.Core()
+	if !s.Is(set) || !bytes.HasPrefix(set, core.Bytes()) || s.Is(cameSet) {
+		t.Error("what the set came with has changed it")
+	}
+	if !d.Is(device) || !bytes.Contains(device, d.Bundle().Bytes()) || d.Is(cameDevice) {
+		t.Error("what the record came with has changed it")
+	}
+}

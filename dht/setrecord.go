@@ -43,11 +43,12 @@ func SignSetRecord(key ed25519.PrivateKey, core SetCore, leases []Lease) (*SetRe
 func ParseSetRecord(raw []byte) (*SetRecord, error) { return sets.Of(raw, parseSetRecord) }
 
 func parseSetRecord(raw []byte) (*SetRecord, error) {
+	raw = copyOf(raw, MaxSetRecord)
 	body, sig, ok := splitSig(raw, MaxSetRecord)
 	if !ok {
 		return nil, ErrInvalid
 	}
-	rec := &SetRecord{raw: bytes.Clone(raw)}
+	rec := &SetRecord{raw: raw}
 	s := cryptobyte.String(body)
 	if !readSetCore(&s, &rec.core) || !readLeases(&s, rec) || !s.Empty() {
 		return nil, ErrInvalid

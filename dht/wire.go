@@ -68,6 +68,15 @@ func verify(pub ed25519.PublicKey, label string, body, sig []byte) bool {
 	return signature.Verify(pub, append([]byte(label), body...), sig)
 }
 
+// copyOf is what a record is read from and keeps: what it says may lie in there, and not in what it came with, which may be much more. Nothing of
+// more than max bytes.
+func copyOf(raw []byte, max int) []byte {
+	if len(raw) > max {
+		return nil
+	}
+	return bytes.Clone(raw)
+}
+
 // splitSig cuts the trailing signature off a signed record of at most max bytes.
 func splitSig(raw []byte, max int) (body, sig []byte, ok bool) {
 	n := len(raw) - ed25519.SignatureSize

@@ -176,7 +176,7 @@ func (e *Engine) open(t *Turn, envelope []byte) (arrival, error) {
 
 func (e *Engine) openWith(t *Turn, ref session.Ref, envelope []byte) (arrival, error) {
 	dev := e.peerDevice(t, ref.Device)
-	s, err := session.ParseSession(t.Tx.Get(store.BucketSessions, slices.Concat(ref.Device[:], ref.Session[:])))
+	s, err := session.ParseSession(store.Shown(t.Tx, store.BucketSessions, slices.Concat(ref.Device[:], ref.Session[:])))
 	if dev == nil || err != nil || !owns(dev, s.Peer().User) {
 		return arrival{}, session.ErrOpen
 	}

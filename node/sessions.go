@@ -24,7 +24,7 @@ import (
 func (e *Engine) sessions(t *Turn, dev *pb.PeerDevice) []*session.Session {
 	var out []*session.Session
 	for _, sid := range dev.Sessions {
-		if s, err := session.ParseSession(t.Tx.Get(store.BucketSessions, slices.Concat(dev.Device, sid))); err == nil {
+		if s, err := session.ParseSession(store.Shown(t.Tx, store.BucketSessions, slices.Concat(dev.Device, sid))); err == nil {
 			out = append(out, s)
 		}
 	}
@@ -37,7 +37,7 @@ func (e *Engine) saveSession(t *Turn, dev *pb.PeerDevice, s *session.Session) {
 	e.book.Put(session.Ref{Device: identity.DeviceID(dev.Device), Session: sid}, s)
 	for ref, n := e.book.Excess(); n > 0; ref, n = e.book.Excess() {
 		key := slices.Concat(ref.Device[:], ref.Session[:])
-		old, err := session.ParseSession(t.Tx.Get(store.BucketSessions, key))
+		old, err := session.ParseSession(store.Shown(t.Tx, store.BucketSessions, key))
 		if err != nil {
 			e.book.Remove(ref)
 			continue

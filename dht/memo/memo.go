@@ -20,7 +20,8 @@ func TailOf(raw []byte) (t Tail) {
 	return t
 }
 
-// Memo is what was parsed, by its bytes: at most 2*half, and when recent is full it takes the place of older.
+// Memo is what was parsed, by its bytes: at most 2*half, and when recent is full it takes the place of older. What is asked for
+// stays.
 type Memo[T Parsed] struct {
 	mu            sync.Mutex
 	half          int
@@ -50,20 +51,27 @@ func (m *Memo[T]) knows(raw []byte) (v T, ok bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	tail := TailOf(raw)
-	if v, ok = m.recent[tail]; !ok {
-		v, ok = m.older[tail]
+	if v, ok = m.recent[tail]; ok {
+		return v, v.Is(raw)
 	}
-	return v, ok && v.Is(raw)
+	if v, ok = m.older[tail]; ok && v.Is(raw) {
+		m.keep(tail, v)
+		return v, true
+	}
+	return v, false
 }
 
 func (m *Memo[T]) add(raw []byte, v T) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.half == 0 {
-		return
+	if m.half > 0 {
+		m.keep(TailOf(raw), v)
 	}
+}
+
+func (m *Memo[T]) keep(tail Tail, v T) {
 	if m.recent == nil || len(m.recent) >= m.half {
 		m.recent, m.older = map[Tail]T{}, m.recent
 	}
-	m.recent[TailOf(raw)] = v
+	m.recent[tail] = v
 }

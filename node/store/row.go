@@ -22,7 +22,9 @@ func Row(tx Tx, b Bucket, key []byte, m proto.Message) bool {
 // The store in memory shows its values themselves instead of copies, because decoding copies them, takes some that nobody else has, and may hold
 // rows as they are.
 
-// shown is a value that nobody may change; nil: there is none.
+// Shown is a value that nobody may change, and that is read before anything else happens; nil: there is none.
+func Shown(tx Tx, b Bucket, key []byte) []byte { return shown(tx, b, key) }
+
 func shown(tx Tx, b Bucket, key []byte) []byte {
 	if t, ok := tx.(*memoryTx); ok {
 		return t.peek(b, key)
@@ -84,7 +86,7 @@ func U32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
 
 // Counter reads one of the numbers that change with every message, each in a row of its own.
 func Counter(tx Tx, name string) uint64 {
-	raw := tx.Get(BucketMeta, []byte("n/"+name))
+	raw := shown(tx, BucketMeta, []byte("n/"+name))
 	if len(raw) != 8 {
 		return 0
 	}
