@@ -1,6 +1,7 @@
 package simnet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -25,7 +26,8 @@ type mending struct {
 	read    *dht.Advert // the same, for relays
 	signed  time.Time
 	changed []mailbox.ID // boxes since the planner last looked
-	whole   time.Time    // when it last looked at all
+	whole   time.Time    // when it last went through all
+	stale   bool         // others than these may have changed, too
 }
 
 // offer is what a relay wants to be compared with.
@@ -36,7 +38,7 @@ type offer struct {
 
 // boot begins a process: what the one before knew of other relays is gone.
 func (r *Relay) boot() {
-	r.planner, r.known, r.offers, r.changed, r.whole = repair.New(r.self.ID), nil, nil, nil, time.Time{}
+	r.planner, r.known, r.offers, r.changed, r.whole, r.stale = repair.New(r.self.ID), nil, nil, nil, time.Time{}, true
 	r.mendAt(r.time().Add(time.Second))
 }
 
@@ -133,28 +135,36 @@ func (r *Relay) local() *repair.Local {
 	return &repair.Local{Store: r.store, Relay: r.rules, Now: func() time.Time { return r.time() }, Rand: r.rng, Adopted: r.changes}
 }
 
-// lookAll is how often a relay on a network goes through all boxes, for mail that expires; in between it looks at those that have changed.
+// lookAll is how often a relay on a network puts its plan in order; it goes through all boxes for that if mail has expired.
 const lookAll = time.Hour
 
-// look goes through the boxes.
+// look goes through the boxes, those that may have changed if it can know them.
 func (r *Relay) look() {
 	changed := r.changed
 	r.changed = r.changed[:0]
-	if r.w.net != nil && !r.whole.IsZero() && r.w.now.Sub(r.whole) < lookAll {
-		_ = r.store.View(func(tx mailbox.Tx) error {
-			for _, box := range changed {
-				r.planner.Look(tx, r.time(), box)
-			}
-			return nil
-		})
-		return
+	hour := r.whole.IsZero() || r.w.now.Sub(r.whole) >= lookAll
+	if hour {
+		r.whole = r.w.now
+		slices.SortFunc(changed, func(a, b mailbox.ID) int { return bytes.Compare(a[:], b[:]) })
 	}
-	r.whole = r.w.now
+	all := r.w.net == nil || hour && r.stale
 	_ = r.store.View(func(tx mailbox.Tx) error {
-		tx.EachBox(func(box mailbox.ID, _ mailbox.Box) bool { r.planner.Look(tx, r.time(), box); return true })
+		if all {
+			tx.EachBox(func(box mailbox.ID, _ mailbox.Box) bool { r.planner.Look(tx, r.time(), box); return true })
+			return nil
+		}
+		for _, box := range changed {
+			r.planner.Look(tx, r.time(), box)
+		}
 		return nil
 	})
-	r.planner.Sweep()
+	switch {
+	case all:
+		r.planner.Sweep()
+		r.stale = false
+	case hour:
+		r.planner.Tidy()
+	}
 }
 
 // back hears that a relay is connected again.

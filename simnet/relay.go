@@ -158,7 +158,7 @@ const reopen = time.Minute
 // Wipe loses the relay's store: what a dead disk does.
 func (r *Relay) Wipe() {
 	r.w.Log(r.name, "loses its disk")
-	r.store = mailbox.NewMemory()
+	r.store, r.stale = mailbox.NewMemory(), true
 }
 
 // Limit puts other limits in force, as after a restart with another configuration.
@@ -188,9 +188,11 @@ func (r *Relay) tick() {
 		r.tellFreed(w.box)
 	}
 	if r.up {
-		if err := r.do(func(tx mailbox.Tx) error { _, err := r.rules.Tick(tx, r.time()); return err }); err != nil {
+		var swept mailbox.Swept
+		if err := r.do(func(tx mailbox.Tx) (err error) { swept, err = r.rules.Tick(tx, r.time()); return err }); err != nil {
 			r.w.fail("%s: tick: %v", r.name, err)
 		}
+		r.stale = r.stale || swept.Days > 0 || swept.Boxes > 0
 	}
 	r.w.after(time.Hour, r.tick)
 }
@@ -301,7 +303,7 @@ func (r *Relay) ack(a node.RelayAck) {
 
 // changes has the relay look at a box when it next wakes up.
 func (r *Relay) changes(box mailbox.ID) {
-	if r.w.net != nil && !slices.Contains(r.changed, box) {
+	if r.w.net != nil && !r.w.apart && !r.lies && !slices.Contains(r.changed, box) {
 		r.changed = append(r.changed, box)
 	}
 }

@@ -104,7 +104,7 @@ func (p *Planner) See(box mailbox.ID, version uint64, content bool) bool {
 func (p *Planner) Take(now time.Time, in Duty) {
 	old := p.boxes[in.Box]
 	if old != nil {
-		old.over = true
+		old.end()
 	}
 	p.taken++
 	d := &duty{box: in.Box, version: in.Version, content: in.Content, seen: p.round, number: p.taken, place: former}
@@ -141,6 +141,14 @@ func (p *Planner) Take(now time.Time, in Duty) {
 	}
 }
 
+// end puts a duty out of force.
+func (d *duty) end() {
+	d.over = true
+	for i, x := range d.others {
+		x.behind -= int(d.behind >> i & 1)
+	}
+}
+
 // succeeds keeps in mind who stood in the sets before: they may have mail to hand
 // over, and strangers must not keep them from it.
 func (d *duty) succeeds(old *duty) {
@@ -159,20 +167,27 @@ func (d *duty) succeeds(old *duty) {
 // Sweep forgets the boxes that See and Take have not named since the last
 // Sweep, and the relays that no box and no offer needs.
 func (p *Planner) Sweep() {
+	for box, d := range p.boxes {
+		if d.seen != p.round {
+			d.end()
+			delete(p.boxes, box)
+		}
+	}
+	p.round++
+	p.Tidy()
+}
+
+// Tidy forgets the relays that no box and no offer needs. It is Sweep for who knows
+// that no box has gone.
+func (p *Planner) Tidy() {
 	for _, x := range p.order {
 		x.former = false
 	}
-	for box, d := range p.boxes {
-		if d.seen != p.round {
-			d.over = true
-			delete(p.boxes, box)
-			continue
-		}
+	for _, d := range p.boxes {
 		for _, x := range d.was {
 			x.former = true
 		}
 	}
-	p.round++
 	p.order = slices.DeleteFunc(p.order, func(x *peer) bool {
 		x.duties = slices.DeleteFunc(x.duties, func(d link) bool { return d.over })
 		x.urgent = slices.DeleteFunc(x.urgent, func(box mailbox.ID) bool { return p.boxes[box] == nil })

@@ -16,7 +16,7 @@ func TestNoPlaceThatHasToBeginIsMissed(t *testing.T) {
 	const relays, boxes = 12, 60
 	self := []byte("self")
 	name := func(i int) []byte { return fmt.Appendf(nil, "relay %d", i) }
-	var begun, bereft int
+	var begun, bereft, lacked int
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 1))
 		p, now := New(self), time.Unix(1e9, 0)
@@ -53,7 +53,17 @@ func TestNoPlaceThatHasToBeginIsMissed(t *testing.T) {
 			case 1, 2, 3:
 				p.Unreachable(name(rng.IntN(relays/2)), now, rand.NewChaCha8([32]byte{}))
 			case 4:
-				p.Visited(x, now, Outcome{Proof: Proof(rng.IntN(4))})
+				o := Outcome{Proof: Proof(rng.IntN(4))}
+				for b := range boxes {
+					switch box := (mailbox.ID{byte(b)}); rng.IntN(8) {
+					case 0:
+						o.Behind = append(o.Behind, box)
+					case 1, 2:
+						o.Level = append(o.Level, box)
+					}
+				}
+				p.Visited(x, now, o)
+				lacked += lacking(t, p)
 			case 5:
 				p.Visited(x, now, Outcome{Advert: &dht.Advert{LeavingAt: []time.Time{{}, now}[rng.IntN(2)]}})
 			default:
@@ -68,7 +78,25 @@ func TestNoPlaceThatHasToBeginIsMissed(t *testing.T) {
 			begun += p.Status(now).Took
 		}
 	}
-	if begun == 0 || bereft == 0 {
-		t.Fatalf("%d places began, %d had to: nothing was tried", begun, bereft)
+	if begun == 0 || bereft == 0 || lacked == 0 {
+		t.Fatalf("%d places began, %d had to, relays lacked %d boxes: nothing was tried", begun, bereft, lacked)
 	}
+}
+
+// lacking counts what relays lacked when last compared, and checks that each knows its part of it.
+func lacking(t *testing.T, p *Planner) (all int) {
+	t.Helper()
+	of := map[*peer]int{}
+	for _, d := range p.boxes {
+		for i, x := range d.others {
+			of[x] += int(d.behind >> i & 1)
+		}
+	}
+	for _, x := range p.order {
+		if x.behind != of[x] {
+			t.Fatalf("a relay lacks %d boxes, and is said to lack %d", of[x], x.behind)
+		}
+		all += x.behind
+	}
+	return all
 }

@@ -44,6 +44,7 @@ type peer struct {
 	fails   int
 	told    bool // Addrs are its own word
 	absent  int  // boxes that it did not know, when last visited
+	behind  int  // boxes of which it lacked something when last compared
 	doubted bool // it stands in the planner's list of these
 	rated   int  // for how many standbys of a set it counted as lost when takeOver asked last
 	leaving bool

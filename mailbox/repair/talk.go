@@ -69,6 +69,9 @@ func (t *talk) run(v Visit) (err error) {
 		return fmt.Errorf("visit: %w", err)
 	}
 	t.offer = v.Offer
+	if n := len(v.Compare) + len(v.Show); n > 0 {
+		t.out.Level, t.same = make([]mailbox.ID, 0, n), make([]mailbox.ID, 0, n)
+	}
 	for run := range slices.Chunk(v.Compare, mailbox.MaxCompare) {
 		if err := t.compare(run, t.complete); err != nil {
 			return fmt.Errorf("visit: %w", err)
@@ -140,7 +143,8 @@ func (t *talk) compare(boxes []mailbox.ID, differ func(mailbox.ID) error) error 
 
 // sums are what this relay holds of boxes, looked at in runs: the writer waits
 // while the store is looked at.
-func (t *talk) sums(boxes []mailbox.ID) (sums []mailbox.BoxSum, err error) {
+func (t *talk) sums(boxes []mailbox.ID) ([]mailbox.BoxSum, error) {
+	sums := make([]mailbox.BoxSum, 0, len(boxes))
 	for len(sums) < len(boxes) {
 		run := boxes[len(sums):min(len(sums)+sumRun, len(boxes))]
 		done := len(sums)

@@ -149,8 +149,10 @@ func (p *Planner) Visited(id []byte, now time.Time, o Outcome) {
 		}
 	}
 	p.tested(id, now, o.Proof)
-	for _, box := range o.Level {
-		p.mark(box, x, false)
+	if x.behind > 0 {
+		for _, box := range o.Level {
+			p.mark(box, x, false)
+		}
 	}
 	for _, box := range o.Behind {
 		p.mark(box, x, true)
@@ -169,11 +171,11 @@ func (p *Planner) mark(box mailbox.ID, x *peer, behind bool) {
 		return
 	}
 	i := slices.Index(d.others, x)
-	if i < 0 {
+	if i < 0 || d.behind>>i&1 == 1 == behind {
 		return
 	}
-	d.behind &^= 1 << i
-	if behind {
-		d.behind |= 1 << i
+	d.behind ^= 1 << i
+	if x.behind--; behind {
+		x.behind += 2
 	}
 }
