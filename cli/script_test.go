@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -42,7 +43,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"run": cmdRun, "exits": cmdExits, "next": cmdNext, "node": cmdNode, "end": cmdEnd, "crash": cmdCrash,
 			"interrupt": cmdInterrupt, "grab": cmdGrab, "write": cmdWrite, "clean": cmdClean, "flip": cmdFlip, "online": cmdOnline, "dns": cmdDNS,
-			"sees": cmdSees, "picture": cmdPicture,
+			"sees": cmdSees, "until": cmdUntil, "picture": cmdPicture,
 		},
 	})
 }
@@ -252,6 +253,24 @@ func cmdFlip(ts *testscript.TestScript, _ bool, args []string) {
 // envelope takes to be sealed anew.
 func cmdSees(ts *testscript.TestScript, _ bool, args []string) {
 	run(ts, 0, []string{"--home", ts.MkAbs(args[0]), "events", "--since", "0", "--timeout", "100s", "--count", "1", "--jq", "select(" + args[1] + ") | .cursor"})
+}
+
+// cmdUntil runs kith again and again, where no event tells of a change, until its output fits: until REGEXP ARGS.
+func cmdUntil(ts *testscript.TestScript, _ bool, args []string) {
+	want := regexp.MustCompile("(?m)" + args[0])
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.After(100 * time.Second); ; {
+		run(ts, 0, args[1:])
+		if want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-end:
+			ts.Fatalf("%s does not come", want)
+		}
+	}
 }
 
 // cmdClean checks that the last output could not move a cursor or turn the direction of text.
