@@ -26,7 +26,7 @@ import (
 //
 // It dials TCP first. An idle TCP connection lives on an empty packet now and then, a third of what QUIC takes; where
 // only QUIC answers, that is dialled a moment later.
-func NewApart(loopback bool, packets Packets) (Host, error) {
+func NewApart(loopback bool, over Network) (Host, error) {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		return nil, fmt.Errorf("host key: %w", err)
@@ -39,7 +39,7 @@ func NewApart(loopback bool, packets Packets) (Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("host limits: %w", err)
 	}
-	opts, end := ways(packets, tcp.WithDialerForAddr(attentive))
+	opts, end := ways(over, tcp.WithDialerForAddr(attentive))
 	h, err := libp2p.New(append(opts,
 		libp2p.Identity(priv),
 		libp2p.UserAgent(agentVersion),

@@ -44,7 +44,7 @@ type Config struct {
 	Listen   []string // multiaddrs; nil: the node's own port on every interface
 	Loopback bool     // one machine: loopback addresses are dialled and told
 	Relay    bool     // room for many peers
-	Packets  Packets  // nil: the machine's sockets
+	Network  Network  // nil: the machine's sockets
 	Hidden   bool     // nobody can dial it; where it is not known, AutoNAT finds out
 }
 
@@ -66,7 +66,7 @@ func New(key ed25519.PrivateKey, c Config) (*Own, error) {
 	}
 	o.relay.Store(c.Relay)
 	filter := &AddressBook{Loopback: c.Loopback}
-	opts, end := ways(c.Packets)
+	opts, end := ways(c.Network)
 	o.end = end
 	opts = append(opts,
 		libp2p.Identity(priv),
@@ -111,15 +111,16 @@ func (o *Own) full(from ma.Multiaddr) bool {
 // listen opens the addresses asked for, or the node's own port.
 func listen(h Host, key ed25519.PrivateKey, c Config) error {
 	if len(c.Listen) > 0 {
-		return listenOn(h, c.Listen)
+		return listenOn(h, c.Listen, c.Network == nil)
 	}
-	if listenOn(h, defaultListen(homePort(key), c.Loopback)) == nil {
+	if listenOn(h, defaultListen(homePort(key), c.Loopback), true) == nil {
 		return nil
 	}
-	return listenOn(h, defaultListen(0, c.Loopback))
+	return listenOn(h, defaultListen(0, c.Loopback), true)
 }
 
-func listenOn(h Host, addrs []string) error {
+// listenOn opens addresses; machine: they are the machine's, where others may have them.
+func listenOn(h Host, addrs []string, machine bool) error {
 	var all []ma.Multiaddr
 	for _, s := range addrs {
 		a, err := ma.NewMultiaddr(s)
@@ -128,8 +129,10 @@ func listenOn(h Host, addrs []string) error {
 		}
 		all = append(all, a)
 	}
-	if err := taken(all); err != nil {
-		return err
+	if machine {
+		if err := taken(all); err != nil {
+			return err
+		}
 	}
 	for _, a := range all {
 		if err := h.Network().Listen(a); err != nil {

@@ -11,20 +11,17 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 )
 
-// Packets opens a UDP socket in a network that is not the machine's, at an address of it (0.0.0.0: whichever is the
-// host's, port 0: any). A host that has one speaks QUIC only and touches no socket of the machine.
-type Packets func(at *net.UDPAddr) (net.PacketConn, error)
-
-// ways are the transports of a host: TCP and QUIC, or QUIC over packets. end releases what they hold beyond the host.
-func ways(packets Packets, dial ...any) (opts []libp2p.Option, end func() error) {
+// ways are the transports of a host: TCP and QUIC, over the machine's sockets or another network. end releases what they hold
+// beyond the host.
+func ways(over Network, dial ...any) (opts []libp2p.Option, end func() error) {
 	opts = []libp2p.Option{libp2p.Transport(quic.NewTransport)}
-	if packets == nil {
+	if over == nil {
 		return append([]libp2p.Option{libp2p.Transport(tcp.NewTCPTransport, dial...)}, opts...), func() error { return nil }
 	}
 	var made []*quicreuse.ConnManager // libp2p closes none that it did not make
-	all := &sockets{open: packets}
-	// Where there is nothing but UDP, dials that fail are no sign that it is blocked, and nothing else could be tried.
-	opts = append(opts, libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.QUICReuse(quicreuse.NewConnManager,
+	all := &sockets{open: over.ListenPacket}
+	// Where most have nothing but UDP, dials that fail are no sign that it is blocked, and nothing else could be tried.
+	opts = append(opts, libp2p.Transport(streamsOver(over)), libp2p.UDPBlackHoleSuccessCounter(nil), libp2p.QUICReuse(quicreuse.NewConnManager,
 		func(m *quicreuse.ConnManager) error { made = append(made, m); return nil },
 		quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return all, nil }),
 		quicreuse.OverrideListenUDP(all.listen)))
@@ -39,7 +36,7 @@ func ways(packets Packets, dial ...any) (opts []libp2p.Option, end func() error)
 
 // sockets are those of a host.
 type sockets struct {
-	open Packets
+	open func(at *net.UDPAddr) (net.PacketConn, error)
 	from net.IP // where packets come from: the address that the host listens on, set before anything is dialled
 	over atomic.Bool
 }

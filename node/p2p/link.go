@@ -219,7 +219,7 @@ type LinkParams struct {
 	MDNS       bool // look for the other device on the local network too
 	Loopback   bool
 	Listen     []string
-	Packets    host.Packets // as in Config
+	Network    host.Network // as in Config
 	Now        func() time.Time
 	Rand       io.Reader
 	Progress   func(step string) // hears what happens; nil: nobody
@@ -337,7 +337,7 @@ func (b *build) keepSeed(seed *linkSeed, rng io.Reader) error {
 
 func linkInto(ctx context.Context, b *build, j *joiner) error {
 	p := j.params
-	h, err := host.New(b.key, host.Config{Listen: p.Listen, Loopback: p.Loopback, Packets: p.Packets})
+	h, err := host.New(b.key, host.Config{Listen: p.Listen, Loopback: p.Loopback, Network: p.Network})
 	if err != nil {
 		return err
 	}

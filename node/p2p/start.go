@@ -49,7 +49,7 @@ type Config struct {
 	MDNS        bool             // find nodes on the local network, and be found
 	Loopback    bool             // tests, demo, one machine: loopback addresses count, election caps off
 	DNS         string           // name server that says whose a name under a domain is ("127.0.0.1:53"); empty: the system's
-	Packets     host.Packets     // a network in the machine's place, for simulations; nil: the machine's
+	Network     host.Network     // a network in the machine's place, for simulations; nil: the machine's
 	Hidden      bool             // behind a translator, as AutoNAT would find: it serves no directory
 	Policy      *election.Policy // of the election of our own relays, for simulations; nil: the default
 	Unreachable time.Duration    // how long nobody has to be reachable before an event asks for another way; 0: never
@@ -138,7 +138,7 @@ func (n *Node) openHome(ctx context.Context) (err error) {
 
 func (n *Node) openHost(context.Context) (err error) {
 	n.host, err = host.New(n.home.key, host.Config{
-		Listen: n.cfg.Listen, Loopback: n.cfg.Loopback, Relay: n.cfg.Relay, Packets: n.cfg.Packets, Hidden: n.cfg.Hidden,
+		Listen: n.cfg.Listen, Loopback: n.cfg.Loopback, Relay: n.cfg.Relay, Network: n.cfg.Network, Hidden: n.cfg.Hidden,
 	})
 	if err != nil {
 		return err
@@ -160,7 +160,7 @@ func (n *Node) openDirectory(ctx context.Context) (err error) {
 	}
 	n.directory, err = kad.Open(ctx, n.host, kad.Config{
 		Path: filepath.Join(n.cfg.Home, dhtFile), Mode: mode, Now: n.cfg.Now, Bootstrap: n.cfg.Bootstrap,
-		Diverse: !n.cfg.Loopback, Alone: n.cfg.Packets != nil, Log: n.cfg.Log,
+		Diverse: !n.cfg.Loopback, Alone: n.cfg.Network != nil, Log: n.cfg.Log,
 	})
 	if err != nil {
 		return fmt.Errorf("%s: %w", dhtFile, err)
@@ -213,7 +213,7 @@ func (n *Node) openEngine(context.Context) (err error) {
 	n.candidates = newCandidates(n.cfg.Now)
 	n.candidates.advert = n.advert
 	m := &mail{
-		fresh: func() (host.Host, error) { return host.NewApart(n.cfg.Loopback, n.cfg.Packets) },
+		fresh: func() (host.Host, error) { return host.NewApart(n.cfg.Loopback, n.cfg.Network) },
 		now:   n.cfg.Now, log: n.cfg.Log, up: n.mailUp, told: n.candidates.heard,
 	}
 	m.down = func(p peer.ID) { n.watcher.told(p, m.reaches(p)) } // the identity that followed may reach it

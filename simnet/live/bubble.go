@@ -2,7 +2,6 @@ package live
 
 import (
 	"flag"
-	"os"
 	"testing"
 	"testing/synctest"
 )
@@ -20,14 +19,4 @@ func Bubble(fn func()) {
 		select {} // testing.Main would end the process
 	}}}, nil, nil)
 	<-over
-}
-
-// Folder makes one for the nodes' files: in memory where the machine has such a folder, for a sync takes no virtual time on
-// any disk, and on a slow one most of the real time.
-func Folder() (string, error) {
-	const shm = "/dev/shm"
-	if info, err := os.Stat(shm); err == nil && info.IsDir() {
-		return os.MkdirTemp(shm, "livesim")
-	}
-	return os.MkdirTemp("", "livesim")
 }

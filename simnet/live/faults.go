@@ -125,7 +125,8 @@ func (t *Town) die(ctx context.Context, r *resident, followed bool) {
 	if !followed {
 		return
 	}
-	next, err := t.relay()
+	next := t.relay()
+	err := next.identity()
 	if err == nil {
 		err = next.start(ctx)
 	}

@@ -2,7 +2,6 @@ package live
 
 import (
 	"context"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -40,11 +39,15 @@ func playTown(t *testing.T, change func(*crowd.Config), fn func(ctx context.Cont
 }
 
 func folder(t *testing.T) string {
-	dir, err := Folder()
+	dir, remove, err := Folder()
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
+	t.Cleanup(func() {
+		if err := remove(); err != nil {
+			t.Error(err)
+		}
+	})
 	return dir
 }
 

@@ -43,8 +43,13 @@ func (t *Town) machine(name string, relay bool) *machine {
 // now is the machine's clock.
 func (m *machine) now() time.Time { return time.Now().Add(m.town.shift + m.skew) }
 
+// listen is where a machine can be dialled. Relays take TCP, too, by which mail is fetched; between devices QUIC comes first anyway.
 func (m *machine) listen() []string {
-	return []string{fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", m.at, listenPort)}
+	at := []string{fmt.Sprintf("/ip4/%s/udp/%d/quic-v1", m.at, listenPort)}
+	if m.relay {
+		at = append(at, fmt.Sprintf("/ip4/%s/tcp/%d", m.at, listenPort))
+	}
+	return at
 }
 
 // identity makes the home of a first device, or of a relay.
@@ -65,7 +70,7 @@ func (m *machine) link(ctx context.Context, first *machine) error {
 		return err
 	}
 	_, err = p2p.Link(ctx, m.home, p2p.LinkParams{
-		Link: text, DeviceName: m.name, Loopback: true, Listen: m.listen(), Packets: m.town.net.sockets(&m.place), Now: m.now,
+		Link: text, DeviceName: m.name, Loopback: true, Listen: m.listen(), Network: m.town.net.of(&m.place), Now: m.now,
 	})
 	return err
 }
@@ -75,7 +80,7 @@ func (m *machine) start(ctx context.Context) error {
 	<-m.ended
 	m.town.net.set(func() { m.away = false })
 	n, err := p2p.Start(ctx, p2p.Config{
-		Home: m.home, Listen: m.listen(), Packets: m.town.net.sockets(&m.place), Loopback: true,
+		Home: m.home, Listen: m.listen(), Network: m.town.net.of(&m.place), Loopback: true,
 		Hidden: m.nat, Relay: m.relay, Bootstrap: m.town.doors(m), Policy: m.town.policy, Now: m.now,
 	})
 	if err != nil {

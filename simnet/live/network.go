@@ -49,6 +49,7 @@ type place struct {
 	port   uint16
 	last   map[*place]time.Time         // when the last packet to a host comes there
 	flows  map[netip.AddrPort]time.Time // whom a host behind a translator sent to last
+	doors  map[uint16]*door             // where it listens for TCP
 }
 
 const (
@@ -80,30 +81,43 @@ func (n *Network) add(p *place) {
 	p.at = netip.AddrFrom4([4]byte{byte(24 + p.number>>8), byte(p.number), 10, 1})
 	p.last = map[*place]time.Time{}
 	p.flows = map[netip.AddrPort]time.Time{}
+	p.doors = map[uint16]*door{}
 	n.places[p.at] = p
 }
 
-// sockets opens sockets of a host: host.Packets of its node.
-func (n *Network) sockets(p *place) func(at *net.UDPAddr) (net.PacketConn, error) {
-	return func(at *net.UDPAddr) (net.PacketConn, error) {
-		if at.IP.To4() == nil {
-			return nil, errors.New("only IPv4 here")
-		}
-		addr := &net.UDPAddr{IP: p.at.AsSlice(), Port: at.Port}
-		if at.Port == 0 {
-			n.mu.Lock()
-			p.port++
-			addr.Port = 32768 + int(p.port)%28000
-			n.mu.Unlock()
-		}
-		s := &socket{SimConn: simnet.NewBlockingSimConn(addr), net: n, at: addr}
-		s.SetUpPacketReceiver(n)
-		if at.IP.IsUnspecified() {
-			s.SetLocalAddr(&net.UDPAddr{IP: net.IPv4zero, Port: addr.Port})
-		}
-		n.router.AddNode(addr, s)
-		return s, nil
+// of is the network as a host sees it.
+func (n *Network) of(p *place) *plug { return &plug{Network: n, place: p} }
+
+// plug is host.Network of a node.
+type plug struct {
+	*Network
+	place *place
+}
+
+var errFamily = errors.New("only IPv4 here")
+
+// ListenPacket implements host.Network.
+func (p *plug) ListenPacket(at *net.UDPAddr) (net.PacketConn, error) {
+	if at.IP.To4() == nil {
+		return nil, errFamily
 	}
+	addr := &net.UDPAddr{IP: p.place.at.AsSlice(), Port: at.Port}
+	if at.Port == 0 {
+		p.set(func() { addr.Port = p.place.anyPort() })
+	}
+	s := &socket{SimConn: simnet.NewBlockingSimConn(addr), net: p.Network, at: addr}
+	s.SetUpPacketReceiver(p.Network)
+	if at.IP.IsUnspecified() {
+		s.SetLocalAddr(&net.UDPAddr{IP: net.IPv4zero, Port: addr.Port})
+	}
+	p.router.AddNode(addr, s)
+	return s, nil
+}
+
+// anyPort is one that was not in use lately. The network's lock is held.
+func (p *place) anyPort() int {
+	p.port++
+	return 32768 + int(p.port)%28000
 }
 
 // socket is one UDP socket of a host.
@@ -150,14 +164,24 @@ func (n *Network) carries(from, to netip.AddrPort, size int) bool {
 	if a.nat {
 		a.flows[to] = time.Now()
 	}
-	if b == nil || b.away || a.parts != b.parts || a.relay != b.relay && a.blind&b.blind != 0 || !n.let(a, b, from) {
-		return false
-	}
-	if n.loss > 0 && n.rng.Float64() < n.loss {
-		n.lost++
+	if b == nil || !together(a, b) || !n.let(a, b, from) || n.loses() {
 		return false
 	}
 	b.got.Add(int64(size + headers))
+	return true
+}
+
+// together says whether anything passes between two hosts, translators aside.
+func together(a, b *place) bool {
+	return !a.away && !b.away && a.parts == b.parts && (a.relay == b.relay || a.blind&b.blind == 0)
+}
+
+// loses draws whether a packet is lost.
+func (n *Network) loses() bool {
+	if n.loss <= 0 || n.rng.Float64() >= n.loss {
+		return false
+	}
+	n.lost++
 	return true
 }
 
@@ -176,13 +200,19 @@ func (n *Network) latency(p *simnet.Packet) time.Duration {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	a, b := n.places[from.Addr()], n.places[to.Addr()]
-	leg, now := n.leg(a, b), time.Now()
-	at := now.Add(leg + time.Duration(n.rng.Float64()*float64(leg)/10))
+	now := time.Now()
+	at := now.Add(n.late(a, b))
 	if last := a.last[b]; at.Before(last) {
 		at = last
 	}
 	a.last[b] = at
 	return at.Sub(now)
+}
+
+// late is how long a packet takes.
+func (n *Network) late(a, b *place) time.Duration {
+	leg := n.leg(a, b)
+	return leg + time.Duration(n.rng.Float64()*float64(leg)/10)
 }
 
 // set changes places while packets are on their way.

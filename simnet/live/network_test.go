@@ -20,7 +20,7 @@ type pair struct {
 func (p *pair) socket(t *testing.T, at *place) net.PacketConn {
 	t.Helper()
 	p.add(at)
-	c, err := p.sockets(at)(&net.UDPAddr{IP: at.at.AsSlice(), Port: 9})
+	c, err := p.of(at).ListenPacket(&net.UDPAddr{IP: at.at.AsSlice(), Port: 9})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"runtime/debug"
 	"slices"
 	"sync"
@@ -95,7 +96,7 @@ const (
 
 // New makes a town that its first steps set up, with its nodes' files below dir. It is called in a bubble.
 func New(cfg crowd.Config, dir string) (*Town, error) {
-	if err := errors.Join(cfg.Check(), playable(&cfg)); err != nil {
+	if err := Playable(cfg); err != nil {
 		return nil, err
 	}
 	t := &Town{cfg: cfg, dir: dir, rng: model.NewDice(cfg.Seed), shift: time.Until(simnet.Start), tally: newTally()}
@@ -119,6 +120,9 @@ func New(cfg crowd.Config, dir string) (*Town, error) {
 	t.policy = &p
 	return t, nil
 }
+
+// Playable says why a population cannot be played with real nodes; nil: it can.
+func Playable(cfg crowd.Config) error { return errors.Join(cfg.Check(), playable(&cfg)) }
 
 // playable says what only crowd can play: what a node has no setting for, and nodes that lie.
 func playable(cfg *crowd.Config) error {
@@ -220,20 +224,29 @@ func (t *Town) doors(m *machine) (out []dht.Peer) {
 // makeKeys makes the relays, and people with their first devices, all of them off. A key from recovery words takes 64 MiB,
 // and what lives among so much garbage keeps its pages from the machine: nothing lives yet.
 func (t *Town) makeKeys(context.Context) error {
+	var all []*resident
 	for range t.cfg.RelayCount {
-		if _, err := t.relay(); err != nil {
-			return err
-		}
+		all = append(all, t.relay())
 	}
 	for i := range t.cfg.Users {
 		u := &user{n: i, name: fmt.Sprintf("u%d", i), handles: map[*user]string{}, Habits: t.cfg.Person(t.rng, i)}
 		t.users = append(t.users, u)
-		if err := t.device(u).identity(); err != nil {
-			return err
-		}
+		all = append(all, t.device(u))
 	}
+	var wg sync.WaitGroup
+	places := make(chan struct{}, runtime.GOMAXPROCS(0))
+	for _, r := range all {
+		wg.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			if err := r.identity(); err != nil {
+				t.fail("%s: %v", r.name, err)
+			}
+		})
+	}
+	wg.Wait()
 	debug.FreeOSMemory()
-	return nil
+	return t.Err()
 }
 
 func (t *Town) makeRelays(ctx context.Context) error {
@@ -247,14 +260,14 @@ func (t *Town) makeRelays(ctx context.Context) error {
 	return nil
 }
 
-// relay is a further relay, not yet on.
-func (t *Town) relay() (*resident, error) {
+// relay is a further relay, not yet on and without a key.
+func (t *Town) relay() *resident {
 	r := &resident{machine: t.machine(fmt.Sprintf("r%d", len(t.relays)), true), wants: true}
 	r.class = &t.cfg.Relays[t.rng.Pick(len(t.cfg.Relays), func(i int) float64 { return t.cfg.Relays[i].Share })]
 	region, _ := model.Zone(t.rng.Unit())
 	t.put(r, region, false)
 	t.relays = append(t.relays, r)
-	return r, r.identity()
+	return r
 }
 
 func (t *Town) makePeople(ctx context.Context) error {

@@ -6,7 +6,9 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
@@ -14,8 +16,11 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/kith-im/kith/crypto/signature"
+	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/live"
 	"github.com/kith-im/kith/simnet/result"
@@ -32,8 +37,14 @@ Exit codes: 0 all is as expected, 1 it is not, 2 usage.
 // collectAt is how much garbage may gather, in percent of what lives, and collectMost from where on less: a population is mostly
 // goroutines that wait.
 const (
-	collectAt   = 100
+	collectAt   = 200
 	collectMost = 1450 << 20
+)
+
+// What a process with many nodes in it remembers of what one of them has verified or read.
+const (
+	signatures = 1 << 17 // at most 32 bytes each
+	records    = 1 << 13
 )
 
 // maxSeeds bounds what one process plays.
@@ -113,6 +124,9 @@ func parse(args []string) (*job, error) {
 	text, ok := scenario.Source(name)
 	if !ok {
 		raw, err := os.ReadFile(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			err = fmt.Errorf("%s is neither a file nor a scenario that comes along: livesim %s, or livesim FILE.toml", name, strings.Join(played(), "|"))
+		}
 		if err != nil {
 			return nil, errors.Join(errUsage, err)
 		}
@@ -129,6 +143,17 @@ func parse(args []string) (*job, error) {
 		j.runs = append(j.runs, r)
 	}
 	return j, nil
+}
+
+// played are the scenarios of those that come along that can be played with real nodes.
+func played() (names []string) {
+	for _, name := range scenario.Library() {
+		text, _ := scenario.Source(name)
+		if r, err := newRun(name, text, nil, 0); err == nil && live.Playable(r.config) == nil {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // newRun is a scenario with a seed so much above its own.
@@ -150,10 +175,13 @@ func play(args []string) error {
 	if err != nil {
 		return err
 	}
-	if j.dir, err = live.Folder(); err != nil {
+	dir, remove, err := live.Folder()
+	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(j.dir)
+	defer remove()
+	defer interrupted(remove)()
+	j.dir = dir
 	stop, err := startProfile(j.profile)
 	if err != nil {
 		return err
@@ -161,6 +189,8 @@ func play(args []string) error {
 	defer stop()
 	debug.SetGCPercent(collectAt)
 	debug.SetMemoryLimit(collectMost)
+	signature.Remember(signatures)
+	dht.Remember(records)
 	live.Bubble(func() {
 		for _, r := range j.runs {
 			header(os.Stdout, r.scenario)
@@ -174,6 +204,28 @@ func play(args []string) error {
 		return err
 	}
 	return j.judge()
+}
+
+// interrupted ends the process when somebody wants it to end, and takes the nodes' files away before: in the bubble nobody looks up
+// before the next step.
+func interrupted(remove func() error) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		s, ok := <-signals
+		if !ok {
+			return
+		}
+		code := 128 + int(syscall.SIGTERM)
+		if s == os.Interrupt {
+			code = 128 + int(syscall.SIGINT)
+		}
+		if err := remove(); err != nil { // a node may be writing: whoever is next takes the rest
+			fmt.Fprintln(os.Stderr, "livesim:", err)
+		}
+		os.Exit(code)
+	}()
+	return func() { signal.Stop(signals); close(signals) }
 }
 
 func startProfile(path string) (stop func(), err error) {

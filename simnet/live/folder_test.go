@@ -1,0 +1,53 @@
+package live
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// What a killed process left behind goes with the next start, and what belongs to a living one, or to nobody of ours, stays.
+func TestFoldersThatWereLeftBehindGo(t *testing.T) {
+	parent := t.TempDir()
+	old := time.Now().Add(-time.Hour)
+	make := func(name string) string {
+		dir := filepath.Join(parent, name)
+		if err := os.MkdirAll(filepath.Join(dir, "1", "u0"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(dir, old, old); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	left, other := make(folderName+"123"), make("another")
+	mine, remove, err := folderIn(parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := filepath.Join(parent, folderName+"456") // its process has not marked it yet
+	if err := os.Mkdir(fresh, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(mine, old, old); err != nil {
+		t.Fatal(err)
+	}
+	_, again, err := folderIn(parent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]bool{left: false, other: true, mine: true, fresh: true} {
+		if _, err := os.Stat(dir); (err == nil) != want {
+			t.Errorf("%s is there: %t, want %t", filepath.Base(dir), err == nil, want)
+		}
+	}
+	for _, remove := range []func() error{remove, again} {
+		if err := remove(); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := os.Stat(mine); err == nil {
+		t.Error("a folder is there after it was removed")
+	}
+}
