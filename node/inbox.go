@@ -114,7 +114,7 @@ func (e *Engine) seenAgain(t *Turn, row, peer []byte) {
 	}
 	device := identity.DeviceID(row[4:36])
 	if dev := e.peerDevice(t, device); dev != nil && dev.Endpoint != nil && string(dev.Endpoint.Id) == string(peer) {
-		e.acknowledge(t, device, chat.ID(row[36:]))
+		e.acknowledge(t, device, chat.ID(row[36:]), t.Now)
 	}
 }
 
@@ -374,7 +374,11 @@ func (e *Engine) accept(t *Turn, a arrival) bool {
 		return false
 	}
 	if a.content.Kind != chat.KindAck && !passing(a.content.Kind) {
-		e.acknowledge(t, a.sender.Device(), a.id)
+		at := t.Now
+		if several(a.content.Kind) {
+			at = at.Add(ackGather)
+		}
+		e.acknowledge(t, a.sender.Device(), a.id, at)
 	}
 	e.heard(t, a.sender.Device())
 	if a.own {
@@ -444,9 +448,15 @@ func (e *Engine) heardAt(t *Turn, a arrival, take func(*talk.Desk, talk.Arrival)
 	return ok
 }
 
+// several reports whether content of a kind is seldom alone: what it says fills several envelopes. Nobody sees when it arrived, so that
+// one acknowledgement waits for all of them.
+func several(k chat.Kind) bool {
+	return k == chat.KindReach || k == chat.KindRecords || k == chat.KindSync || k == chat.KindHistory || k == chat.KindProfile
+}
+
 // acknowledge tells the author's device that the message is on our disk: one envelope for all that arrived since the
-// last, due at once (a mailbox adds its jitter in goDirect).
-func (e *Engine) acknowledge(t *Turn, device identity.DeviceID, id chat.ID) {
+// last, due at a time (a mailbox adds its jitter in goDirect).
+func (e *Engine) acknowledge(t *Turn, device identity.DeviceID, id chat.ID, at time.Time) {
 	dev := e.peerDevice(t, device)
 	if dev == nil {
 		return
@@ -456,7 +466,7 @@ func (e *Engine) acknowledge(t *Turn, device identity.DeviceID, id chat.ID) {
 			if !slices.ContainsFunc(d.Acks, func(o []byte) bool { return string(o) == string(id[:]) }) {
 				d.Acks = append(d.Acks, id[:])
 			}
-			e.put(t, n, d, unixMilli(d.Next))
+			e.put(t, n, d, earlier(unixMilli(d.Next), at))
 			return
 		}
 	}
@@ -464,12 +474,12 @@ func (e *Engine) acknowledge(t *Turn, device identity.DeviceID, id chat.ID) {
 		return
 	}
 	n := store.NextCounter(t.Tx, counterDelivery)
-	e.out.Add(n, device, t.Now)
+	e.out.Add(n, device, at)
 	e.out.Acks[device] = n
 	e.put(t, n, &pb.Delivery{
 		Device: device[:], User: dev.User, Kind: uint32(chat.KindAck), Stage: view.StageQueued.Number(),
 		Acks: [][]byte{id[:]}, Created: t.Now.UnixMilli(), Expires: t.Now.Add(Retention).UnixMilli(),
-	}, t.Now)
+	}, at)
 }
 
 // ackContent is the acknowledgement's content, made when it is sealed.

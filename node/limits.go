@@ -24,6 +24,8 @@ const (
 	maxMoves = 3
 	// ackJitter spreads acknowledgements that go through a mailbox, so that relays cannot pair them with a fetch.
 	ackJitter = 5 * time.Second
+	// ackGather is how long an acknowledgement waits for the other envelopes of what comes in several.
+	ackGather = 50 * time.Millisecond
 	// repairAfter is the age of an unacknowledged delivery at which hearing from its device means that it was lost.
 	repairAfter = 60 * time.Second
 	// repairEvery is the pause before a delivery is sealed anew for the second time; it doubles, up to repairMax.

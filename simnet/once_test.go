@@ -1,9 +1,12 @@
 package simnet_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
+	"github.com/kith-im/kith/mailbox/election"
+	"github.com/kith-im/kith/node"
 	"github.com/kith-im/kith/simnet"
 )
 
@@ -38,8 +41,52 @@ func TestAnEnvelopeIsWrittenOnce(t *testing.T) {
 			b.Return()
 		}
 		s.w.Run(time.Minute)
-		if all < 10 || twice > 0 != sleeps {
+		if all < 6 || twice > 0 != sleeps {
 			t.Errorf("sleeps %t: %d of %d envelopes were written twice", sleeps, twice, all)
 		}
+	}
+}
+
+// What one device tells another about itself fills several envelopes, which come within milliseconds: they get one acknowledgement. The
+// control: texts that come like that get one each, at once.
+func TestWhatComesInSeveralIsAcknowledgedOnce(t *testing.T) {
+	s := &schedule{t: t, seed: 5, w: simnet.New(5)}
+	s.w.Connect(simnet.Net{RTT: [][]time.Duration{{20 * time.Millisecond}}})
+	s.w.Policy(election.DefaultPolicy())
+	a, err := s.w.AddDevice("alice")
+	s.must(err)
+	b, err := s.w.AddDevice("bob")
+	s.must(err)
+	for i := range 5 {
+		s.w.AddRelay(fmt.Sprint("relay ", i)) // their addresses fill the envelopes
+	}
+	for _, d := range []*simnet.Device{a, b} {
+		s.must(d.Start())
+	}
+	s.w.Run(time.Minute)
+	large, small := 0, 0
+	s.w.Watch(func(p simnet.Parcel) {
+		switch {
+		case p.Kind == "direct" && p.From == "alice" && len(p.Bytes) > 1000:
+			large++
+		case p.Kind == "direct" && p.From == "bob" && len(p.Bytes) < 600:
+			small++
+		}
+	})
+	s.befriend(a, b)
+	s.w.Run(time.Minute)
+	if large < 4 || 2*small > large {
+		t.Errorf("%d envelopes of alice got %d acknowledgements", large, small)
+	}
+	small = 0
+	for range 4 {
+		s.must(a.Do(func(e *node.Engine, t *node.Turn) error {
+			_, err := e.Send(t, node.SendRequest{To: "bob", Text: "hi"})
+			return err
+		}))
+	}
+	s.w.Run(time.Minute)
+	if small != 4 {
+		t.Errorf("control: 4 texts got %d acknowledgements", small)
 	}
 }
