@@ -28,6 +28,7 @@ type duty struct {
 	over    bool // replaced or gone: lists of peers drop it in passing
 	seen    uint64
 	number  uint64  // by Take
+	slot    uint32  // where its standing is
 	others  []*peer // by rank, without this relay
 	was     []*peer // stood in the last sets before, and in this one no longer
 	before  int     // how many of others stand before this relay
@@ -35,10 +36,49 @@ type duty struct {
 	behind  uint16  // bit i: others[i] lacked something when last compared
 }
 
-// link is a relay's place in a duty: others[i].
+// link is a relay's place in a duty.
 type link struct {
 	*duty
-	i int
+	slot  uint32
+	spare bool // it is a standby
+	first bool // it stands before this relay
+}
+
+// standing is what a round asks of a duty. They lie side by side, for a round goes through all that two relays share, and
+// most of that is empty.
+type standing uint8
+
+const (
+	over    standing = 1 << iota
+	active           // this relay keeps the box whole
+	full             // it holds live envelopes here
+	offered          // whoever does not compare is told of them
+	watched          // members are tested: this relay is a standby that waits
+)
+
+func (d *duty) standing() (s standing) {
+	for _, b := range []struct {
+		is  bool
+		bit standing
+	}{{d.over, over}, {d.active(), active}, {d.content, full}, {d.offers(), offered}, {d.waits(), watched}} {
+		if b.is {
+			s |= b.bit
+		}
+	}
+	return s
+}
+
+// note keeps the standing of a duty up to what is known of it.
+func (p *Planner) note(d *duty) { p.standings[d.slot] = d.standing() }
+
+// seat finds room for the standing of a new duty.
+func (p *Planner) seat(d *duty) {
+	if n := len(p.free); n > 0 {
+		d.slot, p.free = p.free[n-1], p.free[:n-1]
+		return
+	}
+	d.slot = uint32(len(p.standings))
+	p.standings = append(p.standings, 0)
 }
 
 const (
@@ -80,9 +120,10 @@ func (p *Planner) urge(d *duty, now time.Time) {
 
 // watches says whether this relay, a standby that has not taken over, tests
 // others[i]: only members are sure to hold something.
-func (d *duty) watches(i int) bool {
-	return d.place >= 0 && !d.took && d.spare>>i&1 == 0
-}
+func (d *duty) watches(i int) bool { return d.waits() && d.spare>>i&1 == 0 }
+
+// waits says whether this relay is a standby that has not taken over.
+func (d *duty) waits() bool { return d.place >= 0 && !d.took }
 
 // offers says whether this relay tells others that it holds something: members
 // compare among themselves, the rest must be heard of.
@@ -95,7 +136,10 @@ func (p *Planner) See(box mailbox.ID, version uint64, content bool) bool {
 	if d == nil || d.version != version {
 		return false
 	}
-	d.seen, d.content = p.round, content
+	if d.seen = p.round; d.content != content {
+		d.content = content
+		p.note(d)
+	}
 	return true
 }
 
@@ -104,10 +148,11 @@ func (p *Planner) See(box mailbox.ID, version uint64, content bool) bool {
 func (p *Planner) Take(now time.Time, in Duty) {
 	old := p.boxes[in.Box]
 	if old != nil {
-		old.end()
+		p.end(old)
 	}
 	p.taken++
 	d := &duty{box: in.Box, version: in.Version, content: in.Content, seen: p.round, number: p.taken, place: former}
+	p.seat(d)
 	standbys := 0
 	for _, m := range in.Members[:min(len(in.Members), dht.MaxMembers)] {
 		if string(m.Peer.ID) == p.self {
@@ -127,13 +172,16 @@ func (p *Planner) Take(now time.Time, in Duty) {
 		if m.Standby {
 			d.spare |= 1 << len(d.others)
 		}
-		x.duties = append(x.duties, link{d, len(d.others)})
 		d.others = append(d.others, x)
 		if x.next.IsZero() {
 			p.again(x, now)
 		}
 	}
+	for i, x := range d.others {
+		x.duties = append(x.duties, link{d, d.slot, d.spare>>i&1 == 1, i < d.before})
+	}
 	d.succeeds(old)
+	p.note(d)
 	p.boxes[in.Box] = d
 	p.urge(d, now)
 	if d.place >= 0 {
@@ -142,8 +190,10 @@ func (p *Planner) Take(now time.Time, in Duty) {
 }
 
 // end puts a duty out of force.
-func (d *duty) end() {
+func (p *Planner) end(d *duty) {
 	d.over = true
+	p.note(d)
+	p.ended = append(p.ended, d.slot)
 	for i, x := range d.others {
 		x.behind -= int(d.behind >> i & 1)
 	}
@@ -169,7 +219,7 @@ func (d *duty) succeeds(old *duty) {
 func (p *Planner) Sweep() {
 	for box, d := range p.boxes {
 		if d.seen != p.round {
-			d.end()
+			p.end(d)
 			delete(p.boxes, box)
 		}
 	}
@@ -189,7 +239,7 @@ func (p *Planner) Tidy() {
 		}
 	}
 	p.order = slices.DeleteFunc(p.order, func(x *peer) bool {
-		x.duties = slices.DeleteFunc(x.duties, func(d link) bool { return d.over })
+		x.duties = slices.DeleteFunc(x.duties, func(l link) bool { return p.standings[l.slot]&over != 0 })
 		x.urgent = slices.DeleteFunc(x.urgent, func(box mailbox.ID) bool { return p.boxes[box] == nil })
 		if len(x.duties) > 0 || len(x.urgent) > 0 || x.former {
 			return false
@@ -199,6 +249,7 @@ func (p *Planner) Tidy() {
 		return true
 	})
 	p.doubted = slices.DeleteFunc(p.doubted, func(x *peer) bool { return p.peers[string(x.ID)] != x })
+	p.free, p.ended = append(p.free, p.ended...), p.ended[:0] // nobody has a link to these any more
 }
 
 // takeOver lets this relay's standby places begin that too many relays before
@@ -214,7 +265,7 @@ func (p *Planner) takeOver(now time.Time) {
 		was := x.rated
 		if x.rated = p.rate(x, now); x.rated > was {
 			for _, l := range x.duties {
-				if l.i < l.before && l.place >= was && l.place < x.rated {
+				if l.first && l.place >= was && l.place < x.rated {
 					begin = append(begin, l.duty)
 				}
 			}
@@ -229,6 +280,7 @@ func (p *Planner) takeOver(now time.Time) {
 	for _, d := range begin {
 		if p.bereft(d, now) {
 			d.took = true
+			p.note(d)
 			p.urge(d, now)
 		}
 	}
@@ -258,7 +310,7 @@ func (x *peer) worsens() time.Time {
 
 // bereft says whether a duty is a standby's that waits, and too many before it are lost.
 func (p *Planner) bereft(d *duty, now time.Time) bool {
-	if d.over || d.took || d.place < 0 {
+	if d.over || !d.waits() {
 		return false
 	}
 	lost := 0

@@ -3,6 +3,7 @@ package repair
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,9 +11,9 @@ import (
 	"github.com/kith-im/kith/mailbox"
 )
 
-// Places are asked only when something about them has changed. Whatever happened, none is left that a look at all of
-// them would let begin.
-func TestNoPlaceThatHasToBeginIsMissed(t *testing.T) {
+// Places are asked only when something about them has changed, and rounds go by what is noted of duties. Whatever happened, no
+// place is left that a look at all of them would let begin, and the notes say what duties and relays say.
+func TestShortcutsMissNothing(t *testing.T) {
 	const relays, boxes = 12, 60
 	self := []byte("self")
 	name := func(i int) []byte { return fmt.Appendf(nil, "relay %d", i) }
@@ -23,11 +24,11 @@ func TestNoPlaceThatHasToBeginIsMissed(t *testing.T) {
 		version := uint64(0)
 		take := func() {
 			version++
-			at := rng.Perm(relays)[:6]
+			at, ours := rng.Perm(relays)[:6], 2+rng.IntN(4)
 			in := Duty{Box: mailbox.ID{byte(rng.IntN(boxes))}, Version: version}
 			for i, n := range at {
 				m := dht.Member{Peer: dht.Peer{ID: name(n)}, Rank: byte(i), Standby: i >= 2}
-				if i == 2+rng.IntN(4) {
+				if i == ours {
 					m.Peer.ID = self
 				}
 				in.Members = append(in.Members, m)
@@ -50,6 +51,16 @@ func TestNoPlaceThatHasToBeginIsMissed(t *testing.T) {
 			switch x := name(rng.IntN(relays)); rng.IntN(8) {
 			case 0:
 				take()
+				for b := range boxes {
+					if d := p.boxes[mailbox.ID{byte(b)}]; d != nil && rng.IntN(64) > 0 {
+						p.See(d.box, d.version, rng.IntN(2) == 0)
+					}
+				}
+				if rng.IntN(2) == 0 {
+					p.Sweep()
+				} else {
+					p.Tidy()
+				}
 			case 1, 2, 3:
 				p.Unreachable(name(rng.IntN(relays/2)), now, rand.NewChaCha8([32]byte{}))
 			case 4:
@@ -76,10 +87,41 @@ func TestNoPlaceThatHasToBeginIsMissed(t *testing.T) {
 				t.Fatalf("seed %d: %d of %d places did not begin", seed, left, before)
 			}
 			begun += p.Status(now).Took
+			standings(t, p)
 		}
 	}
 	if begun == 0 || bereft == 0 || lacked == 0 {
 		t.Fatalf("%d places began, %d had to, relays lacked %d boxes: nothing was tried", begun, bereft, lacked)
+	}
+}
+
+// standings checks what rounds go by against the duties themselves.
+func standings(t *testing.T, p *Planner) {
+	t.Helper()
+	at := map[uint32]*duty{}
+	for _, d := range p.boxes {
+		if at[d.slot] != nil || p.standings[d.slot] != d.standing() {
+			t.Fatalf("%x stands as %b and is %b", d.box[0], p.standings[d.slot], d.standing())
+		}
+		at[d.slot] = d
+	}
+	links := 0
+	for _, x := range p.order {
+		for _, l := range x.duties {
+			i := slices.Index(l.others, x)
+			if l.slot != l.duty.slot || l.spare != (l.duty.spare>>i&1 == 1) || l.first != (i < l.before) {
+				t.Fatalf("relay %s, box %x: %+v", x.ID, l.box[0], l)
+			}
+			if p.standings[l.slot]&over == 0 {
+				links++
+			}
+		}
+	}
+	for _, d := range p.boxes {
+		links -= len(d.others)
+	}
+	if links != 0 {
+		t.Fatalf("%d links too many", links)
 	}
 }
 

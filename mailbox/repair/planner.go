@@ -13,19 +13,21 @@ import (
 // Planner knows a relay's boxes, their sets, and what it saw of the other
 // relays in them. It belongs to one goroutine.
 type Planner struct {
-	self    string
-	boxes   map[mailbox.ID]*duty
-	fresh   []*duty // of standbys, taken since takeOver asked last
-	peers   map[string]*peer
-	order   []*peer   // by first mention, so that plans repeat
-	agenda  agenda    // of those that a visit is planned to
-	doubted []*peer   // those that may count as lost, and some that do not any more
-	asked   bool      // takeOver has, since there was something new to doubt
-	recheck time.Time // when time alone may have one of those count as lost for more standbys; zero: never
-	named   uint64    // how many were ever mentioned
-	taken   uint64    // how many duties there ever were
-	reached time.Time // when anybody answered last
-	round   uint64    // of See and Sweep
+	self        string
+	boxes       map[mailbox.ID]*duty
+	fresh       []*duty // of standbys, taken since takeOver asked last
+	peers       map[string]*peer
+	order       []*peer    // by first mention, so that plans repeat
+	agenda      agenda     // of those that a visit is planned to
+	doubted     []*peer    // those that may count as lost, and some that do not any more
+	asked       bool       // takeOver has, since there was something new to doubt
+	recheck     time.Time  // when time alone may have one of those count as lost for more standbys; zero: never
+	standings   []standing // of duties, by their slots
+	free, ended []uint32   // slots: of no duty, and of duties to which there may be links
+	named       uint64     // how many were ever mentioned
+	taken       uint64     // how many duties there ever were
+	reached     time.Time  // when anybody answered last
+	round       uint64     // of See and Sweep
 }
 
 // peer is another relay as this one saw it.

@@ -73,25 +73,26 @@ func (p *Planner) urgent(x *peer, v *Visit) map[mailbox.ID]bool {
 // others: whoever holds something says so (see talk.tell). Now and then they are
 // compared too, for a relay that has lost its disk knows none of them.
 func (p *Planner) all(x *peer, v *Visit, named map[mailbox.ID]bool, now time.Time, rng io.Reader) {
-	watched := 0
+	tested := uint64(0)
 	var sample *duty
-	for _, d := range x.duties {
-		if d.over {
+	for _, l := range x.duties {
+		is := p.standings[l.slot]
+		if is&over != 0 {
 			continue
 		}
 		switch {
-		case !d.active() || !d.content && x.rounds > 0 || named[d.box]:
-		case d.compares(d.i):
-			v.Compare = append(v.Compare, d.box)
+		case is&active == 0 || is&full == 0 && x.rounds > 0 || named != nil && named[l.box]:
+		case !l.spare || l.first:
+			v.Compare = append(v.Compare, l.box)
 		default:
-			v.Show = append(v.Show, d.box)
+			v.Show = append(v.Show, l.box)
 		}
-		if d.offers() {
-			v.Offer = append(v.Offer, d.box)
+		if is&offered != 0 {
+			v.Offer = append(v.Offer, l.box)
 		}
-		if d.watches(d.i) {
-			if watched++; draw(rng, uint64(watched)) == 0 {
-				sample = d.duty
+		if is&watched != 0 && !l.spare {
+			if tested++; draw(rng, tested) == 0 {
+				sample = l.duty
 			}
 		}
 	}
