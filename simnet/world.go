@@ -92,7 +92,7 @@ func (w *World) Many() { w.many = true }
 // newStore is an empty disk.
 func (w *World) newStore() store.Store {
 	if w.many {
-		return store.NewHolding()
+		return store.NewCompact()
 	}
 	return store.NewMemory()
 }

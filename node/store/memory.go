@@ -8,60 +8,29 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// NewMemory returns a store in memory: the reference model of the sealed store, and what simulated devices use. It is
-// for one goroutine.
-func NewMemory() Store { return newMemory(false) }
-
-// NewHolding does so for a process with many devices: what [Rows] writes is held as it is, which nobody may change, and encoded when
-// somebody asks for the bytes.
-func NewHolding() Store { return newMemory(true) }
-
-func newMemory(holds bool) *memory {
-	m := &memory{holds: holds}
+// NewMemory returns a store in memory: the reference model of the sealed store, and what simulated devices use, unless there are many. It is for one
+// goroutine.
+func NewMemory() Store {
+	m := &memory{}
 	for i := range m.tables {
 		m.tables[i].rows = map[string]*memoryRow{}
 	}
 	return m
 }
 
-type memory struct {
-	tables [bucketEnd]table
-	holds  bool
-}
+type memory struct{ tables [bucketEnd]table }
 
 // table is one bucket. Most are never looked at in order: their keys are sorted when one asks, and kept so from then on.
 type table struct {
 	rows   map[string]*memoryRow
-	held   map[string]proto.Message // what rows without a value say
-	sorted []*memoryRow             // ascending
-	keeps  bool                     // sorted is up to date
-	moves  int                      // how often sorted has changed
+	sorted []*memoryRow // ascending
+	keeps  bool         // sorted is up to date
+	moves  int          // how often sorted has changed
 }
 
 type memoryRow struct {
 	key   string
-	value []byte // nobody changes it; another takes its place. nil: see table.held
-}
-
-// bytes are the value of a row.
-func (b *table) bytes(r *memoryRow) []byte {
-	if r.value == nil {
-		return encode(b.held[r.key])
-	}
-	return r.value
-}
-
-// set is what a row says from now on: a value, or what is held.
-func (b *table) set(r *memoryRow, value []byte, row proto.Message) {
-	r.value = value
-	if row == nil {
-		delete(b.held, r.key)
-		return
-	}
-	if b.held == nil {
-		b.held = map[string]proto.Message{}
-	}
-	b.held[r.key] = row
+	value []byte // nobody changes it; another takes its place
 }
 
 // place is where a key stands in order, or would.
@@ -92,7 +61,6 @@ func (b *table) add(r *memoryRow) {
 
 func (b *table) remove(r *memoryRow) {
 	delete(b.rows, r.key)
-	delete(b.held, r.key)
 	if b.keeps {
 		i, _ := b.place(r.key)
 		b.sorted = slices.Delete(b.sorted, i, i+1)
@@ -127,7 +95,6 @@ type memoryUndo struct {
 	row  *memoryRow
 	what undoing
 	old  []byte
-	held proto.Message
 }
 
 type undoing uint8
@@ -142,66 +109,65 @@ func (t *memoryTx) rollback() {
 	for _, u := range slices.Backward(t.undo) {
 		switch table := &t.m.tables[u.b]; u.what {
 		case undoPut:
-			table.set(u.row, u.old, u.held)
+			u.row.value = u.old
 		case undoAdd:
 			table.remove(u.row)
 		case undoDelete:
 			table.add(u.row)
-			table.set(u.row, u.old, u.held)
 		}
 	}
 	t.undo = nil
 }
 
-func (t *memoryTx) Get(b Bucket, key []byte) []byte { return bytes.Clone(t.peek(b, key)) }
+func (t *memoryTx) Get(b Bucket, key []byte) []byte {
+	value, _ := t.peek(b, key)
+	return bytes.Clone(value)
+}
 
-// peek is a value that nobody may change; nil: there is none.
-func (t *memoryTx) peek(b Bucket, key []byte) []byte {
-	table := &t.m.tables[b]
-	if r := table.rows[string(key)]; r != nil {
-		return table.bytes(r)
+func (t *memoryTx) holds() bool { return false }
+
+func (t *memoryTx) peek(b Bucket, key []byte) ([]byte, proto.Message) {
+	if r := t.m.tables[b].rows[string(key)]; r != nil {
+		return r.value, nil
 	}
-	return nil
+	return nil, nil
 }
 
 func (t *memoryTx) Put(b Bucket, key, value []byte) {
-	t.set(b, key, append(make([]byte, 0, len(value)), value...), nil)
+	t.own(b, key, append(make([]byte, 0, len(value)), value...), nil)
 }
 
-// set writes a value that nobody else has, or without one a row that nobody may change.
-func (t *memoryTx) set(b Bucket, key, value []byte, row proto.Message) {
+func (t *memoryTx) own(b Bucket, key, value []byte, _ proto.Message) {
 	table := &t.m.tables[b]
-	r := table.rows[string(key)]
-	if r != nil {
-		t.undo = append(t.undo, memoryUndo{b: b, row: r, what: undoPut, old: r.value, held: table.held[r.key]})
-	} else {
-		r = &memoryRow{key: string(key)}
-		t.undo = append(t.undo, memoryUndo{b: b, row: r, what: undoAdd})
-		table.add(r)
+	if r := table.rows[string(key)]; r != nil {
+		t.undo = append(t.undo, memoryUndo{b: b, row: r, what: undoPut, old: r.value})
+		r.value = value
+		return
 	}
-	table.set(r, value, row)
+	r := &memoryRow{key: string(key), value: value}
+	t.undo = append(t.undo, memoryUndo{b: b, row: r, what: undoAdd})
+	table.add(r)
 }
 
 func (t *memoryTx) Delete(b Bucket, key []byte) {
 	table := &t.m.tables[b]
 	if r := table.rows[string(key)]; r != nil {
-		t.undo = append(t.undo, memoryUndo{b: b, row: r, what: undoDelete, old: r.value, held: table.held[r.key]})
+		t.undo = append(t.undo, memoryUndo{b: b, row: r, what: undoDelete})
 		table.remove(r)
 	}
 }
 
 func (t *memoryTx) Scan(b Bucket, from []byte, fn func(key, value []byte) bool) {
-	table := &t.m.tables[b]
-	t.walk(b, from, func(r *memoryRow) bool { return fn([]byte(r.key), bytes.Clone(table.bytes(r))) })
+	t.walk(b, from, func(key, value []byte, _ proto.Message) bool { return fn(key, bytes.Clone(value)) })
 }
 
-func (t *memoryTx) walk(b Bucket, from []byte, fn func(*memoryRow) bool) {
+func (t *memoryTx) walk(b Bucket, from []byte, fn func(key, value []byte, row proto.Message) bool) {
 	table := &t.m.tables[b]
 	table.sort()
 	i, _ := table.place(string(from))
 	for i < len(table.sorted) {
 		r, moves := table.sorted[i], table.moves
-		if !fn(r) {
+		if !fn([]byte(r.key), r.value, nil) {
 			return
 		}
 		if i++; moves != table.moves {
@@ -217,7 +183,7 @@ func (t *memoryTx) Last(b Bucket) (key, value []byte) {
 		return nil, nil
 	}
 	r := table.sorted[len(table.sorted)-1]
-	return []byte(r.key), bytes.Clone(table.bytes(r))
+	return []byte(r.key), bytes.Clone(r.value)
 }
 
 func (t *memoryTx) Err() error { return nil }

@@ -10,49 +10,48 @@ import (
 
 // Row reads a protobuf row; a row that does not parse counts as absent.
 func Row(tx Tx, b Bucket, key []byte, m proto.Message) bool {
-	if row := held(tx, b, key); row != nil {
+	raw, row := look(tx, b, key)
+	if row != nil {
 		proto.Reset(m)
 		proto.Merge(m, row)
 		return true
 	}
-	raw := shown(tx, b, key)
 	return raw != nil && proto.Unmarshal(raw, m) == nil
 }
 
-// The store in memory shows its values themselves instead of copies, because decoding copies them, takes some that nobody else has, and may hold
-// rows as they are.
-
-// Shown is a value that nobody may change, and that is read before anything else happens; nil: there is none.
-func Shown(tx Tx, b Bucket, key []byte) []byte { return shown(tx, b, key) }
-
-func shown(tx Tx, b Bucket, key []byte) []byte {
-	if t, ok := tx.(*memoryTx); ok {
-		return t.peek(b, key)
-	}
-	return tx.Get(b, key)
+// peeker is a transaction in memory, which can show its values themselves instead of copies, because decoding copies them, and can take one that
+// nobody else has. Instead of a value it may hold what Rows writes as it is: nobody may change that either.
+type peeker interface {
+	holds() bool
+	peek(b Bucket, key []byte) (value []byte, row proto.Message)
+	own(b Bucket, key, value []byte, row proto.Message)
+	walk(b Bucket, from []byte, fn func(key, value []byte, row proto.Message) bool)
 }
 
-// held is a row that is held as it is; nil: it is not.
-func held(tx Tx, b Bucket, key []byte) proto.Message {
-	if t, ok := tx.(*memoryTx); ok {
-		return t.m.tables[b].held[string(key)]
+// look is a value, or what is held instead, which nobody may change; both nil: there is none.
+func look(tx Tx, b Bucket, key []byte) ([]byte, proto.Message) {
+	if p, ok := tx.(peeker); ok {
+		return p.peek(b, key)
 	}
-	return nil
+	return tx.Get(b, key), nil
 }
 
-// each shows the rows of a bucket, which nobody may change: one that is held as it is, or its bytes.
-func each(tx Tx, b Bucket, fn func(key string, row proto.Message, value []byte) bool) {
-	if t, ok := tx.(*memoryTx); ok {
-		table := &t.m.tables[b]
-		t.walk(b, nil, func(r *memoryRow) bool {
-			if r.value == nil {
-				return fn(r.key, table.held[r.key], nil)
-			}
-			return fn(r.key, nil, r.value)
-		})
+// Shown is a value that nobody may change; nil: there is none.
+func Shown(tx Tx, b Bucket, key []byte) []byte {
+	raw, row := look(tx, b, key)
+	if row != nil {
+		return encode(row)
+	}
+	return raw
+}
+
+// each shows the rows of a bucket, which nobody may change.
+func each(tx Tx, b Bucket, fn func(key, value []byte, row proto.Message) bool) {
+	if p, ok := tx.(peeker); ok {
+		p.walk(b, nil, fn)
 		return
 	}
-	tx.Scan(b, nil, func(key, value []byte) bool { return fn(string(key), nil, value) })
+	tx.Scan(b, nil, func(key, value []byte) bool { return fn(key, value, nil) })
 }
 
 // PutRow writes a protobuf row, the same bytes for the same values.
@@ -61,8 +60,8 @@ func PutRow(tx Tx, b Bucket, key []byte, m proto.Message) { putRow(tx, b, key, m
 // putRow returns what it wrote, which nobody may change.
 func putRow(tx Tx, b Bucket, key []byte, m proto.Message) []byte {
 	raw := encode(m)
-	if t, ok := tx.(*memoryTx); ok {
-		t.set(b, key, raw, nil)
+	if p, ok := tx.(peeker); ok {
+		p.own(b, key, raw, nil)
 	} else {
 		tx.Put(b, key, raw)
 	}
@@ -86,7 +85,7 @@ func U32(v uint32) []byte { return binary.BigEndian.AppendUint32(nil, v) }
 
 // Counter reads one of the numbers that change with every message, each in a row of its own.
 func Counter(tx Tx, name string) uint64 {
-	raw := shown(tx, BucketMeta, []byte("n/"+name))
+	raw := Shown(tx, BucketMeta, []byte("n/"+name))
 	if len(raw) != 8 {
 		return 0
 	}

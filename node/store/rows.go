@@ -26,10 +26,10 @@ type known[P any] struct {
 
 // Get is the row of a key, which nobody may change; nil: there is none that can be read.
 func (r *Rows[M, P]) Get(tx Tx, key []byte) P {
-	if row, ok := held(tx, r.Bucket, key).(P); ok {
+	raw, held := look(tx, r.Bucket, key)
+	if row, ok := held.(P); ok {
 		return row
 	}
-	raw := shown(tx, r.Bucket, key)
 	if raw == nil {
 		return nil
 	}
@@ -41,10 +41,10 @@ func (r *Rows[M, P]) Get(tx Tx, key []byte) P {
 
 // Each shows the rows that can be read, in the order of their keys, until fn returns false. Nobody may change them.
 func (r *Rows[M, P]) Each(tx Tx, fn func(row P) bool) {
-	each(tx, r.Bucket, func(key string, held proto.Message, raw []byte) bool {
+	each(tx, r.Bucket, func(key, raw []byte, held proto.Message) bool {
 		row, ok := held.(P)
 		if !ok {
-			row = r.row(key, raw)
+			row = r.row(string(key), raw)
 		}
 		return row == nil || fn(row)
 	})
@@ -52,8 +52,8 @@ func (r *Rows[M, P]) Each(tx Tx, fn func(row P) bool) {
 
 // Put writes a row, which nobody may change from then on.
 func (r *Rows[M, P]) Put(tx Tx, key []byte, row P) {
-	if t, ok := tx.(*memoryTx); ok && t.m.holds {
-		t.set(r.Bucket, key, nil, row)
+	if p, ok := tx.(peeker); ok && p.holds() {
+		p.own(r.Bucket, key, nil, row)
 		return
 	}
 	r.keep(string(key), known[P]{putRow(tx, r.Bucket, key, row), row})

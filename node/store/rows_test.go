@@ -19,7 +19,7 @@ func remembers(n int) *Rows[pb.Box, *pb.Box] {
 // What a turn that failed wrote is not shown, nor is what somebody else wrote missed, in a store that shows its values as
 // in one that copies them, and in one that holds rows.
 func TestRememberedRowsAreThoseOfTheTransaction(t *testing.T) {
-	for name, s := range map[string]Store{"shown": NewMemory(), "copied": NewMemory(), "held": NewHolding()} {
+	for name, s := range map[string]Store{"shown": NewMemory(), "copied": NewMemory(), "held": NewCompact()} {
 		rows := remembers(8)
 		turn := func(fails error, fn func(Tx)) {
 			if err := s.Update(func(tx Tx) error {
