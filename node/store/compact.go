@@ -24,6 +24,9 @@ const (
 	smallSize = 128
 )
 
+// keptUndo is how many changes a transaction may have room for and leave it to the next.
+const keptUndo = 16
+
 // pages is one bucket, in the order of its keys. No page is empty.
 type pages struct {
 	all   []*page
@@ -226,8 +229,10 @@ func (m *compact) Update(fn func(Tx) error) error {
 	if err != nil {
 		tx.rollback()
 	}
-	clear(tx.undo)
-	m.undo = tx.undo[:0]
+	if cap(tx.undo) <= keptUndo {
+		clear(tx.undo)
+		m.undo = tx.undo[:0]
+	}
 	return err
 }
 
