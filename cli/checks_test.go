@@ -81,6 +81,43 @@ func TestARunThatCannotGoOnIsAFailure(t *testing.T) {
 	}
 }
 
+// long is a run whose step takes until somebody has enough, or, if it hears nobody, a thousand times as long as it should.
+type long struct {
+	crooked
+	stop   func()
+	enough func() bool
+	took   *int
+}
+
+func (l *long) Halt(enough func() bool) { l.enough = enough }
+
+func (l *long) Step() bool {
+	l.stop() // the interrupt comes in the midst of it
+	for *l.took = 0; *l.took < 1000 && (l.enough == nil || !l.enough()); *l.took++ {
+	}
+	return true
+}
+
+// An interrupt acts within a step of a run that can be halted, and what came out is marked partial. The control is one that cannot.
+func TestAnInterruptDoesNotWaitForAStep(t *testing.T) {
+	s, err := scenario.Parse("x.toml", "question = \"?\"\nkind = \"world\"")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, deaf := range []bool{false, true} {
+		ctx, stop := context.WithCancel(t.Context())
+		took := 0
+		var run result.Run = &long{stop: stop, took: &took}
+		if deaf {
+			run = struct{ result.Run }{run}
+		}
+		r, err := playOut(ctx, s, run, func() {})
+		if err != nil || !r.Partial || (took == 0) == deaf {
+			t.Errorf("deaf %t: %v, %+v, after %d", deaf, err, r, took)
+		}
+	}
+}
+
 // A sweep of which no run was played to its end has no rows; the control has one.
 func TestASweepWithoutAWholeRunSaysSo(t *testing.T) {
 	const nothing = "no run was played to its end\n"

@@ -154,10 +154,13 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 	return nil
 }
 
-// playOut plays a run to its end, or until somebody has enough, and holds it against what its scenario expects. tell is called
+// playOut plays a run to its end, or until somebody has enough, in the midst of a step where the run can, and holds it against what its scenario expects. tell is called
 // after each step.
 func playOut(ctx context.Context, s *scenario.Scenario, run result.Run, tell func()) (*result.Result, error) {
 	defer tend()()
+	if x, ok := run.(interface{ Halt(func() bool) }); ok { // a step may take long
+		x.Halt(func() bool { return ctx.Err() != nil })
+	}
 	more := true
 	for more && ctx.Err() == nil {
 		more = run.Step()

@@ -57,6 +57,8 @@ type World struct {
 	tap     func(Parcel) Fate
 	watch   func(Parcel)
 	spare   []*node.Effects // of turns that are over
+	enough  func() bool     // asked now and then; nil: never
+	halted  bool            // ... and it was
 }
 
 // NoRepair keeps the relays from each other: the control of what repair does.
@@ -120,9 +122,21 @@ func (w *World) Now() time.Time { return w.now }
 // Events is how many events have happened.
 func (w *World) Events() int { return w.events }
 
+// Halt has time stop for good, between two events, when enough says so. It is asked many times a second, and changes nothing before.
+func (w *World) Halt(enough func() bool) { w.enough = enough }
+
+// Halted says whether time has stopped.
+func (w *World) Halted() bool { return w.halted }
+
+// askEvery is how many events, of some 20 microseconds each, lie between two questions whether it is enough.
+const askEvery = 256
+
 // step runs the next event that is due by limit.
 func (w *World) step(limit int64) bool {
-	if len(w.queue) == 0 || w.queue[0].at > limit {
+	if w.enough != nil && w.events%askEvery == 0 && !w.halted {
+		w.halted = w.enough()
+	}
+	if w.halted || len(w.queue) == 0 || w.queue[0].at > limit {
 		return false
 	}
 	e := w.queue.pop()
@@ -145,7 +159,14 @@ func (w *World) Run(d time.Duration) {
 	limit := w.now.Add(d)
 	for w.step(int64(limit.Sub(Start))) {
 	}
-	w.now = limit
+	w.pass(limit)
+}
+
+// pass lets the clock go on to where nothing happens any more.
+func (w *World) pass(limit time.Time) {
+	if !w.halted {
+		w.now = limit
+	}
 }
 
 // RunUntil lets time pass until cond holds, at most d; it reports whether it did.
@@ -153,7 +174,7 @@ func (w *World) RunUntil(d time.Duration, cond func() bool) bool {
 	limit := w.now.Add(d)
 	for !cond() {
 		if !w.step(int64(limit.Sub(Start))) {
-			w.now = limit
+			w.pass(limit)
 			return cond()
 		}
 	}

@@ -1,6 +1,7 @@
 package crowd
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -84,28 +85,50 @@ func New(cfg Config) (*Crowd, error) {
 	return c, nil
 }
 
-// Step plays a piece: first the set-up, a part at a time, then a thirtieth of the time, at most a day.
+// Step plays a piece: first the set-up, a part at a time, then a thirtieth of the time, at most a day. After Halt has come true there
+// is more, which is not played any more.
 func (c *Crowd) Step() bool {
 	switch {
 	case c.err != nil || c.over:
 		return false
+	case c.w.Halted():
+		return true
 	case len(c.stages) > 0:
-		do := c.stages[0].do
-		c.stages = c.stages[1:]
-		c.err = do()
+		if err := c.stages[0].do(); !errors.Is(err, errHalted) {
+			c.stages = c.stages[1:]
+			c.err = err
+		}
 		return c.err == nil
 	case c.passed < c.cfg.For:
 		piece := min(max(c.cfg.For/30, 30*time.Minute), 24*time.Hour, c.cfg.For-c.passed)
+		from := c.w.Now()
 		c.w.Run(piece)
-		c.passed += piece
+		c.passed += c.w.Now().Sub(from)
 		c.sample()
 		return true
 	case c.cfg.Until == "drain" && !c.stats.drained:
 		c.drain()
 	}
+	if c.w.Halted() {
+		return true
+	}
 	c.close()
 	c.over = true
 	return false
+}
+
+// Halt ends the run in the midst of a piece when enough says so: what has passed until then is its result.
+func (c *Crowd) Halt(enough func() bool) { c.w.Halt(enough) }
+
+// errHalted ends a part of the set-up.
+var errHalted = errors.New("crowd: halted")
+
+// wait lets time pass in the set-up.
+func (c *Crowd) wait(d time.Duration) error {
+	if c.w.Run(d); c.w.Halted() {
+		return errHalted
+	}
+	return nil
 }
 
 // Err is why the set-up did not succeed, if it did not.
@@ -130,7 +153,9 @@ func (c *Crowd) World() *simnet.World { return c.w }
 
 // settle lets everything come to rest, and begins to count.
 func (c *Crowd) settle() error {
-	c.w.Run(warmUp)
+	if err := c.wait(warmUp); err != nil {
+		return err
+	}
 	c.begin = c.w.Now()
 	c.stats.base = c.totals()
 	for _, d := range c.hosts {

@@ -50,10 +50,11 @@ func (c *Crowd) makePeople() error {
 		if _, err := c.addDevice(u, func(name string) (*simnet.Device, error) { return c.w.AddDevice(name) }); err != nil {
 			return err
 		}
-		c.pace(i + 1)
+		if err := c.pace(i + 1); err != nil {
+			return err
+		}
 	}
-	c.w.Run(5 * time.Minute)
-	return nil
+	return c.wait(5 * time.Minute)
 }
 
 func (c *Crowd) addDevice(u *user, add func(name string) (*simnet.Device, error)) (*device, error) {
@@ -78,10 +79,11 @@ func (c *Crowd) addDevice(u *user, add func(name string) (*simnet.Device, error)
 }
 
 // pace lets a second pass after every so many of a round of the set-up.
-func (c *Crowd) pace(done int) {
+func (c *Crowd) pace(done int) error {
 	if done%atOnce(c.cfg.Users) == 0 {
-		c.w.Run(time.Second)
+		return c.wait(time.Second)
 	}
+	return nil
 }
 
 // atOnce is how many of a round of the set-up happen in one second, so that people meet within ten minutes: all live meanwhile.
@@ -98,11 +100,12 @@ func (c *Crowd) linkDevices() error {
 				return err
 			}
 			linked++
-			c.pace(linked)
+			if err := c.pace(linked); err != nil {
+				return err
+			}
 		}
 	}
-	c.w.Run(5 * time.Minute)
-	return nil
+	return c.wait(5 * time.Minute)
 }
 
 func (c *Crowd) link(u *user) error {
@@ -121,9 +124,13 @@ func (c *Crowd) befriend() error {
 					return err
 				}
 			}
-			c.pace(i + 1)
+			if err := c.pace(i + 1); err != nil {
+				return err
+			}
 		}
-		c.w.Run(time.Minute)
+		if err := c.wait(time.Minute); err != nil {
+			return err
+		}
 	}
 	if c.cfg.HotShare > 0 {
 		return c.gather(c.users[0], c.users[1:])
@@ -141,11 +148,12 @@ func (c *Crowd) gather(one *user, many []*user) error {
 			one.met, o.met = append(one.met, o), append(o.met, one)
 		}
 		if i%32 == 31 { // so many links may be open
-			c.w.Run(time.Minute)
+			if err := c.wait(time.Minute); err != nil {
+				return err
+			}
 		}
 	}
-	c.w.Run(time.Minute)
-	return nil
+	return c.wait(time.Minute)
 }
 
 func (c *Crowd) friends(a, b *user) bool {
@@ -198,7 +206,9 @@ func (c *Crowd) makeGroups() error {
 			return fmt.Errorf("a group of %d: %w", g.Size, err)
 		}
 		c.groups = append(c.groups, x)
-		c.w.Run(5 * time.Minute)
+		if err := c.wait(5 * time.Minute); err != nil {
+			return err
+		}
 	}
 	return nil
 }
