@@ -49,6 +49,30 @@ func TestOneSeedOneResult(t *testing.T) {
 	}
 }
 
+// Whoever has enough does not wait for the end of a day, and has what came of it until then. The control goes on where it stopped, and has
+// what nobody interrupted has.
+func TestHalt(t *testing.T) {
+	c := small(20_000, 1, 7)
+	whole := run(t, c)
+	w, err := model.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	enough := whole.Events / 2
+	w.Halt(func() bool { return w.Totals().Events >= enough })
+	for w.Step() && w.Totals().Events < enough {
+	}
+	if r := w.Result(); !r.Partial || w.Days() != 0 || w.Totals().Events == whole.Events {
+		t.Errorf("partial %t after %d days and %d of %d events", r.Partial, w.Days(), w.Totals().Events, whole.Events)
+	}
+	w.Halt(nil)
+	for w.Step() {
+	}
+	if w.Result().Partial || raw(t, w.Totals()) != raw(t, whole) {
+		t.Error("control: an interrupt leaves something behind")
+	}
+}
+
 // Of every delivery exactly one thing becomes.
 func TestDeliveriesAreAccountedFor(t *testing.T) {
 	for seed := range uint64(3) {

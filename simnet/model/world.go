@@ -46,7 +46,9 @@ type World struct {
 	near  []int // offsets of contacts
 	liked [256]uint8
 	stats stats
-	seen  uint32 // nothing: so that looking ahead is not left out
+
+	halts func() bool // nil: never
+	seen  uint32      // nothing: so that looking ahead is not left out
 }
 
 // user is somebody: a quarter of a cache line.
@@ -168,14 +170,22 @@ func (w *World) makePeople() (rates []float64) {
 	return rates
 }
 
+// Halt ends the run in the midst of a day when enough says so: what has passed until then is its result. A step that follows goes on.
+func (w *World) Halt(enough func() bool) { w.halts = enough }
+
+// askEvery is how many events lie between two questions whether it is enough.
+const askEvery = 1 << 14
+
 // Step lets a day pass; false: it was the last.
 func (w *World) Step() bool {
 	if w.day == w.cfg.Days {
 		return false
 	}
-	w.day++
-	limit := uint64(w.day) * dayMillis
+	limit := uint64(w.day+1) * dayMillis
 	for {
+		if w.stats.events%askEvery == 0 && w.halts != nil && w.halts() {
+			return true
+		}
 		written := w.nextLetter()
 		if e, ok := w.queue.PopUpTo(min(written, limit-1)); ok {
 			w.passTo(e.At)
@@ -191,6 +201,7 @@ func (w *World) Step() bool {
 	}
 	w.hours(limit)
 	w.now = limit
+	w.day++
 	w.sample()
 	return w.day < w.cfg.Days
 }
