@@ -49,10 +49,10 @@ type memoryBox struct {
 
 // memoryRow is the part of a box that is put back as a whole.
 type memoryRow struct {
-	row   Box
-	named bool // it has a row
+	set   []byte // what is asked for most comes first, beside the id
 	usage Usage
-	set   []byte
+	named bool // it has a row
+	row   Box
 }
 
 type memoryWas struct {
@@ -271,7 +271,7 @@ func (t *memoryTx) Add(box ID, e Entry, envelope []byte) error {
 		t.forget(b, old.entry(e.ID))
 	}
 	_ = put(t, b.known, e.ID, placeOf(&e))
-	b.live = append(b.live, heldEnvelope{e, bytes.Clone(envelope)})
+	b.live = append(b.live, heldEnvelope{e, envelope})
 	t.undo = append(t.undo, func() { b.live = slices.Delete(b.live, len(b.live)-1, len(b.live)) })
 	return put(t, t.days, e.Day(), t.days[e.Day()]+1)
 }
@@ -357,7 +357,7 @@ func (t *memoryTx) Mend(box ID, e Entry, envelope []byte) error {
 	if err := t.write(func() { *t.body(box, e) = was }); err != nil {
 		return err
 	}
-	*body = bytes.Clone(envelope)
+	*body = envelope
 	return nil
 }
 

@@ -284,9 +284,10 @@ const possessionLabel = "kith1 possession"
 // ProofOf is H("kith1 possession" | nonce | envelope): nobody can say it for a
 // new nonce who does not have the envelope.
 func ProofOf(nonce [32]byte, envelope []byte) [32]byte {
-	b := make([]byte, 0, len(possessionLabel)+len(nonce)+len(envelope))
-	b = append(append(b, possessionLabel...), nonce[:]...)
-	return sha256.Sum256(append(b, envelope...))
+	h := sha256.New()
+	h.Write(append([]byte(possessionLabel), nonce[:]...))
+	h.Write(envelope)
+	return [32]byte(h.Sum(nil))
 }
 
 // Mend puts back the bytes of a live envelope whose stored bytes are damaged,

@@ -25,7 +25,7 @@ type Store interface {
 // Tx is what the rules see of a store during one transaction. Reads see the
 // writes of the same transaction. Byte slices that it returns belong to the
 // store and end with the transaction; those given to it must not change until
-// Do has returned, and sets never.
+// Do has returned, sets and envelopes never.
 type Tx interface {
 	Boxes
 	Sets
