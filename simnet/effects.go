@@ -81,22 +81,6 @@ func (d *Device) asks(r *Relay) bool {
 	return true
 }
 
-// refused is how long it takes until a device knows that somebody cannot be reached.
-func (d *Device) refused() time.Duration {
-	switch {
-	case d.w.net == nil:
-		return d.w.latency()
-	case d.online():
-		return dialTimeout
-	}
-	return noNetwork
-}
-
-const (
-	dialTimeout = 3 * time.Second
-	noNetwork   = 10 * time.Millisecond
-)
-
 func (d *Device) find(key string) {
 	if d.w.net != nil && (!d.online() || d.w.blind(d)) {
 		d.reply(d.refused(), func(e *node.Engine, t *node.Turn) { e.Looked(t, key, nil) })
@@ -312,37 +296,55 @@ func (d *Device) watch() {
 		d.w.fail("%s: watches: %v", d.name, err)
 		return
 	}
-	d.opening = d.w.net != nil // the links that come up here need no second look
+	boxes := map[*Relay][]mailbox.ID{}
+	var relays []*Relay
 	for _, x := range watches {
 		if r, ok := d.w.relayAt(d, x.Relay.ID); ok && !slices.Contains(r.watches[x.Box], d) {
-			d.linked(r, func(up bool) { d.open(r, x.Box, up) })
+			if boxes[r] == nil {
+				relays = append(relays, r)
+			}
+			boxes[r] = append(boxes[r], x.Box)
 		}
+	}
+	d.opening = d.w.net != nil // the links that come up here need no second look
+	for _, r := range relays {
+		d.linked(r, func(up bool) { d.open(r, boxes[r], up) })
 	}
 	d.opening = false
 	d.drainAgain()
 }
 
-// open begins a collect stream.
-func (d *Device) open(r *Relay, box mailbox.ID, up bool) {
+// open begins the collect streams of boxes at one relay, which travel together.
+func (d *Device) open(r *Relay, boxes []mailbox.ID, up bool) {
 	begin := func() {
-		if d.links.has(string(r.self.ID)) && r.watch(box, d) {
-			d.drain(r, box)
+		if !d.links.has(string(r.self.ID)) {
+			return
 		}
+		boxes = slices.DeleteFunc(boxes, func(box mailbox.ID) bool { return !r.watch(box, d) })
+		d.drain(r, boxes)
 	}
 	switch {
 	case up && d.w.net == nil:
 		begin()
 	case up:
-		d.w.after(d.w.way(d, r, request), begin)
+		d.w.after(d.w.way(d, r, len(boxes)*request), begin)
 	}
 }
 
-// drain asks a relay for all that a box holds, and tells the engine when it is here.
-func (d *Device) drain(r *Relay, box mailbox.ID) {
-	began, here := d.time(), r.push(box, d)
+// drain asks a relay for all that boxes hold, and tells the engine when it is here.
+func (d *Device) drain(r *Relay, boxes []mailbox.ID) {
+	began, here := d.time(), time.Duration(0)
+	for _, box := range boxes {
+		here = max(here, r.push(box, d))
+	}
 	d.w.after(here, func() {
-		if d.online() && slices.Contains(r.watches[box], d) {
-			d.input(func(e *node.Engine, t *node.Turn) { e.Drained(t, r.self.ID, box, began) })
+		boxes = slices.DeleteFunc(boxes, func(box mailbox.ID) bool { return !slices.Contains(r.watches[box], d) })
+		if d.online() && len(boxes) > 0 {
+			d.input(func(e *node.Engine, t *node.Turn) {
+				for _, box := range boxes {
+					e.Drained(t, r.self.ID, box, began)
+				}
+			})
 		}
 	})
 }
@@ -363,9 +365,7 @@ func (d *Device) drainAgain() {
 		}
 		for _, peer := range d.links.all() {
 			if r, ok := d.w.hosts[peer].(*Relay); ok {
-				for _, box := range r.clients.boxes[d] {
-					d.drain(r, box)
-				}
+				d.drain(r, slices.Clone(r.clients.boxes[d]))
 			}
 		}
 		d.drainAgain()

@@ -137,6 +137,22 @@ func (w *World) lookup(d *Device) time.Duration {
 	return all
 }
 
+// refused is how long it takes until a device knows that somebody cannot be reached.
+func (d *Device) refused() time.Duration {
+	switch {
+	case d.w.net == nil:
+		return d.w.latency()
+	case d.online():
+		return dialTimeout
+	}
+	return noNetwork
+}
+
+const (
+	dialTimeout = 3 * time.Second
+	noNetwork   = 10 * time.Millisecond
+)
+
 // Chance says whether something is so of two names, as it is of a share of all pairs; it is so for all time.
 func Chance(seed uint64, share float64, x, y string) bool {
 	if x > y {
