@@ -3,10 +3,13 @@ package host
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
+	"io"
 	"testing"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
@@ -199,11 +202,20 @@ func TestAHostApart(t *testing.T) {
 	if a.ID() == b.ID() {
 		t.Error("two hosts with one key")
 	}
+	asked, err := relay.EventBus().Subscribe(new(event.EvtPeerIdentificationFailed))
+	if err != nil {
+		t.Fatal(err)
+	}
 	connect(t, a, relay)
-	eventually(t, "identified", func() bool {
-		p, err := relay.Peerstore().GetProtocols(a.ID())
-		return err == nil && len(p) > 0
-	})
+	select {
+	case <-asked.Out():
+	case <-time.After(within):
+		t.Fatal("the relay did not ask who it is")
+	}
+	asked.Close()
+	if p, err := relay.Peerstore().GetProtocols(a.ID()); err != nil || len(p) > 0 {
+		t.Errorf("it says that it speaks %v (%v)", p, err)
+	}
 	if told := relay.Peerstore().Addrs(a.ID()); len(a.Addrs()) != 0 || len(a.Network().ListenAddresses()) != 0 || len(told) > 1 {
 		t.Errorf("listens on %v, tells %v, and the relay knows %v", a.Addrs(), a.Network().ListenAddresses(), told)
 	}
@@ -214,6 +226,58 @@ func TestAHostApart(t *testing.T) {
 	b.Close()
 	relay.Close()
 	goleak.VerifyNone(t, before)
+}
+
+// The first stream asks whether the protocol is spoken, a later one says it with its first bytes; who waits for an answer that does
+// not come waits no longer than he wants.
+func TestAHostApartOpensStreams(t *testing.T) {
+	relay := testOwn(t, "relay")
+	relay.SetStreamHandler("/echo", func(s network.Stream) {
+		_, _ = io.Copy(s, s)
+		s.Close()
+	})
+	a, err := NewApart(true, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	connect(t, a, relay)
+	ctx, cancel := context.WithTimeout(t.Context(), within)
+	defer cancel()
+	for i := range 3 {
+		s, err := a.NewStream(ctx, relay.ID(), "/echo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, late := s.(*assumed); late != (i > 0) || s.Protocol() != "/echo" {
+			t.Errorf("stream %d: %T, %s", i, s, s.Protocol())
+		}
+		_ = s.SetDeadline(time.Now().Add(within))
+		_, _ = s.Write([]byte("hello"))
+		_ = s.CloseWrite()
+		if got, err := io.ReadAll(s); err != nil || string(got) != "hello" {
+			t.Errorf("stream %d: %q, %v", i, got, err)
+		}
+		s.Close()
+	}
+	if s, err := a.NewStream(ctx, relay.ID(), "/other"); err == nil {
+		t.Errorf("a stream of a protocol that is not spoken: %v", s.Protocol())
+	}
+	relay.RemoveStreamHandler("/echo")
+	s, err := a.NewStream(ctx, relay.ID(), "/echo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	_, _ = s.Write([]byte("hello"))
+	if _, err := s.Read(make([]byte, 1)); err == nil {
+		t.Error("an answer from nobody")
+	}
+	over, end := context.WithCancel(ctx)
+	end()
+	if _, err := a.NewStream(over, relay.ID(), "/third"); !errors.Is(err, context.Canceled) {
+		t.Errorf("after the end of the wait: %v", err)
+	}
 }
 
 func transportOf(c network.Conn) int {
