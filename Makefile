@@ -192,8 +192,8 @@ groups: ## groups at odds over cuts and absences, SEEDS of them (1000); then 64 
 sessions: ## random schedules of two devices that lose envelopes, state and time, SCHEDULES of them (100,000) from seed FROM (1)
 	$(note) SCHEDULES=$(SCHEDULES) FROM=$(FROM) $(GO) test -count=1 -v -run SchedulesLoseNothing -timeout 180m $(TESTFLAGS) ./node/mend
 
-town: ## what a population of production engines costs: USERS, DAYS, MESSAGES, CONTACTS, RELAYS, UNTIL (small without)
-	$(note) $(GO) test -count=1 -v -run TestCost -timeout $(TIMEOUT) $(TESTFLAGS) ./simnet/crowd
+town: ## what a population of production engines costs, as a row of docs/simulation.md: USERS, DAYS, MESSAGES, CONTACTS, RELAYS, UNTIL (small without), CRYPTO=stand-in
+	$(note) $(GO) test $(if $(filter stand-in,$(CRYPTO)),-tags standin) -count=1 -v -run TestCost -timeout $(TIMEOUT) $(TESTFLAGS) ./simnet/crowd
 
 verify: ## the population model against closed forms and published figures, each with a control; VERIFY (5) times as much
 	$(note) VERIFY=$(VERIFY) $(GO) test -count=1 -v -run TestClosedForms -timeout $(TIMEOUT) $(TESTFLAGS) ./simnet/verify
