@@ -75,8 +75,8 @@ func runLine(s *scenario.Scenario, name string) string {
 	return strings.Join(words, " ")
 }
 
-// What a process with many devices in it remembers: 64 MB of signatures, and of each kind of record what a world has of it, which its devices would
-// have a copy of each otherwise: eight sets of relays and a record of each device, in two versions.
+// What a process with many devices in it remembers: 64 MB of signatures, and the sets of relays that a world has, of which its devices would have a copy
+// each otherwise: eight of each device, in two versions.
 const (
 	signatures   = 1 << 20
 	records      = 1 << 13
