@@ -3,6 +3,7 @@ package dht
 import (
 	"bytes"
 	"crypto/ed25519"
+	"iter"
 	"slices"
 	"time"
 
@@ -190,6 +191,9 @@ func (s *SetRecord) S() byte { return s.core.S }
 
 // Members are the relays by ascending rank, standbys included.
 func (s *SetRecord) Members() []Member { return slices.Clone(s.core.Members) }
+
+// EachMember shows them, without a copy of them all.
+func (s *SetRecord) EachMember() iter.Seq[Member] { return slices.Values(s.core.Members) }
 
 // Leases are by ascending rank.
 func (s *SetRecord) Leases() []Lease { return slices.Clone(s.leases) }

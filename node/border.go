@@ -342,7 +342,7 @@ func (f filed) Sources(author identity.UserID) (out []transfer.Source) {
 			if err != nil || !owns(dev, author) {
 				continue
 			}
-			for _, m := range rec.Members() {
+			for m := range rec.EachMember() {
 				if !slices.ContainsFunc(relays, func(s transfer.Source) bool { return string(s.Peer.ID) == string(m.Peer.ID) }) {
 					relays = append(relays, transfer.Source{Peer: f.e.reached(f.t, m.Peer), Relay: true})
 				}
@@ -358,7 +358,7 @@ func (f filed) Relays() (out []dht.Peer, quorum int, box ed25519.PrivateKey) {
 	if rec == nil {
 		return nil, 1, nil
 	}
-	for _, m := range rec.Members() {
+	for m := range rec.EachMember() {
 		if !m.Standby {
 			out = append(out, f.e.reached(f.t, m.Peer))
 		}
@@ -401,7 +401,7 @@ func (e *Engine) describeRelays(t *Turn, files []*chatpb.File) {
 		return
 	}
 	files[0].Relays = nil
-	for _, m := range rec.Members() {
+	for m := range rec.EachMember() {
 		if !m.Standby {
 			files[0].Relays = append(files[0].Relays, &chatpb.Endpoint{Id: m.Peer.ID, Addrs: m.Peer.Addrs[:min(len(m.Peer.Addrs), fileAddrs)]})
 		}

@@ -280,7 +280,7 @@ func (e *Engine) onlyAbsent(t *Turn, excluded map[string]bool) bool {
 		return false
 	}
 	absent, there := 0, 0
-	for _, m := range rec.Members() {
+	for m := range rec.EachMember() {
 		row, _ := e.seenRelay(t, m.Peer.ID)
 		switch {
 		case !excluded[string(m.Peer.ID)]:

@@ -155,7 +155,7 @@ func (e *Engine) askProof(t *Turn, n uint64, d *pb.Delivery, r *pb.Receipt, nonc
 func (e *Engine) relayPeer(t *Turn, d *pb.Delivery, relay []byte) dht.Peer {
 	if dev := e.peerDevice(t, identity.DeviceID(d.Device)); dev != nil {
 		if set := e.setOf(dev, d.SetBox); set != nil {
-			for _, m := range set.Members() {
+			for m := range set.EachMember() {
 				if string(m.Peer.ID) == string(relay) {
 					return e.reached(t, m.Peer)
 				}

@@ -224,7 +224,7 @@ func (e *Engine) goRelays(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 func (e *Engine) depositTargets(t *Turn, set *dht.SetRecord, d *pb.Delivery, it *outbox.Item) []dht.Peer {
 	have := 0
 	var out, last []dht.Peer
-	for _, m := range set.Members() {
+	for m := range set.EachMember() {
 		voided := voidedOf(d, m.Peer.ID)
 		switch {
 		case receiptOf(d, m.Peer.ID) >= 0 || it.Asked[string(m.Peer.ID)]:

@@ -138,7 +138,7 @@ func (e *Engine) candidates(t *Turn, rec *dht.SetRecord) {
 	if !e.thin(t) {
 		return
 	}
-	for _, m := range rec.Members() {
+	for m := range rec.EachMember() {
 		if !e.live[string(m.Peer.ID)] {
 			t.Out.Connects = append(t.Out.Connects, m.Peer)
 		}
@@ -189,7 +189,7 @@ func (e *Engine) incumbents(t *Turn) []election.Incumbent {
 		return nil
 	}
 	var out []election.Incumbent
-	for _, m := range rec.Members() {
+	for m := range rec.EachMember() {
 		since := rec.Issued()
 		if row, known := e.seenRelay(t, m.Peer.ID); known && row.ServingSince != 0 {
 			since = unixMilli(row.ServingSince)
@@ -202,7 +202,7 @@ func (e *Engine) incumbents(t *Turn) []election.Incumbent {
 // noteServing keeps when each relay began to serve us: sets are renewed every week, a term lasts for months.
 func (e *Engine) noteServing(t *Turn, rec *dht.SetRecord) {
 	serves := map[string]bool{}
-	for _, m := range rec.Members() {
+	for m := range rec.EachMember() {
 		serves[string(m.Peer.ID)] = true
 	}
 	var changed []*pb.Relay
@@ -318,14 +318,14 @@ func relaysIn(tx store.Tx, now time.Time, d *pb.PeerDevice, rec *dht.SetRecord) 
 		box = fmt.Sprintf("epoch %d", rec.Epoch())
 	}
 	standbys := 0
-	for _, m := range rec.Members() {
+	for m := range rec.EachMember() {
 		if m.Standby {
 			standbys++
 		}
 	}
 	set := fmt.Sprintf("%s, set %d until %s: %d of %d sign, %d stand by", box, rec.Number(), rec.NotAfter().Format(time.DateOnly),
 		rec.W(), len(rec.Members())-standbys, standbys)
-	for _, m := range rec.Members() {
+	for m := range rec.EachMember() {
 		r := ContactRelay{
 			Device: cmp.Or(d.Name, shortID(d.Device)), Peer: hexOf(m.Peer.ID), Standby: m.Standby, Until: until[m.Rank],
 			Holds: held[string(m.Peer.ID)], Set: set,
@@ -455,7 +455,7 @@ func Mailbox(tx store.Tx, e *Engine, now time.Time) (view.Mailbox, error) {
 		if activeMembers(rec) < int(rec.R()) {
 			v.State, v.Hint = "thin", "fewer relays than wanted: mail is safe as long as one of them lives"
 		}
-		for _, m := range rec.Members() {
+		for m := range rec.EachMember() {
 			members[string(m.Peer.ID)] = m
 		}
 	}

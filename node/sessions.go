@@ -220,7 +220,7 @@ func (e *Engine) Stocked(t *Turn, relay []byte, held int) {
 
 // activePeers are the members of a set that do not stand by.
 func activePeers(set *dht.SetRecord) (out []dht.Peer) {
-	for _, m := range set.Members() {
+	for m := range set.EachMember() {
 		if !m.Standby {
 			out = append(out, m.Peer)
 		}

@@ -290,7 +290,7 @@ func setSize(d *pb.PeerDevice) int {
 }
 
 func activeMembers(rec *dht.SetRecord) (n int) {
-	for _, m := range rec.Members() {
+	for m := range rec.EachMember() {
 		if !m.Standby {
 			n++
 		}

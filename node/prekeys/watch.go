@@ -15,7 +15,7 @@ func Watch(b *pb.Box, rec *dht.SetRecord, now time.Time) {
 		b.Ends = append(b.Ends, rec.NotAfter().Add(travels).UnixMilli())
 	}
 	members := map[string]bool{}
-	for _, m := range rec.Members() {
+	for m := range rec.EachMember() {
 		members[string(m.Peer.ID)] = true
 		end := rec.NotAfter().Add(travels).UnixMilli()
 		place := &pb.Endpoint{Id: m.Peer.ID, Addrs: m.Peer.Addrs}
