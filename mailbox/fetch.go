@@ -21,6 +21,15 @@ type Stored struct {
 // left out; the store counts it. The caller has made sure that the asker owns
 // the box (VerbCollect).
 func (r *Relay) Fetch(tx Tx, now time.Time, box ID, after uint64, count, size int) (items []Stored, more bool, err error) {
+	items, more, err = r.Show(tx, now, box, after, count, size)
+	for i := range items {
+		items[i].Envelope = append([]byte(nil), items[i].Envelope...)
+	}
+	return items, more, err
+}
+
+// Show is Fetch without copies: the envelopes are those of the store.
+func (r *Relay) Show(tx Tx, now time.Time, box ID, after uint64, count, size int) (items []Stored, more bool, err error) {
 	if count <= 0 || count > MaxFetchCount {
 		count = MaxFetchCount
 	}
@@ -42,7 +51,7 @@ func (r *Relay) Fetch(tx Tx, now time.Time, box ID, after uint64, count, size in
 		}
 		size -= len(body)
 		items = append(items, Stored{
-			Seq: e.Seq, ID: e.ID, Envelope: append([]byte(nil), body...), Expires: timeOf(e.Expires),
+			Seq: e.Seq, ID: e.ID, Envelope: body, Expires: timeOf(e.Expires),
 		})
 		return true
 	})

@@ -377,8 +377,15 @@ func TestRepairRestoresReplicas(t *testing.T) {
 	}
 }
 
-// BenchmarkPlan plans for a relay of 30,000 boxes that shares them with 200 others.
+// BenchmarkPlan plans for a relay of 30,000 boxes that shares them with 200 others, of which some leave: it has
+// taken over what it has to.
 func BenchmarkPlan(b *testing.B) {
+	for _, leaving := range []int{0, 20} {
+		b.Run(fmt.Sprint(leaving, "-leave"), func(b *testing.B) { benchPlan(b, leaving) })
+	}
+}
+
+func benchPlan(b *testing.B, leaving int) {
 	p := repair.New(id(0))
 	rng := rand.New(rand.NewPCG(1, 2))
 	for n := range 30_000 {
@@ -389,12 +396,18 @@ func BenchmarkPlan(b *testing.B) {
 		}
 		p.Take(mailboxtest.T0, repair.Duty{Box: boxID(n), Version: 1, Members: members(2, at...), Content: true})
 	}
+	for n := range leaving {
+		p.Visited(id(n+1), mailboxtest.T0, repair.Outcome{Advert: &dht.Advert{LeavingAt: mailboxtest.T0.Add(24 * hour)}})
+	}
 	now, boxes := mailboxtest.T0, 0
+	p.Due(now, seeded())
 	for b.Loop() {
-		now = now.Add(2 * hour) // every relay is due
-		for _, v := range p.Due(now, seeded()) {
-			boxes += len(v.Compare) + len(v.Offer)
-			p.Visited(v.Peer.ID, now, repair.Outcome{})
+		for range 120 { // visits come one by one
+			now = now.Add(time.Minute)
+			for _, v := range p.Due(now, seeded()) {
+				boxes += len(v.Compare) + len(v.Offer)
+				p.Visited(v.Peer.ID, now, repair.Outcome{})
+			}
 		}
 	}
 	b.ReportMetric(float64(boxes)/float64(b.N), "boxes/op")
