@@ -446,8 +446,9 @@ func (e *Engine) dropBoxes(t *Turn) {
 func (e *Engine) Watches(t *Turn) []Watch {
 	var out []Watch
 	e.eachWatched(t, func(key ed25519.PrivateKey, b *pb.Box) {
+		box := mailbox.IDOf(key.Public().(ed25519.PublicKey))
 		for _, w := range b.Watch {
-			out = append(out, Watch{Relay: toPeer(w), Box: mailbox.IDOf(key.Public().(ed25519.PublicKey)), Key: key})
+			out = append(out, Watch{Relay: toPeer(w), Box: box, Key: key})
 		}
 	})
 	return out
@@ -492,7 +493,7 @@ func (e *Engine) forgetBoxes(dev *pb.PeerDevice, next [][]byte) {
 		kept := slices.ContainsFunc(next, func(b []byte) bool { return string(b) == string(box) })
 		if id := e.boxesOf[key]; !kept && string(id[:]) == string(dev.Device) {
 			delete(e.boxesOf, key)
-			delete(e.wants, key)
+			e.wants.Drop(key)
 		}
 	}
 }

@@ -64,13 +64,13 @@ type Engine struct {
 	live  map[string]bool                // peer id -> a connection is up
 
 	out     outbox.Index
-	wants   map[string]*want // directory keys that we need
-	publish map[string]*want // directory keys of ours that are not stored anywhere yet
-	round   *round           // election in progress
-	roundAt time.Time        // when to start the next one; zero: no need
-	lookAt  time.Time        // ... if that is nothing but the next look at who serves us
-	pinned  bool             // a relay was chosen by hand
-	reachAt time.Time        // when to tell contacts how to reach us; zero: nothing new
+	wants   outbox.Wants // directory keys that we need
+	publish outbox.Wants // directory keys of ours that are not stored anywhere yet
+	round   *round       // election in progress
+	roundAt time.Time    // when to start the next one; zero: no need
+	lookAt  time.Time    // ... if that is nothing but the next look at who serves us
+	pinned  bool         // a relay was chosen by hand
+	reachAt time.Time    // when to tell contacts how to reach us; zero: nothing new
 	stats   Stats
 
 	timesAt time.Time                 // when something is to be erased; zero: nothing
@@ -141,7 +141,7 @@ var keySelf = []byte("self")
 func Load(t *Turn, c Config) (*Engine, error) {
 	e := &Engine{
 		cfg: c, self: &pb.Self{}, book: session.NewBook(), peers: map[string][]identity.DeviceID{}, live: map[string]bool{}, out: outbox.New(),
-		wants: map[string]*want{}, publish: map[string]*want{}, rows: newRows(),
+		wants: outbox.NewWants(), publish: outbox.NewWants(), rows: newRows(),
 		boxKeys: map[uint32]ed25519.PrivateKey{}, lists: store.Parsed[*identity.DeviceList]{Parse: identity.ParseDeviceList},
 		records: store.Parsed[*dht.DeviceRecord]{Parse: dht.ParseDeviceRecord}, sets: store.Parsed[*dht.SetRecord]{Parse: dht.ParseSetRecord},
 		reviews: outbox.NewDue(), asks: map[string]ask{}, rooms: map[string]*room{},
@@ -276,12 +276,11 @@ func (e *Engine) loadSessions(t *Turn) {
 // Deadline is when Tick wants to be called next; zero: never. It names only what Tick will act on, so that a tick is
 // always followed by a later deadline.
 func (e *Engine) Deadline() time.Time {
-	next := nextWant(e.out.Deadline(), e.publish)
+	next := earlier(e.out.Deadline(), e.publish.Next())
 	if e.self.Removed {
 		return earlier(next, e.timesAt)
 	}
-	next = nextWant(next, e.wants)
-	for _, at := range []time.Time{e.reviews.Next(), e.files.Deadline(), e.reachAt, e.ownAt, e.namesAt, e.prekeysAt, e.groups.asks.Next(), unixMilli(e.self.BundleDue), e.timesAt, e.historyAt} {
+	for _, at := range []time.Time{e.wants.Next(), e.reviews.Next(), e.files.Deadline(), e.reachAt, e.ownAt, e.namesAt, e.prekeysAt, e.groups.asks.Next(), unixMilli(e.self.BundleDue), e.timesAt, e.historyAt} {
 		next = earlier(next, at)
 	}
 	for _, at := range e.typing {
@@ -296,13 +295,6 @@ func (e *Engine) Deadline() time.Time {
 		return earlier(next, e.round.until)
 	}
 	return earlier(next, e.roundAt)
-}
-
-func nextWant(next time.Time, m map[string]*want) time.Time {
-	for _, w := range m {
-		next = earlier(next, w.next)
-	}
-	return next
 }
 
 // Tick does what is due.
@@ -345,11 +337,8 @@ func (e *Engine) PeerUp(t *Turn, peer []byte) {
 	for _, d := range e.peers[string(peer)] {
 		e.out.Linked(d, t.Now, dialHeadStart)
 	}
-	for _, m := range []map[string]*want{e.wants, e.publish} {
-		for _, w := range m {
-			w.hurry(t.Now)
-		}
-	}
+	e.wants.Hurry(t.Now)
+	e.publish.Hurry(t.Now)
 	e.observe(t, peer, true)
 	e.askRooms(t, peer)
 	e.onFiles(t, e.files.Hurry)

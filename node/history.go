@@ -16,6 +16,7 @@ import (
 	chatpb "github.com/kith-im/kith/node/chat/pb"
 	"github.com/kith-im/kith/node/group"
 	"github.com/kith-im/kith/node/mend"
+	"github.com/kith-im/kith/node/outbox"
 	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/people"
 	"github.com/kith-im/kith/node/store"
@@ -293,14 +294,14 @@ func (e *Engine) Restore(t *Turn, r *backuppb.Record) error {
 
 // lookedTooEarly asks again for a list that was found while somebody waits for a newer one: a device that is not in it has
 // written, and whoever brought the answer may not have heard of that device yet.
-func (e *Engine) lookedTooEarly(t *Turn, key string, w *want) {
+func (e *Engine) lookedTooEarly(t *Turn, key string, w *outbox.Want) {
 	kind, id, err := dht.ParseKey(key)
-	if w == nil || err != nil || kind != dht.KindUser || e.wants[key] != nil || w.failed >= lookupRetries {
+	if w == nil || err != nil || kind != dht.KindUser || e.wants.Of(key) != nil || w.Failed >= lookupRetries {
 		return
 	}
 	for u := range e.parked {
 		if c := e.contact(t, u); string(u[:len(id)]) == string(id) && c != nil && !held(c) {
-			e.wants[key] = &want{failed: w.failed + 1, next: t.Now.Add(backoff(t.Rand, w.failed+1, 0))}
+			e.wants.Set(key, t.Now.Add(backoff(t.Rand, w.Failed+1, 0)), w.Failed+1)
 			return
 		}
 	}

@@ -455,7 +455,7 @@ func (e *Engine) forgetDevice(t *Turn, user identity.UserID, id identity.DeviceI
 	}
 	e.dropSessions(t, d)
 	e.dropEndpoint(d)
-	delete(e.wants, dht.DeviceKey(id))
+	e.wants.Drop(dht.DeviceKey(id))
 	delete(e.checks, id)
 	delete(e.missing, id)
 	delete(e.openings, id)

@@ -208,79 +208,45 @@ func (e *Engine) sessionSelf() session.Self {
 	return session.Self{User: e.user, Keys: e.keys, Head: e.list.Head()}
 }
 
-// want is one directory key that we look for, or one record of ours that we put: the next try, and how many failed.
-type want struct {
-	next   time.Time
-	failed int
-	busy   bool // asked; the answer is on its way
-	again  bool // somebody new can be asked: if the answer is no, ask at once
-}
-
-// hurry tries again at once; if an answer is on its way, once that has come and is no.
-func (w *want) hurry(now time.Time) {
-	if w.busy {
-		w.again = true
-	} else if w.failed > 0 {
-		w.next = now
-	}
-}
-
 // need asks for a record, unless it is being looked for already.
 func (e *Engine) need(t *Turn, key string) {
-	if _, ok := e.wants[key]; ok {
+	if e.wants.Of(key) != nil {
 		return
 	}
-	e.wants[key] = &want{next: t.Now}
+	e.wants.Set(key, t.Now, 0)
 	e.tickLookups(t)
 }
 
-// takeDueWants marks what is due as asked and returns the keys in order.
-func takeDueWants(m map[string]*want, now time.Time) []string {
-	var keys []string
-	for k, w := range m {
-		if !w.busy && due(w.next, now) {
-			keys = append(keys, k)
-			w.busy, w.next = true, time.Time{}
-		}
-	}
-	slices.Sort(keys)
-	return keys
-}
-
 func (e *Engine) tickLookups(t *Turn) {
-	t.Out.Lookups = append(t.Out.Lookups, takeDueWants(e.wants, t.Now)...)
+	t.Out.Lookups = append(t.Out.Lookups, e.wants.Take(t.Now)...)
 }
 
 // Looked gives the answer to a lookup; nil means that nothing was found.
 func (e *Engine) Looked(t *Turn, key string, value []byte) {
-	w := e.wants[key]
+	w := e.wants.Of(key)
 	defer e.looked(t, key)
 	if key == dht.UserKey(e.user) && !e.read {
 		e.read = true
 		defer e.renewList(t)
 	}
 	if value != nil && dht.Validate(key, value, t.Now) == nil {
-		delete(e.wants, key)
+		e.wants.Drop(key)
 		e.learn(t, key, value)
 		e.lookedTooEarly(t, key, w)
 		return
 	}
-	if w != nil {
-		w.busy = false
-		w.failed++
-		if w.again {
-			w.again, w.next = false, t.Now
+	if w == nil || e.wants.Answered(w, false, t.Now) {
+		return
+	}
+	next := t.Now.Add(backoff(t.Rand, w.Failed, 0))
+	if w.Failed > lookupRetries {
+		if e.onlyRefresh(t, key) {
+			e.wants.Drop(key)
 			return
 		}
-		w.next = t.Now.Add(backoff(t.Rand, w.failed, 0))
-		if w.failed > lookupRetries {
-			if e.onlyRefresh(t, key) {
-				delete(e.wants, key)
-				return
-			}
-			w.next = t.Now.Add(backoff(t.Rand, w.failed-lookupRetries, outbox.RetryLate))
-		}
+		next = t.Now.Add(backoff(t.Rand, w.Failed-lookupRetries, outbox.RetryLate))
 	}
+	e.wants.Plan(w, next)
 }
 
 // onlyRefresh reports whether a key's record is known already, so that nothing waits for a newer one.
@@ -396,14 +362,14 @@ func (e *Engine) publishOwn(t *Turn) {
 	})
 }
 
-func (e *Engine) publishKey(t *Turn, key string) { e.publish[key] = &want{next: t.Now} }
+func (e *Engine) publishKey(t *Turn, key string) { e.publish.Set(key, t.Now, 0) }
 
 func (e *Engine) tickPublish(t *Turn) {
-	for _, key := range takeDueWants(e.publish, t.Now) {
+	for _, key := range e.publish.Take(t.Now) {
 		if value := e.ownRecord(t, key); value != nil {
 			t.Out.Puts = append(t.Out.Puts, Put{Key: key, Value: value})
 		} else {
-			delete(e.publish, key)
+			e.publish.Drop(key)
 		}
 	}
 }
@@ -425,27 +391,28 @@ func (e *Engine) ownRecord(t *Turn, key string) []byte {
 // Published says by how many peers a record of ours is stored now. One that nobody stored is tried again, at the latest
 // when a peer appears.
 func (e *Engine) Published(t *Turn, key string, stored int) {
-	w := e.publish[key]
-	if w == nil || !w.busy {
+	w := e.publish.Of(key)
+	if w == nil || !w.Busy {
 		return // superseded by a newer record, which has its own try coming
 	}
-	if w.busy = false; stored > 0 {
-		w.failed = 0
-		e.announce(t, key)
-	} else {
-		w.failed++
-		if w.again {
-			w.again, w.next = false, t.Now
-			return
-		}
+	if e.publish.Answered(w, stored > 0, t.Now) {
+		return
 	}
-	if next, err := dht.NextPublish(t.Rand, t.Now, stored, w.failed); err == nil {
-		w.next = next
+	if stored > 0 {
+		e.announce(t, key)
+	}
+	if next, err := dht.NextPublish(t.Rand, t.Now, stored, w.Failed); err == nil {
+		e.publish.Plan(w, next)
 	}
 }
 
 // sealedSet is the directory copy of one of our sets.
 func (e *Engine) sealedSet(t *Turn, key string) []byte {
+	if known, ok := e.sealed[key]; ok {
+		if _, rec := e.box(t, known.set.Epoch()); rec == known.set {
+			return known.copy
+		}
+	}
 	var out []byte
 	e.rows.boxes.Each(t.Tx, func(b *pb.Box) bool {
 		own := e.boxKey(b.Epoch)
@@ -454,10 +421,6 @@ func (e *Engine) sealedSet(t *Turn, key string) []byte {
 		}
 		rec := e.boxSet(b)
 		if rec == nil {
-			return false
-		}
-		if known := e.sealed[key]; known.set == rec {
-			out = known.copy
 			return false
 		}
 		out, _ = dht.SealSet(own, recordKey(e.self.RecordSecret, rec.Epoch()), rec)

@@ -398,7 +398,7 @@ func (e *Engine) forgetContact(t *Turn, c *pb.Contact) {
 			e.forgetDevice(t, user, d)
 		}
 	}
-	delete(e.wants, dht.UserKey(user))
+	e.wants.Drop(dht.UserKey(user))
 	chatID := chat.Direct(e.user, user)
 	t.Tx.Delete(store.BucketConversations, chatID[:])
 	e.rows.contacts.Delete(t.Tx, contactKey(user))
