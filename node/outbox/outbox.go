@@ -94,10 +94,14 @@ func (o *Index) RetryDevice(d identity.DeviceID, now time.Time) {
 	}
 }
 
+// aWhile is longer than any head start: what is due later waits for something else.
+const aWhile = 10 * time.Second
+
 // Wake starts a new attempt of everything for a device that is where it was. What it may be about to acknowledge has its head start.
 func (o *Index) Wake(d identity.DeviceID, now time.Time) {
 	for _, n := range o.byDevice[d] {
-		if it := o.Items[n]; !it.Direct || !o.due.At(n).After(now) {
+		it, at := o.Items[n], o.due.At(n)
+		if !it.Direct || !at.After(now) || at.After(now.Add(aWhile)) {
 			writes := it.Writes
 			o.Restart(n, now)
 			it.Writes = writes

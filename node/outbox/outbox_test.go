@@ -52,3 +52,22 @@ func TestWhatIsOnItsWayIsLeftAlone(t *testing.T) {
 		}
 	}
 }
+
+// What was written to a device just now is left to its head start when the device becomes known better; what has waited since
+// for something else is not.
+func TestWhatWaitsForWordOfADeviceIsWoken(t *testing.T) {
+	o, d, now := outbox.New(), identity.DeviceID{1}, time.Unix(1_900_000_000, 0)
+	for n, c := range map[uint64]struct {
+		direct bool
+		due    time.Duration
+		woken  bool
+	}{1: {true, 5 * time.Second, false}, 2: {true, 720 * time.Hour, true}, 3: {false, time.Minute, true}} {
+		o.Add(n, d, now.Add(c.due))
+		o.Items[n].Direct = c.direct
+		o.Wake(d, now)
+		if woken := o.At(n).Equal(now); woken != c.woken {
+			t.Errorf("%+v: woken %t", c, woken)
+		}
+		o.Remove(n)
+	}
+}
