@@ -23,6 +23,7 @@ const (
 	tcpResend  = 200 * time.Millisecond // and a round trip: what was lost is sent again
 	tcpConnect = time.Second            // a connection that was not answered is asked for again, then after twice as long
 	tcpWaiting = 128                    // connections that nobody accepted yet
+	tcpDelayed = 40 * time.Millisecond  // so long an acknowledgement waits for something to go with
 )
 
 // door is where a host listens for TCP.
@@ -52,6 +53,7 @@ type line struct {
 	held    [][]byte      // what could not be sent; nothing overtakes it
 	since   time.Time     // when that began
 	heard   time.Time     // when the other end was heard last
+	owes    time.Time     // since when an acknowledgement waits
 	probe   *time.Timer
 }
 
@@ -270,14 +272,15 @@ func (l *line) resend(waited time.Duration) {
 	}
 }
 
-// send puts bytes on their way, of which each second packet is acknowledged.
+// send puts bytes on their way. An acknowledgement that waits goes along.
 func (l *line) send(b []byte) {
-	packets := (len(b) + tcpSegment - 1) / tcpSegment
-	acks := (packets + 1) / 2
+	if !l.owes.IsZero() && time.Since(l.owes) > tcpDelayed {
+		l.acknowledge(1)
+	}
+	l.owes = time.Time{}
+	packets := segments(b)
 	l.at.count(packets, len(b))
 	l.to.got.Add(int64(packets*tcpHeaders + len(b)))
-	l.to.count(acks, 0)
-	l.at.got.Add(int64(acks * tcpHeaders))
 	late := time.Duration(0)
 	for range packets {
 		if l.net.loses() {
@@ -285,6 +288,25 @@ func (l *line) send(b []byte) {
 		}
 	}
 	l.far.expect(b, late)
+}
+
+func segments(b []byte) int { return (len(b) + tcpSegment - 1) / tcpSegment }
+
+// acknowledge counts packets that say nothing else.
+func (l *line) acknowledge(packets int) {
+	l.at.count(packets, 0)
+	l.to.got.Add(int64(packets * tcpHeaders))
+}
+
+// received acknowledges each second packet at once.
+func (l *line) received(packets int) {
+	if !l.owes.IsZero() {
+		packets++
+	}
+	l.acknowledge(packets / 2)
+	if l.owes = (time.Time{}); packets%2 == 1 {
+		l.owes = time.Now()
+	}
 }
 
 // expect has bytes arrive, after those before them.
@@ -307,6 +329,7 @@ func (l *line) arrive() {
 			l.over = true
 		} else {
 			l.ready = append(l.ready, c.data...)
+			l.received(segments(c.data))
 		}
 	}
 	l.coming = l.coming[n:]
@@ -336,8 +359,11 @@ func (l *line) ask() {
 	switch {
 	case together(l.at, l.to):
 		l.to.got.Add(tcpHeaders)
-		l.to.count(1, 0)
-		l.at.got.Add(tcpHeaders)
+		l.far.acknowledge(1)
+		if !l.owes.IsZero() {
+			l.acknowledge(1)
+			l.owes = time.Time{}
+		}
 		if l.far.err != nil {
 			l.fail(syscall.ECONNRESET)
 			return
