@@ -83,6 +83,16 @@ func (c *Config) NextWrite(rng model.Dice, from time.Time, h Habits) (wait time.
 	return 0, false
 }
 
+// Texts has somebody write, who was about to: once, or in a rush as often as that has people write more. Chance says how long a text is.
+func (c *Config) Texts(rng model.Dice, passed time.Duration, zone int, write func(length int)) {
+	for times := c.Rush.Times(passed, zone); times > 0; times-- {
+		if times < 1 && rng.Unit() >= times {
+			return
+		}
+		write(model.TextLength(rng.Uint64()))
+	}
+}
+
 // Some draws a share of all, at least one if the share is more than nothing.
 func Some[T any](rng model.Dice, all []T, share float64) []T {
 	n := int(share*float64(len(all)) + 0.5)

@@ -10,7 +10,6 @@ import (
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
 	"github.com/kith-im/kith/simnet"
-	"github.com/kith-im/kith/simnet/model"
 )
 
 // words are what somebody writes.
@@ -55,12 +54,8 @@ func (c *Crowd) write(u *user) {
 	if c.stats.drained {
 		return
 	}
-	times := c.cfg.Rush.Times(c.w.Now().Sub(c.begin), u.Zone)
-	for ; times > 0; times-- {
-		if times < 1 && c.rng.Unit() >= times {
-			return
-		}
-		x := words{length: model.TextLength(c.rng.Uint64())}
+	c.cfg.Texts(c.rng, c.w.Now().Sub(c.begin), u.Zone, func(length int) {
+		x := words{length: length}
 		author := c.address(u, &x)
 		if d := c.deviceOf(author); d != nil {
 			c.say(d, x)
@@ -68,7 +63,7 @@ func (c *Crowd) write(u *user) {
 			author.backlog = append(author.backlog, x)
 			c.stats.held++
 		}
-	}
+	})
 }
 
 // address decides whom words are for; of those in a group, any member may write.

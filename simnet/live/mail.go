@@ -11,7 +11,6 @@ import (
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/talk"
 	"github.com/kith-im/kith/simnet/crowd"
-	"github.com/kith-im/kith/simnet/model"
 )
 
 // words are what somebody wants to write.
@@ -89,11 +88,8 @@ func (t *Town) nextWrite(u *user) {
 // write has a user write, on a device that is there; else it does when one is.
 func (t *Town) write(ctx context.Context, u *user) {
 	t.nextWrite(u)
-	for times := t.cfg.Rush.Times(time.Since(t.began), u.Zone); times > 0; times-- {
-		if times < 1 && t.rng.Unit() >= times {
-			return
-		}
-		w := words{length: model.TextLength(t.rng.Uint64())}
+	t.cfg.Texts(t.rng, time.Since(t.began), u.Zone, func(length int) {
+		w := words{length: length}
 		author := t.address(u, &w)
 		d, ok := crowd.OneHere(t.rng, author.devices, func(d *resident) bool { return !d.gone && d.node != nil })
 		if ok {
@@ -101,7 +97,7 @@ func (t *Town) write(ctx context.Context, u *user) {
 		} else {
 			author.backlog = append(author.backlog, w)
 		}
-	}
+	})
 }
 
 // address decides whom words are for; of those in a group, any member may write.
