@@ -2,6 +2,7 @@ package session
 
 import (
 	"crypto/hkdf"
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -42,39 +43,13 @@ func extract(salt, secret []byte) []byte {
 	return prk
 }
 
-// expand is HKDF-Expand-SHA256 (RFC 5869) to n bytes. prk is 32 bytes, info at most 45.
+// expand is HKDF-Expand-SHA256 (RFC 5869) to n bytes.
 func expand(prk []byte, info string, n int) []byte {
-	key, out := [keySize]byte(prk), make([]byte, 0, n+sha256.Size)
-	var last []byte
-	for i := byte(1); len(out) < n; i++ {
-		sum := mac(&key, last, []byte(info), []byte{i})
-		out = append(out, sum[:]...)
-		last = out[len(out)-sha256.Size:]
+	out, err := hkdf.Expand(sha256.New, prk, info, n)
+	if err != nil {
+		panic("session: HKDF-Expand: " + err.Error()) // n is a constant far below the limit
 	}
-	return out[:n]
-}
-
-// mac is HMAC-SHA256 (RFC 2104) of the parts, 96 bytes at most in all. Nothing of it is left in memory that others share: crypto/hmac takes five
-// pieces of it for every key, and a message has ten keys.
-func mac(key *[keySize]byte, parts ...[]byte) [sha256.Size]byte {
-	var inner [sha256.BlockSize + 96]byte
-	var outer [sha256.BlockSize + sha256.Size]byte
-	copy(inner[:], key[:])
-	copy(outer[:], key[:])
-	for i := range sha256.BlockSize {
-		inner[i] ^= 0x36
-		outer[i] ^= 0x5c
-	}
-	n := sha256.BlockSize
-	for _, p := range parts {
-		if copy(inner[n:], p) < len(p) {
-			panic("session: too much for a MAC") // all parts are constants and keys
-		}
-		n += len(p)
-	}
-	sum := sha256.Sum256(inner[:n])
-	copy(outer[sha256.BlockSize:], sum[:])
-	return sha256.Sum256(outer[:])
+	return out
 }
 
 // seal appends the ChaCha20-Poly1305 ciphertext of plaintext to dst; plaintext may lie right
@@ -111,7 +86,14 @@ func stepRoot(root, dh []byte, epoch uint32, pq []byte) (newRoot, chainKey, next
 
 // stepChain turns a chain key into a message key and the chain's next key.
 func stepChain(key [keySize]byte) (message, next [keySize]byte) {
-	return mac(&key, stepMessage), mac(&key, stepNext)
+	h := hmac.New(sha256.New, key[:])
+	both := make([]byte, 0, 2*keySize) // one piece of memory for all that goes through an interface
+	h.Write(stepMessage)
+	both = h.Sum(both)
+	h.Reset()
+	h.Write(stepNext)
+	both = h.Sum(both)
+	return [keySize]byte(both), [keySize]byte(both[keySize:])
 }
 
 // What a chain key is asked for.

@@ -118,7 +118,7 @@ func (s *Session) turnRecv(h header, now time.Time) error {
 	}
 	s.recv = chain{live: true, head: s.nextRecv, mix: h.epoch}
 	var head [keySize]byte
-	root := s.root // of its own: what goes through an interface takes all that it is part of to the heap
+	root := s.root // of its own: see headKey.tags
 	s.root, s.recv.key, head = stepRoot(root[:], dh, h.epoch, pq)
 	s.nextRecv = newHeadKey(head)
 	s.remote = h.ratchet

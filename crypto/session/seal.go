@@ -82,7 +82,7 @@ func (s *Session) turnSend(rng io.Reader) error {
 	mix, pq := s.mixing()
 	s.send = chain{live: true, head: s.nextSend, mix: mix}
 	var head [keySize]byte
-	root := s.root // of its own: what goes through an interface takes all that it is part of to the heap
+	root := s.root // of its own: see headKey.tags
 	s.root, s.send.key, head = stepRoot(root[:], dh, mix, pq)
 	s.nextSend = newHeadKey(head)
 	s.enter(mix)
