@@ -437,7 +437,7 @@ func (e *Engine) again(t *Turn, n uint64, d *pb.Delivery, why string) {
 		e.stageNotice(t, n, d)
 	}
 	e.put(t, n, d, t.Now)
-	e.out.Restart(n, t.Now)
+	e.out.Renew(n, t.Now)
 }
 
 // sealAnew seals everything for a device again that is not acknowledged yet: its sessions are of no use any more.

@@ -4,7 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/kith-im/kith/node"
+	"github.com/kith-im/kith/node/pb"
 	"github.com/kith-im/kith/node/store"
 	"github.com/kith-im/kith/node/view"
 )
@@ -67,6 +70,39 @@ func TestShownOnceWhenSealedAnew(t *testing.T) {
 	wantTexts(t, b, a, "once", "I am here")
 	if s := a.stage(id); s != view.StageDelivered {
 		t.Errorf("stage %s", s)
+	}
+}
+
+// What was sealed anew left when it was written itself, not when the envelope before it was: else hearing of its device would count
+// against a copy that has not left.
+func TestSealedAnewLeavesLater(t *testing.T) {
+	w, a, b := pair(t)
+	w.lose = func(p parcel) bool { return p.to == a }
+	id := a.send(b, "once")
+	w.pass(2 * time.Minute)
+	w.lose = func(p parcel) bool { return p.to == b }
+	b.send(a, "I am here")
+	w.pass(5 * time.Minute)
+	if !a.traced(id, "again") {
+		t.Fatal("control: it was not sealed anew")
+	}
+	seen := 0
+	w.must(a.store.View(func(tx store.Tx) error {
+		tx.Scan(store.BucketOutbox, nil, func(_, raw []byte) bool {
+			d := new(pb.Delivery)
+			w.must(proto.Unmarshal(raw, d))
+			if d.Resealed == 0 {
+				return true
+			}
+			if seen++; d.Left < d.Resealed {
+				t.Errorf("sealed anew at %d, left at %d", d.Resealed, d.Left)
+			}
+			return true
+		})
+		return nil
+	}))
+	if seen == 0 {
+		t.Error("control: nothing that was sealed anew waits")
 	}
 }
 

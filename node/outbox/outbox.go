@@ -141,6 +141,14 @@ func (o *Index) RetryAway(relay string, anyRelay bool, now time.Time) {
 	}
 }
 
+// Renew begins the first attempt of a delivery that was sealed anew: of this envelope nothing was written to a stream.
+func (o *Index) Renew(n uint64, now time.Time) {
+	if it := o.Items[n]; it != nil {
+		it.Sent = time.Time{}
+	}
+	o.Restart(n, now)
+}
+
 // Restart begins a new attempt of one delivery.
 func (o *Index) Restart(n uint64, now time.Time) {
 	if it := o.Items[n]; it != nil {
