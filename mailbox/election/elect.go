@@ -25,7 +25,8 @@ type row struct {
 	Candidate
 	weight, score uint64
 	groups        []string
-	kept          int // position among the incumbents, -1 if it is none
+	kept          int  // position among the incumbents, -1 if it is none
+	weak          bool // it was away too much this week to serve where others can
 	place         place
 	reason        string
 }
@@ -100,6 +101,7 @@ func (in *input) race(candidates []Candidate) []*row {
 		*r = row{Candidate: c, weight: c.weight(in.now), groups: groups(c.Peer), place: place{rank: -1}}
 		r.score = score(in.seed, c.Peer.ID, r.weight)
 		r.kept = slices.IndexFunc(in.incumbents, func(i Incumbent) bool { return bytes.Equal(i.Peer, c.Peer.ID) })
+		r.weak = c.weak()
 		rows[i] = r
 	}
 	slices.SortFunc(rows, func(a, b *row) int {
@@ -119,11 +121,9 @@ func (in *input) elect() Result {
 	in.swapOne()
 	b := &seats{in: in}
 	b.takePins()
-	b.takeIncumbents(in.policy.R)
-	b.fill(in.policy.R)
+	b.seat(in.policy.R)
 	members := len(b.taken)
-	b.takeIncumbents(members + in.policy.S)
-	b.fill(members + in.policy.S)
+	b.seat(members + in.policy.S)
 	return b.result(members)
 }
 
@@ -132,7 +132,7 @@ func (in *input) exclude() {
 	good := 0
 	in.judge()
 	for _, r := range in.rows {
-		if r.reason == "" && up(r.Good, r.Bad) >= percent(goodEnough) {
+		if r.reason == "" && !r.weak && up(r.Good, r.Bad) >= percent(goodEnough) {
 			good++
 		}
 	}
@@ -175,8 +175,6 @@ func (in *input) unfit(r *row) string {
 		return "is leaving"
 	case !r.LastSeen.IsZero() && in.now.Sub(r.LastSeen) > in.policy.Dead:
 		return "is silent"
-	case r.kept >= 0 && r.WeekBad > 0 && up(r.WeekGood, r.WeekBad) < percent(keepAbove):
-		return "was less than 85 % up this week"
 	}
 	return ""
 }
@@ -194,7 +192,7 @@ func (in *input) swapOne() {
 		if served < in.policy.SwapEvery {
 			return
 		}
-		if late := served - in.term(r.Peer.ID); r.reason == "" && in.pinRank(r) < 0 && late > over {
+		if late := served - in.term(r.Peer.ID); r.reason == "" && !r.weak && in.pinRank(r) < 0 && late > over {
 			oldest, over = r, late
 		}
 	}
@@ -207,7 +205,7 @@ func (in *input) swapOne() {
 func (in *input) spare() bool {
 	fit := 0
 	for _, r := range in.rows {
-		if r.reason == "" {
+		if r.reason == "" && !r.weak {
 			fit++
 		}
 	}

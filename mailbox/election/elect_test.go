@@ -282,6 +282,9 @@ func drawCandidate(t *rapid.T) election.Candidate {
 	if rapid.IntRange(0, 9).Draw(t, "unfit") == 0 {
 		c.Failed = now
 	}
+	if rapid.IntRange(0, 2).Draw(t, "weak") == 0 {
+		c.WeekGood, c.WeekBad = 80, 30
+	}
 	return c
 }
 
@@ -325,7 +328,8 @@ func TestElectionsObeyTheirLaws(t *testing.T) {
 		for _, p := range all {
 			inForce = append(inForce, election.Incumbent{Peer: p.ID, Since: now.Add(-time.Hour)})
 		}
-		if d := cmp.Diff(r.Members, elect(c, inForce, nil).Members); d != "" {
+		again = elect(c, inForce, nil)
+		if d := cmp.Diff([][]dht.Peer{r.Members, r.Standbys}, [][]dht.Peer{again.Members, again.Standbys}); d != "" {
 			t.Fatalf("not sticky:\n%s", d)
 		}
 	})
@@ -434,6 +438,42 @@ func TestHysteresis(t *testing.T) {
 	}
 	if fresh := elect(all, nil, nil); slices.Contains(numbers(fresh.Members), 2) {
 		t.Errorf("control: 88 %% up, and it was chosen anew: %v", numbers(fresh.Members))
+	}
+}
+
+// A relay that was away for a day serves on where nobody else can, and stands by where nobody else can do that: it does not leave in one
+// election and win its seat back in the next, an hour later, with everybody told of both.
+func TestTheWeakServeWhereNobodyElseCan(t *testing.T) {
+	for n := range 7 {
+		all := goods(n + 2)
+		for i := range 2 {
+			all[i].WeekGood, all[i].WeekBad = 80, 60
+		}
+		inc := serving(30*day, 0)
+		for round := range 4 {
+			r := elect(all, inc, nil)
+			chosen := append(numbers(r.Members), numbers(r.Standbys)...)
+			if want := min(n+2, 5); len(chosen) != want {
+				t.Fatalf("%d others: %v chosen", n, chosen)
+			}
+			strong := 0
+			for _, c := range chosen {
+				if c > 1 {
+					strong++
+				}
+			}
+			if strong != min(n, 5) || n >= 3 && slices.Min(numbers(r.Members)) < 2 {
+				t.Errorf("%d others, round %d: members %v, standbys %v", n, round, numbers(r.Members), numbers(r.Standbys))
+			}
+			var next []election.Incumbent
+			for _, p := range slices.Concat(r.Members, r.Standbys) {
+				next = append(next, election.Incumbent{Peer: p.ID, Since: now.Add(-time.Hour)})
+			}
+			if round > 0 && !cmp.Equal(next, inc) {
+				t.Errorf("%d others, round %d: other relays serve than before", n, round)
+			}
+			inc = next
+		}
 	}
 }
 

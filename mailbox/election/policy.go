@@ -72,7 +72,7 @@ const (
 	// youngest is the weight of age of a relay just met, in 1/100.
 	youngest = 5
 	// goodEnough is the availability, in 1/100, below which relays are dropped
-	// where enough others reach it; keepAbove is that of an incumbent's week.
+	// where enough others reach it; keepAbove is that of a week.
 	goodEnough = 90
 	keepAbove  = 85
 	// newcomers is how many members may be younger than maturity.

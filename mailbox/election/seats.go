@@ -31,6 +31,15 @@ func (b *seats) take(r *row, reason string) {
 
 func (b *seats) free(r *row) bool { return r.place.rank < 0 && r.reason == "" }
 
+// seat takes up to n in all: who serves, then the fastest; and the weak, in the same order, only into seats that nobody else takes. Whoever
+// is weak is so whether it serves or not: else it would lose its seat to its like in one election and win it back in the next.
+func (b *seats) seat(n int) {
+	for _, weak := range []bool{false, true} {
+		b.takeIncumbents(n, weak)
+		b.fill(n, weak)
+	}
+}
+
 // takePins takes the first pins that are fit, in the order of the person.
 func (b *seats) takePins() {
 	for _, p := range b.in.pins {
@@ -45,24 +54,24 @@ func (b *seats) takePins() {
 }
 
 // takeIncumbents keeps who serves, by rank, up to n in all.
-func (b *seats) takeIncumbents(n int) {
+func (b *seats) takeIncumbents(n int, weak bool) {
 	for i := range b.in.incumbents {
 		at := slices.IndexFunc(b.in.rows, func(r *row) bool { return r.kept == i })
-		if len(b.taken) < n && at >= 0 && b.free(b.in.rows[at]) {
+		if len(b.taken) < n && at >= 0 && b.in.rows[at].weak == weak && b.free(b.in.rows[at]) {
 			b.take(b.in.rows[at], "serves already")
 		}
 	}
 }
 
 // fill takes the fastest up to n in all, giving up one rule after another.
-func (b *seats) fill(n int) {
+func (b *seats) fill(n int, weak bool) {
 	first := ruleNewcomers
 	if !b.in.policy.Caps {
 		first = noRules
 	}
 	for from := first; from <= noRules; from++ {
 		for _, r := range b.in.rows {
-			if len(b.taken) < n && b.free(r) && b.obeys(r, from) {
+			if len(b.taken) < n && r.weak == weak && b.free(r) && b.obeys(r, from) {
 				reason := "won the race"
 				if from > first {
 					reason = "won the race after " + strconv.Itoa(int(from-first)) + " caps gave way"

@@ -24,7 +24,7 @@ func Stand(seed [32]byte, all []Candidate, incumbents []Incumbent, p Policy, now
 				return nil, nil, false
 			}
 		}
-		if !bytes.Equal(c.Peer.ID, incumbents[i].Peer) || !eligible(&c) || in.unfit(r) != "" || c.weight(in.now) == 0 {
+		if !bytes.Equal(c.Peer.ID, incumbents[i].Peer) || !eligible(&c) || in.unfit(r) != "" || c.weak() || c.weight(in.now) == 0 {
 			return nil, nil, false
 		}
 		served := in.now.Sub(incumbents[i].Since)

@@ -153,7 +153,11 @@ func (t Transcript) Rows() ([]Row, error) {
 			chosen[x.Rank] = x
 			continue
 		}
-		if x.Reason == "" {
+		switch {
+		case x.Reason != "":
+		case c.weak:
+			x.Reason = "was less than 85 % up this week, and others were not"
+		default:
 			x.Reason = "others were faster"
 		}
 		others = append(others, x)

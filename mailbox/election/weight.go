@@ -36,6 +36,11 @@ func (c Candidate) age(now time.Time) uint64 {
 	return max(hours*one/uint64(maturity/time.Hour), percent(youngest))
 }
 
+// weak says whether a relay was away too much in a week.
+func (c Candidate) weak() bool {
+	return c.WeekBad > 0 && up(c.WeekGood, c.WeekBad) < percent(keepAbove)
+}
+
 // newcomer says whether a relay is known for less than 30 days.
 func (c Candidate) newcomer(now time.Time) bool { return now.Sub(c.Known) < maturity }
 
