@@ -1,5 +1,6 @@
 // Package outbox is the index, in memory, of the deliveries on their way: when each is due, and where it stands in its
-// attempt. It holds nothing that is not derived from the outbox's rows; the engine rebuilds it when it loads.
+// attempt; and of the keys that are asked of the directory, or put there ([Wants]). It holds nothing that is not derived from
+// rows; the engine rebuilds it when it loads.
 package outbox
 
 import (
@@ -94,17 +95,15 @@ func (o *Index) RetryDevice(d identity.DeviceID, now time.Time) {
 	}
 }
 
-// aWhile is longer than any head start: what is due later waits for something else.
-const aWhile = 10 * time.Second
+// maxHeadStart is longer than any head start: what is due later waits for something else.
+const maxHeadStart = 10 * time.Second
 
 // Wake starts a new attempt of everything for a device that is where it was. What it may be about to acknowledge has its head start.
 func (o *Index) Wake(d identity.DeviceID, now time.Time) {
 	for _, n := range o.byDevice[d] {
 		it, at := o.Items[n], o.due.At(n)
-		if !it.Direct || !at.After(now) || at.After(now.Add(aWhile)) {
-			writes := it.Writes
-			o.Restart(n, now)
-			it.Writes = writes
+		if !it.Direct || !at.After(now) || at.After(now.Add(maxHeadStart)) {
+			o.begin(n, it, now)
 		}
 	}
 }
@@ -152,11 +151,17 @@ func (o *Index) Renew(n uint64, now time.Time) {
 // Restart begins a new attempt of one delivery.
 func (o *Index) Restart(n uint64, now time.Time) {
 	if it := o.Items[n]; it != nil {
-		it.Direct, it.Writes, it.Busy = false, false, 0
-		clear(it.Failed)
-		clear(it.Bare)
-		o.Schedule(n, now)
+		it.Writes = false
+		o.begin(n, it, now)
 	}
+}
+
+// begin is Restart of what may still be written to a stream.
+func (o *Index) begin(n uint64, it *Item, now time.Time) {
+	it.Direct, it.Busy = false, 0
+	clear(it.Failed)
+	clear(it.Bare)
+	o.Schedule(n, now)
 }
 
 // Deadline is when the next delivery is due; zero: never.

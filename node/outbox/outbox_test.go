@@ -32,12 +32,21 @@ func TestWhatIsOnItsWayIsLeftAlone(t *testing.T) {
 		due  map[uint64]time.Duration
 		held []uint64 // would not be handed to the stream again
 	}{
-		{"wake", func(o *outbox.Index) { o.Wake(identity.DeviceID{1}, now) },
-			map[uint64]time.Duration{written: time.Second, dialled: time.Second, late: 0, waits: 0}, []uint64{dialled, late}},
-		{"link", func(o *outbox.Index) { o.Linked(identity.DeviceID{1}, now, time.Minute) },
-			map[uint64]time.Duration{written: time.Second, dialled: time.Minute, late: time.Minute, waits: 0}, nil},
-		{"control", func(o *outbox.Index) { o.RetryDevice(identity.DeviceID{1}, now) },
-			map[uint64]time.Duration{written: 0, dialled: 0, late: 0, waits: 0}, nil},
+		{
+			"wake", func(o *outbox.Index) { o.Wake(identity.DeviceID{1}, now) },
+			map[uint64]time.Duration{written: time.Second, dialled: time.Second, late: 0, waits: 0},
+			[]uint64{dialled, late},
+		},
+		{
+			"link", func(o *outbox.Index) { o.Linked(identity.DeviceID{1}, now, time.Minute) },
+			map[uint64]time.Duration{written: time.Second, dialled: time.Minute, late: time.Minute, waits: 0},
+			nil,
+		},
+		{
+			"control", func(o *outbox.Index) { o.RetryDevice(identity.DeviceID{1}, now) },
+			map[uint64]time.Duration{written: 0, dialled: 0, late: 0, waits: 0},
+			nil,
+		},
 	} {
 		o := index()
 		c.do(&o)
