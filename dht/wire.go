@@ -68,10 +68,10 @@ func verify(pub ed25519.PublicKey, label string, body, sig []byte) bool {
 	return signature.Verify(pub, append([]byte(label), body...), sig)
 }
 
-// copyOf is what a record is read from and keeps: what it says may lie in there, and not in what it came with, which may be much more. Nothing of
-// more than max bytes.
-func copyOf(raw []byte, max int) []byte {
-	if len(raw) > max {
+// copyOf is what a record is read from and keeps: what it says may lie in there, and not in what it came with, which may be much
+// more. Nothing of more than most bytes.
+func copyOf(raw []byte, most int) []byte {
+	if len(raw) > most {
 		return nil
 	}
 	return bytes.Clone(raw)

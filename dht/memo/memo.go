@@ -3,15 +3,16 @@
 //
 // Guarantees. No answer depends on what is remembered: parsing is a function of the bytes, whose result nobody changes, and the
 // same bytes say the same. What does not parse is not remembered. How much is remembered is bounded, and nothing until Remember.
-// For any number of goroutines.
+// For any number of goroutines. A device that remembers what it has parsed itself (node/store) finds it by its Tail, too.
 package memo
 
 import "sync"
 
-// Parsed knows the bytes that it was read from.
-type Parsed interface{ Is(raw []byte) bool }
+// Record knows the bytes that it was read from.
+type Record interface{ Is(raw []byte) bool }
 
-// Tail is the end of a record's bytes, by which it is found among others without a copy of them all: records end with their signature.
+// Tail is the end of a record's bytes, by which it is found among others without a copy of them all: records end with their
+// signature.
 type Tail [16]byte
 
 // TailOf is the tail of raw. Another record may have it, too: ask Is.
@@ -22,7 +23,7 @@ func TailOf(raw []byte) (t Tail) {
 
 // Memo is what was parsed, by its bytes: at most 2*half, and when recent is full it takes the place of older. What is asked for
 // stays.
-type Memo[T Parsed] struct {
+type Memo[T Record] struct {
 	mu            sync.Mutex
 	half          int
 	recent, older map[Tail]T

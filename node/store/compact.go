@@ -8,8 +8,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// NewCompact returns a store in memory for a process with many devices: what NewMemory is, in less of it. Small rows lie in pages, because most rows of
-// a device are a few dozen bytes, and what [Rows] writes is held as it is, and encoded for who asks for its bytes. It is for one goroutine.
+// NewCompact returns a store in memory for a process with many devices: what NewMemory is, in less of it. Small rows lie in
+// pages, because most rows of a device are a few dozen bytes, and what [Rows] writes is held as it is, and encoded for who asks
+// for its bytes. It is for one goroutine.
 func NewCompact() Store { return &compact{} }
 
 type compact struct {
@@ -17,11 +18,13 @@ type compact struct {
 	undo   []compactUndo // of a transaction that is over, for the next
 }
 
-// Bounds of a page: rows and their bytes; and the largest value that lies in it.
+// Bounds of a page: rows and their bytes; the largest value that lies in it; and the bytes that may count no more, whatever part
+// of it they are.
 const (
 	pageRows  = 64
 	pageBytes = 4096
 	smallSize = 128
+	pageWaste = 256
 )
 
 // keptUndo is how many changes a transaction may have room for and leave it to the next.
@@ -33,8 +36,8 @@ type pages struct {
 	moves int // how often a row has come or gone
 }
 
-// page is some rows. What was written into it does not change: a row with another value is written behind the others, and all of them are written anew when
-// a quarter of it counts no more. So what is shown of it stays as it is.
+// page is some rows. What was written into it does not change: a row with another value is written behind the others, and all
+// of them are written anew when a quarter of it counts no more (see tidy). So what is shown of it stays as it is.
 type page struct {
 	at    []uint32 // where rows begin in data, in the order of their keys
 	data  []byte   // rows: size of the key u16, of the value u16 or isLarge, key, value or number of the large one u32
@@ -141,9 +144,9 @@ func (p *page) put(i int, value []byte, row proto.Message) {
 	p.tidy()
 }
 
-// tidy writes a page anew if a quarter of it counts no more.
+// tidy writes a page anew if a quarter of it counts no more, and not only a few rows.
 func (p *page) tidy() {
-	if p.gone > 256 && p.gone > len(p.data)/4 {
+	if p.gone > pageWaste && p.gone > len(p.data)/4 {
 		*p = *p.part(0, len(p.at))
 	}
 }
@@ -175,7 +178,7 @@ func (t *pages) find(key []byte) (page, i int, found bool) {
 	return low - 1, i, found
 }
 
-// set writes a row, whose value nobody changes, and says what it said before.
+// set writes a row, whose value nobody changes, and says what undoes it.
 func (t *pages) set(key, value []byte, row proto.Message) (was compactUndo) {
 	n, i, found := t.find(key)
 	if found {
@@ -204,7 +207,7 @@ func (t *pages) set(key, value []byte, row proto.Message) (was compactUndo) {
 	return compactUndo{key: p.key(i)}
 }
 
-// remove deletes a row, and says what it said before.
+// remove deletes a row, and says what undoes it.
 func (t *pages) remove(key []byte) (was compactUndo) {
 	n, i, found := t.find(key)
 	if !found {
@@ -276,11 +279,11 @@ func (t *compactTx) holds() bool { return true }
 
 func (t *compactTx) Get(b Bucket, key []byte) []byte {
 	value, row := t.peek(b, key)
-	return own(value, row)
+	return copied(value, row)
 }
 
-// own is a copy of a value.
-func own(value []byte, row proto.Message) []byte {
+// copied is a value that its reader may change.
+func copied(value []byte, row proto.Message) []byte {
 	if row != nil {
 		return encode(row)
 	}
@@ -313,7 +316,7 @@ func (t *compactTx) Delete(b Bucket, key []byte) {
 }
 
 func (t *compactTx) Scan(b Bucket, from []byte, fn func(key, value []byte) bool) {
-	t.walk(b, from, func(key, value []byte, row proto.Message) bool { return fn(bytes.Clone(key), own(value, row)) })
+	t.walk(b, from, func(key, value []byte, row proto.Message) bool { return fn(bytes.Clone(key), copied(value, row)) })
 }
 
 func (t *compactTx) walk(b Bucket, from []byte, fn func(key, value []byte, row proto.Message) bool) {
@@ -346,7 +349,7 @@ func (t *compactTx) Last(b Bucket) (key, value []byte) {
 	}
 	p := table.all[len(table.all)-1]
 	v, row := p.get(len(p.at) - 1)
-	return bytes.Clone(p.key(len(p.at) - 1)), own(v, row)
+	return bytes.Clone(p.key(len(p.at) - 1)), copied(v, row)
 }
 
 func (t *compactTx) Err() error { return nil }

@@ -87,7 +87,7 @@ func drawOp(t *rapid.T, key []byte) func(Tx, *Rows[pb.Box, *pb.Box]) string {
 				if len(k) > 0 && k[len(k)-1]%3 == 0 {
 					tx.Delete(BucketBoxes, k)
 				} else if len(k) == 2 {
-					tx.Put(BucketBoxes, append(bytes.Clone(k), 'a'), own(value, row))
+					tx.Put(BucketBoxes, append(bytes.Clone(k), 'a'), copied(value, row))
 				}
 				return len(out) < 2000
 			})

@@ -8,8 +8,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// NewMemory returns a store in memory: the reference model of the sealed store, and what simulated devices use, unless there are many. It is for one
-// goroutine.
+// NewMemory returns a store in memory: the reference model of the sealed store, and what simulated devices use, unless there
+// are many. It is for one goroutine.
 func NewMemory() Store {
 	m := &memory{}
 	for i := range m.tables {

@@ -19,10 +19,11 @@ func Row(tx Tx, b Bucket, key []byte, m proto.Message) bool {
 	return raw != nil && proto.Unmarshal(raw, m) == nil
 }
 
-// peeker is a transaction in memory, which can show its values themselves instead of copies, because decoding copies them, and can take one that
-// nobody else has. Instead of a value it may hold what Rows writes as it is: nobody may change that either.
+// peeker is a transaction in memory, which can show its values themselves instead of copies, because decoding copies them, and
+// can take one that nobody else has. Where it holds rows, it takes what Rows writes as it is, instead of a value: nobody may
+// change that either.
 type peeker interface {
-	holds() bool
+	holds() bool // rows
 	peek(b Bucket, key []byte) (value []byte, row proto.Message)
 	own(b Bucket, key, value []byte, row proto.Message)
 	walk(b Bucket, from []byte, fn func(key, value []byte, row proto.Message) bool)
@@ -106,7 +107,7 @@ func NextCounter(tx Tx, name string) uint64 {
 const maxParsed = 1024
 
 // Parsed remembers what was parsed and verified, by its bytes: a stored record is verified once, not at every use.
-type Parsed[T memo.Parsed] struct {
+type Parsed[T memo.Record] struct {
 	Parse func([]byte) (T, error)
 
 	young, old map[memo.Tail]T // old: what was not asked for since young began
