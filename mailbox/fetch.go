@@ -28,7 +28,7 @@ func (r *Relay) Fetch(tx Tx, now time.Time, box ID, after uint64, count, size in
 	return items, more, err
 }
 
-// Show is Fetch without copies: the envelopes are those of the store.
+// Show is Fetch without copies: the envelopes are the store's own, as [Tx] shows them.
 func (r *Relay) Show(tx Tx, now time.Time, box ID, after uint64, count, size int) (items []Stored, more bool, err error) {
 	if count <= 0 || count > MaxFetchCount {
 		count = MaxFetchCount

@@ -12,7 +12,7 @@ import (
 	"github.com/kith-im/kith/mailbox/pass"
 )
 
-// Memory is the reference model of a Store: plain maps, for one goroutine.
+// Memory is the reference model of a Store: maps and lists, for one goroutine.
 // Simulations run on it, and every other store is compared with it.
 type Memory struct {
 	boxes map[ID]*memoryBox

@@ -89,11 +89,17 @@ const (
 // active says whether this relay keeps the box whole.
 func (d *duty) active() bool { return d.place == member || d.took }
 
+// standby says whether others[i] is one in this set.
+func (d *duty) standby(i int) bool { return d.spare>>i&1 == 1 }
+
+// lacks says whether others[i] lacked something when last compared.
+func (d *duty) lacks(i int) bool { return d.behind>>i&1 == 1 }
+
 // replicas is how many members the set has, this relay aside or not.
 func (d *duty) replicas() int {
 	n := 0
 	for i := range d.others {
-		if d.spare>>i&1 == 0 {
+		if !d.standby(i) {
 			n++
 		}
 	}
@@ -106,7 +112,7 @@ func (d *duty) replicas() int {
 // compares says whether an active relay visits others[i] for this box: every
 // member, and the standbys before it. Later ones offer what they hold.
 func (d *duty) compares(i int) bool {
-	return d.active() && (d.spare>>i&1 == 0 || i < d.before)
+	return d.active() && (!d.standby(i) || i < d.before)
 }
 
 // urge has the box compared soon wherever it is.
@@ -120,7 +126,7 @@ func (p *Planner) urge(d *duty, now time.Time) {
 
 // watches says whether this relay, a standby that has not taken over, tests
 // others[i]: only members are sure to hold something.
-func (d *duty) watches(i int) bool { return d.waits() && d.spare>>i&1 == 0 }
+func (d *duty) watches(i int) bool { return d.waits() && !d.standby(i) }
 
 // waits says whether this relay is a standby that has not taken over.
 func (d *duty) waits() bool { return d.place >= 0 && !d.took }
@@ -178,7 +184,7 @@ func (p *Planner) Take(now time.Time, in Duty) {
 		}
 	}
 	for i, x := range d.others {
-		x.duties = append(x.duties, link{d, d.slot, d.spare>>i&1 == 1, i < d.before})
+		x.duties = append(x.duties, link{d, d.slot, d.standby(i), i < d.before})
 	}
 	d.succeeds(old)
 	p.note(d)
@@ -195,7 +201,9 @@ func (p *Planner) end(d *duty) {
 	p.note(d)
 	p.ended = append(p.ended, d.slot)
 	for i, x := range d.others {
-		x.behind -= int(d.behind >> i & 1)
+		if d.lacks(i) {
+			x.behind--
+		}
 	}
 }
 
@@ -353,7 +361,7 @@ func (p *Planner) Status(now time.Time) Status {
 			continue
 		}
 		for i, x := range d.others {
-			if d.spare>>i&1 == 0 && (d.behind>>i&1 == 1 || gone[x]) {
+			if !d.standby(i) && (d.lacks(i) || gone[x]) {
 				s.Deficit++
 			}
 		}

@@ -172,11 +172,13 @@ func (p *Planner) mark(box mailbox.ID, x *peer, behind bool) {
 		return
 	}
 	i := slices.Index(d.others, x)
-	if i < 0 || d.behind>>i&1 == 1 == behind {
+	if i < 0 || d.lacks(i) == behind {
 		return
 	}
 	d.behind ^= 1 << i
-	if x.behind--; behind {
-		x.behind += 2
+	if behind {
+		x.behind++
+	} else {
+		x.behind--
 	}
 }
