@@ -74,7 +74,7 @@ func (a *apart) open(priv crypto.PrivKey, limits network.ResourceManager, g gate
 		swarm.WithDialTimeout(dialWithin), swarm.WithDialRanker(tcpFirst),
 	}
 	if over != nil {
-		opts = append(opts, swarm.WithUDPBlackHoleSuccessCounter(nil))
+		opts = append(opts, swarm.WithUDPBlackHoleSuccessCounter(nil)) // as in ways
 	}
 	if err := errors.Join(book.AddPrivKey(id, priv), book.AddPubKey(id, priv.GetPublic())); err != nil {
 		return err
@@ -93,45 +93,55 @@ func (a *apart) open(priv crypto.PrivKey, limits network.ResourceManager, g gate
 
 // dialBy gives a swarm its two ways to dial.
 func (a *apart) dialBy(all *swarm.Swarm, priv crypto.PrivKey, limits network.ResourceManager, g gate, over Network) error {
-	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: muxer(muxerRare)}}
-	secure, err := noise.New(noise.ID, priv, muxers)
+	byTCP, err := byTCP(priv, limits, g, over)
 	if err != nil {
 		return err
 	}
-	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers, nil, limits, g)
-	if err != nil {
-		return err
-	}
-	var byTCP transport.Transport = &streams{net: over, upgrader: up, limits: limits}
-	if over == nil {
-		if byTCP, err = tcp.NewTCPTransport(up, limits, nil, tcp.WithDialerForAddr(attentive)); err != nil {
-			return err
-		}
-	}
-	var packets []quicreuse.Option
-	end := func() error { return nil }
-	if over != nil {
-		packets, end = packetsOver(over)
-	}
-	reset, err := config.PrivKeyToStatelessResetKey(priv)
-	if err != nil {
-		return err
-	}
-	token, err := config.PrivKeyToTokenGeneratorKey(priv)
-	if err != nil {
-		return err
-	}
-	ports, err := quicreuse.NewConnManager(reset, token, packets...)
-	if err != nil {
-		return err
-	}
-	rest := a.end
-	a.end = func() error { return errors.Join(end(), ports.Close(), rest()) }
-	byQUIC, err := quic.NewTransport(priv, ports, nil, g, limits)
+	byQUIC, err := a.byQUIC(priv, limits, g, over)
 	if err != nil {
 		return err
 	}
 	return errors.Join(all.AddTransport(byTCP), all.AddTransport(byQUIC))
+}
+
+func byTCP(priv crypto.PrivKey, limits network.ResourceManager, g gate, over Network) (transport.Transport, error) {
+	muxers := []upgrader.StreamMuxer{{ID: yamux.ID, Muxer: muxer(muxerRare)}}
+	secure, err := noise.New(noise.ID, priv, muxers)
+	if err != nil {
+		return nil, err
+	}
+	up, err := upgrader.New([]sec.SecureTransport{secure}, muxers, nil, limits, g)
+	if err != nil {
+		return nil, err
+	}
+	if over != nil {
+		return &streams{net: over, upgrader: up, limits: limits}, nil
+	}
+	return tcp.NewTCPTransport(up, limits, nil, tcp.WithDialerForAddr(attentive))
+}
+
+// byQUIC has the host end what the transport does not close.
+func (a *apart) byQUIC(priv crypto.PrivKey, limits network.ResourceManager, g gate, over Network) (transport.Transport, error) {
+	reset, err := config.PrivKeyToStatelessResetKey(priv)
+	if err != nil {
+		return nil, err
+	}
+	token, err := config.PrivKeyToTokenGeneratorKey(priv)
+	if err != nil {
+		return nil, err
+	}
+	var packets []quicreuse.Option
+	last := func() error { return nil }
+	if over != nil {
+		packets, last = packetsOver(over)
+	}
+	ports, err := quicreuse.NewConnManager(reset, token, packets...)
+	if err != nil {
+		return nil, err
+	}
+	rest := a.end
+	a.end = func() error { return errors.Join(last(), ports.Close(), rest()) }
+	return quic.NewTransport(priv, ports, nil, g, limits)
 }
 
 type apart struct {

@@ -110,13 +110,14 @@ func (o *Own) full(from ma.Multiaddr) bool {
 
 // listen opens the addresses asked for, or the node's own port.
 func listen(h Host, key ed25519.PrivateKey, c Config) error {
+	machine := c.Network == nil
 	if len(c.Listen) > 0 {
-		return listenOn(h, c.Listen, c.Network == nil)
+		return listenOn(h, c.Listen, machine)
 	}
-	if listenOn(h, defaultListen(homePort(key), c.Loopback), true) == nil {
+	if listenOn(h, defaultListen(homePort(key), c.Loopback), machine) == nil {
 		return nil
 	}
-	return listenOn(h, defaultListen(0, c.Loopback), true)
+	return listenOn(h, defaultListen(0, c.Loopback), machine)
 }
 
 // listenOn opens addresses; machine: they are the machine's, where others may have them.
