@@ -204,7 +204,7 @@ func (p *place) count(packets, size int) {
 // Read implements net.Conn.
 func (l *line) Read(b []byte) (int, error) {
 	for {
-		n, err, changed := l.take(b)
+		n, changed, err := l.take(b)
 		if n > 0 || err != nil || len(b) == 0 {
 			return n, err
 		}
@@ -213,14 +213,14 @@ func (l *line) Read(b []byte) (int, error) {
 }
 
 // take takes what is there; changed is closed when there may be more.
-func (l *line) take(b []byte) (n int, err error, changed <-chan struct{}) {
+func (l *line) take(b []byte) (n int, changed <-chan struct{}, err error) {
 	l.net.mu.Lock()
 	defer l.net.mu.Unlock()
 	switch {
 	case errors.Is(l.err, net.ErrClosed):
-		return 0, l.err, nil
+		return 0, nil, l.err
 	case !l.until.IsZero() && !time.Now().Before(l.until):
-		return 0, os.ErrDeadlineExceeded, nil
+		return 0, nil, os.ErrDeadlineExceeded
 	case len(l.ready) > 0:
 		n = copy(b, l.ready)
 		if l.ready = l.ready[n:]; len(l.ready) == 0 {
@@ -228,9 +228,9 @@ func (l *line) take(b []byte) (n int, err error, changed <-chan struct{}) {
 		}
 		return n, nil, nil
 	case l.over:
-		return 0, io.EOF, nil
+		return 0, nil, io.EOF
 	}
-	return 0, l.err, l.changed
+	return 0, l.changed, l.err
 }
 
 // Write implements net.Conn.

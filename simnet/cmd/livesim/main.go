@@ -179,8 +179,13 @@ func play(args []string) error {
 	if err != nil {
 		return err
 	}
-	defer remove()
-	defer interrupted(remove)()
+	clean := func() {
+		if err := remove(); err != nil { // a node may be writing: whoever is next takes the rest
+			fmt.Fprintln(os.Stderr, "livesim:", err)
+		}
+	}
+	defer clean()
+	defer interrupted(clean)()
 	j.dir = dir
 	stop, err := startProfile(j.profile)
 	if err != nil {
@@ -206,9 +211,9 @@ func play(args []string) error {
 	return j.judge()
 }
 
-// interrupted ends the process when somebody wants it to end, and takes the nodes' files away before: in the bubble nobody looks up
-// before the next step.
-func interrupted(remove func() error) (stop func()) {
+// interrupted ends the process when somebody wants it to end, and cleans up before: in the bubble nobody looks up before the next
+// step.
+func interrupted(clean func()) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	go func() {
@@ -220,9 +225,7 @@ func interrupted(remove func() error) (stop func()) {
 		if s == os.Interrupt {
 			code = 128 + int(syscall.SIGINT)
 		}
-		if err := remove(); err != nil { // a node may be writing: whoever is next takes the rest
-			fmt.Fprintln(os.Stderr, "livesim:", err)
-		}
+		clean()
 		os.Exit(code)
 	}()
 	return func() { signal.Stop(signals); close(signals) }
