@@ -11,15 +11,16 @@ import (
 	"time"
 )
 
-// Bounds of garbage, in bytes: it is never collected for less than leastGarbage, which costs nobody anything; where nothing is known of the machine's
-// memory, more than mostGarbage is collected.
+// Bounds of garbage, in bytes: it is never collected for less than leastGarbage, which costs nobody anything; where nothing is
+// known of the machine's memory, more than mostGarbage is collected.
 const leastGarbage, mostGarbage = 256 << 20, 1 << 30
 
 // tendEvery is how often it is looked at: much less is made meanwhile than may lie about.
 const tendEvery = 250 * time.Millisecond
 
-// tend sets when garbage is collected by what lives and what the machine had to spare when we began, until it is told to stop: a world of engines
-// makes much of it and keeps some hundred kilobytes of each, so that collecting it costs as much as the world where there is little room.
+// tend sets when garbage is collected by what lives and what the machine had to spare when we began, until it is told to stop: a
+// world of engines makes much of it and keeps some hundred kilobytes of each, so that collecting it costs as much as the world
+// where there is little room.
 func tend() (stop func()) {
 	done, ended := make(chan struct{}), make(chan struct{})
 	most := uint64(mostGarbage)
@@ -53,8 +54,9 @@ func letGrow(most uint64) int {
 	return int(roomFor(live, most) / (live/100 + 1))
 }
 
-// roomFor is how much garbage may lie about: four times what lives (more gains little, and fresh memory costs, too) up to most, a fixed part of the
-// machine, so that worlds side by side leave room for each other however long they run; at least a quarter of what lives.
+// roomFor is how much garbage may lie about: four times what lives (more gains little, and fresh memory costs, too) up to most, a
+// fixed part of the machine, so that worlds side by side leave room for each other however long they run; at least a quarter of
+// what lives.
 func roomFor(live, most uint64) uint64 { return max(min(4*live, most), live/4, leastGarbage) }
 
 // spareMemory is what this process may still take without taking it from anybody, by Linux's own count, or by the narrowest of the control

@@ -17,6 +17,7 @@ import (
 	"github.com/kith-im/kith/crypto/signature"
 	"github.com/kith-im/kith/dht"
 	"github.com/kith-im/kith/node/api"
+	"github.com/kith-im/kith/simnet/crowd"
 	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/scenario"
 )
@@ -75,13 +76,8 @@ func runLine(s *scenario.Scenario, name string) string {
 	return strings.Join(words, " ")
 }
 
-// What a process with many devices in it remembers: 64 MB of signatures, and the sets of relays that a world has, of which its devices would have a copy
-// each otherwise: eight of each device, in two versions.
-const (
-	signatures   = 1 << 20
-	records      = 1 << 13
-	recordsOfOne = 24 // person
-)
+// signatures is how many of them a process with many devices in it remembers: 64 MB.
+const signatures = 1 << 20
 
 // engines readies this process for many devices at once, if that is what is played.
 func engines(s *scenario.Scenario) {
@@ -93,7 +89,7 @@ func engines(s *scenario.Scenario) {
 // remember has what one device has signed, verified or read be good for all.
 func remember(people int) {
 	signature.Remember(signatures)
-	dht.Remember(max(records, people*recordsOfOne))
+	dht.Remember(crowd.Records(people))
 }
 
 func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out string) error {
@@ -154,8 +150,8 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 	return nil
 }
 
-// playOut plays a run to its end, or until somebody has enough, in the midst of a step where the run can, and holds it against what its scenario expects. tell is called
-// after each step.
+// playOut plays a run to its end, or until somebody has enough, in the midst of a step where the run can, and holds it against
+// what its scenario expects. tell is called after each step.
 func playOut(ctx context.Context, s *scenario.Scenario, run result.Run, tell func()) (*result.Result, error) {
 	defer tend()()
 	if x, ok := run.(interface{ Halt(func() bool) }); ok { // a step may take long

@@ -103,6 +103,10 @@ func Default() Config {
 	}
 }
 
+// Records is how many sets of relays a process remembers (dht.Remember) that plays so many people: eight of each device, in two
+// versions, of one and a half devices each. Its devices would have a copy each otherwise.
+func Records(people int) int { return max(1<<13, people*8*2*3/2) }
+
 // MaxPerUser is how many devices a user may have.
 const MaxPerUser = 8
 

@@ -76,7 +76,7 @@ func TestCost(t *testing.T) {
 	if v := os.Getenv("UNTIL"); v != "" {
 		c.Until = v
 	}
-	dht.Remember(max(1<<13, 24*c.Users)) // as kith sim does
+	dht.Remember(crowd.Records(c.Users))
 	x, err := crowd.New(c)
 	if err != nil {
 		t.Fatal(err)
