@@ -126,7 +126,7 @@ func (d *Device) direct(x node.Direct) {
 				to.input(func(e *node.Engine, t *node.Turn) { e.Received(t, d.self.ID, x.Envelope) })
 			}
 		}, nil)
-		d.w.way(to, d, 0) // its transport acknowledges
+		d.w.way(to, d, 0) // its transport acknowledges, which takes room on the links; nobody waits for it
 		d.reply(0, func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, true) })
 	})
 }

@@ -26,7 +26,7 @@ type mending struct {
 	read    *dht.Advert // the same, for relays
 	signed  time.Time
 	changed []mailbox.ID // boxes since the planner last looked
-	whole   time.Time    // when it last went through all
+	tidied  time.Time    // when the plan was last put in order
 	stale   bool         // others than these may have changed, too
 }
 
@@ -38,7 +38,7 @@ type offer struct {
 
 // boot begins a process: what the one before knew of other relays is gone.
 func (r *Relay) boot() {
-	r.planner, r.known, r.offers, r.changed, r.whole, r.stale = repair.New(r.self.ID), nil, nil, nil, time.Time{}, true
+	r.planner, r.known, r.offers, r.changed, r.tidied, r.stale = repair.New(r.self.ID), nil, nil, nil, time.Time{}, true
 	r.mendAt(r.time().Add(time.Second))
 }
 
@@ -135,19 +135,19 @@ func (r *Relay) local() *repair.Local {
 	return &repair.Local{Store: r.store, Relay: r.rules, Now: func() time.Time { return r.time() }, Rand: r.rng, Adopted: r.changes}
 }
 
-// lookAll is how often a relay on a network puts its plan in order; it goes through all boxes for that if mail has expired.
-const lookAll = time.Hour
+// tidyEvery is how often a relay on a network puts its plan in order; it goes through all boxes for that if mail has expired.
+const tidyEvery = time.Hour
 
 // look goes through the boxes, those that may have changed if it can know them.
 func (r *Relay) look() {
 	changed := r.changed
 	r.changed = r.changed[:0]
-	hour := r.whole.IsZero() || r.w.now.Sub(r.whole) >= lookAll
-	if hour {
-		r.whole = r.w.now
+	tidy := r.tidied.IsZero() || r.w.now.Sub(r.tidied) >= tidyEvery
+	if tidy {
+		r.tidied = r.w.now
 		slices.SortFunc(changed, func(a, b mailbox.ID) int { return bytes.Compare(a[:], b[:]) })
 	}
-	all := r.w.net == nil || hour && r.stale
+	all := r.w.net == nil || tidy && r.stale
 	_ = r.store.View(func(tx mailbox.Tx) error {
 		if all {
 			tx.EachBox(func(box mailbox.ID, _ mailbox.Box) bool { r.planner.Look(tx, r.time(), box); return true })
@@ -162,7 +162,7 @@ func (r *Relay) look() {
 	case all:
 		r.planner.Sweep()
 		r.stale = false
-	case hour:
+	case tidy:
 		r.planner.Tidy()
 	}
 }
