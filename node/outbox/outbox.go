@@ -91,6 +91,7 @@ func (o *Index) All() []uint64 { return slices.Sorted(maps.Keys(o.Items)) }
 // RetryDevice starts a new attempt of everything for a device, which may be somewhere else now.
 func (o *Index) RetryDevice(d identity.DeviceID, now time.Time) {
 	for _, n := range o.byDevice[d] {
+		o.Items[n].Writes = false
 		o.Restart(n, now)
 	}
 }
@@ -103,7 +104,7 @@ func (o *Index) Wake(d identity.DeviceID, now time.Time) {
 	for _, n := range o.byDevice[d] {
 		it, at := o.Items[n], o.due.At(n)
 		if !it.Direct || !at.After(now) || at.After(now.Add(maxHeadStart)) {
-			o.begin(n, it, now)
+			o.Restart(n, now)
 		}
 	}
 }
@@ -143,25 +144,19 @@ func (o *Index) RetryAway(relay string, anyRelay bool, now time.Time) {
 // Renew begins the first attempt of a delivery that was sealed anew: of this envelope nothing was written to a stream.
 func (o *Index) Renew(n uint64, now time.Time) {
 	if it := o.Items[n]; it != nil {
-		it.Sent = time.Time{}
+		it.Sent, it.Writes = time.Time{}, false
 	}
 	o.Restart(n, now)
 }
 
-// Restart begins a new attempt of one delivery.
+// Restart begins a new attempt of one delivery, with what may still be written to a stream left to be.
 func (o *Index) Restart(n uint64, now time.Time) {
 	if it := o.Items[n]; it != nil {
-		it.Writes = false
-		o.begin(n, it, now)
+		it.Direct, it.Busy = false, 0
+		clear(it.Failed)
+		clear(it.Bare)
+		o.Schedule(n, now)
 	}
-}
-
-// begin is Restart of what may still be written to a stream.
-func (o *Index) begin(n uint64, it *Item, now time.Time) {
-	it.Direct, it.Busy = false, 0
-	clear(it.Failed)
-	clear(it.Bare)
-	o.Schedule(n, now)
 }
 
 // Deadline is when the next delivery is due; zero: never.

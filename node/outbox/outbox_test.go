@@ -43,6 +43,16 @@ func TestWhatIsOnItsWayIsLeftAlone(t *testing.T) {
 			nil,
 		},
 		{
+			"a relay is back", func(o *outbox.Index) {
+				for _, it := range o.Items {
+					it.Away = map[string]bool{"relay": true}
+				}
+				o.RetryAway("relay", false, now)
+			},
+			map[uint64]time.Duration{written: 0, dialled: 0, late: 0, waits: 0},
+			[]uint64{dialled, late},
+		},
+		{
 			"control", func(o *outbox.Index) { o.RetryDevice(identity.DeviceID{1}, now) },
 			map[uint64]time.Duration{written: 0, dialled: 0, late: 0, waits: 0},
 			nil,
