@@ -59,9 +59,9 @@ type Effects struct {
 
 // Direct is one envelope for a device that may be reachable now. The performer dials Peer if no stream is held.
 type Direct struct {
-	Ref      uint64 // delivery number, echoed
+	Ref      uint64 // delivery number
 	Peer     dht.Peer
-	Envelope []byte
+	Envelope []byte // of that moment
 }
 
 // Deposit is one envelope for a box at one relay.

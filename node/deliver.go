@@ -119,10 +119,11 @@ func (e *Engine) goDirect(t *Turn, n uint64, d *pb.Delivery, dev *pb.PeerDevice)
 }
 
 // DirectDone says whether an envelope was written to its device's stream. That is not yet an arrival, except that
-// nobody acknowledges an acknowledgement.
-func (e *Engine) DirectDone(t *Turn, n uint64, sent bool) {
+// nobody acknowledges an acknowledgement. Of what was sealed anew meanwhile it says nothing.
+func (e *Engine) DirectDone(t *Turn, x Direct, sent bool) {
+	n := x.Ref
 	it, d := e.out.Items[n], e.delivery(t, n)
-	if it == nil || d == nil {
+	if it == nil || d == nil || string(d.Envelope) != string(x.Envelope) {
 		return
 	}
 	it.Writes = false

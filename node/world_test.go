@@ -435,7 +435,7 @@ func (d *device) direct(x node.Direct) {
 	p := parcel{from: d, to: to, envelope: x.Envelope, at: d.w.now}
 	d.w.sent = append(d.w.sent, p)
 	sent := to != nil && to.up && d.links[string(to.self.ID)]
-	d.later(func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, sent) })
+	d.later(func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x, sent) })
 	if sent && (d.w.lose == nil || !d.w.lose(p)) {
 		d.w.queue = append(d.w.queue, func() {
 			to.input(func(e *node.Engine, t *node.Turn) { e.Received(t, d.self.ID, x.Envelope) })

@@ -110,7 +110,7 @@ func (d *Device) direct(x node.Direct) {
 	h, ok := d.w.reach(d, x.Peer.ID)
 	to, device := h.(*Device)
 	fails := func() {
-		d.reply(d.refused(), func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, false) })
+		d.reply(d.refused(), func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x, false) })
 	}
 	if !ok || !device || !d.reaches(to) {
 		fails()
@@ -127,7 +127,7 @@ func (d *Device) direct(x node.Direct) {
 			}
 		}, nil)
 		d.w.way(to, d, 0) // its transport acknowledges, which takes room on the links; nobody waits for it
-		d.reply(0, func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x.Ref, true) })
+		d.reply(0, func(e *node.Engine, t *node.Turn) { e.DirectDone(t, x, true) })
 	})
 }
 

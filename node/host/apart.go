@@ -87,7 +87,15 @@ func (a *apart) open(priv crypto.PrivKey, limits network.ResourceManager, g gate
 	if err := a.dialBy(all, priv, limits, g, over); err != nil {
 		return errors.Join(err, all.Close())
 	}
-	a.BlankHost = blankhost.NewBlankHost(all, blankhost.WithEventBus(bus))
+	if a.BlankHost = blankhost.NewBlankHost(all, blankhost.WithEventBus(bus)); a.BlankHost == nil {
+		return errors.Join(errors.New("no host on the swarm"), all.Close())
+	}
+	all.SetStreamHandler(func(s network.Stream) { _ = s.Reset() }) // it would wait for a protocol's name for ever, and nobody here speaks any
+	all.Notify(&network.NotifyBundle{DisconnectedF: func(n network.Network, c network.Conn) {
+		if p := c.RemotePeer(); n.Connectedness(p) == network.NotConnected { // nobody else forgets whom we met
+			book.RemovePeer(p)
+		}
+	}})
 	return nil
 }
 
@@ -170,7 +178,7 @@ func (a *apart) NewStream(ctx context.Context, p peer.ID, all ...protocol.ID) (n
 func (a *apart) negotiated(ctx context.Context, p peer.ID, all []protocol.ID) (network.Stream, error) {
 	s, err := a.Network().NewStream(ctx, p)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(ctx.Err(), err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = s.Reset() })
 	one, err := multistream.SelectOneOf(all, s)

@@ -80,7 +80,7 @@ func (p *performers) perform(r *result) []call {
 		p.ack(a)
 	}
 	for _, d := range r.out.Directs {
-		busy(p.direct(d), func(e *node.Engine, t *node.Turn) { e.DirectDone(t, d.Ref, false) })
+		busy(p.direct(d), func(e *node.Engine, t *node.Turn) { e.DirectDone(t, d, false) })
 	}
 	for _, d := range r.out.Deposits {
 		busy(p.deposit(d), func(e *node.Engine, t *node.Turn) { e.Deposited(t, d.Ref, d.Relay.ID, nil, node.ErrBusy) })
@@ -149,7 +149,7 @@ func (p *performers) report(ctx context.Context, err error, fn func(*node.Engine
 
 func (p *performers) direct(d node.Direct) bool {
 	return p.courier.send(d.Peer, d.Envelope, func(sent bool) {
-		c := input(func(e *node.Engine, t *node.Turn) { e.DirectDone(t, d.Ref, sent) })
+		c := input(func(e *node.Engine, t *node.Turn) { e.DirectDone(t, d, sent) })
 		c.lazy = sent // nobody waits for good news
 		p.loop.post(c)
 	})
