@@ -50,6 +50,7 @@ type app struct {
 func Main(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second one does not wait for what the first has to end
 	a := &app{in: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, env: os.Getenv}
 	return a.run(ctx, args)
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/strict"
+	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/scenario"
 )
 
@@ -90,7 +91,7 @@ func assignments(cmd *cobra.Command, sets []string, seed string) (out []scenario
 // source is the text of a scenario: a file, or one that comes along.
 func source(name string) (file, text string, err error) {
 	if strings.HasSuffix(name, ".toml") || strings.ContainsRune(name, os.PathSeparator) {
-		raw, err := os.ReadFile(name)
+		raw, err := result.Named(name, scenario.MaxFile)
 		switch {
 		case errors.Is(err, os.ErrNotExist):
 			return "", "", api.Fail(api.ExitNotFound, "there is no file "+name, "kith sim list")

@@ -14,6 +14,7 @@ import (
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/simnet/fuzz"
+	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/story"
 )
 
@@ -144,9 +145,12 @@ func (a *app) tellSearch(x fuzzAnswer) error {
 	return nil
 }
 
+// maxStory bounds a file that a search has written, in bytes.
+const maxStory = 1 << 20
+
 // replay plays a file that a search has written.
 func (a *app) replay(file string) error {
-	raw, err := os.ReadFile(file)
+	raw, err := result.Named(file, maxStory)
 	if err != nil {
 		return api.Fail(api.ExitNotFound, err.Error(), "kith sim fuzz --seeds 1..100")
 	}

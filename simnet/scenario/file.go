@@ -38,7 +38,8 @@ type Axis struct {
 // Set is a value that a caller gives instead of the file's.
 type Set struct{ Key, Value string }
 
-const maxFile = 64 << 10
+// MaxFile bounds the text of a scenario, in bytes.
+const MaxFile = 64 << 10
 
 var unknown = strict.Unknown
 
@@ -47,7 +48,7 @@ var unknown = strict.Unknown
 func Parse(file, text string, sets ...Set) (*Scenario, error) {
 	s := &Scenario{file: file, source: text}
 	var tree map[string]any
-	if _, err := strict.Decode(file, text, maxFile, &tree); err != nil {
+	if _, err := strict.Decode(file, text, MaxFile, &tree); err != nil {
 		return nil, err
 	}
 	flat := map[string]any{}
