@@ -140,8 +140,12 @@ func outFolder(dir, again string) error {
 // keepFile writes a file whole, or not at all.
 func keepFile(path string, raw []byte) error {
 	fresh := path + ".new"
-	if err := os.WriteFile(fresh, raw, 0o644); err != nil {
-		return err
+	err := os.WriteFile(fresh, raw, 0o644)
+	if err == nil {
+		err = os.Rename(fresh, path)
 	}
-	return os.Rename(fresh, path)
+	if err != nil {
+		_ = os.Remove(fresh)
+	}
+	return err
 }

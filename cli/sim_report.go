@@ -45,6 +45,9 @@ type reportAnswer struct {
 }
 
 func (a *app) reportRuns(paths []string, out, svg string) error {
+	if err := reportPlace(out, svg); err != nil {
+		return err
+	}
 	answer, err := writeReport(paths, out, svg)
 	if err != nil {
 		return err
@@ -55,6 +58,23 @@ func (a *app) reportRuns(paths []string, out, svg string) error {
 			a.out.Printf("%s: %s\n", svg, count(len(answer.Plots), "plot"))
 		}
 	})
+}
+
+// reportPlace refuses what cannot become the page, or the folder of its plots, before anything is written.
+func reportPlace(out, svg string) error {
+	why := ""
+	if info, err := os.Stat(out); err == nil && !info.Mode().IsRegular() {
+		why = "--out " + out + " is no file: write --out " + filepath.Join(out, result.ReportFile)
+		if !info.IsDir() {
+			why = "--out " + out + " is no file"
+		}
+	} else if info, err := os.Stat(svg); err == nil && !info.IsDir() {
+		why = "--svg " + svg + " is no folder"
+	}
+	if why == "" {
+		return nil
+	}
+	return api.Fail(api.ExitUsage, why+": nothing was written", "kith sim report --help")
 }
 
 // writeReport writes the page of all runs at and below some paths and, if svg is a folder, its plots there.

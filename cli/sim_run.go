@@ -119,12 +119,10 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 	if err != nil {
 		return err
 	}
+	var unsaved error // told last: the figures are here, and nobody wants to play for hours again
 	if out != "" {
-		if err := writeRun(out, s, r, traceOf(run)); err != nil {
-			return err
-		}
-		if _, err := writeReport([]string{out}, filepath.Join(out, result.ReportFile), ""); err != nil {
-			return err
+		if unsaved = writeRun(out, s, r, traceOf(run)); unsaved == nil {
+			_, unsaved = writeReport([]string{out}, filepath.Join(out, result.ReportFile), "")
 		}
 	}
 	answer := struct {
@@ -132,11 +130,14 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 		*result.Result
 		Trace []string `json:"trace,omitempty"`
 	}{r.OK() && !r.Partial, r, nil}
-	if out == "" || s.Kind() == scenario.KindStory { // else it is in the folder
+	if out == "" || unsaved != nil || s.Kind() == scenario.KindStory { // else it is in the folder
 		answer.Trace = traceOf(run)
 	}
 	if err := a.emitAs("sim", answer, func() { a.showRun(r, answer.Trace) }); err != nil {
 		return err
+	}
+	if unsaved != nil {
+		return notSaved(out, unsaved, "kith sim run --help")
 	}
 	if out != "" {
 		a.note("written: %s", out)
@@ -148,6 +149,11 @@ func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out 
 		return silent{api.ExitFailed}
 	}
 	return nil
+}
+
+// notSaved is told after the figures of what was played: they are not in the folder, or not all of them.
+func notSaved(out string, err error, hint string) error {
+	return api.Fail(api.ExitFailed, "--out "+out+": not everything was written: "+err.Error(), hint)
 }
 
 // playOut plays a run to its end, or until somebody has enough, in the midst of a step where the run can, and holds it against

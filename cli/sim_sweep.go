@@ -154,6 +154,13 @@ type job struct {
 	folder   string // below that of the sweep
 	came     *result.Result
 	err      error
+	unsaved  error // it came, and its folder did not
+}
+
+// plan is what a run says of itself before it is played.
+func (j *job) plan() *result.Result {
+	s := j.scenario
+	return &result.Result{Scenario: s.Name(), Kind: s.Kind(), Seed: s.Seed(), Parameters: s.Parameters()}
 }
 
 // jobs are all runs in order. Nothing begins before all of them were read.
@@ -174,10 +181,11 @@ func (w *sweep) jobs() (all []*job, err error) {
 	if n > maxRuns {
 		return nil, api.Fail(api.ExitUsage, fmt.Sprintf("%d runs, at most %d", n, maxRuns), "kith sim sweep --help")
 	}
-	for _, sets := range w.settings() {
+	seen := map[string]int{}
+	for i, sets := range w.settings() {
 		folder := []string{}
-		for i, s := range sets {
-			if len(w.axes[i].Values) > 1 {
+		for k, s := range sets {
+			if len(w.axes[k].Values) > 1 {
 				folder = append(folder, strings.NewReplacer(" ", "", "/", "_", string(os.PathSeparator), "_").Replace(s.Key+"="+s.Value))
 			}
 		}
@@ -188,8 +196,27 @@ func (w *sweep) jobs() (all []*job, err error) {
 			}
 			all = append(all, &job{scenario: s, folder: filepath.Join(strings.Join(folder, ","), fmt.Sprintf("seed-%d", seed))})
 		}
+		p := all[len(all)-1].plan()
+		key := fmt.Sprintf("%q", []any{p.Scenario, p.Kind, p.Parameters})
+		if before, twice := seen[key]; twice {
+			return nil, api.Fail(api.ExitUsage, w.between(before, i)+": two of its values give the same runs", "kith sim sweep --help")
+		}
+		seen[key] = i
 	}
 	return all, nil
+}
+
+// between names the axes in which two settings are not the same.
+func (w *sweep) between(i, k int) string {
+	var out []string
+	for _, a := range slices.Backward(w.axes) {
+		n := len(a.Values)
+		if i%n != k%n {
+			out = append(out, "--set "+quote(a.Key+"="+strings.Join(a.Values, ",")))
+		}
+		i, k = i/n, k/n
+	}
+	return strings.Join(out, " ")
 }
 
 // play plays one run to its end, or until somebody has enough.
@@ -206,16 +233,16 @@ func (j *job) play(ctx context.Context, out string) {
 	}
 	if out != "" {
 		dir := filepath.Join(out, j.folder)
-		if j.err = os.MkdirAll(dir, 0o755); j.err == nil {
-			j.err = writeRun(dir, j.scenario, r, traceOf(run))
+		if j.unsaved = os.MkdirAll(dir, 0o755); j.unsaved == nil {
+			j.unsaved = writeRun(dir, j.scenario, r, traceOf(run))
 		}
 	}
 	r.Series, r.Maps = nil, nil // for the table nobody needs them
 	j.came = r
 }
 
-// playAll plays all runs on all cores. Which core plays which run changes nothing.
-func (a *app) playAll(ctx context.Context, all []*job, out string) error {
+// playAll plays all runs on all cores. Which core plays which run changes nothing. A folder that cannot be written stops nothing.
+func (a *app) playAll(ctx context.Context, all []*job, out string) (unsaved, first error) {
 	for _, j := range all[:min(1, len(all))] {
 		engines(j.scenario)
 	}
@@ -242,19 +269,22 @@ func (a *app) playAll(ctx context.Context, all []*job, out string) error {
 		}
 	}()
 	go func() { workers.Wait(); close(done) }()
-	var first error
 	n, told := 0, time.Now()
 	for j := range done {
 		if j.err != nil && first == nil {
 			first = j.err
 			stop()
 		}
+		if j.unsaved != nil && unsaved == nil { // told at once too: who wants the folders need not wait for the table
+			unsaved = j.unsaved
+			a.progress("not written: " + unsaved.Error())
+		}
 		if n++; time.Since(told) >= simProgress {
 			told = time.Now()
 			a.progress(fmt.Sprintf("run %d of %d", n, len(all)))
 		}
 	}
-	return first
+	return unsaved, first
 }
 
 // sweepAnswer is what came of a sweep. It holds nothing of the machine.
@@ -302,7 +332,8 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 	if !a.json {
 		a.out.Printf("%s\n", w.line())
 	}
-	if err := a.playAll(ctx, all, w.out); err != nil {
+	unsaved, err := a.playAll(ctx, all, w.out)
+	if err != nil {
 		return err
 	}
 	var runs []*result.Result
@@ -314,7 +345,7 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 	answer := sweepAnswer{Partial: len(runs) < len(all), Scenario: all[0].scenario.Name(), Command: w.line(), Seeds: w.seeds, Settings: []sweepPoint{}}
 	answer.OK = !answer.Partial
 	if len(runs) > 0 {
-		if answer.Settings, err = sumUp(runs); err != nil {
+		if answer.Settings, err = sumUp(all); err != nil {
 			return err
 		}
 	}
@@ -322,12 +353,15 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 		answer.OK = answer.OK && r.OK()
 	}
 	if w.out != "" {
-		if err := w.write(answer, len(runs) > 0); err != nil {
-			return err
+		if err := w.write(answer, len(runs) > 0 && unsaved == nil); unsaved == nil {
+			unsaved = err
 		}
 	}
 	if err := a.emitAs("sim_sweep", answer, func() { a.showSweep(answer, w.figures(answer)) }); err != nil {
 		return err
+	}
+	if unsaved != nil {
+		return notSaved(w.out, unsaved, "kith sim sweep --help")
 	}
 	if w.out != "" {
 		a.note("written: %s", w.out)
@@ -354,10 +388,28 @@ func (w *sweep) write(answer sweepAnswer, any bool) error {
 	return err
 }
 
-// sumUp takes the runs of each setting together.
-func sumUp(runs []*result.Result) (out []sweepPoint, err error) {
+// sumUp takes the runs of each setting together. What sets one apart is told by all that was to be played.
+func sumUp(all []*job) (out []sweepPoint, err error) {
+	var runs []*result.Result
+	crypto := ""
+	for _, j := range all {
+		r := j.plan()
+		if j.came != nil && !j.came.Partial {
+			r, crypto = j.came, j.came.Crypto
+		}
+		runs = append(runs, r)
+	}
+	played := func(r *result.Result) bool { return r.Format != 0 }
+	for _, r := range runs {
+		if !played(r) {
+			r.Crypto = crypto // which only who plays knows
+		}
+	}
 	_, groups, err := compare.Groups(runs)
 	for _, g := range groups {
+		if g.Runs = slices.DeleteFunc(g.Runs, func(r *result.Result) bool { return !played(r) }); len(g.Runs) == 0 {
+			continue
+		}
 		p := sweepPoint{Setting: g.Setting, Runs: len(g.Runs), Checks: []sweepCheck{}, Figures: []sweepFigure{}}
 		for _, r := range g.Runs {
 			for _, c := range r.Checks {

@@ -68,7 +68,7 @@ func (f whole) text() string { return strconv.Itoa(*f.at) }
 func (f seedOf) set(v any) error {
 	n, ok := v.(int64)
 	if !ok || n < 0 {
-		return fmt.Errorf("wants a whole number from 0 on, not %s", given(v))
+		return fmt.Errorf("wants a whole number from 0 to %d, not %s", int64(math.MaxInt64), given(v))
 	}
 	*f.at = uint64(n)
 	return nil

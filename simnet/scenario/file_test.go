@@ -173,7 +173,7 @@ func TestWhatCannotBeUsedIsNamedWithItsLine(t *testing.T) {
 		good + `direct = "170 %"`:                                         `x.toml:5: direct: wants a share from 0 % to 100 %`,
 		good + `span = "4 d"`:                                             `x.toml:5: `,
 		good + "seed = 1\nseed = 2":                                       `x.toml:6: `,
-		good + "seed = -1":                                                `x.toml:5: seed: wants a whole number`,
+		good + "seed = -1":                                                `x.toml:5: seed: wants a whole number from 0 to 9223372036854775807, not -1`,
 		good + "r = 3\nw = 4":                                             `x.toml:6: w: 4 receipts of 3 members can never be had`,
 		good + "r = 0":                                                    `x.toml:5: r: wants a whole number from 1 to 7, not 0`,
 		good + "r = 2.5":                                                  `x.toml:5: r: wants a whole number from 1 to 7, not 2.5`,
