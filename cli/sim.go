@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,7 +13,6 @@ import (
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/strict"
-	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/scenario"
 )
 
@@ -91,7 +91,7 @@ func assignments(cmd *cobra.Command, sets []string, seed string) (out []scenario
 // source is the text of a scenario: a file, or one that comes along.
 func source(name string) (file, text string, err error) {
 	if strings.HasSuffix(name, ".toml") || strings.ContainsRune(name, os.PathSeparator) {
-		raw, err := result.Named(name, scenario.MaxFile)
+		raw, err := readUpTo(name, scenario.MaxFile)
 		switch {
 		case errors.Is(err, os.ErrNotExist):
 			return "", "", api.Fail(api.ExitNotFound, "there is no file "+name, "kith sim list")
@@ -105,6 +105,17 @@ func source(name string) (file, text string, err error) {
 		return "", "", api.Fail(api.ExitNotFound, strict.Unknown("scenario", name, scenario.Library())+" (a file of yours ends in .toml)", "kith sim list")
 	}
 	return name + ".toml", text, nil
+}
+
+// readUpTo reads a file that a person named, one byte more than most at most: what it is may have no end, and whoever decodes it says that it is
+// too long.
+func readUpTo(name string, most int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, most+1))
 }
 
 // wrong is what cannot be used of a scenario.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -212,4 +213,47 @@ func seedsOf(runs []*result.Result) string {
 		return fmt.Sprintf("seed %d", low)
 	}
 	return fmt.Sprintf("%d seeds from %d to %d", len(seeds), low, high)
+}
+
+// sumUp takes the runs of each setting together. What sets one apart is told by all that was to be played.
+func sumUp(all []*job) (out []sweepPoint, err error) {
+	var runs []*result.Result
+	crypto := ""
+	for _, j := range all {
+		r := j.plan()
+		if j.came != nil && !j.came.Partial {
+			r, crypto = j.came, j.came.Crypto
+		}
+		runs = append(runs, r)
+	}
+	played := func(r *result.Result) bool { return r.Format != 0 }
+	for _, r := range runs {
+		if !played(r) {
+			r.Crypto = crypto // which only who plays knows
+		}
+	}
+	_, groups, err := compare.Groups(runs)
+	for _, g := range groups {
+		if g.Runs = slices.DeleteFunc(g.Runs, func(r *result.Result) bool { return !played(r) }); len(g.Runs) == 0 {
+			continue
+		}
+		p := sweepPoint{Setting: g.Setting, Runs: len(g.Runs), Checks: []sweepCheck{}, Figures: []sweepFigure{}}
+		for _, r := range g.Runs {
+			for _, c := range r.Checks {
+				i := slices.IndexFunc(p.Checks, func(x sweepCheck) bool { return x.Name == c.Name && x.Want == c.Want })
+				if i < 0 {
+					i = len(p.Checks)
+					p.Checks = append(p.Checks, sweepCheck{Name: c.Name, Want: c.Want})
+				}
+				if c.OK {
+					p.Checks[i].Held++
+				}
+			}
+		}
+		for _, f := range g.Runs[0].Figures() {
+			p.Figures = append(p.Figures, sweepFigure{f.Name, f.Unit, compare.Mean(g.Samples(f.Name))})
+		}
+		out = append(out, p)
+	}
+	return out, err
 }

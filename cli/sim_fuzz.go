@@ -14,7 +14,6 @@ import (
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/simnet/fuzz"
-	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/story"
 )
 
@@ -150,7 +149,7 @@ const maxStory = 1 << 20
 
 // replay plays a file that a search has written.
 func (a *app) replay(file string) error {
-	raw, err := result.Named(file, maxStory)
+	raw, err := readUpTo(file, maxStory)
 	if err != nil {
 		return api.Fail(api.ExitNotFound, err.Error(), "kith sim fuzz --seeds 1..100")
 	}

@@ -9,7 +9,6 @@ import (
 	"io"
 	"io/fs"
 	"math"
-	"os"
 	"path"
 	"slices"
 	"strconv"
@@ -122,17 +121,6 @@ func ParseJSON(from io.Reader) (*Result, error) {
 		return nil, err
 	}
 	return r, r.check()
-}
-
-// Named reads a file that a person named, one byte more than most at most: what it is may have no end, and whoever decodes it says that it is
-// too long.
-func Named(name string, most int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, most+1))
 }
 
 // all reads a file that is not too long.
