@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,6 +12,7 @@ import (
 	"github.com/kith-im/kith/cli/term"
 	"github.com/kith-im/kith/node/api"
 	"github.com/kith-im/kith/node/strict"
+	"github.com/kith-im/kith/simnet/result"
 	"github.com/kith-im/kith/simnet/scenario"
 )
 
@@ -126,26 +126,16 @@ func wrong(err error) error {
 	return err
 }
 
-// outFolder makes a folder for what comes out, or refuses one that holds something else. A folder that has the file again
-// may be written again; none may if there is no such file.
-func outFolder(dir, again string) error {
-	entries, err := os.ReadDir(dir)
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		if err = os.MkdirAll(dir, 0o755); err == nil {
-			return nil
-		}
-	case err == nil && len(entries) == 0:
-		return nil
-	case err == nil && again == "":
-		return api.Fail(api.ExitUsage, "--out: "+dir+" is not empty: nothing was written", "kith sim list")
-	case err == nil:
-		if _, err := os.Stat(filepath.Join(dir, again)); err == nil {
-			return nil
-		}
-		return api.Fail(api.ExitUsage, "--out: "+dir+" exists and is no folder of a run (it has no "+again+"): nothing was written", "kith sim list")
+// outFolder makes a folder for what comes out, or refuses one that holds something else; see result.Fits.
+func outFolder(dir, again, scenario string) error {
+	err := result.Fits(os.DirFS(dir), dir, again, scenario)
+	if errors.Is(err, os.ErrNotExist) {
+		err = os.MkdirAll(dir, 0o755)
 	}
-	return api.Fail(api.ExitUsage, "--out: "+err.Error(), "kith sim list")
+	if err != nil {
+		return api.Fail(api.ExitUsage, "--out: "+err.Error(), "kith sim list")
+	}
+	return nil
 }
 
 // keepFile writes a file whole, or not at all.

@@ -94,11 +94,8 @@ func remember(people int) {
 
 func (a *app) playScenario(ctx context.Context, s *scenario.Scenario, name, out string) error {
 	if out != "" {
-		if err := outFolder(out, result.ResultFile); err != nil {
+		if err := outFolder(out, result.ResultFile, s.Name()); err != nil {
 			return err
-		}
-		if old, err := result.Read(os.DirFS(out), ".", result.ResultFile); err == nil && old.Scenario != s.Name() {
-			return api.Fail(api.ExitUsage, "--out: "+out+" holds a run of "+quote(old.Scenario)+": nothing was written", "kith sim list")
 		}
 	}
 	engines(s)

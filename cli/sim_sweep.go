@@ -325,7 +325,7 @@ func (a *app) doSweep(ctx context.Context, cmd *cobra.Command, w *sweep) error {
 		return err
 	}
 	if w.out != "" {
-		if err := outFolder(w.out, ""); err != nil {
+		if err := outFolder(w.out, "", ""); err != nil {
 			return err
 		}
 	}

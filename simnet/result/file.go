@@ -319,6 +319,25 @@ func open[T any](folder fs.FS, name string, parse func(io.Reader) (T, error)) (T
 	return out, nil
 }
 
+// Fits refuses a folder, called dir, to write a run of a scenario into: one that holds something else. One that has the file
+// again may be written again, unless that is a run of another scenario; without such a file only an empty one fits.
+func Fits(folder fs.FS, dir, again, scenario string) error {
+	entries, err := fs.ReadDir(folder, ".")
+	if err != nil || len(entries) == 0 {
+		return err
+	}
+	if again == "" {
+		return fmt.Errorf("%s is not empty: nothing was written", dir)
+	}
+	if !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == again }) {
+		return fmt.Errorf("%s exists and is no folder of a run (it has no %s): nothing was written", dir, again)
+	}
+	if old, err := Read(folder, ".", again); err == nil && old.Scenario != scenario {
+		return fmt.Errorf("%s holds a run of %s: nothing was written", dir, old.Scenario)
+	}
+	return nil
+}
+
 // ReadAll reads every run at and below a folder, in the order of their paths; dirs are where they lie.
 func ReadAll(folder fs.FS) (runs []*Result, dirs []string, err error) {
 	err = fs.WalkDir(folder, ".", func(name string, d fs.DirEntry, err error) error {

@@ -16,6 +16,7 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -92,6 +93,9 @@ type job struct {
 	profile string
 	memory  string // file for a profile of the memory
 	dir     string // of the nodes' files
+
+	keeping sync.Mutex // an interrupt waits for a folder that is being written
+	kept    int        // so many runs have theirs
 }
 
 // run is one seed of it.
@@ -175,6 +179,9 @@ func play(args []string) error {
 	if err != nil {
 		return err
 	}
+	if err := j.room(); err != nil {
+		return errors.Join(errUsage, fmt.Errorf("-out: %w", err))
+	}
 	dir, remove, err := live.Folder()
 	if err != nil {
 		return err
@@ -185,7 +192,7 @@ func play(args []string) error {
 		}
 	}
 	defer clean()
-	defer interrupted(clean)()
+	defer interrupted(func() { j.lost(os.Stderr); clean() })()
 	j.dir = dir
 	stop, err := startProfile(j.profile)
 	if err != nil {
@@ -196,19 +203,36 @@ func play(args []string) error {
 	debug.SetMemoryLimit(collectMost)
 	signature.Remember(signatures)
 	dht.Remember(records)
-	live.Bubble(func() {
-		for _, r := range j.runs {
-			header(os.Stdout, r.scenario)
-			if r.result, err = j.play(r); err != nil {
-				return
-			}
-			report(r)
-		}
-	})
+	live.Bubble(func() { err = j.all(j.play) })
 	if err != nil {
 		return err
 	}
 	return j.judge()
+}
+
+// all plays one seed after the other, and keeps each when it is done: who interrupts loses the one that is being played.
+func (j *job) all(play func(*run) (*result.Result, error)) (err error) {
+	for _, r := range j.runs {
+		header(os.Stdout, r.scenario)
+		if r.result, err = play(r); err != nil {
+			return err
+		}
+		report(r)
+		if err := j.keep(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lost says what an interrupt leaves. Nothing is kept from here on: the process ends.
+func (j *job) lost(w io.Writer) {
+	j.keeping.Lock()
+	if j.out == "" {
+		fmt.Fprintln(w, "livesim: interrupted; without -out nothing is kept")
+		return
+	}
+	fmt.Fprintf(w, "livesim: interrupted; %d of %d seeds are kept in %s\n", j.kept, len(j.runs), j.out)
 }
 
 // interrupted ends the process when somebody wants it to end, and cleans up before: in the bubble nobody looks up before the next
@@ -216,6 +240,9 @@ func play(args []string) error {
 func interrupted(clean func()) (stop func()) {
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as under nohup
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	go func() {
 		s, ok := <-signals
 		if !ok {
@@ -309,7 +336,7 @@ func report(r *run) {
 	fmt.Fprintf(os.Stderr, "most memory: %s MB\n", resident("VmHWM"))
 }
 
-// judge compares with engines, keeps the folder, and says whether all is as expected.
+// judge compares with engines and says whether all is as expected.
 func (j *job) judge() error {
 	ok := true
 	var worlds, lives []*result.Result
@@ -321,9 +348,6 @@ func (j *job) judge() error {
 				return err
 			}
 			worlds = append(worlds, world)
-		}
-		if err := j.keep(r); err != nil {
-			return err
 		}
 	}
 	if j.compare {
@@ -350,15 +374,46 @@ func engines(cfg crowd.Config) (*result.Result, error) {
 	return c.Result(), c.Err()
 }
 
-// keep writes the folder of a run, the result last; of many seeds, each has one of its own.
+// folder is where a run is kept; of many seeds, each has one of its own.
+func (j *job) folder(r *run) string {
+	if len(j.runs) == 1 {
+		return j.out
+	}
+	return filepath.Join(j.out, strconv.FormatUint(r.config.Seed, 10))
+}
+
+// room makes the folders of all runs, unless one holds something else: hours later is too late to say so.
+func (j *job) room() error {
+	if j.out == "" {
+		return nil
+	}
+	fits := func(dir, again string) error {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return err
+		}
+		return result.Fits(os.DirFS(dir), dir, again, j.runs[0].scenario.Name())
+	}
+	if first := j.folder(j.runs[0]); first != j.out {
+		if err := fits(j.out, filepath.Base(first)); err != nil {
+			return err
+		}
+	}
+	for _, r := range j.runs {
+		if err := fits(j.folder(r), result.ResultFile); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keep writes the folder of a run, the result last.
 func (j *job) keep(r *run) error {
 	if j.out == "" {
 		return nil
 	}
-	dir := j.out
-	if len(j.runs) > 1 {
-		dir = filepath.Join(dir, strconv.FormatUint(r.config.Seed, 10))
-	}
+	j.keeping.Lock()
+	defer j.keeping.Unlock()
+	dir := j.folder(r)
 	raw, err := r.result.JSON()
 	if err != nil {
 		return err
@@ -369,5 +424,6 @@ func (j *job) keep(r *run) error {
 	if err := os.WriteFile(filepath.Join(dir, result.ScenarioFile), []byte(r.scenario.Text()), 0o644); err != nil {
 		return err
 	}
+	j.kept++
 	return os.WriteFile(filepath.Join(dir, result.ResultFile), raw, 0o644)
 }
