@@ -76,7 +76,11 @@ func readSmall(path string, most int64) ([]byte, error) {
 		return nil, err
 	}
 	defer f.Close()
-	return readAtMost(f, most)
+	raw, err := readAtMost(f, most)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return raw, nil
 }
 
 func readAtMost(r io.Reader, most int64) ([]byte, error) {

@@ -3,7 +3,6 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
 
@@ -91,7 +90,7 @@ func assignments(cmd *cobra.Command, sets []string, seed string) (out []scenario
 // source is the text of a scenario: a file, or one that comes along.
 func source(name string) (file, text string, err error) {
 	if strings.HasSuffix(name, ".toml") || strings.ContainsRune(name, os.PathSeparator) {
-		raw, err := readUpTo(name, scenario.MaxFile)
+		raw, err := readSmall(name, scenario.MaxFile) // a device has no end
 		switch {
 		case errors.Is(err, os.ErrNotExist):
 			return "", "", api.Fail(api.ExitNotFound, "there is no file "+name, "kith sim list")
@@ -105,17 +104,6 @@ func source(name string) (file, text string, err error) {
 		return "", "", api.Fail(api.ExitNotFound, strict.Unknown("scenario", name, scenario.Library())+" (a file of yours ends in .toml)", "kith sim list")
 	}
 	return name + ".toml", text, nil
-}
-
-// readUpTo reads a file that a person named, one byte more than most at most: what it is may have no end, and whoever decodes it says that it is
-// too long.
-func readUpTo(name string, most int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(io.LimitReader(f, most+1))
 }
 
 // wrong is what cannot be used of a scenario.

@@ -149,7 +149,7 @@ const maxStory = 1 << 20
 
 // replay plays a file that a search has written.
 func (a *app) replay(file string) error {
-	raw, err := readUpTo(file, maxStory)
+	raw, err := readSmall(file, maxStory)
 	if err != nil {
 		return api.Fail(api.ExitNotFound, err.Error(), "kith sim fuzz --seeds 1..100")
 	}

@@ -127,7 +127,7 @@ func parse(args []string) (*job, error) {
 	name := flags.Arg(0)
 	text, ok := scenario.Source(name)
 	if !ok {
-		raw, err := os.ReadFile(name)
+		raw, err := scenarioFile(name)
 		if errors.Is(err, fs.ErrNotExist) {
 			err = fmt.Errorf("%s is neither a file nor a scenario that comes along: livesim %s, or livesim FILE.toml", name, strings.Join(played(), "|"))
 		}
@@ -147,6 +147,16 @@ func parse(args []string) (*job, error) {
 		j.runs = append(j.runs, r)
 	}
 	return j, nil
+}
+
+// scenarioFile reads one byte more than a scenario may have at most: a device has no end, and whoever decodes it says that it is too long.
+func scenarioFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(io.LimitReader(f, scenario.MaxFile+1))
 }
 
 // played are the scenarios of those that come along that can be played with real nodes.
