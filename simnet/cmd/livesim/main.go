@@ -428,12 +428,12 @@ func (j *job) keep(r *run) error {
 	if err != nil {
 		return err
 	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
 	if err := os.WriteFile(filepath.Join(dir, result.ScenarioFile), []byte(r.scenario.Text()), 0o644); err != nil {
 		return err
 	}
+	if err := os.WriteFile(filepath.Join(dir, result.ResultFile), raw, 0o644); err != nil {
+		return err
+	}
 	j.kept++
-	return os.WriteFile(filepath.Join(dir, result.ResultFile), raw, 0o644)
+	return nil
 }
